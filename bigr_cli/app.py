@@ -1,0 +1,148 @@
+"""The application: commands from the registry, and the one place where errors become messages and exit codes.
+
+Exit codes: 0 done, 1 a failure at run time, 2 wrong usage or bad input, 130 interrupted.
+"""
+
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+import typer.main
+
+from bigr_cli import __version__, console
+from bigr_cli.errors import BigrError
+from bigr_cli.registry import BUILT_IN, Registry, Task, discover
+
+HELP = "Generate, complete, edit and understand images with binary latent codes."
+EPILOG = "Start with [bold]bigr generate cat[/bold]; [bold]bigr COMMAND --help[/bold] tells more."
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.result(f"bigr {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="BIGR_DEBUG", help="Show the traceback of an error (at any place).")
+    ] = False,
+) -> None:
+    _show_help(context)
+
+
+def _show_help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _long_help(task: Task) -> str:
+    details = inspect.cleandoc((task.function.__doc__ or "").partition("\f")[0])
+    return f"{task.help}\n\n{details}" if details else task.help
+
+
+def _add(target: typer.Typer, task: Task) -> None:
+    for name in (task.path[-1], *task.aliases):
+        target.command(
+            name,
+            help=_long_help(task),
+            short_help=task.help,
+            epilog="\n\n".join(f"[dim]$[/dim] {example}" for example in task.examples) or None,
+            rich_help_panel=task.panel,
+            hidden=task.hidden or name in task.aliases,
+        )(task.function)
+
+
+def _works(registry: Registry, task: Task) -> bool:
+    """Whether Typer can make a command of it; a plugin's function that it cannot read is left out."""
+    if task.origin == BUILT_IN:
+        return True
+    trial = typer.Typer(add_completion=False)
+    try:
+        _add(trial, task)
+        typer.main.get_command(trial)
+    except Exception as error:  # Typer raises what it likes about a signature
+        registry.discard(task, error)
+        return False
+    return True
+
+
+def build(registry: Registry) -> Any:
+    """The click command of the whole application."""
+    app = typer.Typer(name="bigr", help=HELP, epilog=EPILOG, rich_markup_mode="rich", invoke_without_command=True)
+    app.callback()(_root)
+    groups: dict[str, typer.Typer] = {}
+    for task in tuple(registry.tasks.values()):
+        if _works(registry, task):
+            name = task.path[0]
+            if len(task.path) == 2 and name not in groups:
+                groups[name] = typer.Typer(rich_markup_mode="rich", invoke_without_command=True)
+                groups[name].callback()(_show_help)
+                described = registry.groups.get(name, f"Commands: {name} ...")
+                app.add_typer(groups[name], name=name, help=described, rich_help_panel=task.panel)
+            _add(groups.get(name, app), task)
+    return typer.main.get_command(app)
+
+
+def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [word for word in arguments[:end] if word != "--debug"]
+    asked = len(kept) < end or os.environ.get("BIGR_DEBUG", "").lower() not in ("", "0", "false", "no")
+    return kept + arguments[end:], asked
+
+
+def _report(error: BaseException) -> int:
+    if isinstance(error, BigrError):
+        console.error(str(error), error.hint)
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return 130
+    if hasattr(error, "format_message"):  # the usage errors of click, wherever this version of Typer keeps them
+        context = getattr(error, "ctx", None)
+        console.error(
+            error.format_message().replace("Value error, ", ""),
+            f"see '{context.command_path} --help'" if context else None,
+        )
+        return int(getattr(error, "exit_code", 2))
+    first = (str(error).strip().splitlines() or [""])[0]
+    memory = "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError)
+    advice = "a smaller --batch-size needs less memory" if memory else "run with --debug for the traceback"
+    console.error(first if isinstance(error, OSError) else f"{type(error).__name__}: {first}", advice)
+    return 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `bigr` with these arguments (those of the process if None) and return its exit code."""
+    words, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
+    console.configure(quiet=False, verbose=False)
+    try:
+        registry = discover()
+        command = build(registry)
+        for fault in registry.faults if "_BIGR_COMPLETE" not in os.environ else ():
+            if debug:
+                traceback.print_exception(fault.error)
+            console.warn(str(fault))
+        code = command.main(args=words, prog_name="bigr", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except SystemExit as stop:
+        if isinstance(stop.code, str):
+            console.error(stop.code)
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):  # or the interpreter complains at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        return _report(error)

@@ -1,0 +1,155 @@
+"""What the user reads: results on stdout, messages and progress on stderr, never mixed."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+@dataclass
+class _State:
+    quiet: bool = False
+    verbose: bool = False
+    live: "Console | None" = field(default=None, repr=False)  # the console of the progress bar being shown
+
+
+_state = _State()
+
+
+def configure(*, quiet: bool | None = None, verbose: bool | None = None) -> None:
+    """Set how much is said; what is None stays as it is."""
+    _state.quiet = _state.quiet if quiet is None else quiet
+    _state.verbose = _state.verbose if verbose is None else verbose
+
+
+def say(message: str) -> None:
+    """A message on stderr; `--quiet` silences it."""
+    if not _state.quiet:
+        _write(message)
+
+
+def detail(message: str) -> None:
+    """A message on stderr that only `--verbose` shows."""
+    if _state.verbose and not _state.quiet:
+        _write(message)
+
+
+def warn(message: str) -> None:
+    """A warning of one line on stderr; `--quiet` does not silence it."""
+    _write(f"{_coloured('warning:', '33')} {_one_line(message)}")
+
+
+def error(message: str, hint: str | None = None) -> None:
+    """An error of one line on stderr, and a line with what may help."""
+    _write(f"{_coloured('error:', '31')} {_one_line(message)}")
+    if hint:
+        _write(f"{_coloured('hint:', '36')} {_one_line(hint)}")
+
+
+def result(text: str) -> None:
+    """A result: a line on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def json_line(record: Mapping[str, Any]) -> None:
+    """A result as one line of JSON on stdout; paths become strings, and numbers that JSON has not become null."""
+    result(json.dumps(_jsonable(record)))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows under headings on stdout, as wide as the terminal, or as they need to be when it is none."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 10_000)
+    grid = Table(*columns, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    console.print(grid)
+
+
+class ProgressBar:
+    """What `progress` hands out; this one shows nothing."""
+
+    def advance(self, amount: float = 1) -> None:
+        """So much more is done."""
+
+    def describe(self, text: str) -> None:
+        """Change the words beside the bar."""
+
+
+class _RichBar(ProgressBar):
+    def __init__(self, shown: "Progress", description: str, total: float | None) -> None:
+        self._shown, self._entry = shown, shown.add_task(description, total=total)
+
+    def advance(self, amount: float = 1) -> None:
+        self._shown.advance(self._entry, amount)
+
+    def describe(self, text: str) -> None:
+        self._shown.update(self._entry, description=text)
+
+
+@contextmanager
+def progress(total: float | None, description: str) -> Iterator[ProgressBar]:
+    """A progress bar on stderr while the block runs: only on a terminal, and not with `--quiet`.
+
+        with progress(len(jobs), "painting") as bar:
+            for job in jobs:
+                ...
+                bar.advance()
+
+    `total` None shows that something goes on, without an end. A bar inside another one is not shown.
+    """
+    if _state.quiet or _state.live is not None or not sys.stderr.isatty():
+        yield ProgressBar()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    _state.live = console
+    try:
+        with Progress(*columns, console=console, transient=True) as shown:
+            yield _RichBar(shown, description, total)
+    finally:
+        _state.live = None
+
+
+def _write(line: str) -> None:
+    if _state.live is not None:
+        from rich.text import Text
+
+        _state.live.print(Text.from_ansi(line), soft_wrap=True)  # above the bar instead of through it
+    else:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _coloured(text: str, code: str) -> str:
+    if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+        return text
+    return f"\033[{code}m{text}\033[0m"
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

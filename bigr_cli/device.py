@@ -1,0 +1,231 @@
+"""Which device to compute on, and in which number format. torch is imported in functions only."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bigr_cli.errors import DeviceError, UsageError
+from bigr_cli.home import cache_dir
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16")
+WORTHWHILE = 1.3  # a shorter format must be this many times faster: below that its rounding is not worth it
+
+_LAYER = (512, 1024, 1024)  # rows, inner, columns: what a layer of a mid-sized transformer multiplies
+_PROBE = (128, 512, 512)
+_BUDGET = 0.02  # seconds of measuring per format, after the first product
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """What `bigr doctor` says about a device. `rates` are GFLOP/s of a matrix product by format, as measured now."""
+
+    name: str
+    model: str
+    memory: int  # bytes
+    dtype: str
+    rates: dict[str, float]
+
+
+def select_device(name: str = "auto") -> torch.device:
+    """The torch device of that name: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises DeviceError for any other name, and for a device that is not there; it never falls back to another one.
+    """
+    import torch
+
+    wanted = name.strip().lower()
+    present = available_devices()
+    if wanted == "auto":
+        return torch.device(present[0])
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", wanted):
+        raise DeviceError(f"unknown device {name!r}: expected auto, cpu, cuda, cuda:N or mps")
+    full = "cuda:0" if wanted == "cuda" else wanted
+    if full not in present:
+        raise DeviceError(f"there is no device {wanted!r} here; there is {', '.join(present)}")
+    return torch.device(full)
+
+
+def available_devices() -> list[str]:
+    """Names of the devices that torch can use here, the one that "auto" takes first."""
+    import torch
+
+    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [*names, "cpu"]
+
+
+def select_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The torch format of that name: "float32", "bfloat16", "float16", or "auto".
+
+    "auto" is a shorter format where a matrix product measured here is at least 1.3 times as fast in it, otherwise
+    float32. Raises DeviceError for any other name, or a format in which the device cannot multiply.
+    """
+    import torch
+
+    if name == "auto":
+        name = _fastest(_remembered_rates(device))
+    elif name not in DTYPES:
+        raise DeviceError(f"unknown dtype {name!r}: expected auto, {', '.join(DTYPES)}")
+    dtype: torch.dtype = getattr(torch, name)
+    if dtype is not torch.float32 and not _multiplies(dtype, device):
+        raise DeviceError(f"{device} cannot compute in {name}")
+    return dtype
+
+
+def set_threads(count: int | None) -> None:
+    """Let torch use `count` CPU threads; None leaves its own choice. Raises UsageError below 1."""
+    if count is None:
+        return
+    if count < 1:
+        raise UsageError(f"threads: expected at least 1, got {count}")
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def describe() -> list[DeviceInfo]:
+    """Every device of this machine, measured anew."""
+    import torch
+
+    found = []
+    for name in available_devices():
+        device = torch.device(name)
+        rates = measure(device)
+        found.append(DeviceInfo(name, _model(device), _memory(device), _fastest(rates), rates))
+    return found
+
+
+def measure(device: torch.device) -> dict[str, float]:
+    """GFLOP/s of a matrix product by format: float32, and the shorter one that suits the device. Below 0.15 s."""
+    import torch
+
+    shorter = torch.bfloat16
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        shorter = torch.float16
+    rates = {"float32": _rate(torch.float32, device, _LAYER)}
+    if _multiplies(shorter, device):
+        small, plain = (_rate(dtype, device, _PROBE) for dtype in (shorter, torch.float32))
+        # Where the format is emulated a whole layer could take a second; the small product has told already.
+        rate = _rate(shorter, device, _LAYER) if small > 0.7 * plain else small / plain * rates["float32"]
+        rates[str(shorter).removeprefix("torch.")] = rate
+    return rates
+
+
+def _rate(dtype: torch.dtype, device: torch.device, shape: tuple[int, int, int]) -> float:
+    import torch
+
+    rows, inner, columns = shape
+    left = torch.full((rows, inner), 0.5, dtype=dtype, device=device)
+    right = torch.full((inner, columns), 0.5, dtype=dtype, device=device)
+    _wait(device, left @ right)
+    best, begin = float("inf"), time.perf_counter()
+    while time.perf_counter() - begin < _BUDGET:
+        start = time.perf_counter()
+        _wait(device, left @ right)
+        best = min(best, time.perf_counter() - start)
+    return 2e-9 * rows * inner * columns / best
+
+
+def _wait(device: torch.device, product: torch.Tensor) -> None:
+    if device.type != "cpu":
+        product[0, 0].item()
+
+
+def _multiplies(dtype: torch.dtype, device: torch.device) -> bool:
+    import torch
+
+    try:
+        one = torch.ones((1, 1), dtype=dtype, device=device)
+        return bool((one @ one).item() == 1)
+    except (RuntimeError, TypeError):  # how torch says that a device lacks a format
+        return False
+
+
+def _fastest(rates: dict[str, float]) -> str:
+    best = max(rates, key=lambda name: rates[name])
+    return best if rates[best] >= WORTHWHILE * rates["float32"] else "float32"
+
+
+@cache
+def _remembered_rates(device: torch.device) -> dict[str, float]:
+    """Rates measured in this process, or earlier on the same machine with the same torch and threads."""
+    import torch
+
+    key = f"{_model(device)} | torch {torch.__version__} | {torch.get_num_threads()} threads"
+    path = cache_dir() / "rates.json"
+    known = _read_rates(path)
+    if key not in known:
+        known[key] = measure(device)
+        _write_rates(path, known)
+    return known[key]
+
+
+def _read_rates(path: Path) -> dict[str, dict[str, float]]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            str(key): {name: float(rates[name]) for name in ("float32", *rates) if name in DTYPES}
+            for key, rates in known.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}  # no cache, or not one of ours: measuring again costs a tenth of a second
+
+
+def _write_rates(path: Path, known: dict[str, dict[str, float]]) -> None:
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+            temporary = file.name
+            json.dump(known, file, indent=1)
+        os.replace(temporary, path)
+    except OSError:  # a home that cannot be written to only costs the measuring next time
+        if temporary:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def _model(device: torch.device) -> str:
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()} {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else _processor()
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory(device: torch.device) -> int:
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return main_memory()
+
+
+def main_memory() -> int:
+    """Bytes of main memory, or 0 where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0

@@ -1,0 +1,71 @@
+"""Files and folders that appear whole or not at all: written beside their place, flushed to the disk, renamed."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` when the block ends; after an error it is removed."""
+    hidden = _beside(path)
+    try:
+        yield hidden
+        flush(hidden)
+        hidden.replace(path)
+        flush(path.parent)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of `path` when the block ends; after an error it is removed
+    (and with it the folders above that had to be made).
+
+    What was at `path` before is removed, and put back if the change of places fails.
+    """
+    path = path.resolve()
+    made = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden, old = _beside(path), _beside(path)
+    try:
+        hidden.mkdir()
+        yield hidden
+        flush(hidden)
+        if path.exists():
+            path.rename(old)
+        hidden.rename(path)
+        flush(path.parent)
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for leftover in (hidden, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for parent in made if not path.exists() else ():
+            with suppress(OSError):
+                parent.rmdir()
+
+
+def flush(path: Path) -> None:
+    """Have the system put a file, or the names in a folder, on the disk."""
+    if path.is_dir():
+        with suppress(OSError):  # Windows opens no folders
+            _synchronise(path, os.O_RDONLY)
+    else:
+        _synchronise(path, os.O_RDWR)
+
+
+def _synchronise(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _beside(path: Path) -> Path:
+    return path.absolute().parent / f".{path.absolute().name}.{secrets.token_hex(6)}.part"

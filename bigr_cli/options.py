@@ -1,0 +1,281 @@
+"""The options that mean the same for every command, each defined once.
+
+    def inpaint(image: str, model: Model = None, seed: Seed = None, json: Json = False) -> None: ...
+
+Each can be given by an environment variable too. Sampling options are None unless given: the model's config decides.
+A value out of range ends with exit code 2 before anything heavy is loaded.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import typer
+
+from bigr_cli import console
+from bigr_cli.core import config
+
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+SAMPLING = "Sampling"
+OUTPUT = "Output"
+MACHINE = "Machine"
+MESSAGES = "Messages"
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_LARGEST_SEED = 2**63 - 1  # what an int64 tensor holds
+
+
+class Interval(NamedTuple):
+    """A share of the iterations, 0 <= start < stop <= 1."""
+
+    start: float
+    stop: float
+
+
+def parse_interval(text: str) -> Interval:
+    """Read "A,B"; raises typer.BadParameter unless 0 <= A < B <= 1."""
+    try:
+        start, stop = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not two numbers A,B such as 0.1,0.8") from None
+    if not 0 <= start < stop <= 1:  # NaN fails here too
+        raise typer.BadParameter(f"{text!r} is no share of the iterations: 0 <= A < B <= 1")
+    return Interval(start, stop)
+
+
+def _number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[float | None], float | None]:
+    """A check for finite numbers from `low` (or above it) to `high`."""
+    bounds = f"a number {'above' if above else 'of at least'} {low:g}"
+    if math.isfinite(high):
+        bounds += f" and at most {high:g}"
+
+    def check(value: float | None) -> float | None:
+        if value is None or (math.isfinite(value) and (value > low if above else value >= low) and value <= high):
+            return value
+        raise typer.BadParameter(f"{value:g} is not {bounds}")
+
+    return check
+
+
+def _seed(value: int | None) -> int | None:
+    if value is None or 0 <= value <= _LARGEST_SEED:
+        return value
+    raise typer.BadParameter(f"{value} is not a whole number from 0 to 2^63 - 1")
+
+
+def _device(value: str) -> str:
+    name = value.strip().lower()
+    if not _DEVICE.fullmatch(name):
+        raise typer.BadParameter(f"{value!r} is not auto, cpu, cuda, cuda:N or mps")
+    return name
+
+
+def _quiet(value: bool) -> bool:
+    if value:
+        console.configure(quiet=True)
+    return value
+
+
+def _verbose(value: bool) -> bool:
+    if value:
+        console.configure(verbose=True)
+    return value
+
+
+def _option(*names: str, panel: str, help: str, **details: Any) -> Any:
+    variable = "BIGR_" + names[-1].removeprefix("--").replace("-", "_").upper()
+    return typer.Option(*names, envvar=variable, rich_help_panel=panel, help=help, show_default=False, **details)
+
+
+Model = Annotated[
+    str | None,
+    _option(
+        "-m",
+        "--model",
+        panel="Model",
+        metavar="NAME|DIR",
+        help="A model by name (see bigr models list) or by folder. Without it, the default model.",
+    ),
+]
+Offline = Annotated[bool, _option("--offline", panel="Model", help="Never reach for the network.")]
+
+Output = Annotated[
+    str | None,
+    _option(
+        "-o",
+        "--output",
+        panel=OUTPUT,
+        metavar="FILE|DIR|-",
+        help="Where to write: a file, a folder, a pattern, or - for stdout.",
+    ),
+]
+Overwrite = Annotated[bool, _option("--overwrite", panel=OUTPUT, help="Replace files that are there already.")]
+SkipExisting = Annotated[
+    bool, _option("--skip-existing", panel=OUTPUT, help="Leave files that are there already, and go on.")
+]
+NoMetadata = Annotated[bool, _option("--no-metadata", panel=OUTPUT, help="Leave the recipe out of the pictures.")]
+Json = Annotated[bool, _option("--json", panel=OUTPUT, help="Print one line of JSON per result.")]
+
+Count = Annotated[
+    int, _option("-n", "--count", panel=SAMPLING, min=1, metavar="N", help="How many pictures (of each label).")
+]
+Seed = Annotated[
+    int | None,
+    _option(
+        "--seed",
+        panel=SAMPLING,
+        metavar="N",
+        callback=_seed,
+        help="The same seed gives the same picture. Without it one is drawn, said and recorded.",
+    ),
+]
+Steps = Annotated[
+    int | None,
+    _option("--steps", panel=SAMPLING, min=1, metavar="N", help="Iterations in which the tokens are settled."),
+]
+Timesteps = Annotated[
+    int | None,
+    _option("--timesteps", panel=SAMPLING, min=1, metavar="N", help="Denoising steps of the transcoder per token."),
+]
+Guidance = Annotated[
+    float | None,
+    _option(
+        "--guidance",
+        panel=SAMPLING,
+        metavar="SCALE",
+        callback=_number(0),
+        help="How strongly to follow the label: 1 plainly, 0 not at all, more exaggerates.",
+    ),
+]
+GuidanceSchedule = Annotated[
+    config.GuidanceSchedule | None,
+    _option(
+        "--guidance-schedule",
+        panel=SAMPLING,
+        metavar="NAME",
+        help=f"How guidance grows over the iterations: {', '.join(config.GUIDANCE_SCHEDULES)}.",
+    ),
+]
+GuidanceInterval = Annotated[
+    Interval | None,
+    _option(
+        "--guidance-interval",
+        panel=SAMPLING,
+        metavar="A,B",
+        parser=parse_interval,
+        help="The share of the iterations in which guidance acts, such as 0.1,0.8.",
+    ),
+]
+Order = Annotated[
+    config.Order | None,
+    _option(
+        "--order",
+        panel=SAMPLING,
+        metavar="NAME",
+        help=f"Which tokens are settled first: {', '.join(config.ORDERS)}.",
+    ),
+]
+Gumbel = Annotated[
+    float | None,
+    _option(
+        "--gumbel",
+        panel=SAMPLING,
+        metavar="SCALE",
+        callback=_number(0),
+        help="Noise on the order in which tokens are settled; 0 is none.",
+    ),
+]
+GumbelSchedule = Annotated[
+    config.GumbelSchedule | None,
+    _option(
+        "--gumbel-schedule",
+        panel=SAMPLING,
+        metavar="NAME",
+        help=f"How that noise changes over the iterations: {', '.join(config.GUMBEL_SCHEDULES)}.",
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    _option(
+        "--temperature",
+        panel=SAMPLING,
+        metavar="T",
+        callback=_number(0, above=True),
+        help="Below 1 surer and plainer, above 1 more varied.",
+    ),
+]
+Recipe = Annotated[
+    Path | None,
+    _option(
+        "--recipe",
+        panel=SAMPLING,
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="Settings from a picture made earlier, or its JSON; options given explicitly win.",
+    ),
+]
+
+BatchSize = Annotated[
+    int | None,
+    _option("--batch-size", panel=MACHINE, min=1, metavar="N", help="Pictures at once; it does not change them."),
+]
+Device = Annotated[
+    str,
+    _option(
+        "--device",
+        panel=MACHINE,
+        metavar="NAME",
+        callback=_device,
+        help="auto, cpu, cuda, cuda:N or mps. auto takes a GPU if there is one.",
+    ),
+]
+Dtype = Annotated[
+    DtypeName,
+    _option(
+        "--dtype",
+        panel=MACHINE,
+        metavar="NAME",
+        help="auto, float32, bfloat16 or float16. auto measures which one is fast here.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    _option("--threads", panel=MACHINE, min=1, metavar="N", help="CPU threads. Without it, what torch chooses."),
+]
+
+Quiet = Annotated[
+    bool, _option("-q", "--quiet", panel=MESSAGES, callback=_quiet, help="Only warnings and errors on stderr.")
+]
+Verbose = Annotated[
+    bool, _option("-v", "--verbose", panel=MESSAGES, callback=_verbose, help="More about what is going on.")
+]
+
+TRAINING = "Training"
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE...", help="Settings that override the config, such as run.steps=2000.", show_default=False
+    ),
+]
+TrainingData = Annotated[
+    str | None,
+    _option("--data", panel=TRAINING, metavar="DIR|scenes", help="What to train on: a folder of pictures, or scenes."),
+]
+TrainingConfigFile = Annotated[
+    Path | None,
+    _option("--config", panel=TRAINING, metavar="FILE", exists=True, dir_okay=False, help="A YAML file of settings."),
+]
+TrainingResume = Annotated[
+    Path | None,
+    _option("--resume", panel=TRAINING, metavar="RUN", help="Go on with this run from its last checkpoint."),
+]
+RunFolder = Annotated[
+    Path | None,
+    _option("-o", "--output", panel=OUTPUT, metavar="DIR", help="The run's folder; runs/NAME if not given."),
+]

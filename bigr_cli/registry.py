@@ -1,0 +1,221 @@
+"""The commands of `bigr`: built in or brought by plugins, all registered and loaded the same way.
+
+A task is one function that Typer can read, in a module that an entry point of the group `bigr.tasks` names:
+
+    @task("palette", help="Print the dominant colours of a picture")
+    def palette(image: Path) -> None: ...
+
+A name of two words ("models list") is a command of a group, which `group("models", help=...)` may describe. Built-in
+tasks are the modules of `bigr_cli.tasks`: each is an entry point too, made here instead of read from package metadata,
+so that a new file is a new command. Modules must be cheap to import; what is heavy (torch) they import in functions.
+"""
+
+import importlib.metadata
+import os
+import pkgutil
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
+from typing import Any, TypeVar
+
+from bigr_cli import __version__
+from bigr_cli.errors import BigrError
+
+ENTRY_POINT_GROUP = "bigr.tasks"
+PLUGINS_VARIABLE = "BIGR_PLUGINS"
+BUILT_IN_PANEL = "Commands"
+PLUGIN_PANEL = "Plugins"
+
+_WORD = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class RegistrationError(BigrError):
+    """A task that cannot be registered: a malformed name, no help, or a name that is taken."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The distribution that a task comes from."""
+
+    distribution: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}".rstrip()
+
+
+BUILT_IN = Origin("bigr-cli", __version__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A registered command."""
+
+    path: tuple[str, ...]
+    function: Callable[..., Any]
+    help: str
+    origin: Origin
+    aliases: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    panel: str = BUILT_IN_PANEL
+    hidden: bool = False
+
+    @property
+    def name(self) -> str:
+        """The words after `bigr` that run it."""
+        return " ".join(self.path)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A plugin that was left out, and why."""
+
+    plugin: str
+    origin: Origin
+    error: BaseException
+
+    def __str__(self) -> str:
+        reason = " ".join(str(self.error).split())
+        kind = "" if isinstance(self.error, BigrError) else f"{type(self.error).__name__}: "
+        return f"plugin {self.plugin!r} ({self.origin}) is left out: {kind}{reason}"
+
+
+@dataclass
+class Registry:
+    """Tasks by path, groups by name, and the plugins that could not be loaded."""
+
+    tasks: dict[tuple[str, ...], Task] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    _loading: Origin | None = None
+    _complete: bool = False
+
+    def task(
+        self,
+        name: str,
+        *,
+        help: str,
+        aliases: Sequence[str] = (),
+        examples: Sequence[str] = (),
+        panel: str | None = None,
+        hidden: bool = False,
+    ) -> Callable[[_Function], _Function]:
+        """Register the decorated function as the command `name`: "inpaint", or "models list" in a group.
+
+        `help` is the line in `bigr --help`; the function's docstring follows it in the command's own help. `aliases`
+        are other last words for it, `examples` command lines shown below the help, `panel` the heading it stands
+        under. Raises RegistrationError if the name is malformed or taken, or the help is empty.
+        """
+        path = _path(name)
+        if not help.strip():
+            raise RegistrationError(f"task {name!r} has no help text")
+
+        def register(function: _Function) -> _Function:
+            if not callable(function):
+                raise RegistrationError(f"task {name!r} is not a function but {type(function).__name__}")
+            origin = self._origin_of(function)
+            heading = panel or (BUILT_IN_PANEL if origin == BUILT_IN else PLUGIN_PANEL)
+            entry = Task(path, function, help.strip(), origin, tuple(aliases), tuple(examples), heading, hidden)
+            for taken in (path, *((*path[:-1], _path(alias)[0]) for alias in aliases)):
+                self._refuse_taken(taken)
+            self.tasks[path] = entry
+            return function
+
+        return register
+
+    def group(self, name: str, *, help: str) -> None:
+        """Describe a group of commands; raises RegistrationError if it is described twice or a task has its name."""
+        path = _path(name)
+        if len(path) != 1 or not help.strip():
+            raise RegistrationError(f"group {name!r} needs a name of one word and a help text")
+        if name in self.groups or path in self.tasks:
+            raise RegistrationError(f"group {name!r} is registered already")
+        self.groups[name] = help.strip()
+
+    def load(self, built_in: Iterable[EntryPoint], plugins: Iterable[tuple[EntryPoint, Origin]]) -> None:
+        """Import what the entry points name, built-in ones first; a failure becomes a Fault and changes nothing."""
+        for entry_point in built_in:
+            self._load_one(entry_point, BUILT_IN)
+        for entry_point, origin in plugins:
+            self._load_one(entry_point, origin)
+
+    def discard(self, task: Task, error: BaseException) -> None:
+        """Take out a task that turned out not to work as a command, and record why."""
+        del self.tasks[task.path]
+        self.faults.append(Fault(task.name, task.origin, error))
+
+    def _load_one(self, entry_point: EntryPoint, origin: Origin) -> None:
+        before = dict(self.tasks), dict(self.groups)
+        self._loading = origin
+        try:
+            entry_point.load()
+            if not any(task.origin == origin for task in self.tasks.values()):
+                raise RegistrationError(f"{entry_point.value} registers no task")
+        except (Exception, SystemExit) as error:  # whatever a plugin does, the others must still work
+            self.tasks, self.groups = before
+            self.faults.append(Fault(entry_point.name, origin, error))
+        finally:
+            self._loading = None
+
+    def _origin_of(self, function: Callable[..., Any]) -> Origin:
+        module = getattr(function, "__module__", None) or "?"
+        if module.startswith("bigr_cli."):
+            return BUILT_IN
+        return self._loading or Origin(module.partition(".")[0], "")
+
+    def _refuse_taken(self, path: tuple[str, ...]) -> None:
+        for other in self.tasks.values():
+            names = {other.path, *((*other.path[:-1], alias) for alias in other.aliases)}
+            if path in names or path[:1] in names or path == other.path[:1]:
+                raise RegistrationError(
+                    f"{' '.join(path)!r} is registered already, by {other.origin} ({other.function.__module__})"
+                )
+        if len(path) == 1 and path[0] in self.groups:
+            raise RegistrationError(f"{path[0]!r} is a group already")
+
+
+def _path(name: str) -> tuple[str, ...]:
+    path = tuple(name.split(" "))
+    if not 1 <= len(path) <= 2 or not all(_WORD.fullmatch(word) for word in path):
+        raise RegistrationError(
+            f"{name!r} is no name for a task: one word or two, of a-z, 0-9 and single hyphens, such as 'models list'"
+        )
+    return path
+
+
+def built_in_entry_points() -> Iterator[EntryPoint]:
+    """One entry point per module of `bigr_cli.tasks`, by name."""
+    import bigr_cli.tasks
+
+    for module in sorted(pkgutil.iter_modules(bigr_cli.tasks.__path__), key=lambda found: found.name):
+        if not module.name.startswith("_"):
+            yield EntryPoint(module.name, f"bigr_cli.tasks.{module.name}", ENTRY_POINT_GROUP)
+
+
+def plugin_entry_points() -> Iterator[tuple[EntryPoint, Origin]]:
+    """Installed plugins that BIGR_PLUGINS allows: all if it is not set, none for "none", or those it lists."""
+    allowed = os.environ.get(PLUGINS_VARIABLE)
+    if allowed is not None and allowed.strip() in ("", "none"):
+        return
+    names = None if allowed is None else {name.strip() for name in allowed.split(",")}
+    found = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    for entry_point in sorted(found, key=lambda candidate: candidate.name):
+        distribution = entry_point.dist
+        origin = Origin(distribution.name, distribution.version) if distribution else Origin("unknown", "")
+        if names is None or entry_point.name in names or origin.distribution in names:
+            yield entry_point, origin
+
+
+REGISTRY = Registry()
+task = REGISTRY.task
+group = REGISTRY.group
+
+
+def discover() -> Registry:
+    """The process's registry, with every built-in task and plugin in it; loads them on the first call."""
+    if not REGISTRY._complete:
+        REGISTRY._complete = True
+        REGISTRY.load(built_in_entry_points(), plugin_entry_points())
+    return REGISTRY

@@ -1,0 +1,279 @@
+"""YAML ↔ frozen dataclasses, in one place: what a configuration may hold is what its dataclass declares.
+
+Understood: bool, int, float, str, Path, Literal, tuples, `dict[str, …]`, nested dataclasses, unions with None, and
+unions of dataclasses told apart by a Literal field of one value each (`architecture: compact`). A whole number will do
+for a float; nothing else is converted. Dataclasses check their own values in `__post_init__` and raise ConfigError.
+"""
+
+import dataclasses
+import re
+import reprlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from bigr_cli import yaml_text
+from bigr_cli.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+_SCALARS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    NoneType: "nothing",
+}
+
+
+def from_mapping(cls: type[T], data: Mapping[Any, Any], *, source: str) -> T:
+    """Build the dataclass `cls` from plain data, as YAML holds it.
+
+    Args:
+        cls: a dataclass, possibly with further ones inside.
+        data: its fields by name; a field with a default may be missing.
+        source: where the data is from (a file's name), for messages.
+
+    Raises:
+        ConfigError: an unknown or missing key, a value of the wrong type, or one that `cls` refuses. The message
+            names the source and the dotted key.
+    """
+    built: T = _Reader(source).read(cls, data, "")
+    return built
+
+
+def to_mapping(value: Any) -> dict[str, Any]:
+    """A dataclass as plain data that YAML and JSON hold; `from_mapping` of it gives an equal dataclass."""
+    plain: dict[str, Any] = _plain(value)
+    return plain
+
+
+def override(value: T, settings: Sequence[str], source: str) -> T:
+    """A copy with some fields set anew, each by "dotted.key=VALUE", VALUE being YAML.
+
+    Where the choice between dataclasses changes (`tokenizer.architecture=compact`), fields that both have are kept.
+
+    Raises:
+        ConfigError: no "=", VALUE is not YAML, or what `from_mapping` raises.
+    """
+    data = to_mapping(value)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not key or not equals:
+            raise ConfigError(f"{source}: {setting!r}: expected key=value")
+        _set(type(value), data, key.split("."), yaml_text.parse(text, source=f"{source}: {key}"), f"{source}: {key}")
+    return from_mapping(type(value), data, source=source)
+
+
+def load_yaml(cls: type[T], path: Path) -> T:
+    """The dataclass `cls` from a YAML file.
+
+    Raises:
+        ConfigError: the file cannot be read or is not YAML, or what `from_mapping` raises; names the file.
+    """
+    return from_mapping(cls, yaml_text.read_mapping(path), source=str(path))
+
+
+def dump_yaml(value: Any) -> str:
+    """A dataclass (or a mapping with dataclasses in it) as YAML, its fields in their order."""
+    return yaml_text.dump(_plain(value))
+
+
+class _Reader:
+    """Builds values of declared types; `key` is the dotted path to the value, empty at the top."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def fail(self, key: str, message: str) -> NoReturn:
+        raise ConfigError(f"{self.source}: {key}: {message}" if key else f"{self.source}: {message}")
+
+    def refuse(self, kind: Any, value: Any, key: str) -> NoReturn:
+        choices = [str(choice) for choice in get_args(kind)] if get_origin(kind) is Literal else []
+        near = nearest(value, choices, 1) if isinstance(value, str) else []
+        suggestion = f"; did you mean {near[0]}?" if near else ""
+        self.fail(key, f"expected {_described(kind)}, got {reprlib.repr(value)}{suggestion}")
+
+    def read(self, kind: Any, value: Any, key: str) -> Any:
+        origin = get_origin(kind)
+        if origin in (Union, UnionType):
+            return self.union(kind, value, key)
+        if dataclasses.is_dataclass(kind):
+            return self.dataclass(kind, value, key)
+        if origin is tuple:
+            return self.tuple(kind, value, key)
+        if origin is dict:
+            return self.dict(kind, value, key)
+        if origin is Literal:
+            for choice in get_args(kind):
+                if type(choice) is type(value) and choice == value:
+                    return choice
+        elif kind is float and type(value) is int:
+            try:
+                return float(value)
+            except OverflowError:
+                pass
+        elif kind is Path and isinstance(value, str) and value:
+            return Path(value)
+        elif kind is Any or (kind in _SCALARS and type(value) is kind):
+            return value
+        self.refuse(kind, value, key)
+
+    def dataclass(self, kind: Any, data: Any, key: str) -> Any:
+        if not isinstance(data, Mapping):
+            self.refuse(kind, data, key)
+        hints, fields = _fields(kind)
+        for name in data:
+            if name not in fields:
+                near = nearest(str(name), fields, 1)
+                suggestion = f"; did you mean {near[0]}?" if near else ""
+                raise ConfigError(f"{self.source}: unknown key {_dotted(key, name)!r}{suggestion}")
+        values = {}
+        for name, field in fields.items():
+            if name in data:
+                values[name] = self.read(hints[name], data[name], _dotted(key, name))
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                expected = _described(hints[name])
+                raise ConfigError(f"{self.source}: missing key {_dotted(key, name)!r}, expected {expected}")
+        try:
+            return kind(**values)
+        except ConfigError as error:
+            about = re.split(r"[:.\[]", str(error), maxsplit=1)[0]
+            raise ConfigError(f"{self.source}: {_joined(key, str(error), about in fields)}") from error
+
+    def union(self, kind: Any, value: Any, key: str) -> Any:
+        members = get_args(kind)
+        structures = [member for member in members if dataclasses.is_dataclass(member)]
+        if structures and isinstance(value, Mapping):
+            return self.dataclass(self.chosen(structures, value, key), value, key)
+        for member in members:
+            try:
+                return self.read(member, value, key)
+            except ConfigError:
+                continue
+        self.refuse(kind, value, key)
+
+    def chosen(self, structures: list[Any], data: Mapping[Any, Any], key: str) -> Any:
+        """The one dataclass of several that the data says it is."""
+        if len(structures) == 1:
+            return structures[0]
+        tag, choices = _tag(structures)
+        given = data.get(tag)
+        if isinstance(given, str) and given in choices:
+            return choices[given]
+        if tag not in data:
+            raise ConfigError(f"{self.source}: missing key {_dotted(key, tag)!r}, expected {_one_of(choices)}")
+        return self.refuse(Literal[tuple(choices)], given, _dotted(key, tag))
+
+    def tuple(self, kind: Any, value: Any, key: str) -> Any:
+        members = get_args(kind)
+        if not isinstance(value, (list, tuple)):
+            self.refuse(kind, value, key)
+        if members[-1] is Ellipsis:
+            members = (members[0],) * len(value)
+        elif len(members) != len(value):
+            self.refuse(kind, value, key)
+        pairs = enumerate(zip(members, value, strict=True))
+        return tuple(self.read(member, entry, f"{key}[{index}]") for index, (member, entry) in pairs)
+
+    def dict(self, kind: Any, value: Any, key: str) -> Any:
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            self.refuse(kind, value, key)
+        return {name: self.read(get_args(kind)[1], entry, _dotted(key, name)) for name, entry in value.items()}
+
+
+def _fields(kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The types and the fields of a dataclass by name."""
+    return get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind) if field.init}
+
+
+def _tag(structures: Sequence[Any]) -> tuple[str, dict[str, Any]]:
+    """The Literal field that tells these dataclasses apart, and which of its values means which."""
+    hints = [get_type_hints(structure) for structure in structures]
+    for name in hints[0]:
+        values = [get_args(hint.get(name)) for hint in hints if get_origin(hint.get(name)) is Literal]
+        if len(values) == len(structures) == len({value[0] for value in values}):
+            return name, {value[0]: structure for value, structure in zip(values, structures, strict=True)}
+    raise TypeError(f"no Literal field tells {', '.join(s.__name__ for s in structures)} apart")
+
+
+def _set(kind: Any, data: dict[str, Any], path: list[str], value: Any, where: str) -> None:
+    """Put a value at a path into plain data of the dataclass `kind`; what the data may hold is checked later."""
+    name, rest = path[0], path[1:]
+    if not rest:
+        data[name] = value
+        return
+    inner = data.get(name)
+    if inner is None:
+        inner = data[name] = {}
+    if not isinstance(inner, dict):
+        raise ConfigError(f"{where}: {name} has no keys")
+    structures: list[Any] = [member for member in _members(_hint(kind, name)) if dataclasses.is_dataclass(member)]
+    tag, choices = _tag(structures) if len(structures) > 1 else ("", {})
+    before = choices.get(str(inner.get(tag)), structures[0] if structures else None)
+    _set(before, inner, rest, value, where)
+    after = choices.get(value) if rest == [tag] and isinstance(value, str) else None
+    if after not in (None, before):
+        data[name] = _common(before, after, inner)
+
+
+def _common(before: Any, after: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """What of plain data of one dataclass has the same meaning in another."""
+    old, new = get_type_hints(before), get_type_hints(after)
+    return {
+        name: value
+        for name, value in data.items()
+        if name in new and (old.get(name) == new[name] or get_origin(new[name]) is Literal)
+    }
+
+
+def _hint(kind: Any, name: str) -> Any:
+    return get_type_hints(kind).get(name) if dataclasses.is_dataclass(kind) else None
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _dotted(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def _joined(key: str, message: str, names_field: bool) -> str:
+    """The message of a dataclass about itself, with the path to it in front."""
+    if not key:
+        return message
+    return f"{key}.{message}" if names_field else f"{key}: {message}"
+
+
+def _one_of(choices: Sequence[Any] | Mapping[Any, Any]) -> str:
+    return f"one of {', '.join(str(choice) for choice in choices)}" if len(choices) > 1 else str(*choices)
+
+
+def _described(kind: Any) -> str:
+    """A type in words."""
+    origin, members = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        if sum(dataclasses.is_dataclass(member) for member in members) > 1:
+            return "a mapping" + (" or nothing" if NoneType in members else "")
+        return " or ".join(_described(member) for member in members)
+    if origin is Literal:
+        return _one_of(members)
+    if origin is tuple:
+        if members[-1] is Ellipsis:
+            return f"a list, each {_described(members[0])}"
+        return f"a list of {len(members)}: {', '.join(_described(member) for member in members)}"
+    return _SCALARS.get(kind, "a mapping")

@@ -1,0 +1,140 @@
+"""YAML as configurations use it: plain data only, no key twice, and scalars read as YAML 1.2 reads them.
+
+PyYAML follows YAML 1.1, in which 1e-4 is text, `no` is false and 12:30 is 750.
+"""
+
+import re
+from collections.abc import Hashable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bigr_cli.errors import ConfigError
+
+_DEEPEST = 50
+_SCALARS = (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
+)
+
+
+def read_mapping(path: Path) -> dict[Any, Any]:
+    """The mapping that a YAML file holds; an empty file holds an empty one.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    data = parse(text, source=str(path))
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys and values, got {type(data).__name__}")
+    return data
+
+
+def parse(text: str, *, source: str) -> Any:
+    """The plain data that a YAML text holds; ConfigError, naming the source and line, if it is none."""
+    import yaml
+
+    try:
+        _check_depth(text)
+        return yaml.load(text, Loader=_loader())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise ConfigError(f"{source}: is not valid YAML: {error.problem or error.context}{place}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{source}: is not valid YAML: {reason}") from error
+
+
+def dump(data: Any) -> str:
+    """Plain data as YAML, keys in their order; `parse` of it gives the same data."""
+    import yaml
+
+    text: str = yaml.dump(data, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+def _check_depth(text: str) -> None:
+    """Raise ValueError where the reader, which is recursive and in C, would overflow the stack."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=_loader()):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise ValueError(f"nested more than {_DEEPEST} levels deep")
+
+
+@cache
+def _loader() -> Any:
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):  # type: ignore[misc]
+        yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012  # PyYAML copies it on the first addition
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            seen = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if isinstance(key, Hashable) and key in seen:
+                    raise yaml.MarkedYAMLError(problem=f"key {key!r} twice", problem_mark=key_node.start_mark)
+                seen.add(key if isinstance(key, Hashable) else None)
+            constructed: dict[Any, Any] = super().construct_mapping(node, deep)
+            return constructed
+
+    _resolve_as_yaml_1_2(Loader)
+    Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: _whole(loader.construct_scalar(node)))
+    Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: _real(loader.construct_scalar(node)))
+    return Loader
+
+
+@cache
+def _dumper() -> Any:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes whatever either version of YAML would not read as text; short lists stay on one line."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def sequence(dumper: Any, values: Any) -> Any:
+        flow = not any(isinstance(value, (dict, list)) for value in values)
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=flow)
+
+    Dumper.add_representer(list, sequence)
+    _resolve_as_yaml_1_2(Dumper)
+    return Dumper
+
+
+def _resolve_as_yaml_1_2(target: Any) -> None:
+    for name, pattern, first in _SCALARS:
+        expression = re.compile(rf"(?:{pattern})\Z")
+        target.add_implicit_resolver(f"tag:yaml.org,2002:{name}", expression, list(first))
+
+
+def _whole(text: str) -> int:
+    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+
+
+def _real(text: str) -> float:
+    return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".nan", "nan"))

@@ -1,0 +1,71 @@
+"""Fixtures that every test may use: a home of its own, and two ways of running `bigr`."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bigr_cli.app import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of `bigr` ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_outside_settings() -> Iterator[None]:
+    """No BIGR_… variable and no plugin of whoever runs the tests has a say in them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("BIGR_")]:
+            patch.delenv(name)
+        patch.setenv("BIGR_PLUGINS", "none")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh BIGR_HOME."""
+    path = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("BIGR_HOME", str(path))
+    return path
+
+
+@pytest.fixture
+def bigr(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run `bigr` in this process: `bigr("generate", "cat", "-n", 2)`."""
+
+    def run(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def bigr_process() -> Callable[..., Outcome]:
+    """Run `bigr` in a process of its own, with these environment variables added."""
+
+    def run(*arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "bigr_cli", *map(str, arguments)],
+            capture_output=True,
+            encoding="utf-8",
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            timeout=600,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
