@@ -1,0 +1,1 @@
+"""The binary-latent model in pure torch: no files, no console, no pictures."""

@@ -1,0 +1,34 @@
+"""What a picture is conditioned on, turned into tokens in front of the picture's own."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+Labels = Tensor | tuple[Tensor, ...]
+
+
+class ClassCondition(nn.Module):
+    """A table with one vector a class and one more, the last, for "no label"."""
+
+    def __init__(self, classes: int, dim: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.table = nn.Embedding(classes + 1, dim)
+
+    def forward(self, labels: Labels, ratios: tuple[float, ...] = (1.0,)) -> Tensor:
+        """Labels (B,) int64, or a tuple of such with one ratio each → (B, 1, D) condition tokens.
+
+        Raises:
+            ValueError: the number of ratios differs from the number of label tensors.
+        """
+        parts = labels if isinstance(labels, tuple) else (labels,)
+        if len(parts) != len(ratios):
+            raise ValueError(f"ratios: expected {len(parts)}, one for each label, got {len(ratios)}")
+        mixed = sum(ratio * self.table(part) for part, ratio in zip(parts, ratios, strict=True))
+        return mixed[:, None]  # type: ignore[index,no-any-return]
+
+    def null(self, labels: Labels) -> Labels:
+        """The "no label" entries that guidance compares with, of the same form as the labels given."""
+        if isinstance(labels, tuple):
+            return tuple(part.new_full(part.shape, self.classes) for part in labels)
+        return labels.new_full(labels.shape, self.classes)

@@ -1,0 +1,169 @@
+"""Frozen descriptions of every part of the model; each checks its own values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bigr_cli.errors import ConfigError
+
+Order = Literal["entropy", "confidence", "halton", "random", "raster"]
+GuidanceSchedule = Literal["constant", "linear", "cosine"]
+GumbelSchedule = Literal["constant", "up", "down"]
+
+ORDERS: tuple[Order, ...] = ("entropy", "confidence", "halton", "random", "raster")
+GUIDANCE_SCHEDULES: tuple[GuidanceSchedule, ...] = ("constant", "linear", "cosine")
+GUMBEL_SCHEDULES: tuple[GumbelSchedule, ...] = ("constant", "up", "down")
+
+
+def require(holds: bool, message: str) -> None:
+    """Raise ConfigError with `message` unless the condition holds."""
+    if not holds:
+        raise ConfigError(message)
+
+
+def require_positive(owner: object, *names: str) -> None:
+    """Raise ConfigError for the first of the named integer fields that is below 1."""
+    for name in names:
+        value = getattr(owner, name)
+        require(value >= 1, f"{name}: expected at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """The published convolutional autoencoder (reference: appendix of the BiGR paper; Wang et al. 2023)."""
+
+    image_size: int
+    bits: int
+    channels: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+    res_blocks: int = 2
+    attention_resolutions: tuple[int, ...] = (16,)
+    embedding: int = 256
+    norm_first: bool = True
+    architecture: Literal["autoencoder"] = "autoencoder"
+
+    def __post_init__(self) -> None:
+        require_positive(self, "image_size", "bits", "channels", "res_blocks", "embedding")
+        require(len(self.multipliers) > 0, "multipliers: expected at least one level")
+        for width in (self.channels, self.embedding, *(self.channels * m for m in self.multipliers)):
+            require(width % 32 == 0, f"channels: group normalisation needs a multiple of 32, got {width}")
+        stride = 2 ** (len(self.multipliers) - 1)
+        require(self.image_size % stride == 0, f"image_size: expected a multiple of {stride}, got {self.image_size}")
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side."""
+        return int(self.image_size // 2 ** (len(self.multipliers) - 1))
+
+
+@dataclass(frozen=True)
+class CompactConfig:
+    """A light tokenizer for small pictures: pixel (un)shuffling between few convolutional levels.
+
+    `channels` and the block counts go from the finest level (half the picture's size) to the token grid; blocks are
+    residual convolutions, on the grid transformer blocks.
+    """
+
+    image_size: int
+    bits: int
+    channels: tuple[int, ...] = (32, 96, 192)
+    encoder_blocks: tuple[int, ...] = (0, 1, 3)
+    decoder_blocks: tuple[int, ...] = (1, 2, 5)
+    attention_heads: int = 4
+    architecture: Literal["compact"] = "compact"
+
+    def __post_init__(self) -> None:
+        require_positive(self, "image_size", "bits", "attention_heads")
+        levels = len(self.channels)
+        require(levels >= 1, "channels: expected at least one level")
+        for name in ("encoder_blocks", "decoder_blocks"):
+            count = len(getattr(self, name))
+            require(count == levels, f"{name}: expected {levels} numbers, one for each of channels, got {count}")
+        for width in self.channels:
+            require(width >= 8 and width % 8 == 0, f"channels: expected multiples of 8, got {width}")
+        require(
+            self.channels[-1] % self.attention_heads == 0,
+            f"attention_heads: {self.attention_heads} does not divide {self.channels[-1]} channels",
+        )
+        require(
+            self.image_size % 2**levels == 0,
+            f"image_size: expected a multiple of {2**levels}, got {self.image_size}",
+        )
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side."""
+        return int(self.image_size // 2 ** len(self.channels))
+
+
+TokenizerConfig = AutoencoderConfig | CompactConfig
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Transformer and transcoder (reference sections 2 and 3). `grid` is the number of tokens along one side."""
+
+    grid: int
+    bits: int
+    classes: int
+    layers: int = 24
+    heads: int = 16
+    dim: int = 1024
+    ffn_multiple: int = 256
+    transcoder_layers: int = 3
+    transcoder_width: int = 1024
+    diffusion_timesteps: int = 256
+    rope_base: float = 10000.0
+    norm_eps: float = 1e-5
+    dropout: float = 0.1
+    condition: Literal["class"] = "class"
+
+    def __post_init__(self) -> None:
+        require_positive(
+            self,
+            *("grid", "bits", "classes", "layers", "heads", "dim", "ffn_multiple"),
+            *("transcoder_layers", "transcoder_width", "diffusion_timesteps"),
+        )
+        require(self.dim % (4 * self.heads) == 0, f"dim: expected a multiple of 4·heads = {4 * self.heads}, got {self.dim}")
+        require(0 <= self.dropout < 1, f"dropout: expected 0 <= dropout < 1, got {self.dropout}")
+
+    @property
+    def tokens(self) -> int:
+        """L, the number of tokens."""
+        return self.grid * self.grid
+
+    @property
+    def ffn_width(self) -> int:
+        """Hidden width of the SwiGLU network: 8D/3 rounded up to a multiple of `ffn_multiple`."""
+        return self.ffn_multiple * -(-int(8 * self.dim / 3) // self.ffn_multiple)
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How masked tokens are drawn (reference section 5). `steps` are iterations, `timesteps` those of the transcoder."""
+
+    steps: int = 20
+    timesteps: int = 100
+    guidance: float = 2.5
+    guidance_schedule: GuidanceSchedule = "constant"
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    order: Order = "entropy"
+    gumbel: float = 0.17
+    gumbel_schedule: GumbelSchedule = "down"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "steps", "timesteps")
+        for name, choices in (
+            ("guidance_schedule", GUIDANCE_SCHEDULES),
+            ("order", ORDERS),
+            ("gumbel_schedule", GUMBEL_SCHEDULES),
+        ):
+            value = getattr(self, name)
+            require(value in choices, f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        require(0 <= self.guidance < float("inf"), f"guidance: expected a number >= 0, got {self.guidance}")
+        require(0 <= self.gumbel < float("inf"), f"gumbel: expected a number >= 0, got {self.gumbel}")
+        require(0 < self.temperature < float("inf"), f"temperature: expected a number > 0, got {self.temperature}")
+        low, high = self.guidance_interval
+        require(0 <= low < high <= 1, f"guidance_interval: expected 0 <= A < B <= 1, got {low},{high}")

@@ -1,0 +1,83 @@
+"""The whole model: a tokenizer and a generator that agree on the grid and the bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bigr_cli.core.condition import Labels
+from bigr_cli.core.config import GeneratorConfig, GuidanceSchedule, GumbelSchedule, Order, SamplingConfig, TokenizerConfig
+from bigr_cli.core.sampler import Observer, sample
+from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.core.transformer import Generator
+from bigr_cli.errors import ConfigError
+
+SEED_LIMIT = 2**63
+
+
+class BinaryModel(nn.Module):
+    """`tokenizer` (pictures ↔ codes) and `generator` (labels → codes)."""
+
+    def __init__(self, tokenizer: TokenizerConfig, generator: GeneratorConfig) -> None:
+        """Raises ConfigError when the two differ in grid or bits."""
+        super().__init__()
+        for name in ("grid", "bits"):
+            one, other = getattr(tokenizer, name), getattr(generator, name)
+            if one != other:
+                raise ConfigError(f"{name}: the tokenizer has {one}, the generator {other}")
+        self.tokenizer = Tokenizer(tokenizer)
+        self.generator = Generator(generator)
+
+    def cast(self, dtype: torch.dtype) -> BinaryModel:
+        """Convert the weights; the tables of positions and noise stay in float32."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.to(dtype)
+        return self
+
+    def sample_codes(
+        self,
+        labels: Labels,
+        seeds: Tensor | Sequence[int],
+        *,
+        known: tuple[Tensor, Tensor] | None = None,
+        ratios: tuple[float, ...] = (1.0,),
+        steps: int = SamplingConfig.steps,
+        timesteps: int = SamplingConfig.timesteps,
+        guidance: float = SamplingConfig.guidance,
+        guidance_schedule: GuidanceSchedule = SamplingConfig.guidance_schedule,
+        guidance_interval: tuple[float, float] = SamplingConfig.guidance_interval,
+        gumbel: float = SamplingConfig.gumbel,
+        gumbel_schedule: GumbelSchedule = SamplingConfig.gumbel_schedule,
+        order: Order = SamplingConfig.order,
+        temperature: float = SamplingConfig.temperature,
+        observe: Observer | None = None,
+    ) -> Tensor:
+        """Draw codes (B, L, K) bool for labels (B,) and as many seeds in 0 .. 2^63 − 1; see `sampler.sample`.
+
+        Raises:
+            ConfigError: a setting out of its range.
+            ValueError: shapes, labels or seeds that do not fit.
+        """
+        settings = SamplingConfig(
+            steps=steps,
+            timesteps=timesteps,
+            guidance=guidance,
+            guidance_schedule=guidance_schedule,
+            guidance_interval=guidance_interval,
+            order=order,
+            gumbel=gumbel,
+            gumbel_schedule=gumbel_schedule,
+            temperature=temperature,
+        )
+        device = self.generator.positions.device
+        labels = tuple(part.to(device) for part in labels) if isinstance(labels, tuple) else labels.to(device)
+        seeds = torch.as_tensor(seeds, dtype=torch.int64).to(device)
+        classes = self.generator.config.classes
+        for part in labels if isinstance(labels, tuple) else (labels,):
+            if part.shape != seeds.shape:
+                raise ValueError(f"labels: expected one for each of {len(seeds)} seeds, got {tuple(part.shape)}")
+            if part.numel() and not (0 <= int(part.min()) and int(part.max()) <= classes):
+                raise ValueError(f"labels: expected 0 to {classes}, got {part.tolist()}")
+        return sample(self.generator, labels, seeds, settings, known=known, ratios=ratios, observe=observe)

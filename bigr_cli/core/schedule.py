@@ -1,0 +1,90 @@
+"""Schedules, all pure functions: the Bernoulli noise of the transcoder, the masking and the guidance of the sampler."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from bigr_cli.core.config import GuidanceSchedule, GumbelSchedule
+
+
+class BernoulliSchedule(nn.Module):
+    """q(x_t = 1 | x_0) = k_t x_0 + b_t, with β_t = 1 − 1/(T − t + 1); index 0 is "no noise".
+
+    `beta`, `k` and `b` are float32 tables of T + 1 numbers.
+    """
+
+    beta: Tensor
+    k: Tensor
+    b: Tensor
+
+    def __init__(self, timesteps: int) -> None:
+        super().__init__()
+        self.timesteps = timesteps
+        # Python floats, not tensors, so that a model laid out on the meta device still gets its tables.
+        beta, k, b = [1.0], [1.0], [0.0]
+        for t in range(1, timesteps + 1):
+            beta.append(1 - 1 / (timesteps - t + 1))
+            k.append(k[-1] * beta[-1])
+            b.append(beta[-1] * b[-1] + (1 - beta[-1]) / 2)
+        for name, table in (("beta", beta), ("k", k), ("b", b)):
+            self.register_buffer(name, torch.tensor(table, dtype=torch.float32, device="cpu"), persistent=False)
+
+    def noised(self, x0: Tensor, t: Tensor) -> Tensor:
+        """q(x_t = 1 | x_0): (N, K) bits or probabilities and (N,) timesteps → (N, K)."""
+        return self.k[t][:, None] * x0.float() + self.b[t][:, None]
+
+    def posterior(self, x_t: Tensor, x0_prob: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """P(x_s = 1 | x_t) when x_0 = 1 has probability `x0_prob`, for timesteps s < t: (N, K)."""
+        prior = self.noised(x0_prob, s)
+        keep = (self.k[t] / self.k[s])[:, None]  # product of β over s + 1 .. t
+        bit = x_t.to(prior.dtype)
+        if_one = prior * (keep * bit + (1 - keep) / 2)
+        if_zero = (1 - prior) * (keep * (1 - bit) + (1 - keep) / 2)
+        return if_one / (if_one + if_zero)
+
+
+def denoising_timesteps(total: int, count: int) -> list[int]:
+    """The timesteps walked, from `total` down to 1: 1 + ⌊i (T − 1) / (S − 1)⌋ for i = S − 1 .. 0; one alone is T.
+
+    Raises:
+        ValueError: count is not in 1..total.
+    """
+    if not 1 <= count <= total:
+        raise ValueError(f"timesteps: expected 1 to {total}, got {count}")
+    if count == 1:
+        return [total]
+    return [1 + i * (total - 1) // (count - 1) for i in reversed(range(count))]
+
+
+def masked_count(unknown: int, iteration: int, steps: int) -> int:
+    """How many of the unknown tokens are still masked after this iteration (from 0): ⌊U cos(π (i + 1) / 2N)⌋."""
+    if iteration >= steps - 1:
+        return 0
+    return math.floor(unknown * math.cos(math.pi / 2 * (iteration + 1) / steps))
+
+
+def guidance_at(
+    scale: float, schedule: GuidanceSchedule, interval: tuple[float, float], iteration: int, steps: int
+) -> float:
+    """The guidance of this iteration; 1, which is none, outside the interval (shares of the iterations)."""
+    if not interval[0] <= iteration / steps < interval[1]:
+        return 1.0
+    share = (iteration + 1) / steps
+    if schedule == "linear":
+        return 1 + (scale - 1) * share
+    if schedule == "cosine":
+        return 1 + (scale - 1) * (1 - math.cos(math.pi * share)) / 2
+    return scale
+
+
+def gumbel_at(scale: float, schedule: GumbelSchedule, iteration: int, steps: int) -> float:
+    """The weight of the Gumbel noise in this iteration."""
+    share = (iteration + 1) / steps
+    if schedule == "up":
+        return scale * share
+    if schedule == "down":
+        return scale * (1 - share)
+    return scale

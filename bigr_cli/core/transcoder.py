@@ -1,0 +1,92 @@
+"""The transcoder: denoises the K bits of a token from its condition vector (reference section 3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.layers import modulate
+from bigr_cli.core.schedule import BernoulliSchedule
+
+_FREQUENCIES = 256
+
+
+class TimestepEmbedding(nn.Module):
+    """A sinusoid of 256 numbers, cosines first, through two layers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """(N,) timesteps counted from 0 → (N, W)."""
+        half = _FREQUENCIES // 2
+        frequencies = torch.exp(-math.log(10000.0) * torch.arange(half, device=t.device).float() / half)
+        angles = t.float()[:, None] * frequencies
+        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
+        return self.mlp(waves.to(self.mlp[0].weight.dtype))  # type: ignore[no-any-return]
+
+
+class TranscoderBlock(nn.Module):
+    """A gated two-layer network, modulated by the condition and the timestep."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.ada = nn.Linear(width, 3 * width)
+
+    def forward(self, x: Tensor, activated: Tensor) -> Tensor:
+        shift, scale, gate = self.ada(activated).chunk(3, dim=-1)
+        normed = F.layer_norm(x, x.shape[-1:], eps=1e-6)
+        return x + gate * self.mlp(modulate(normed, shift, scale))  # type: ignore[no-any-return]
+
+
+class Transcoder(nn.Module):
+    """Predicts for every bit the logit of having been flipped: P(x_t ≠ x_0)."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        width = config.transcoder_width
+        self.schedule = BernoulliSchedule(config.diffusion_timesteps)
+        self.timestep_embedding = TimestepEmbedding(width)
+        self.bit_embedding = nn.Linear(config.bits, width)
+        self.condition_embedding = nn.Linear(config.dim, width)
+        self.blocks = nn.ModuleList(TranscoderBlock(width) for _ in range(config.transcoder_layers))
+        self.final_ada = nn.Linear(width, 2 * width)
+        self.final = nn.Linear(width, config.bits)
+
+    def initialise(self) -> None:
+        """Modulations and the last layer start at zero, so every block starts as the identity."""
+        for layer in [block.ada for block in self.blocks] + [self.final_ada, self.final]:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def denoise(self, x_t: Tensor, context: Tensor) -> Tensor:
+        """(N, K) bits and (N, W) context, the sum of both embeddings → (N, K) flip logits."""
+        activated = F.silu(context)
+        x = self.bit_embedding(2 * x_t.to(context.dtype) - 1)
+        for block in self.blocks:
+            x = block(x, activated)
+        shift, scale = self.final_ada(activated).chunk(2, dim=-1)
+        return self.final(modulate(F.layer_norm(x, x.shape[-1:], eps=1e-6), shift, scale))  # type: ignore[no-any-return]
+
+    def flip_logits(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        """Logits of P(x_t ≠ x_0).
+
+        Args:
+            x_t: (N, K) noisy bits.
+            t: (N,) int64 timesteps, 1 to T.
+            cond: (N, D) condition vectors of the tokens.
+
+        Returns:
+            (N, K)
+        """
+        return self.denoise(x_t, self.condition_embedding(cond) + self.timestep_embedding(t - 1))
+
+    def posterior(self, x_t: Tensor, x0_prob: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        """P(x_s = 1 | x_t, P(x_0 = 1)) for s < t, both (N,) or of one element: (N, K)."""
+        return self.schedule.posterior(x_t, x0_prob, t, s)
