@@ -1,0 +1,196 @@
+"""What a scene holds: image i of the built-in data set as a pure function of (seed, i), before any drawing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+LABELS = (
+    "house", "tree", "boat", "car", "fish", "bird", "cat", "flower",
+    "mushroom", "rocket", "balloon", "star", "heart", "cup", "umbrella", "snowman",
+)  # fmt: skip
+COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
+GROUNDS = ("grass", "sand", "snow", "sea")
+TIMES = ("day", "sunset", "night")
+
+# Width and height of each object's upright box; the longer side is about 1 and becomes `Scene.size`.
+PROPORTIONS: dict[str, tuple[float, float]] = {
+    "house": (0.96, 1.0),
+    "tree": (0.86, 1.0),
+    "boat": (0.96, 1.0),
+    "car": (1.0, 0.62),
+    "fish": (1.0, 0.66),
+    "bird": (1.0, 0.88),
+    "cat": (0.82, 1.0),
+    "flower": (0.68, 1.0),
+    "mushroom": (0.96, 0.98),
+    "rocket": (0.66, 1.0),
+    "balloon": (0.76, 1.0),
+    "star": (0.98, 0.94),
+    "heart": (1.0, 0.92),
+    "cup": (0.98, 0.86),
+    "umbrella": (1.0, 1.0),
+    "snowman": (0.72, 1.0),
+}
+FLYING_SHARE = {"bird": 0.5, "rocket": 0.6, "balloon": 0.75, "star": 0.75, "heart": 0.6, "fish": 1.0}
+
+_LIMIT = 2**63
+_DRAWS = 96  # more than any scene consumes
+_PLACES = {"grass": "on grass", "sand": "on sand", "snow": "on snow", "sea": "on the sea"}
+_MOMENTS = {"day": "by day", "sunset": "at sunset", "night": "at night"}
+_MARGIN = 0.035  # the least gap between the object's box and the picture's edge: its outline fits in
+
+
+class Cloud(NamedTuple):
+    """A cloud: centre and width in picture units."""
+
+    x: float
+    y: float
+    width: float
+
+
+class Hill(NamedTuple):
+    """A hill behind the ground: centre, half width and height above the horizon."""
+
+    x: float
+    half_width: float
+    height: float
+
+
+class Mark(NamedTuple):
+    """A star in the sky, or a wave, tuft or pebble on the ground: centre and extent."""
+
+    x: float
+    y: float
+    extent: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything needed to draw one picture, at any size.
+
+    Lengths are in picture units: (0, 0) is the upper left corner, (1, 1) the lower right one. `x`, `y` is the centre
+    of the object's box, `size` the box's longer side before tilting, `tilt` is in degrees, clockwise.
+    """
+
+    seed: int
+    index: int
+    label: str
+    color: str
+    ground: str
+    time: str
+    x: float
+    y: float
+    size: float
+    tilt: float
+    flip: bool
+    flying: bool
+    horizon: float
+    swell: float
+    light: Mark
+    crescent: bool
+    clouds: tuple[Cloud, ...]
+    stars: tuple[Mark, ...]
+    hills: tuple[Hill, ...]
+    marks: tuple[Mark, ...]
+
+    @property
+    def caption(self) -> str:
+        """One English phrase, such as "a red house on grass at night"."""
+        article = "an" if self.color[0] in "aeiou" else "a"
+        return f"{article} {self.color} {self.label} {_PLACES[self.ground]} {_MOMENTS[self.time]}"
+
+
+class _Stream:
+    """Uniform numbers of one scene, consumed in order.
+
+    They are taken from the raw 64-bit words of Philox keyed by (seed, index): NumPy promises that these never change
+    from release to release, which it does not promise of its distributions.
+    """
+
+    def __init__(self, seed: int, index: int) -> None:
+        words = np.random.Philox(key=np.array([seed, index], dtype=np.uint64)).random_raw(_DRAWS)
+        self._values = ((words >> np.uint64(11)) * 2.0**-53).tolist()
+        self._next = 0
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        value: float = self._values[self._next]
+        self._next += 1
+        return low + (high - low) * value
+
+    def choice(self, names: tuple[str, ...]) -> str:
+        return names[int(self.uniform() * len(names))]
+
+    def count(self, highest: int) -> int:
+        return int(self.uniform() * (highest + 1))
+
+
+def ground_edge(horizon: float, swell: float, x: float) -> float:
+    """The y of the ground's upper edge at x: the horizon, tilted to and fro by the swell."""
+    return horizon + swell * math.cos(math.pi * x)
+
+
+def _place(draw: _Stream, label: str, horizon: float, swell: float, flying: bool) -> tuple[float, float, float, float]:
+    """Centre, size and tilt of an object that lies wholly inside the picture, tilted or not."""
+    size = draw.uniform(0.37, 0.54)
+    tilt = draw.uniform(-12.0, 12.0) * (1.0 if flying else 0.55)
+    width, height = PROPORTIONS[label]
+    cos, sin = math.cos(math.radians(tilt)), abs(math.sin(math.radians(tilt)))
+    half_width = size * (width * cos + height * sin) / 2
+    half_height = size * (height * cos + width * sin) / 2
+    x = draw.uniform(half_width + _MARGIN, 1 - half_width - _MARGIN)
+    if flying:
+        highest = half_height + _MARGIN + 0.02
+        lowest = max(highest, horizon + 0.02 - half_height)
+        # A fish leaps no higher than it can.
+        y = draw.uniform((highest + lowest) / 2 if label == "fish" else highest, lowest)
+    else:
+        edge = ground_edge(horizon, swell, x)
+        base = draw.uniform(edge + 0.06, min(edge + 0.2, 1 - _MARGIN))
+        y = max(base - half_height, half_height + _MARGIN)
+    return x, y, size, tilt
+
+
+def describe(seed: int, index: int) -> Scene:
+    """Image `index` of the endless data set `seed`, as numbers and names.
+
+    Any run of 16 consecutive indices holds each label once. Raises ValueError unless both are in 0..2**63.
+    """
+    if not (0 <= seed <= _LIMIT and 0 <= index <= _LIMIT):
+        raise ValueError(f"seed and index must lie in 0..2**63, got {seed} and {index}")
+    draw = _Stream(seed, index)
+    label = LABELS[index % len(LABELS)]
+    color, ground, time = draw.choice(COLORS), draw.choice(GROUNDS), draw.choice(TIMES)
+    horizon = draw.uniform(0.6, 0.74)
+    swell = 0.0 if ground == "sea" else draw.uniform(-0.035, 0.035)
+    flying = draw.uniform() < FLYING_SHARE.get(label, 0.0)
+    flip = draw.uniform() < 0.5
+    x, y, size, tilt = _place(draw, label, horizon, swell, flying)
+    # Sun and moon keep to the side that the object leaves free, so that they are seldom hidden.
+    radius = draw.uniform(0.065, 0.095)
+    side = draw.uniform(radius + 0.03, max(0.2, max(x, 1 - x) - 0.3))
+    light = Mark(side if x >= 0.5 else 1 - side, draw.uniform(0.12, 0.24), radius)
+    crescent = draw.uniform() < 0.5
+    clouds = tuple(
+        Cloud(draw.uniform(0.05, 0.95), draw.uniform(0.08, 0.36), draw.uniform(0.16, 0.28))
+        for _ in range(draw.count(3))
+    )
+    stars = tuple(
+        Mark(draw.uniform(0.03, 0.97), draw.uniform(0.03, horizon - 0.12), draw.uniform(0.009, 0.014))
+        for _ in range(6 + draw.count(6) if time == "night" else 0)
+    )
+    # No star shines through the dark part of the moon.
+    stars = tuple(star for star in stars if math.hypot(star.x - light.x, star.y - light.y) > radius + 0.03)
+    hills = tuple(
+        Hill(draw.uniform(0.0, 1.0), draw.uniform(0.22, 0.42), draw.uniform(0.07, 0.19)) for _ in range(draw.count(2))
+    )
+    marks = tuple(
+        Mark(draw.uniform(0.06, 0.94), draw.uniform(horizon + 0.06, 0.96), draw.uniform(0.05, 0.1)) for _ in range(5)
+    )
+    return Scene(
+        seed, index, label, color, ground, time, x, y, size, tilt, flip, flying,
+        horizon, swell, light, crescent, clouds, stars, hills, marks,
+    )  # fmt: skip

@@ -1,0 +1,174 @@
+"""The scenes as files: an image folder with captions, written by several processes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import secrets
+from collections.abc import Callable, Generator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigr_cli.data.scenes.description import LABELS, describe
+from bigr_cli.data.scenes.render import SIZES, box, render_with_mask
+from bigr_cli.errors import RunError, UsageError
+
+CAPTIONS = "captions.jsonl"
+_CHUNK = 64  # images between two reports of progress
+_FEW = 1024  # so few images are drawn sooner than a second process starts
+_LAST = 2**63
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run of images for one process, and where they go."""
+
+    directory: Path
+    start: int
+    stop: int
+    size: int
+    seed: int
+    token: str
+
+
+def _file(index: int) -> str:
+    """Where image `index` goes, relative to the directory."""
+    return f"{LABELS[index % len(LABELS)]}/{index:06d}.png"
+
+
+def _hidden(path: Path, token: str) -> Path:
+    """The temporary neighbour of a file. The token tells this run's from those of a run beside it."""
+    return path.with_name(f".{path.name}.{token}.tmp")
+
+
+def _draw(job: _Job) -> list[str]:
+    """Writes the images of a job and gives back their lines of captions.jsonl."""
+    lines = []
+    for index in range(job.start, job.stop):
+        scene = describe(job.seed, index)
+        image, mask = render_with_mask(scene, job.size)
+        file = _file(index)
+        path = job.directory / file
+        hidden = _hidden(path, job.token)
+        image.save(hidden, format="PNG")
+        hidden.replace(path)
+        record = {
+            "file": file,
+            "caption": scene.caption,
+            "label": scene.label,
+            "color": scene.color,
+            "ground": scene.ground,
+            "time": scene.time,
+            "box": list(box(mask)),
+        }
+        lines.append(json.dumps(record) + "\n")
+    return lines
+
+
+def _drawn(jobs: list[_Job], workers: int) -> Generator[list[str], None, None]:
+    """The captions of each job in order, as the jobs get done."""
+    if workers == 1:
+        yield from map(_draw, jobs)
+        return
+    # Not forked: the caller may have threads, such as those of torch or of a progress bar.
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield from pool.map(_draw, jobs)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check(directory: Path, count: int, size: int, seed: int, start: int, workers: int | None) -> None:
+    if count < 1:
+        raise UsageError(f"the number of scenes must be at least 1, got {count}")
+    if size not in SIZES:
+        raise UsageError(f"the size must lie in {SIZES.start}..{SIZES.stop - 1} pixels, got {size}")
+    if not 0 <= seed <= _LAST:
+        raise UsageError(f"the seed must lie in 0..2**63, got {seed}")
+    if start < 0 or start + count - 1 > _LAST:
+        raise UsageError(f"the images' numbers must lie in 0..2**63, got {start}..{start + count - 1}")
+    if workers is not None and workers < 1:
+        raise UsageError(f"the number of workers must be at least 1, got {workers}")
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is not a directory")
+
+
+def _refuse_existing(directory: Path, start: int, stop: int) -> None:
+    if not directory.exists():
+        return
+    for file in (CAPTIONS, *map(_file, range(start, stop))):
+        if (directory / file).exists():
+            raise UsageError(f"{directory / file} exists already", hint="--overwrite replaces it")
+
+
+def _write_captions(path: Path, lines: list[str], token: str) -> None:
+    hidden = _hidden(path, token)
+    with hidden.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(lines)
+        stream.flush()
+        os.fsync(stream.fileno())
+    hidden.replace(path)
+
+
+def _clean(directory: Path, token: str) -> None:
+    """Removes what an interrupted run, or a process that was killed, left of this run's temporary files."""
+    for pattern in (f".*.{token}.tmp", f"*/.*.{token}.tmp"):
+        for left in directory.glob(pattern):
+            with suppress(OSError):
+                left.unlink()
+
+
+def write_scenes(
+    directory: str | os.PathLike[str],
+    *,
+    count: int,
+    size: int,
+    seed: int,
+    workers: int | None = None,
+    start: int = 0,
+    progress: Callable[[int], None] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes images start..start+count-1 of the data set `seed`, `size` × `size` pixels; returns captions.jsonl.
+
+    Image 12 becomes `directory/LABEL/000012.png`. captions.jsonl, a JSON line per image in the order of their
+    numbers, comes last: where it is, every image that it names is whole. It describes the images of this call; other
+    files in the directory are left alone. `workers` is the number of processes (by default one per core, or one if
+    there are few images); the files are the same whatever it is. `progress` is called with the number of images newly
+    finished. Raises UsageError for numbers out of range, for a directory that is a file, and, unless `overwrite`, when
+    a file that it would write exists; RunError when writing fails.
+    """
+    directory = Path(directory)
+    _check(directory, count, size, seed, start, workers)
+    stop = start + count
+    if not overwrite:
+        _refuse_existing(directory, start, stop)
+    token = secrets.token_hex(4)
+    jobs = [
+        _Job(directory, first, min(first + _CHUNK, stop), size, seed, token) for first in range(start, stop, _CHUNK)
+    ]
+    if workers is None:
+        workers = 1 if count <= _FEW else os.cpu_count() or 1
+    lines: list[str] = []
+    try:
+        for label in {LABELS[index % len(LABELS)] for index in range(start, min(stop, start + len(LABELS)))}:
+            (directory / label).mkdir(parents=True, exist_ok=True)
+        # Old captions would not fit a half-replaced set of images.
+        (directory / CAPTIONS).unlink(missing_ok=True)
+        with closing(_drawn(jobs, min(workers, len(jobs)))) as batches:
+            for written in batches:
+                lines += written
+                if progress is not None:
+                    progress(len(written))
+        _write_captions(directory / CAPTIONS, lines, token)
+    except BrokenProcessPool as error:
+        raise RunError("a process that drew scenes was ended from outside; is there enough memory?") from error
+    except OSError as error:
+        raise RunError(f"cannot write the scenes: {error}") from error
+    finally:
+        _clean(directory, token)
+    return directory / CAPTIONS

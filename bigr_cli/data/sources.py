@@ -1,0 +1,181 @@
+"""Where training and evaluation get their pictures: the built-in scenes, or a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from bigr_cli.data import scenes
+from bigr_cli.errors import ImageError, UsageError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+SCENES = "scenes"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One example: `pixels` (size, size, 3) uint8; `focus` (size, size) uint8, how much of the object a pixel shows."""
+
+    pixels: NDArray[np.uint8]
+    label: int
+    focus: NDArray[np.uint8] | None = None
+
+
+class Source(Protocol):
+    """Numbered pictures, each a pure function of its number (and of the augmentation's number)."""
+
+    labels: tuple[str, ...]
+    size: int
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        ...
+
+    def picture(self, index: int, variant: int = 0) -> Picture:
+        """Picture `index`; variants other than 0 are augmented, differently for each number."""
+        ...
+
+    def fingerprint(self) -> str:
+        """What identifies the data: the same string means the same pictures."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScenesSource:
+    """The endless built-in scenes, cut off after `count` pictures."""
+
+    size: int
+    seed: int = 0
+    start: int = 0
+    count: int = 2**40
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return scenes.LABELS
+
+    def __len__(self) -> int:
+        return self.count
+
+    def picture(self, index: int, variant: int = 0) -> Picture:
+        scene = scenes.describe(self.seed, self.start + index)
+        image, mask = scenes.render_with_mask(scene, self.size)
+        return Picture(np.asarray(image), scenes.LABELS.index(scene.label), np.asarray(mask))
+
+    def fingerprint(self) -> str:
+        return f"scenes:{self.seed}:{self.start}:{self.count}:{self.size}"
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """The pictures of a folder, cropped to squares and scaled; classes are its subfolders, if it has any.
+
+    Variants are mirrored (`flip`) and cut out of the square at random, with at least `crop` times its side.
+    """
+
+    root: Path
+    files: tuple[str, ...]
+    targets: tuple[int, ...]
+    labels: tuple[str, ...]
+    size: int
+    flip: bool = False
+    crop: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def picture(self, index: int, variant: int = 0) -> Picture:
+        path = self.root / self.files[index]
+        try:
+            with Image.open(path) as opened:
+                image = ImageOps.exif_transpose(opened).convert("RGB")
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+            raise ImageError(f"{path}: not a readable picture ({error})") from error
+        rng = np.random.default_rng((variant, index)) if variant else None
+        return Picture(np.asarray(self._square(image, rng)), self.targets[index])
+
+    def _square(self, image: Image.Image, rng: np.random.Generator | None) -> Image.Image:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        if rng is not None and self.crop < 1:
+            side = max(1, round(side * rng.uniform(self.crop, 1)))
+            left, top = (int(rng.integers(0, extent - side + 1)) for extent in image.size)
+        box = (left, top, left + side, top + side)
+        square = image.resize((self.size, self.size), Image.Resampling.LANCZOS, box=box)
+        return ImageOps.mirror(square) if rng is not None and self.flip and rng.random() < 0.5 else square
+
+    def split(
+        self, held_out: int, *, seed: int, count: int | None, flip: bool, crop: float
+    ) -> tuple[FolderSource, FolderSource]:
+        """(training, held out): `held_out` pictures chosen by the seed are kept apart; only training is augmented."""
+        order = np.random.default_rng(seed).permutation(len(self.files))
+        apart, rest = sorted(order[:held_out].tolist()), sorted(order[held_out:].tolist()[:count])
+        return replace(self._take(rest), flip=flip, crop=crop), self._take(apart)
+
+    def _take(self, indices: list[int]) -> FolderSource:
+        files, targets = (tuple(each[i] for i in indices) for each in (self.files, self.targets))
+        return replace(self, files=files, targets=targets)
+
+    def fingerprint(self) -> str:
+        import hashlib
+
+        digest = hashlib.sha256(f"{self.size}:{self.flip}:{self.crop}".encode())
+        for name in self.files:
+            status = (self.root / name).stat()
+            digest.update(f"{name}:{status.st_size}:{status.st_mtime_ns}\n".encode())
+        return f"folder:{digest.hexdigest()}"
+
+
+def open_source(
+    where: str, size: int, *, seed: int = 0, start: int = 0, count: int | None = None
+) -> Source:
+    """`scenes` or a folder, as pictures of `size` × `size` pixels.
+
+    Args:
+        where: "scenes", or a folder: one subfolder a class, or flat, with or without captions.jsonl.
+        seed, start, count: which part of the endless scenes; `start` and `count` cut out a part of a folder too.
+
+    Raises:
+        UsageError: the folder is not there or holds no pictures.
+    """
+    if where == SCENES:
+        return ScenesSource(size, seed, start, 2**40 if count is None else count)
+    root = Path(where)
+    if not root.is_dir():
+        raise UsageError(f"{where}: no such folder", hint='--data takes a folder of pictures, or "scenes"')
+    files = sorted(_pictures(root))
+    if not files:
+        raise UsageError(f"{where}: holds no pictures", hint=f"looked for {', '.join(sorted(SUFFIXES))}")
+    names = _labels(root, files)
+    labels = tuple(sorted(set(names))) if any(names) else ()
+    targets = [labels.index(name) if labels else 0 for name in names]
+    chosen = slice(start, None if count is None else start + count)
+    return FolderSource(root, tuple(files[chosen]), tuple(targets[chosen]), labels, size)
+
+
+def _pictures(root: Path) -> Iterable[str]:
+    for path in root.rglob("*"):
+        relative = path.relative_to(root)
+        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in relative.parts):
+            yield relative.as_posix()
+
+
+def _labels(root: Path, files: list[str]) -> list[str]:
+    """The label of each file: from captions.jsonl where it gives one, otherwise the top folder's name."""
+    given: dict[str, str] = {}
+    listing = root / "captions.jsonl"
+    if listing.is_file():
+        for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                entry = json.loads(line)
+                if "label" in entry:
+                    given[str(entry["file"])] = str(entry["label"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f"{listing}:{number}: not a caption entry ({error})") from error
+    return [given.get(name, name.split("/")[0] if "/" in name else "") for name in files]
