@@ -9,13 +9,19 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` when the block ends; after an error it is removed."""
+def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` when the block ends; after an error it is removed.
+
+    Without `replace`, FileExistsError if there is something at `path` by then.
+    """
     hidden = _beside(path)
     try:
         yield hidden
         flush(hidden)
-        hidden.replace(path)
+        if replace:
+            hidden.replace(path)
+        else:
+            _place(hidden, path)
         flush(path.parent)
     finally:
         hidden.unlink(missing_ok=True)
@@ -67,5 +73,18 @@ def _synchronise(path: Path, flags: int) -> None:
         os.close(handle)
 
 
+def _place(hidden: Path, path: Path) -> None:
+    """Give a file a name that nothing has yet."""
+    try:
+        os.link(hidden, path)  # unlike a rename, it fails if something came there in the meantime
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError) as error:  # file systems without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(path) from error
+        hidden.replace(path)
+
+
 def _beside(path: Path) -> Path:
-    return path.absolute().parent / f".{path.absolute().name}.{secrets.token_hex(6)}.part"
+    whole = path.absolute()
+    return whole.parent / f".{whole.name[:48]}.{secrets.token_hex(6)}.part"  # names may have 255 bytes

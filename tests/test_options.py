@@ -122,10 +122,11 @@ def test_every_option_has_help_and_its_own_variable() -> None:
     options_of = {name: get_args(alias)[1] for name, alias in ALIASES.items()}
     found = {name: info for name, info in options_of.items() if isinstance(info, OptionInfo)}
     assert len(found) >= 24
-    for info in found.values():
+    for name, info in found.items():
         long = next(name for name in (info.default, *info.param_decls) if name.startswith("--"))
         assert info.help
-        assert info.envvar == "BIGR_" + long[2:].replace("-", "_").upper()
+        assert info.envvar == "BIGR_" + long[2:].replace("-", "_").upper() or name == "RunFolder"
+    assert len({info.envvar for info in found.values()}) == len(found)
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

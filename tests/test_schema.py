@@ -71,7 +71,12 @@ def tokenizers(draw: st.DrawFn) -> TokenizerConfig:
     counts = st.lists(st.integers(0, 4), min_size=levels, max_size=levels).map(tuple)
     channels = draw(st.lists(st.integers(1, 8).map(lambda n: 8 * n), min_size=levels, max_size=levels))
     return CompactConfig(
-        grid * 2**levels, bits, tuple(channels), draw(counts), draw(counts), attention_heads=draw(st.sampled_from([1, 8]))
+        grid * 2**levels,
+        bits,
+        tuple(channels),
+        draw(counts),
+        draw(counts),
+        attention_heads=draw(st.sampled_from([1, 8])),
     )
 
 
@@ -188,7 +193,10 @@ def test_a_whole_number_will_do_for_a_float() -> None:
         ({"sampling": {"steps": 0}}, "f.yaml: sampling.steps: expected at least 1, got 0"),
         ({"tokenizer": {}}, "f.yaml: missing key 'tokenizer.architecture', expected one of autoencoder, compact"),
         ({"tokenizer": {"architecture": "compat"}}, "expected one of autoencoder, compact, got 'compat'; did you mean"),
-        ({"tokenizer": {"architecture": "compact", "bits": 1}}, "f.yaml: missing key 'tokenizer.image_size', expected a"),
+        (
+            {"tokenizer": {"architecture": "compact", "bits": 1}},
+            "f.yaml: missing key 'tokenizer.image_size', expected a",
+        ),
         ({"generator": {"grid": 1}}, "f.yaml: missing key 'generator.bits', expected a whole number"),
         ({7: 1}, "f.yaml: unknown key '7'"),
     ],

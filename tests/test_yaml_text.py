@@ -54,7 +54,8 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[", "a: b: c", "a: 1\na: 2", "? [x]\n: 1", "!!python/object/apply:os.system [ls]", "\tx: 1", "a: &x\n- *y"]
+    "text",
+    ["[", "a: b: c", "a: 1\na: 2", "? [x]\n: 1", "!!python/object/apply:os.system [ls]", "\tx: 1", "a: &x\n- *y"],
 )
 def test_what_is_not_plain_yaml_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ConfigError) as caught:

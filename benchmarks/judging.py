@@ -1,0 +1,88 @@
+"""What the benchmark scripts judge pictures with: a network that nothing was trained against.
+
+The classifier in `models/scenes-classifier` lends its features to the tokenizer's loss, so it would be partial; the
+one in `benchmarks/judge` has another seed, other widths and other pictures behind it. Pictures are (N, 3, 64, 64)
+uint8, labels (N,) numbers into `bigr_cli.data.scenes.LABELS`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bigr_cli.data import scenes
+from bigr_cli.data.loading import all_batches, as_floats
+from bigr_cli.data.sources import ScenesSource, Source, open_source
+from bigr_cli.evaluation.classifier import ScenesClassifier, load_classifier
+
+JUDGE = Path(__file__).resolve().parent / "judge"
+SIZE = 64
+UNSEEN = 10**9  # the number of the first scene that no network of ours was trained on
+
+
+@cache
+def load_judge(device: str = "cpu") -> ScenesClassifier:
+    """The impartial network."""
+    return load_classifier(JUDGE, device)
+
+
+def folder_pictures(folder: Path) -> tuple[Tensor, Tensor]:
+    """All pictures of a folder and what they should show, by the subfolders' names; -1 where that is no label."""
+    source = open_source(str(folder), SIZE)
+    images, places = _all(source, len(source))
+    numbers = [scenes.LABELS.index(label) if label in scenes.LABELS else -1 for label in source.labels] or [-1]
+    return images, torch.tensor(numbers)[places]
+
+
+def real_pictures(count: int, *, seed: int = 0, start: int = UNSEEN) -> tuple[Tensor, Tensor]:
+    """Unseen scenes and what they show."""
+    return _all(ScenesSource(SIZE, seed, start), count)
+
+
+def answers(images: Tensor, judge: ScenesClassifier | None = None) -> dict[str, Tensor]:
+    """For each head, `object` first, the number of the likeliest answer for every picture (N,)."""
+    judge = judge or load_judge()
+    parts = [{name: logits.argmax(1) for name, logits in judge(batch).items()} for batch in _batches(images, judge)]
+    return {name: torch.cat([part[name] for part in parts]).cpu() for name in judge.answers}
+
+
+def accuracy(images: Tensor, labels: Tensor, judge: ScenesClassifier | None = None) -> float:
+    """The share of the pictures in which the judge sees the object that the label names."""
+    return float((answers(images, judge)["object"] == labels).double().mean())
+
+
+def embeddings(images: Tensor, judge: ScenesClassifier | None = None) -> NDArray[np.float64]:
+    """(N, D): what `frechet` compares."""
+    judge = judge or load_judge()
+    return torch.cat([judge.embedding(batch) for batch in _batches(images, judge)]).double().cpu().numpy()
+
+
+def frechet(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Fréchet distance between normal distributions with the means and covariances of two sets of embeddings (N, D).
+
+    |μa - μb|² + tr(Σa + Σb - 2 (Σa Σb)^½); the last trace is the sum of the square roots of the eigenvalues of the
+    symmetric Σa^½ Σb Σa^½, which are those of Σa Σb.
+    """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError(f"expected two sets (N, D) of at least two embeddings each, got {a.shape} and {b.shape}")
+    between = float(np.square(a.mean(0) - b.mean(0)).sum())
+    first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    shared = np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(0)).sum()
+    return between + float(np.trace(first) + np.trace(second) - 2 * shared)
+
+
+def _all(source: Source, count: int) -> tuple[Tensor, Tensor]:
+    parts = list(all_batches(source, 256, count=count))
+    return torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts])
+
+
+def _batches(images: Tensor, judge: ScenesClassifier) -> list[Tensor]:
+    device = next(judge.parameters()).device
+    return [as_floats(batch.to(device)) for batch in images.split(256)]

@@ -1,0 +1,212 @@
+"""`bigr models ...`: the models that there are, what is in them, and new ones out of published checkpoints."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bigr_cli import console, schema
+from bigr_cli.errors import ConfigError, ModelFormatError, UsageError
+from bigr_cli.options import Json, Overwrite
+from bigr_cli.registry import group, task
+from bigr_cli.zoo.find import Entry, default_model, describe_model, find_model, home_models, list_models
+
+group("models", help="List, inspect, check and import models.")
+
+ModelName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NAME|DIR]", show_default=False, help="A model by name or folder; without it, the default."
+    ),
+]
+
+
+@task("models list", help="List the models that there are.", examples=["bigr models list --json"])
+def list_(json: Json = False) -> None:
+    """Models of your own (under BIGR_HOME) come first; the default one is marked with a star."""
+    entries = list_models()
+    if json:
+        for entry in entries:
+            console.json_line(_record(entry))
+        return
+    chosen = default_model()
+    rows = [
+        (
+            f"{'*' if entry.name == chosen else ' '} {entry.name}",
+            entry.state,
+            f"{entry.config.image_size} px" if entry.config else "",
+            str(entry.config.generator.classes) if entry.config and entry.config.generator else "",
+            _millions(entry.parameters),
+            _megabytes(entry.size),
+            entry.where,
+        )
+        for entry in entries
+    ]
+    console.table(("  name", "state", "size", "classes", "parameters", "weights", "from"), rows)
+    for entry in entries:
+        if entry.problem:
+            console.warn(entry.problem)
+
+
+@task("models show", help="Show what a model is made of and where it comes from.")
+def show(model: ModelName = None, json: Json = False) -> None:
+    """With --json, everything that its config.yaml says."""
+    entry = _read(find_model(model))
+    if json:
+        console.json_line({**_record(entry), "config": schema.to_mapping(entry.config)})
+        return
+    lines = [
+        ("name", entry.config.name if entry.config else entry.name),
+        ("folder", str(entry.directory)),
+        ("state", entry.state),
+        ("weights", f"{_megabytes(entry.size)}, {_millions(entry.parameters)} parameters"),
+    ]
+    width = max(len(label) for label, _ in lines)
+    for label, text in lines:
+        console.result(f"{label:<{width}}  {text}")
+    data = schema.to_mapping(entry.config)
+    for shown in ("format", "name"):
+        del data[shown]
+    if len(data["labels"]) > 20:
+        data["labels"] = f"{len(data['labels'])} labels: bigr models labels {entry.name}"
+    console.result("")
+    console.result(schema.dump_yaml(data).rstrip())
+
+
+@task("models labels", help="List the labels that a model knows.")
+def labels(model: ModelName = None, json: Json = False) -> None:
+    """One line each: its index and its name. Either can be given to bigr generate."""
+    config = _read(find_model(model)).config
+    classes = config.generator.classes if config and config.generator else 0
+    names = (config.labels if config else ()) or [None] * classes
+    for index, name in enumerate(names):
+        if json:
+            console.json_line({"index": index, "label": name})
+        else:
+            console.result(f"{index}\t{name or ''}".rstrip())
+
+
+@task("models path", help="Print the folder of a model.")
+def path(model: ModelName = None) -> None:
+    """For use in scripts: `cp -r "$(bigr models path scenes-64)" .`"""
+    console.result(str(find_model(model).absolute()))
+
+
+@task("models verify", help="Check models' files against their config: hashes, tensors, shapes.")
+def verify(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME|DIR]...", show_default=False, help="Models; without any, all that have weights."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """One line for each model; ends with exit code 2 if any is not as it should be."""
+    from bigr_cli.zoo.folder import check_model
+
+    if models:
+        folders = [find_model(model) for model in models]
+    else:
+        folders = [entry.directory for entry in list_models() if entry.state != "no weights"]
+    damaged = []
+    for folder in folders:
+        try:
+            problems = check_model(folder)
+        except ModelFormatError as error:
+            problems = [str(error)]
+        damaged += problems
+        if json:
+            console.json_line({"path": folder, "ok": not problems, "problems": problems})
+        else:
+            console.result(f"{folder}: {'damaged' if problems else 'ok'}")
+    if damaged:
+        raise ModelFormatError("; ".join(damaged))
+
+
+@task(
+    "models import",
+    help="Make a model folder of published checkpoints.",
+    examples=["bigr models import --tokenizer bae.th --generator bigr_L.pt --heads 16 --image-size 256 -o bigr-l"],
+)
+def import_(
+    tokenizer: Annotated[Path, typer.Option(help="The binary autoencoder's file.", metavar="FILE")],
+    generator: Annotated[Path, typer.Option(help="The transformer's file.", metavar="FILE")],
+    heads: Annotated[int, typer.Option(min=1, metavar="N", help="Attention heads of the transformer.")],
+    image_size: Annotated[int, typer.Option(min=1, metavar="PIXELS", help="Width and height of its pictures.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="The folder to make. Without it, among your models by --name."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name. Without it, the folder's.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of its classes in their order, one a line.")
+    ] = None,
+    licence: Annotated[str, typer.Option(metavar="NAME", help="Under what terms it may be used, such as MIT.")] = "",
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """All sizes but --heads and --image-size are read off the tensors. Nothing in the files is run."""
+    from bigr_cli.zoo.config import check_name
+    from bigr_cli.zoo.published import import_published
+
+    if output is None:
+        if name is None:
+            raise UsageError("models import needs --output or --name")
+        output = home_models() / check_name(name)
+    import_published(
+        tokenizer,
+        generator,
+        heads=heads,
+        image_size=image_size,
+        output=output,
+        name=name,
+        labels=_lines(labels) if labels else (),
+        licence=licence,
+        overwrite=overwrite,
+    )
+    if json:
+        console.json_line(_record(_read(output)))
+    else:
+        console.say(f"made {output}")
+
+
+def _read(directory: Path) -> Entry:
+    """The entry of a model whose config can be read; raises ModelFormatError for others."""
+    entry = describe_model(directory)
+    if entry.problem:
+        raise ModelFormatError(entry.problem)
+    return entry
+
+
+def _lines(file: Path) -> tuple[str, ...]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read as text: {error}") from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    config = entry.config
+    return {
+        "name": entry.name,
+        "path": entry.directory,
+        "where": entry.where,
+        "state": entry.state,
+        "default": entry.name == default_model(),
+        "bytes": entry.size,
+        "parameters": entry.parameters,
+        "image_size": config.image_size if config else None,
+        "classes": config.generator.classes if config and config.generator else None,
+        "licence": config.licence if config else None,
+        "problem": entry.problem or None,
+    }
+
+
+def _millions(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.1f} M"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size else ""

@@ -1,0 +1,111 @@
+"""The model card: README.md of a model folder, in Markdown, with the front matter that model hubs read."""
+
+from collections.abc import Mapping, Sequence
+
+from bigr_cli import yaml_text
+from bigr_cli.core.config import TokenizerConfig
+from bigr_cli.zoo.config import ModelConfig
+from bigr_cli.zoo.sizes import parameters
+
+_TAGS = ("bigr", "binary-latent-codes", "image-generation")
+
+
+def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None) -> str:
+    """The card of a model.
+
+    Args:
+        config: says all but how good it is.
+        metrics: what was measured, by name; a mapping inside is a heading with its own values.
+    """
+    sections = [
+        f"---\n{_front_matter(config)}---",
+        f"# {config.name}",
+        _summary(config),
+        f"```\n{_usage(config)}\n```",
+        f"## Architecture\n\n{_table('part', 'is', _architecture(config))}",
+    ]
+    if config.labels:
+        sections.append(f"## Labels\n\n{_labels(config.labels)}")
+    if config.generator is not None:
+        settings = [(name.replace("_", " "), value) for name, value in vars(config.sampling).items()]
+        sections.append(f"## Sampling defaults\n\n{_table('setting', 'value', settings)}")
+    origin = [(name, value) for name, value in vars(config.provenance).items() if value not in (None, "", ())]
+    if origin:
+        sections.append(f"## Provenance\n\n{_table('what', 'value', origin)}")
+    if metrics:
+        sections.append(f"## Measured\n\n{_table('measure', 'value', list(_flat(metrics)))}")
+    if config.sha256:
+        hashes = [(f"`{name}`", f"`{digest}`") for name, digest in config.sha256.items()]
+        sections.append(f"## Files\n\n{_table('file', 'SHA-256', hashes)}")
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(config: ModelConfig) -> str:
+    matter: dict[str, object] = {"library_name": "bigr-cli", "tags": list(_TAGS)}
+    if config.licence:
+        matter = {"license": config.licence.lower(), **matter}
+    return yaml_text.dump(matter)
+
+
+def _summary(config: ModelConfig) -> str:
+    size, grid, bits = config.image_size, config.tokenizer.grid, config.tokenizer.bits
+    codes = f"{size}×{size} pixels as {grid}×{grid} tokens of {bits} bits"
+    if config.generator is None:
+        return f"A tokenizer for bigr: pictures of {codes}."
+    return f"A BiGR model: pictures of {config.generator.classes} classes, {codes}."
+
+
+def _usage(config: ModelConfig) -> str:
+    if config.generator is None:
+        return f"bigr train-generator tokenizer={config.name}"
+    label = config.labels[0] if config.labels else "0"
+    return f'bigr generate "{label}" --model {config.name}'
+
+
+def _architecture(config: ModelConfig) -> list[tuple[str, object]]:
+    counts = parameters(config)
+    rows: list[tuple[str, object]] = [
+        ("tokenizer", f"{_tokenizer(config.tokenizer)}, {counts['tokenizer']:,} parameters")
+    ]
+    if config.generator is not None:
+        g = config.generator
+        rows += [
+            ("transformer", f"{g.layers} layers, width {g.dim}, {g.heads} heads"),
+            ("transcoder", f"{g.transcoder_layers} layers, width {g.transcoder_width}, T = {g.diffusion_timesteps}"),
+            ("generator", f"both together, {counts['generator']:,} parameters"),
+        ]
+    return rows
+
+
+def _tokenizer(config: TokenizerConfig) -> str:
+    widths = config.channels if isinstance(config.channels, tuple) else None
+    shape = f"channels {_text(widths)}" if widths else f"{config.channels} channels"
+    return f"{config.architecture}, {shape}"
+
+
+def _labels(labels: tuple[str, ...]) -> str:
+    shown = ", ".join(labels[:40])
+    return shown if len(labels) <= 40 else f"{shown} … ({len(labels)} in all: `bigr models labels`)"
+
+
+def _flat(metrics: Mapping[str, object], heading: str = "") -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for name, value in metrics.items():
+        full = f"{heading}{name}".replace("_", " ")
+        rows += _flat(value, f"{full}: ") if isinstance(value, Mapping) else [(full, value)]
+    return rows
+
+
+def _table(first: str, second: str, rows: Sequence[tuple[str, object]]) -> str:
+    lines = [f"| {first} | {second} |", "|---|---|"]
+    return "\n".join(lines + [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows])
+
+
+def _cell(value: object) -> str:
+    return " ".join(_text(value).replace("|", "\\|").split())
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return ", ".join(_text(entry) for entry in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

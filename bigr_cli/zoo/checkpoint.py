@@ -1,0 +1,69 @@
+"""Pickled checkpoint files, read without running what is in them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bigr_cli.errors import CheckpointError
+
+_STATES = ("ema", "model")  # in this order of preference
+_CODE = re.compile(r"(?:unsupported.{0,20} GLOBAL|unrecognized function <?\w*) ?([\w.]+)", re.IGNORECASE)
+_ZIP = b"PK\x03\x04"
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The state dict that a file made by `torch.save` holds: its "ema", its "model", or all of it.
+
+    Only tensors and plain data are unpickled (and the argparse.Namespace that training scripts put beside them); the
+    tensors stay in the file until they are used.
+
+    Raises:
+        CheckpointError: the file cannot be read, is no checkpoint or truncated, or would run code.
+    """
+    content = _unpickled(path)
+    state = content
+    if isinstance(content, Mapping):
+        state = next((content[key] for key in _STATES if isinstance(content.get(key), Mapping)), content)
+    if not isinstance(state, Mapping) or not state:
+        raise CheckpointError(f"{path}: holds no tensors by name but {type(state).__name__}")
+    odd = [str(name) for name, value in state.items() if not (isinstance(name, str) and _is_plain(value))]
+    if odd:
+        raise CheckpointError(f"{path}: expected dense tensors of floating-point numbers; {', '.join(odd[:4])} is not")
+    return dict(state)
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        with path.open("rb") as stream:
+            zipped = stream.read(len(_ZIP)) == _ZIP
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of other kinds, which are refused below
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except Exception as error:  # a damaged file makes the reader fail in many ways
+        asked = _CODE.search(str(error))
+        if asked:
+            raise CheckpointError(
+                f"{path}: is refused, as reading it would run code: it asks for {asked[1]}",
+                hint="only files that hold nothing but tensors and plain data are read",
+            ) from error
+        raise CheckpointError(f"{path}: is not a checkpoint made by torch.save, or is truncated or damaged") from error
+
+
+def _is_plain(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.is_floating_point()
+    )

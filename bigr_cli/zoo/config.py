@@ -1,0 +1,116 @@
+"""`config.yaml` of a model folder, format 1."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bigr_cli import schema, yaml_text
+from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TokenizerConfig, require
+from bigr_cli.errors import ConfigError, ModelFormatError
+
+FORMAT = 1
+CONFIG_FILE = "config.yaml"
+TOKENIZER_FILE = "tokenizer.safetensors"
+GENERATOR_FILE = "generator.safetensors"
+CARD_FILE = "README.md"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a model comes from: what it saw, for how long, and what made it."""
+
+    data: str = ""
+    steps: int | None = None
+    pictures: int | None = None
+    seed: int | None = None
+    version: str = ""
+    sources: tuple[str, ...] = ()
+    notes: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything about a model but its weights.
+
+    `generator` is None while only the tokenizer is trained. `labels` names the classes in their order, or is empty.
+    `sha256` has the hash of each weights file by its name.
+    """
+
+    format: int = FORMAT
+    name: str
+    image_size: int
+    tokenizer: TokenizerConfig
+    generator: GeneratorConfig | None = None
+    labels: tuple[str, ...] = ()
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    provenance: Provenance = field(default_factory=Provenance)
+    licence: str = ""
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(self.format == FORMAT, f"format: expected {FORMAT}, got {self.format}")
+        check_name(self.name)
+        size = self.tokenizer.image_size
+        require(self.image_size == size, f"image_size: the tokenizer's is {size}, got {self.image_size}")
+        require(len(set(self.labels)) == len(self.labels), f"labels: {_repeated(self.labels)!r} is there twice")
+        require(all(label.strip() for label in self.labels), "labels: one of them is empty")
+        if self.generator is not None:
+            for name in ("grid", "bits"):
+                expected, got = getattr(self.tokenizer, name), getattr(self.generator, name)
+                require(expected == got, f"generator.{name}: the tokenizer has {expected}, got {got}")
+            classes, count = self.generator.classes, len(self.labels)
+            require(count in (0, classes), f"labels: expected {classes}, one for each class, got {count}")
+            most = self.generator.diffusion_timesteps
+            require(
+                self.sampling.timesteps <= most,
+                f"sampling.timesteps: the generator has {most}, got {self.sampling.timesteps}",
+            )
+        for file, digest in self.sha256.items():
+            require(file in (TOKENIZER_FILE, GENERATOR_FILE), f"sha256: {file!r} is no weights file")
+            require(bool(_HASH.fullmatch(digest)), f"sha256.{file}: expected 64 hexadecimal digits, got {digest!r}")
+
+    @property
+    def weight_files(self) -> tuple[str, ...]:
+        """The weights files that belong to the model."""
+        return (TOKENIZER_FILE,) if self.generator is None else (TOKENIZER_FILE, GENERATOR_FILE)
+
+
+def check_name(name: str) -> str:
+    """The name, if it is safe as the name of a folder on any system; ConfigError otherwise."""
+    safe = bool(_NAME.fullmatch(name)) and not name.endswith(".")
+    require(safe, f"name: expected letters, digits and . _ - (beginning with one of the former), got {name!r}")
+    return name
+
+
+def safe_name(text: str) -> str:
+    """A name for a model, made of some text such as a folder's name."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:96].rstrip(".")
+    return name or "model"
+
+
+def read_config(directory: Path) -> ModelConfig:
+    """The config of a model folder.
+
+    Raises:
+        ModelFormatError: it is not there, or of another format.
+        ConfigError: it is not YAML, or a key is unknown, missing or has a wrong value; names the file and the key.
+    """
+    path = directory / CONFIG_FILE
+    if not path.is_file():
+        raise ModelFormatError(f"{directory}: is not a model folder: it has no {CONFIG_FILE}")
+    data = yaml_text.read_mapping(path)
+    found = data.get("format")
+    if type(found) is not int or found != FORMAT:
+        newer = " (made by a newer version of bigr?)" if type(found) is int and found > FORMAT else ""
+        raise ModelFormatError(f"{path}: format: expected {FORMAT}, got {found!r}{newer}")
+    try:
+        return schema.from_mapping(ModelConfig, data, source=str(path))
+    except ConfigError as error:
+        raise ModelFormatError(str(error)) from error
+
+
+def _repeated(values: tuple[str, ...]) -> str:
+    return next((value for index, value in enumerate(values) if value in values[:index]), "")

@@ -1,0 +1,119 @@
+"""Where models are, by name or folder. Nothing here imports torch."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigr_cli import home
+from bigr_cli.errors import ConfigError, ModelError, UnknownNameError
+from bigr_cli.zoo.config import CONFIG_FILE, ModelConfig, check_name, read_config
+from bigr_cli.zoo.sizes import parameters
+
+DEFAULT_MODEL = "scenes-64"
+MODEL_VARIABLE = "BIGR_MODEL"
+LIST_HINT = "bigr models list shows the models there are"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model folder that has a name.
+
+    `where` is "home" or "packaged"; `state` is "ready", "tokenizer only", "no weights" (a card whose weights are not
+    here) or "broken", and then `problem` says why and `config` is None. `size` counts the bytes of the weights.
+    """
+
+    name: str
+    directory: Path
+    where: str
+    state: str
+    size: int
+    config: ModelConfig | None = None
+    problem: str = ""
+
+    @property
+    def parameters(self) -> int | None:
+        """How many the whole model has; None if that is not known."""
+        return sum(parameters(self.config).values()) if self.config else None
+
+
+def home_models() -> Path:
+    """The folder of the user's own models; it need not exist yet."""
+    return home.data_dir() / "models"
+
+
+def packaged_models() -> Path:
+    """The folder of the models that come with the package: inside it once installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "models"
+    return inside if inside.is_dir() else package.parent / "models"
+
+
+def default_model() -> str:
+    """The model that is used if none is named."""
+    return os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+
+
+def find_model(name_or_dir: str | Path | None = None) -> Path:
+    """The folder of a model.
+
+    Args:
+        name_or_dir: a folder, or the name of a model in the user's home or in the package; None is the default model.
+
+    Raises:
+        ModelError: the folder is not a model folder.
+        UnknownNameError: there is no model of that name; the message suggests the nearest.
+    """
+    wanted = default_model() if name_or_dir is None else str(name_or_dir)
+    folder = Path(wanted).expanduser()
+    if wanted and (folder / CONFIG_FILE).is_file():
+        return folder
+    named = {name: directory for name, directory, _ in _named()}
+    if wanted in named:
+        return named[wanted]
+    if wanted and folder.is_dir():
+        raise ModelError(f"{wanted}: is not a model folder: it has no {CONFIG_FILE}", hint=LIST_HINT)
+    raise UnknownNameError("model", wanted, named, hint=LIST_HINT)
+
+
+def list_models() -> list[Entry]:
+    """All models that have a name: those in the user's home, then those in the package that none of these hides."""
+    return [_entry(name, directory, where) for name, directory, where in _named()]
+
+
+def describe_model(directory: Path) -> Entry:
+    """What `list_models` says about a model, for the folder of any model."""
+    where = next((where for _, found, where in _named() if found == directory), "folder")
+    return _entry(directory.resolve().name, directory, where)
+
+
+def _named() -> Iterator[tuple[str, Path, str]]:
+    seen = set()
+    for root, where in ((home_models(), "home"), (packaged_models(), "packaged")):
+        for directory in sorted(root.iterdir()) if root.is_dir() else ():
+            name = directory.name
+            if name not in seen and _is_name(name) and (directory / CONFIG_FILE).is_file():
+                seen.add(name)
+                yield name, directory, where
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_name(name)
+    except ConfigError:
+        return False
+    return True
+
+
+def _entry(name: str, directory: Path, where: str) -> Entry:
+    try:
+        config = read_config(directory)
+    except ModelError as error:
+        return Entry(name, directory, where, "broken", 0, problem=str(error))
+    files = [directory / file for file in config.weight_files]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    if not all(file.is_file() for file in files):
+        state = "no weights"
+    else:
+        state = "ready" if config.generator else "tokenizer only"
+    return Entry(name, directory, where, state, size, config)

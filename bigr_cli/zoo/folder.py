@@ -1,0 +1,267 @@
+"""Model folders: save and load. A folder appears whole or not at all, and is checked before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bigr_cli import schema
+from bigr_cli.core.model import BinaryModel
+from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.core.transformer import Generator
+from bigr_cli.errors import ModelError, ModelFormatError, RunError, UsageError
+from bigr_cli.files import whole_directory, whole_file
+from bigr_cli.zoo.card import render_card
+from bigr_cli.zoo.config import (
+    CARD_FILE,
+    CONFIG_FILE,
+    GENERATOR_FILE,
+    TOKENIZER_FILE,
+    ModelConfig,
+    read_config,
+)
+from bigr_cli.zoo.weights import FLOATS, hash_problems, read_header, sha256_of
+
+Weights = nn.Module | Mapping[str, Tensor]
+MODEL_FILES = (CONFIG_FILE, TOKENIZER_FILE, GENERATOR_FILE, CARD_FILE)
+
+
+def save_model(
+    directory: Path,
+    config: ModelConfig,
+    tokenizer: Weights,
+    generator: Weights | None,
+    *,
+    dtype: torch.dtype | None = None,
+    card: str | None = None,
+    overwrite: bool = False,
+) -> ModelConfig:
+    """Write a model folder, whole or not at all; returns the config with the hashes filled in.
+
+    Args:
+        directory: where; it must not exist, unless `overwrite`, and then it may hold nothing but a model's files.
+        tokenizer: a module or its state dict; `generator` likewise, None if the config has none.
+        dtype: what to store the weights as; None stores them as they are.
+        card: the text of README.md; None writes one from the config.
+
+    Raises:
+        UsageError: there is something at `directory` already.
+        ModelFormatError: the weights do not fit the config.
+        RunError: the files cannot be written.
+    """
+    check_destination(directory, overwrite=overwrite)
+    try:
+        with whole_directory(directory) as hidden:
+            return write_model_files(hidden, config, tokenizer, generator, dtype=dtype, card=card)
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be written: {error.strerror or error}") from error
+
+
+def check_destination(directory: Path, *, overwrite: bool) -> None:
+    """Raise UsageError if there is something that a model folder must not take the place of."""
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise UsageError(f"{directory}: is a file, not a folder")
+    others = sorted(path.name for path in directory.iterdir() if path.name not in MODEL_FILES)
+    if others:
+        raise UsageError(f"{directory}: holds other files ({', '.join(others[:3])}); choose another folder")
+    if any(directory.iterdir()) and not overwrite:
+        raise UsageError(f"{directory}: exists already", hint="--overwrite replaces it")
+
+
+def write_model_files(
+    directory: Path,
+    config: ModelConfig,
+    tokenizer: Weights,
+    generator: Weights | None,
+    *,
+    dtype: torch.dtype | None = None,
+    card: str | None = None,
+) -> ModelConfig:
+    """Make an existing folder, such as a training run's, a model folder; other files in it stay.
+
+    Each file appears whole or not at all, `config.yaml` last. Arguments, result and errors are those of `save_model`.
+    """
+    states = {TOKENIZER_FILE: _state(tokenizer)}
+    if generator is not None:
+        states[GENERATOR_FILE] = _state(generator)
+    _check_states(directory, config, states)
+    try:
+        hashes = {name: _write_weights(directory / name, state, dtype) for name, state in states.items()}
+        config = replace(config, sha256=hashes)
+        _write_text(directory / CARD_FILE, render_card(config) if card is None else card)
+        _write_text(directory / CONFIG_FILE, schema.dump_yaml(config))
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be written: {error.strerror or error}") from error
+    return config
+
+
+def load_model(
+    directory: Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    verify: bool = False,
+) -> tuple[BinaryModel, ModelConfig]:
+    """Load a model for use: in eval mode, without gradients.
+
+    Args:
+        directory: a model folder.
+        device: where the model shall be.
+        dtype: number format of the weights, whatever the files hold; None is float32. Tables stay in float32.
+        verify: compare the files' hashes with the config's first.
+
+    Raises:
+        ModelFormatError: anything in the folder that is not as format 1 promises; names the file and the tensors.
+        ModelError: there is no generator, or the weights are not there.
+    """
+    config = read_config(directory)
+    if config.generator is None:
+        raise ModelError(f"{directory}: holds a tokenizer but no generator", hint="train one with bigr train-generator")
+    with torch.device("meta"):
+        model = BinaryModel(config.tokenizer, config.generator)
+    parts = {TOKENIZER_FILE: model.tokenizer, GENERATOR_FILE: model.generator}
+    _check_files(directory, config, parts, verify)
+    for name, part in parts.items():
+        _fill(part, directory / name, device, dtype)
+    return model.to(device).eval().requires_grad_(False), config
+
+
+def load_tokenizer(
+    directory: Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    verify: bool = False,
+) -> tuple[Tokenizer, ModelConfig]:
+    """Load the tokenizer of a model folder, which need not have a generator; otherwise as `load_model`."""
+    config = read_config(directory)
+    with torch.device("meta"):
+        tokenizer = Tokenizer(config.tokenizer)
+    _check_files(directory, config, {TOKENIZER_FILE: tokenizer}, verify)
+    _fill(tokenizer, directory / TOKENIZER_FILE, device, dtype)
+    return tokenizer.to(device).eval().requires_grad_(False), config
+
+
+def check_model(directory: Path) -> list[str]:
+    """Everything that is wrong with a model folder, a line each: hashes, tensors and shapes.
+
+    Raises:
+        ModelFormatError: the config cannot be read, so that nothing can be compared with it.
+    """
+    config = read_config(directory)
+    problems = hash_problems(directory, config, config.weight_files)
+    for name, part in _modules(config).items():
+        if (directory / name).is_file():
+            problems += _tensor_problems(directory / name, part)
+    return problems
+
+
+def _modules(config: ModelConfig) -> dict[str, nn.Module]:
+    """The model's parts by the file of their weights, without memory for the weights."""
+    with torch.device("meta"):
+        parts: dict[str, nn.Module] = {TOKENIZER_FILE: Tokenizer(config.tokenizer)}
+        if config.generator is not None:
+            parts[GENERATOR_FILE] = Generator(config.generator)
+    return parts
+
+
+def _state(weights: Weights) -> dict[str, Tensor]:
+    return dict(weights.state_dict() if isinstance(weights, nn.Module) else weights)
+
+
+def _check_states(directory: Path, config: ModelConfig, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+    if set(states) != set(config.weight_files):
+        expected, got = ", ".join(config.weight_files), ", ".join(states)
+        raise ModelFormatError(f"{directory}: the config asks for {expected}, and there is {got}")
+    problems = []
+    for name, part in _modules(config).items():
+        found = {key: tuple(tensor.shape) for key, tensor in states[name].items()}
+        problems += shape_problems(directory / name, shapes_of(part), found)
+    if problems:
+        raise ModelFormatError("; ".join(problems))
+
+
+def _write_weights(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype | None) -> str:
+    """Write a .safetensors file and return its hash."""
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state.items()}
+    with whole_file(path) as hidden:
+        hidden.touch()
+        mode = hidden.stat().st_mode
+        try:
+            save_file(tensors, hidden, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise RunError(f"{path}: cannot be written: {error}") from error
+        hidden.chmod(mode)  # safetensors leaves files that only their owner can read
+        return sha256_of(hidden)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with whole_file(path) as hidden:
+        hidden.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _check_files(directory: Path, config: ModelConfig, parts: Mapping[str, nn.Module], verify: bool) -> None:
+    missing = [name for name in parts if not (directory / name).is_file()]
+    if missing:
+        raise ModelError(f"{directory}: the weights of {config.name} are not there ({', '.join(missing)})")
+    problems = [line for name, part in parts.items() for line in _tensor_problems(directory / name, part)]
+    if verify and not problems:
+        problems = hash_problems(directory, config, parts)
+    if problems:
+        raise ModelFormatError("; ".join(problems))
+
+
+def _tensor_problems(path: Path, part: nn.Module) -> list[str]:
+    try:
+        header = read_header(path)
+    except ModelFormatError as error:
+        return [str(error)]
+    odd = [f"{name} ({tensor.dtype})" for name, tensor in header.items() if tensor.dtype not in FLOATS]
+    problems = [f"{path}: expected {', '.join(FLOATS)}, got {_some(odd)}"] if odd else []
+    return problems + shape_problems(path, shapes_of(part), {name: tensor.shape for name, tensor in header.items()})
+
+
+def shapes_of(part: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shapes of a module's tensors by name."""
+    return {name: tuple(tensor.shape) for name, tensor in part.state_dict().items()}
+
+
+def shape_problems(
+    path: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """How tensors, by name and shape, differ from those expected in a file: missing, unknown, wrong-shaped."""
+    wrong = [
+        f"{name} (expected {list(shape)}, got {list(found[name])})"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    groups = {
+        "missing tensors": sorted(expected.keys() - found.keys()),
+        "unknown tensors": sorted(found.keys() - expected.keys()),
+        "wrong shapes": wrong,
+    }
+    return [f"{path}: {what}: {_some(names)}" for what, names in groups.items() if names]
+
+
+def _some(names: list[str], limit: int = 8) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _fill(part: nn.Module, path: Path, device: str | torch.device, dtype: torch.dtype | None) -> None:
+    """Give a module that was laid out on the meta device its weights."""
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelFormatError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    for name in list(tensors):  # one at a time, so that no more than one is there twice
+        tensors[name] = tensors[name].to(device).to(dtype or torch.float32)
+    part.load_state_dict(tensors, assign=True)

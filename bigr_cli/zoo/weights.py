@@ -1,0 +1,81 @@
+"""Weights files, without torch: what tensors they hold, and whether they are as they were made."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bigr_cli.errors import ModelFormatError
+from bigr_cli.zoo.config import ModelConfig
+
+FLOATS = ("F32", "BF16", "F16")
+_LONGEST_HEADER = 100_000_000  # the limit of the safetensors format
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """The type (as safetensors names it) and shape of a stored tensor."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+def read_header(path: Path) -> dict[str, TensorInfo]:
+    """The tensors of a .safetensors file by name, from its header alone.
+
+    Raises:
+        ModelFormatError: the file cannot be read, is not of that format, or is shorter or longer than it says.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
+                raise ModelFormatError(f"{path}: is not a safetensors file, or is truncated")
+            text = stream.read(length)
+    except OSError as error:
+        raise ModelFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        header: dict[str, Any] = json.loads(text)
+        header.pop("__metadata__", None)
+        tensors = {
+            name: TensorInfo(str(entry["dtype"]), tuple(int(side) for side in entry["shape"]))
+            for name, entry in header.items()
+        }
+        end = 8 + length + max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ModelFormatError(f"{path}: is not a safetensors file: its header cannot be read") from error
+    if end != size:
+        raise ModelFormatError(f"{path}: is truncated or damaged: it has {size:,} bytes, its header says {end:,}")
+    return tensors
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_problems(directory: Path, config: ModelConfig, files: Iterable[str]) -> list[str]:
+    """What is wrong with the hashes of weights files, a line each; nothing if all are as the config says."""
+    problems = []
+    for name in files:
+        path, expected = directory / name, config.sha256.get(name)
+        if not path.is_file():
+            problems.append(f"{path}: is missing")
+        elif expected is None:
+            problems.append(f"{path}: config.yaml has no sha256.{name} to compare with")
+        elif (found := sha256_of(path)) != expected:
+            problems.append(f"{path}: has SHA-256 {found[:12]}…, config.yaml says {expected[:12]}…")
+    return problems

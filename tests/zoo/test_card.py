@@ -1,0 +1,52 @@
+"""Model cards."""
+
+from dataclasses import replace
+
+import yaml
+
+from bigr_cli.zoo.card import render_card
+from bigr_cli.zoo.config import ModelConfig, Provenance
+
+
+def test_the_front_matter_is_yaml(config: ModelConfig) -> None:
+    card = render_card(replace(config, licence="MIT"))
+    _, matter, text = card.split("---\n", 2)
+    data = yaml.safe_load(matter)
+    assert data["license"] == "mit"
+    assert "bigr" in data["tags"]
+    assert text.startswith("\n# small\n")
+    assert "license" not in yaml.safe_load(render_card(config).split("---\n")[1])
+
+
+def test_what_it_says(config: ModelConfig) -> None:
+    origin = Provenance(data="scenes", steps=10, sources=("a", "b"))
+    card = render_card(
+        replace(config, provenance=origin), {"psnr": 31.25, "fidelity": {"fid": 2.5, "n": 5000}, "odd": "a|b\nc"}
+    )
+    for line in (
+        "a, b, c",
+        "| data | scenes |",
+        "| sources | a, b |",
+        "| psnr | 31.25 |",
+        "| fidelity: fid | 2.5 |",
+        "| fidelity: n | 5000 |",
+        "| odd | a\\|b c |",
+        "| timesteps | 100 |",
+        'bigr generate "a" --model small',
+    ):
+        assert line in card.replace("\n\n", "\n").split("\n")
+    assert "seed" not in card
+
+
+def test_a_tokenizer_alone(config: ModelConfig) -> None:
+    card = render_card(replace(config, generator=None, labels=()))
+    assert "A tokenizer for bigr" in card
+    assert "Sampling" not in card
+
+
+def test_many_labels_are_cut_short(config: ModelConfig) -> None:
+    assert config.generator
+    labels = tuple(f"label {index}" for index in range(1000))
+    card = render_card(replace(config, generator=replace(config.generator, classes=1000), labels=labels))
+    assert "(1000 in all" in card
+    assert "label 999" not in card
