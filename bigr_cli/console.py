@@ -80,6 +80,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 class ProgressBar:
     """What `progress` hands out; this one shows nothing."""
 
+    visible = False
+
     def advance(self, amount: float = 1) -> None:
         """So much more is done."""
 
@@ -88,8 +90,10 @@ class ProgressBar:
 
 
 class _RichBar(ProgressBar):
-    def __init__(self, shown: "Progress", description: str, total: float | None) -> None:
-        self._shown, self._entry = shown, shown.add_task(description, total=total)
+    visible = True
+
+    def __init__(self, shown: "Progress", description: str, total: float | None, done: int) -> None:
+        self._shown, self._entry = shown, shown.add_task(description, total=total, completed=done)
 
     def advance(self, amount: float = 1) -> None:
         self._shown.advance(self._entry, amount)
@@ -99,7 +103,7 @@ class _RichBar(ProgressBar):
 
 
 @contextmanager
-def progress(total: float | None, description: str) -> Iterator[ProgressBar]:
+def progress(total: float | None, description: str, *, done: int = 0) -> Iterator[ProgressBar]:
     """A progress bar on stderr while the block runs: only on a terminal, and not with `--quiet`.
 
         with progress(len(jobs), "painting") as bar:
@@ -107,7 +111,8 @@ def progress(total: float | None, description: str) -> Iterator[ProgressBar]:
                 ...
                 bar.advance()
 
-    `total` None shows that something goes on, without an end. A bar inside another one is not shown.
+    `total` None shows that something goes on, without an end; `done` of it was done before. A bar inside another one
+    is not shown.
     """
     if _state.quiet or _state.live is not None or not sys.stderr.isatty():
         yield ProgressBar()
@@ -120,7 +125,7 @@ def progress(total: float | None, description: str) -> Iterator[ProgressBar]:
     _state.live = console
     try:
         with Progress(*columns, console=console, transient=True) as shown:
-            yield _RichBar(shown, description, total)
+            yield _RichBar(shown, description, total, done)
     finally:
         _state.live = None
 

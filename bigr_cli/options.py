@@ -85,8 +85,8 @@ def _verbose(value: bool) -> bool:
     return value
 
 
-def _option(*names: str, panel: str, help: str, **details: Any) -> Any:
-    variable = "BIGR_" + names[-1].removeprefix("--").replace("-", "_").upper()
+def _option(*names: str, panel: str, help: str, variable: str | None = None, **details: Any) -> Any:
+    variable = variable or "BIGR_" + names[-1].removeprefix("--").replace("-", "_").upper()
     return typer.Option(*names, envvar=variable, rich_help_panel=panel, help=help, show_default=False, **details)
 
 
@@ -277,5 +277,11 @@ TrainingResume = Annotated[
 ]
 RunFolder = Annotated[
     Path | None,
-    _option("-o", "--output", panel=OUTPUT, metavar="DIR", help="The run's folder; runs/NAME if not given."),
+    _option(
+        *("-o", "--output"),
+        panel=OUTPUT,
+        metavar="DIR",
+        variable="BIGR_RUN",  # not BIGR_OUTPUT, which is where pictures go
+        help="The run's folder; runs/NAME if not given.",
+    ),
 ]

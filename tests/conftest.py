@@ -39,6 +39,36 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that draws noise of its own for every label: 16 × 16 pixels, 4 × 4 tokens, 4 labels."""
+    import torch
+
+    from bigr_cli.core.config import CompactConfig, GeneratorConfig, SamplingConfig
+    from bigr_cli.core.model import BinaryModel
+    from bigr_cli.zoo.config import ModelConfig
+    from bigr_cli.zoo.folder import save_model
+
+    torch.manual_seed(0)
+    tokenizer = CompactConfig(16, 6, channels=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1, 1), attention_heads=2)
+    sizes = {"layers": 2, "heads": 2, "dim": 16, "ffn_multiple": 8, "transcoder_layers": 1, "transcoder_width": 16}
+    generator = GeneratorConfig(grid=4, bits=6, classes=4, diffusion_timesteps=16, **sizes)
+    model = BinaryModel(tokenizer, generator)
+    for parameter in model.parameters():  # those that start at zero would make every bit a coin's toss
+        parameter.data = torch.randn_like(parameter) * 0.4
+    config = ModelConfig(
+        name="tiny",
+        image_size=16,
+        tokenizer=tokenizer,
+        generator=generator,
+        labels=("cat", "dog", "house", "tree"),
+        sampling=SamplingConfig(steps=4, timesteps=5),
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(folder, config, model.tokenizer, model.generator)
+    return folder
+
+
 @pytest.fixture
 def bigr(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run `bigr` in this process: `bigr("generate", "cat", "-n", 2)`."""

@@ -47,7 +47,7 @@ class GridBlock(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         tokens = tokens + self.out(mixed)
         tokens = tokens + self.ffn(self.ffn_norm(tokens))
-        return tokens.transpose(1, 2).unflatten(2, x.shape[2:])
+        return tokens.transpose(1, 2).reshape(x.shape)  # type: ignore[no-any-return]
 
 
 def _level(config: CompactConfig, level: int, blocks: tuple[int, ...]) -> list[nn.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 Labels = Tensor | tuple[Tensor, ...]
@@ -24,8 +25,8 @@ class ClassCondition(nn.Module):
         parts = labels if isinstance(labels, tuple) else (labels,)
         if len(parts) != len(ratios):
             raise ValueError(f"ratios: expected {len(parts)}, one for each label, got {len(ratios)}")
-        mixed = sum(ratio * self.table(part) for part, ratio in zip(parts, ratios, strict=True))
-        return mixed[:, None]  # type: ignore[index,no-any-return]
+        mixed = [ratio * self.table(part) for part, ratio in zip(parts, ratios, strict=True)]
+        return torch.stack(mixed).sum(dim=0)[:, None]
 
     def null(self, labels: Labels) -> Labels:
         """The "no label" entries that guidance compares with, of the same form as the labels given."""

@@ -125,7 +125,9 @@ class GeneratorConfig:
             *("grid", "bits", "classes", "layers", "heads", "dim", "ffn_multiple"),
             *("transcoder_layers", "transcoder_width", "diffusion_timesteps"),
         )
-        require(self.dim % (4 * self.heads) == 0, f"dim: expected a multiple of 4·heads = {4 * self.heads}, got {self.dim}")
+        require(
+            self.dim % (4 * self.heads) == 0, f"dim: expected a multiple of 4·heads = {4 * self.heads}, got {self.dim}"
+        )
         require(0 <= self.dropout < 1, f"dropout: expected 0 <= dropout < 1, got {self.dropout}")
 
     @property

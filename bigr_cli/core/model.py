@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from bigr_cli.core.condition import Labels
-from bigr_cli.core.config import GeneratorConfig, GuidanceSchedule, GumbelSchedule, Order, SamplingConfig, TokenizerConfig
+from bigr_cli.core.config import (
+    GeneratorConfig,
+    GuidanceSchedule,
+    GumbelSchedule,
+    Order,
+    SamplingConfig,
+    TokenizerConfig,
+)
 from bigr_cli.core.sampler import Observer, sample
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator

@@ -144,7 +144,8 @@ def _conditions(
     else:
         joined = torch.cat(variants)  # type: ignore[arg-type]
     cond = generator.condition(codes.repeat(count, 1, 1), joined, masked.repeat(count, 1), ratios=ratios)
-    return cond.unflatten(0, (count, -1))[:, rows.item, rows.position]
+    rowwise: Tensor = cond.unflatten(0, (count, -1))[:, rows.item, rows.position]
+    return rowwise
 
 
 def _denoise(
@@ -174,9 +175,7 @@ def _denoise(
             break
         if step % block == 0:
             ahead = walked[step + 1 : step + 1 + block]
-            numbers = uniform(
-                rows.seed, Stream.TRANSCODER, rows.position, bits, iteration=iteration, timesteps=ahead
-            )
+            numbers = uniform(rows.seed, Stream.TRANSCODER, rows.position, bits, iteration=iteration, timesteps=ahead)
         posterior = transcoder.posterior(x, p, walked[step : step + 1], walked[step + 1 : step + 2])
         x = numbers[step % block] < posterior  # type: ignore[index]
     return p

@@ -28,7 +28,7 @@ class TimestepEmbedding(nn.Module):
         frequencies = torch.exp(-math.log(10000.0) * torch.arange(half, device=t.device).float() / half)
         angles = t.float()[:, None] * frequencies
         waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        return self.mlp(waves.to(self.mlp[0].weight.dtype))  # type: ignore[no-any-return]
+        return self.mlp(waves.to(next(self.parameters()).dtype))  # type: ignore[no-any-return]
 
 
 class TranscoderBlock(nn.Module):
@@ -61,7 +61,8 @@ class Transcoder(nn.Module):
 
     def initialise(self) -> None:
         """Modulations and the last layer start at zero, so every block starts as the identity."""
-        for layer in [block.ada for block in self.blocks] + [self.final_ada, self.final]:
+        layers = [block.ada for block in self.blocks if isinstance(block, TranscoderBlock)]
+        for layer in (*layers, self.final_ada, self.final):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 

@@ -123,9 +123,7 @@ class Generator(nn.Module):
             raise ValueError(f"layer: expected 0 to {len(self.blocks) - 1}, got {layer}")
         return self._run(self.embed(codes, None), self.condition_tokens(labels), layer + 1)
 
-    def condition(
-        self, codes: Tensor, labels: Labels, mask: Tensor, *, ratios: tuple[float, ...] = (1.0,)
-    ) -> Tensor:
+    def condition(self, codes: Tensor, labels: Labels, mask: Tensor, *, ratios: tuple[float, ...] = (1.0,)) -> Tensor:
         """The transcoder's condition of every token.
 
         Args:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from bigr_cli.data.sources import Source
+from bigr_cli.errors import BigrError
 
 
 class Batch(NamedTuple):
-    """`images` (B, 3, H, W) uint8, `labels` (B,) int64, `focus` (B, 1, H, W) uint8: zeros where it is not known."""
+    """`images` (B, 3, H, W) uint8, `labels` (B,) int64, `focus` (B, 1, H, W) uint8: zeros where it is not known.
+
+    Where `codes` (B, L, K) bool are there, made beforehand, they stand for the pictures, and those are empty.
+    """
 
     images: Tensor
     labels: Tensor
     focus: Tensor
+    codes: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        return Batch(*(part.to(device, non_blocking=True) for part in self))
+        images, labels, focus = (part.to(device, non_blocking=True) for part in self[:3])
+        return Batch(images, labels, focus, None if self.codes is None else self.codes.to(device, non_blocking=True))
 
 
 def as_floats(images: Tensor) -> Tensor:
@@ -43,6 +50,17 @@ class _Pictures(Dataset[Any]):
         focus = np.zeros((size, size), np.uint8) if picture.focus is None else np.array(picture.focus)
         return pixels, picture.label, torch.from_numpy(focus)[None]
 
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[Any] | BigrError:
+        """A batch, or what was wrong: an exception would come out of a worker with its traceback for a message."""
+        try:
+            return [self[key] for key in keys]
+        except BigrError as error:
+            return error
+
+
+def _collate(rows: list[Any] | BigrError) -> Any:
+    return rows if isinstance(rows, BigrError) else default_collate(rows)
+
 
 class Positions(Sampler[list[tuple[int, int]]]):
     """Which pictures each batch holds, as a pure function of the batch's number: that makes resuming exact.
@@ -52,7 +70,15 @@ class Positions(Sampler[list[tuple[int, int]]]):
     """
 
     def __init__(
-        self, total: int, batch: int, *, seed: int, start: int = 0, rank: int = 0, processes: int = 1, augment: bool = True
+        self,
+        total: int,
+        batch: int,
+        *,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        processes: int = 1,
+        augment: bool = True,
     ) -> None:
         """`batch` is that of one process; `start` the number of the first batch."""
         self.total, self.batch, self.seed, self.start = total, batch, seed, start
@@ -77,28 +103,37 @@ class Positions(Sampler[list[tuple[int, int]]]):
         return int(self._permutation[place]), passes + 1 if self.augment else 0
 
 
-def training_batches(source: Source, positions: Positions, *, workers: int) -> Iterator[Batch]:
-    """Endless batches of a source; with workers, rendered ahead by that many processes."""
+def load_batches(
+    source: Source, positions: Iterable[list[tuple[int, int]]], *, workers: int
+) -> Generator[Batch, None, None]:
+    """The pictures at these positions, batch by batch; with workers, rendered ahead by that many processes.
+
+    Raises:
+        ImageError: a picture cannot be read; names the file.
+        RuntimeError: torch's, for a worker that was killed. It can come at any time while the batches are in use.
+    """
     loader = DataLoader(
         _Pictures(source),
         batch_sampler=positions,
         num_workers=workers,
+        collate_fn=_collate,
         prefetch_factor=4 if workers else None,
-        multiprocessing_context="fork" if workers and hasattr(__import__("os"), "fork") else None,
+        # Elsewhere a fork is unsafe or impossible; what it spares is the import of torch in every worker.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         worker_init_fn=_quiet_worker,
     )
-    for images, labels, focus in loader:
+    for batch in loader:
+        if isinstance(batch, BigrError):
+            raise batch
+        images, labels, focus = batch
         yield Batch(images, labels, focus)
 
 
 def all_batches(source: Source, batch: int, *, count: int | None = None) -> Iterator[Batch]:
     """The first `count` pictures of a source in order, the last batch possibly smaller."""
     total = len(source) if count is None else min(count, len(source))
-    pictures = _Pictures(source)
-    for first in range(0, total, batch):
-        rows = [pictures[index, 0] for index in range(first, min(first + batch, total))]
-        images, labels, focus = zip(*rows, strict=True)
-        yield Batch(torch.stack(images), torch.tensor(labels), torch.stack(focus))
+    chunks = ([(index, 0) for index in range(first, min(first + batch, total))] for first in range(0, total, batch))
+    return load_batches(source, chunks, workers=0)
 
 
 def _quiet_worker(_: int) -> None:

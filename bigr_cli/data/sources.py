@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from bigr_cli import __version__
 from bigr_cli.data import scenes
 from bigr_cli.errors import ImageError, UsageError
 
@@ -31,11 +33,22 @@ class Picture:
 class Source(Protocol):
     """Numbered pictures, each a pure function of its number (and of the augmentation's number)."""
 
-    labels: tuple[str, ...]
-    size: int
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes; empty if there are none."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """The side of every picture, in pixels."""
+        ...
 
     def __len__(self) -> int:
         """How many pictures there are."""
+        ...
+
+    def label(self, index: int) -> int:
+        """The class of picture `index`, without drawing or reading it; 0 if there are no classes."""
         ...
 
     def picture(self, index: int, variant: int = 0) -> Picture:
@@ -63,13 +76,16 @@ class ScenesSource:
     def __len__(self) -> int:
         return self.count
 
+    def label(self, index: int) -> int:
+        return scenes.LABELS.index(scenes.describe(self.seed, self.start + index).label)
+
     def picture(self, index: int, variant: int = 0) -> Picture:
         scene = scenes.describe(self.seed, self.start + index)
         image, mask = scenes.render_with_mask(scene, self.size)
         return Picture(np.asarray(image), scenes.LABELS.index(scene.label), np.asarray(mask))
 
     def fingerprint(self) -> str:
-        return f"scenes:{self.seed}:{self.start}:{self.count}:{self.size}"
+        return f"scenes {__version__}:{self.seed}:{self.start}:{self.count}:{self.size}"
 
 
 @dataclass(frozen=True)
@@ -90,12 +106,15 @@ class FolderSource:
     def __len__(self) -> int:
         return len(self.files)
 
+    def label(self, index: int) -> int:
+        return self.targets[index]
+
     def picture(self, index: int, variant: int = 0) -> Picture:
         path = self.root / self.files[index]
         try:
             with Image.open(path) as opened:
                 image = ImageOps.exif_transpose(opened).convert("RGB")
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        except Exception as error:  # Pillow raises what it likes about a broken file
             raise ImageError(f"{path}: not a readable picture ({error})") from error
         rng = np.random.default_rng((variant, index)) if variant else None
         return Picture(np.asarray(self._square(image, rng)), self.targets[index])
@@ -119,8 +138,8 @@ class FolderSource:
         return replace(self._take(rest), flip=flip, crop=crop), self._take(apart)
 
     def _take(self, indices: list[int]) -> FolderSource:
-        files, targets = (tuple(each[i] for i in indices) for each in (self.files, self.targets))
-        return replace(self, files=files, targets=targets)
+        files = tuple(self.files[index] for index in indices)
+        return replace(self, files=files, targets=tuple(self.targets[index] for index in indices))
 
     def fingerprint(self) -> str:
         import hashlib
@@ -132,9 +151,7 @@ class FolderSource:
         return f"folder:{digest.hexdigest()}"
 
 
-def open_source(
-    where: str, size: int, *, seed: int = 0, start: int = 0, count: int | None = None
-) -> Source:
+def open_source(where: str, size: int, *, seed: int = 0, start: int = 0, count: int | None = None) -> Source:
     """`scenes` or a folder, as pictures of `size` × `size` pixels.
 
     Args:
@@ -142,7 +159,7 @@ def open_source(
         seed, start, count: which part of the endless scenes; `start` and `count` cut out a part of a folder too.
 
     Raises:
-        UsageError: the folder is not there or holds no pictures.
+        UsageError: the folder is not there or holds no pictures, or only some of them have a class.
     """
     if where == SCENES:
         return ScenesSource(size, seed, start, 2**40 if count is None else count)
@@ -154,16 +171,20 @@ def open_source(
         raise UsageError(f"{where}: holds no pictures", hint=f"looked for {', '.join(sorted(SUFFIXES))}")
     names = _labels(root, files)
     labels = tuple(sorted(set(names))) if any(names) else ()
+    if "" in labels:
+        stray = files[names.index("")]
+        raise UsageError(f"{where}: {stray} has no class, while {files[names.index(labels[1])]} has one")
     targets = [labels.index(name) if labels else 0 for name in names]
     chosen = slice(start, None if count is None else start + count)
     return FolderSource(root, tuple(files[chosen]), tuple(targets[chosen]), labels, size)
 
 
 def _pictures(root: Path) -> Iterable[str]:
-    for path in root.rglob("*"):
-        relative = path.relative_to(root)
-        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in relative.parts):
-            yield relative.as_posix()
+    for folder, below, names in os.walk(root, followlinks=True):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield (Path(folder) / name).relative_to(root).as_posix()
 
 
 def _labels(root: Path, files: list[str]) -> list[str]:

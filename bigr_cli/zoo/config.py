@@ -1,6 +1,7 @@
 """`config.yaml` of a model folder, format 1."""
 
 import re
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,18 +96,18 @@ def read_config(directory: Path) -> ModelConfig:
     """The config of a model folder.
 
     Raises:
-        ModelFormatError: it is not there, or of another format.
-        ConfigError: it is not YAML, or a key is unknown, missing or has a wrong value; names the file and the key.
+        ModelFormatError: it is not there, not YAML, of another format, or a key is unknown, missing or has a wrong
+            value; names the file and the key.
     """
     path = directory / CONFIG_FILE
     if not path.is_file():
         raise ModelFormatError(f"{directory}: is not a model folder: it has no {CONFIG_FILE}")
-    data = yaml_text.read_mapping(path)
-    found = data.get("format")
-    if type(found) is not int or found != FORMAT:
-        newer = " (made by a newer version of bigr?)" if type(found) is int and found > FORMAT else ""
-        raise ModelFormatError(f"{path}: format: expected {FORMAT}, got {found!r}{newer}")
     try:
+        data = yaml_text.read_mapping(path)
+        found = data.get("format")
+        if type(found) is not int or found != FORMAT:
+            newer = " (made by a newer version of bigr?)" if type(found) is int and found > FORMAT else ""
+            raise ModelFormatError(f"{path}: format: expected {FORMAT}, got {reprlib.repr(found)}{newer}")
         return schema.from_mapping(ModelConfig, data, source=str(path))
     except ConfigError as error:
         raise ModelFormatError(str(error)) from error

@@ -229,6 +229,14 @@ def _tensor_problems(path: Path, part: nn.Module) -> list[str]:
     return problems + shape_problems(path, shapes_of(part), {name: tensor.shape for name, tensor in header.items()})
 
 
+def fill_from(path: Path, part: nn.Module) -> None:
+    """Copy the weights of a .safetensors file into a module. Raises ModelFormatError if they do not fit it."""
+    problems = _tensor_problems(path, part)
+    if problems:
+        raise ModelFormatError("; ".join(problems))
+    part.load_state_dict(load_file(path))
+
+
 def shapes_of(part: nn.Module) -> dict[str, tuple[int, ...]]:
     """The shapes of a module's tensors by name."""
     return {name: tuple(tensor.shape) for name, tensor in part.state_dict().items()}

@@ -98,8 +98,8 @@ def _require(shapes: Shapes, axes: Mapping[str, int]) -> None:
     missing = [name for name in axes if name not in shapes]
     problems = [f"missing tensors: {', '.join(missing)}"] if missing else []
     for name, count in axes.items():
-        if name in shapes and len(shapes[name]) != count:
-            problems.append(f"{name}: expected {count} axes, got shape {list(shapes[name])}")
+        if name in shapes and (len(shapes[name]) != count or 0 in shapes[name]):
+            problems.append(f"{name}: expected {count} axes, none empty, got shape {list(shapes[name])}")
     if problems:
         raise CheckpointError("; ".join(problems))
 

@@ -68,12 +68,16 @@ def test_the_default_has_a_star(bigr: Bigr, tiny: Path, monkeypatch: pytest.Monk
 
 def test_a_broken_model_does_not_hide_the_others(bigr: Bigr, tiny: Path) -> None:
     (tiny.parent / "broken").mkdir()
+    (tiny.parent / "worse").mkdir()
     (tiny.parent / "broken" / "config.yaml").write_text("format: 1\nnam: x")
+    (tiny.parent / "worse" / "config.yaml").write_bytes(b"[\xff")
     outcome = bigr("models", "list")
     assert outcome.code == 0
     assert " tiny " in outcome.out
     assert "unknown key 'nam'; did you mean name?" in outcome.err
-    assert bigr("models", "show", "broken").code == 2
+    assert "worse/config.yaml: is not UTF-8 text" in outcome.err
+    assert bigr("models", "show", "broken").code == bigr("models", "show", "worse").code == 2
+    assert bigr("models", "verify").code == 2
 
 
 def test_show(bigr: Bigr, tiny: Path) -> None:

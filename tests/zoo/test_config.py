@@ -76,7 +76,7 @@ def test_read_names_file_and_key(tmp_path: Path, config: ModelConfig, change: tu
     (tmp_path / "config.yaml").write_text(dump_yaml(config).replace(*change, 1), encoding="utf-8")
     if change[0] == "heads: 2\n":  # the tokenizer's attention_heads come first
         (tmp_path / "config.yaml").write_text(dump_yaml(config).replace("\n  heads: 2\n", "\n  heads: 3\n"))
-    with pytest.raises(ConfigError if "YAML" in message else ModelFormatError) as caught:
+    with pytest.raises(ModelFormatError) as caught:
         read_config(tmp_path)
     assert message in str(caught.value)
 

@@ -198,6 +198,8 @@ def test_files_that_do_not_fit_each_other(tmp_path: Path) -> None:
             lambda s: s.pop("ae.encoder.blocks.5.conv_out.weight"),
             "missing tensors: ae.encoder.blocks.5.conv_out.weight",
         ),
+        (TOKENIZER, lambda s: s.update({"ae.encoder.blocks.0.weight": torch.ones(0, 3, 3, 3)}), "none empty"),
+        (GENERATOR, lambda s: s.update({"tok_embeddings.weight": torch.ones(64)}), "expected 2 axes"),
         (TOKENIZER, lambda s: s.update({"ae.more": torch.ones(1)}), "unknown tensors: ae.more"),
         (TOKENIZER, lambda s: [s.pop(key) for key in list(s) if ".blocks.8." in key], "are not those of the published"),
         (

@@ -1,0 +1,169 @@
+"""Whether generated scenes show what was asked for, and how much they look like real ones.
+
+    python benchmarks/generation.py --model scenes-64 --count 1600 --grid grid.png
+    python benchmarks/generation.py --count 320 --guidance 1 2 3 --steps 8 16
+
+All 16 labels in turn. The share in which the judge sees the object that was asked for, in all and by label; the Fréchet
+distance, in the judge's embedding, from unseen real scenes; the nearest two of 64 pictures (in any group of 64), by the
+root mean square of their pixels' difference (0 to 1) and by the distance of their embeddings; seconds a picture. The
+row "real" says what other unseen scenes, as many, get. Each sampling setting may be given several values: all of their
+combinations are measured. Without any, the model's own defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from judging import SIZE, UNSEEN, answers, embeddings, frechet, load_judge, real_pictures
+from numpy.typing import NDArray
+from tables import show
+from torch import Tensor
+
+from bigr_cli import console
+from bigr_cli.api import Model, load
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.data import scenes
+from bigr_cli.data.loading import as_floats
+from bigr_cli.imaging.arrays import to_images
+from bigr_cli.imaging.grids import grid
+from bigr_cli.request import plan
+
+GROUP = 64  # no two of so many should be alike
+ROWS = 8
+
+
+def draw(
+    model: Model, count: int, settings: SamplingConfig, *, seed: int, batch_size: int | None
+) -> tuple[Tensor, Tensor, float]:
+    """`count` pictures (N, 3, H, W) uint8 of the labels in turn, the labels' numbers (N,), seconds a picture."""
+    numbers = torch.arange(count) % len(scenes.LABELS)
+    jobs = plan(model.config, [scenes.LABELS[number] for number in numbers.tolist()], seed=seed)
+    pixels, seconds = [], 0.0
+    with console.progress(count, "drawing") as bar:
+        for made in model.make(jobs, settings, batch_size=batch_size):
+            pixels.append(torch.from_numpy(np.array(made.image)).permute(2, 0, 1))
+            seconds += made.seconds
+            bar.advance()
+    return torch.stack(pixels), numbers, seconds / count
+
+
+@cache
+def reference(count: int, device: str) -> NDArray[np.float64]:
+    """The embeddings of unseen scenes."""
+    return embeddings(real_pictures(count)[0], load_judge(device))
+
+
+def judged(images: Tensor, numbers: Tensor, *, real: int, device: str) -> dict[str, Any]:
+    """What is measured of pictures (N, 3, H, W) uint8 that should show these labels (N,)."""
+    judge = load_judge(device)
+    embedded = embeddings(images, judge)
+    right = (answers(images, judge)["object"] == numbers).double()
+    pixel, feature = nearest_pair(images, torch.from_numpy(embedded))
+    return {
+        "recognised_%": 100 * float(right.mean()),
+        "frechet": frechet(embedded, reference(real, device)),
+        "nearest_pixels": pixel,
+        "nearest_embedding": feature,
+        "by_label": {
+            label: round(100 * float(right[numbers == number].mean()), 1)
+            for number, label in enumerate(scenes.LABELS)
+            if bool((numbers == number).any())
+        },
+    }
+
+
+def nearest_pair(images: Tensor, embedded: Tensor) -> tuple[float, float]:
+    """The least distance between two pictures of a group of 64, over all whole groups: by pixels, by embedding."""
+    whole = max(GROUP, len(images) // GROUP * GROUP)  # what is left over would be compared with fewer
+    flat = as_floats(images[:whole]).flatten(1)
+    pixels = [float(torch.pdist(group).min()) for group in flat.split(GROUP)]
+    features = [float(torch.pdist(group).min()) for group in embedded[:whole].split(GROUP)]
+    return min(pixels) / flat.shape[1] ** 0.5, min(features)
+
+
+def real_row(options: argparse.Namespace, device: str) -> dict[str, Any]:
+    """What unseen scenes get that are not those of the reference."""
+    images, numbers = real_pictures(options.count, start=UNSEEN + options.real)
+    return judged(images, numbers, real=options.real, device=device)
+
+
+def add_common(parser: argparse.ArgumentParser, *, count: int) -> None:
+    """The options that this script and orders.py share."""
+    parser.add_argument("--model", help="name or folder of a model, or a run of train-generator; or the default model")
+    parser.add_argument("--count", type=int, default=count, help=f"pictures a row (default {count})")
+    parser.add_argument("--real", type=int, default=4096, help="real scenes to compare with (default 4096)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first picture (default 0)")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of a table")
+
+
+def add_sampling(parser: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
+    """An option for each setting of the sampler, with any number of values."""
+    for setting in fields(SamplingConfig):
+        if setting.name not in leave_out:
+            kind = _interval if setting.name == "guidance_interval" else type(setting.default)
+            parser.add_argument("--" + setting.name.replace("_", "-"), nargs="+", type=kind, metavar="VALUE")
+
+
+def combinations(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All combinations of the values that were given for the sampler's settings."""
+    names = [setting.name for setting in fields(SamplingConfig) if getattr(options, setting.name, None)]
+    given: dict[str, list[Any]] = {name: getattr(options, name) for name in names}
+    return [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
+
+
+def open_model(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Model:
+    """The model to be measured; ends the program if its pictures are not what the judge reads."""
+    model = load(options.model, device=options.device, dtype=options.dtype)
+    if model.config.image_size != SIZE:
+        parser.error(f"the judge reads pictures of {SIZE} pixels; {model.config.name} has {model.config.image_size}")
+    if options.count < 2 or options.real < 2:
+        parser.error("--count and --real: expected at least 2")
+    return model
+
+
+def _interval(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+def main() -> None:
+    """Draw, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_common(parser, count=1600)
+    add_sampling(parser)
+    parser.add_argument("--grid", type=Path, help=f"write a sheet, {ROWS} of each label, to this file (first row only)")
+    options = parser.parse_args()
+    model = open_model(parser, options)
+    device, rows = str(model.device), []
+    for number, values in enumerate(combinations(options)):
+        settings = model.settings(**values)
+        images, labels, seconds = draw(model, options.count, settings, seed=options.seed, batch_size=options.batch_size)
+        if options.grid and number == 0:
+            sheet = grid(to_images(as_floats(images[: ROWS * len(scenes.LABELS)])), columns=len(scenes.LABELS))
+            sheet.save(options.grid)
+        named = {"pictures": model.config.name, **values} if values else {"pictures": model.config.name}
+        row = named | judged(images, labels, real=options.real, device=device) | {"seconds": seconds}
+        rows.append(row)
+        if options.json:
+            show([row], as_json=True)
+    rows.append({"pictures": "real"} | real_row(options, device))
+    if options.json:
+        show(rows[-1:], as_json=True)
+        return
+    show([{name: value for name, value in row.items() if name != "by_label"} for row in rows])
+    print()
+    show([{"recognised_%": row["pictures"], **row["by_label"]} for row in rows])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Codes of a fixed set of pictures, made once and kept packed, one bit a bit, for the generator's training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bigr_cli import console
+from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.data.loading import Batch, as_floats, load_batches
+from bigr_cli.data.sources import Source
+from bigr_cli.errors import RunError
+from bigr_cli.files import whole_file
+from bigr_cli.home import cache_dir
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class PackedCodes:
+    """`packed` (N, V, ⌈L·K / 8⌉) uint8: the codes of V variants of each of N pictures, packed by `numpy.packbits`."""
+
+    packed: NDArray[np.uint8]
+    tokens: int
+    bits: int
+
+    def take(self, positions: list[tuple[int, int]]) -> torch.Tensor:
+        """The codes at (picture, variant) pairs: (B, L, K) bool. Variants are counted on, round and round."""
+        pictures, variants = np.array(positions).T
+        rows = self.packed[pictures, variants % self.packed.shape[1]]
+        bits = np.unpackbits(rows, axis=1, count=self.tokens * self.bits)
+        return torch.from_numpy(bits.reshape(len(rows), self.tokens, self.bits)).bool()
+
+
+def cached_codes(
+    tokenizer: Tokenizer, digest: str, source: Source, *, variants: int, augment: bool, workers: int
+) -> PackedCodes:
+    """The packed codes of a source, from the cache, or made now and kept there.
+
+    Each is drawn from Bernoulli(P), by chance that follows from the picture's and the variant's numbers alone.
+
+    Args:
+        digest: the SHA-256 of the tokenizer's weights: others make other codes.
+        variants: how many codes of every picture to keep.
+        augment: whether the variants are differently augmented, or differ by the chance of the bits alone.
+        workers: processes that read the pictures.
+
+    Raises:
+        RunError: the cache cannot be written.
+        ImageError: a picture cannot be read.
+    """
+    tokens, bits = tokenizer.config.grid**2, tokenizer.config.bits
+    shape = (len(source), variants, -(-tokens * bits // 8))
+    identity = f"{digest} {source.fingerprint()} {tokens} {bits} {variants} {augment}"
+    path = cache_dir() / "codes" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.npy"
+    packed = _open(path, shape)
+    if packed is None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as hidden:
+                _write(hidden, shape, _packed(tokenizer, source, variants, augment, workers))
+        except OSError as error:
+            hint = "data.cache_codes=0 trains without a cache of codes"
+            raise RunError(f"{path}: cannot be written: {error.strerror or error}", hint=hint) from error
+        packed = _open(path, shape)
+    if packed is None:
+        raise RunError(f"{path}: cannot be read again after writing")
+    return PackedCodes(packed, tokens, bits)
+
+
+def code_batches(
+    codes: PackedCodes, source: Source, positions: Iterable[list[tuple[int, int]]]
+) -> Generator[Batch, None, None]:
+    """The codes and labels at these positions, batch by batch, without pictures."""
+    none = torch.empty(0, dtype=torch.uint8)
+    for rows in positions:
+        labels = torch.tensor([source.label(index) for index, _ in rows])
+        yield Batch(none, labels, none, codes.take(rows))
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The array in a file, mapped into memory; None if it is not there or not such an array."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array if array.shape == shape and array.dtype == np.uint8 else None
+
+
+def _write(path: Path, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]) -> None:
+    """An .npy file, written from front to back: a full disk then is an error, which it is not for a mapped file."""
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for block in blocks:
+            stream.write(block.tobytes())
+
+
+@torch.inference_mode()
+def _packed(
+    tokenizer: Tokenizer, source: Source, variants: int, augment: bool, workers: int
+) -> Iterator[NDArray[np.uint8]]:
+    """The rows of the cache in order, a block of them at a time: (B, ⌈L·K / 8⌉)."""
+    device, total = tokenizer.embed.device, len(source) * variants
+    # Variant 0 is the picture as it is; see Source.picture.
+    keys = (
+        [(row // variants, row % variants + 1 if augment else 0) for row in range(first, min(first + _BATCH, total))]
+        for first in range(0, total, _BATCH)
+    )
+    done = 0
+    with console.progress(total, "encoding pictures") as bar:
+        for batch in load_batches(source, keys, workers=workers):
+            images = as_floats(batch.images.to(device))
+            seeds = torch.arange(done, done + len(images), device=device)
+            codes = tokenizer.sample(images, seeds)
+            yield np.packbits(codes.flatten(1).cpu().numpy(), axis=1)
+            done += len(images)
+            bar.advance(len(images))

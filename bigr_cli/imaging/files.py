@@ -1,0 +1,166 @@
+"""Pictures as files, which appear whole or not at all and take no other file's place unasked."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from bigr_cli.errors import ImageError, RunError, UsageError
+from bigr_cli.files import whole_file
+from bigr_cli.imaging.metadata import UNREADABLE, embedding
+from bigr_cli.imaging.recipe import Recipe
+
+KINDS = {
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".gif": "GIF",
+}
+ANIMATED = (".gif", ".webp")
+_SAVING: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "WEBP": {"lossless": True, "exact": True},
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+    "GIF": {},
+}
+# What a picture keeps of what it carries with it; the recipe that it was read with is not among it.
+_KEPT = ("transparency", "icc_profile", "dpi")
+
+
+def kind_of(path: Path, suffixes: Iterable[str] = KINDS, *, hint: str | None = None) -> str:
+    """The kind of picture that a file's suffix stands for: "PNG", "JPEG", …
+
+    Raises:
+        UsageError: it is none of these suffixes.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in suffixes:
+        what = f"unknown kind of picture {suffix!r}" if suffix else "has no suffix"
+        raise UsageError(f"{path}: {what}; expected {', '.join(suffixes)}", hint=hint)
+    return KINDS[suffix]
+
+
+def encode_image(image: Image.Image, kind: str, recipe: Recipe | None = None) -> bytes:
+    """The bytes of a picture file of this kind, with a recipe in it."""
+    clean = _opaque(image) if kind == "JPEG" else image.copy()
+    clean.info = {name: value for name, value in clean.info.items() if name in _KEPT}
+    carried = embedding(kind, recipe.to_json()) if recipe else {}
+    buffer = io.BytesIO()
+    clean.save(buffer, kind, **_SAVING[kind], **carried)
+    return buffer.getvalue()
+
+
+def read_image(path: Path) -> Image.Image:
+    """The pixels of a picture file, upright; ImageError if it cannot be read."""
+    try:
+        with Image.open(path) as opened:
+            return ImageOps.exif_transpose(opened)
+    except UNREADABLE as error:
+        raise ImageError(f"{path}: is not a picture that can be read ({_reason(error)})") from error
+
+
+def write_image(path: Path, image: Image.Image, *, recipe: Recipe | None = None, overwrite: bool = False) -> None:
+    """Write a picture, lossless where its kind allows that, as the suffix says; errors as `write_bytes`."""
+    write_bytes(path, encode_image(image, kind_of(path), recipe), overwrite=overwrite)
+
+
+def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
+    """Write a file, and make the folders for it; a failure leaves neither behind.
+
+    Raises:
+        UsageError: there is something at `path`, and `overwrite` is not set.
+        RunError: it cannot be written.
+    """
+    made: list[Path] = []
+    try:
+        _make_folders(path.parent, made)
+        with whole_file(path, replace=overwrite) as hidden:
+            hidden.write_bytes(data)
+    except BaseException as error:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, FileExistsError) and not overwrite and os.path.lexists(path):
+            raise existing(path) from error
+        if isinstance(error, OSError):
+            raise RunError(f"{path}: cannot be written: {_reason(error)}") from error
+        raise
+
+
+def existing(path: Path) -> UsageError:
+    """The error that says that a file is there already."""
+    return UsageError(f"{path}: exists already", hint="pass --overwrite to replace it")
+
+
+def check_targets(paths: Sequence[Path], *, overwrite: bool, skip_existing: bool = False) -> list[bool]:
+    """Before anything is made: whether each of these files is to be written; False is for those to be skipped.
+
+    Raises:
+        UsageError: a file exists, is a folder, is there twice, or cannot come to be where it should.
+    """
+    wanted, seen, folders = [], set[str](), set[Path]()
+    for path in paths:
+        place = os.path.abspath(path)
+        if place in seen:
+            raise UsageError(f"{path}: would be written twice", hint="add {seed} or {index} to the pattern")
+        seen.add(place)
+        kind_of(path)
+        there = _is_there(path)
+        if there and path.is_dir():
+            raise UsageError(f"{path}: is a folder")
+        if there and not (overwrite or skip_existing):
+            raise existing(path)
+        wanted.append(overwrite or not there)
+        if path.parent not in folders:
+            folders.add(path.parent)
+            _check_folder(path.parent)
+    return wanted
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # a name too long, a null character
+        raise UsageError(f"{path}: no file can have this name ({_reason(error)})") from error
+    return True
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise UsageError unless files can come to be in a folder, which need not be there yet."""
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
+    if not nearest.is_dir():
+        raise UsageError(f"{nearest}: is a file, so there can be no {folder}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(f"{nearest}: no permission to write there")
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    """Make a folder and those above it; puts those that were not there into `made`, innermost first."""
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir(exist_ok=True)
+        made.insert(0, parent)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """An RGB or grey picture; what shines through is white."""
+    if image.mode in ("L", "RGB", "CMYK"):
+        return image.copy()
+    layers = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers).convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

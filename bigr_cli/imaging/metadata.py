@@ -1,0 +1,89 @@
+"""Recipes inside picture files: PNG text, EXIF of JPEG, WebP and TIFF, a GIF's comment."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
+
+from bigr_cli.errors import ImageError, UsageError
+from bigr_cli.imaging.recipe import Recipe, parse_recipe
+
+KEY = "bigr"
+_ASCII = b"ASCII\0\0\0"  # how a UserComment says which characters it is made of
+_LARGEST_JSON = 1 << 20
+
+# What Pillow raises for files that are no pictures, or damaged ones.
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+
+
+def embedding(kind: str, text: str) -> dict[str, Any]:
+    """The options of Pillow's `save` that put a text of ASCII into a file of this kind ("PNG", "JPEG", …)."""
+    if kind == "PNG":
+        info = PngInfo()
+        info.add_itxt(KEY, text)
+        return {"pnginfo": info}
+    if kind == "GIF":
+        return {"comment": text.encode("ascii")}
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = text
+    if kind != "TIFF":  # where programs look that show how a picture was generated
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _ASCII + text.encode("ascii")
+    return {"exif": exif}
+
+
+def read_metadata(path: Path) -> Recipe:
+    """The recipe of a picture, or of a .json file that holds one.
+
+    Raises:
+        ImageError: there is no such file, or it is neither a picture nor JSON.
+        UsageError: it holds no recipe, or one of a newer version.
+    """
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(_LARGEST_JSON)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if start.lstrip()[:1] == b"{":
+        return parse_recipe(start.decode("utf-8", errors="replace"), source=str(path))
+    for text in _texts(path):
+        if text.lstrip().startswith("{"):
+            return parse_recipe(text, source=str(path))
+    raise UsageError(f"{path}: holds no recipe: bigr did not make it, or it was written with --no-metadata")
+
+
+def _texts(path: Path) -> list[str]:
+    """The places of a picture's metadata where a recipe may be."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about damaged metadata; what can be read is enough
+            with Image.open(path) as image:
+                return _image_texts(image)
+    except UNREADABLE as error:
+        raise ImageError(f"{path}: is not a picture that can be read") from error
+
+
+def _image_texts(image: Image.Image) -> list[str]:
+    if image.format == "PNG":
+        return _png_texts(image)
+    if image.format == "GIF":
+        return [_decoded(image.info.get("comment", b""))]
+    exif = image.getexif()
+    comment = _decoded(exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b""))
+    return [comment.removeprefix(_ASCII.decode()), _decoded(exif.get(ExifTags.Base.ImageDescription, ""))]
+
+
+def _png_texts(image: Image.Image) -> list[str]:
+    if KEY not in image.info:  # the chunk may come after the pixels
+        with suppress(*UNREADABLE):
+            image.load()
+    return [_decoded(image.info.get(KEY, ""))]
+
+
+def _decoded(value: object) -> str:
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)

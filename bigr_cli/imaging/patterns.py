@@ -1,0 +1,114 @@
+"""Where pictures go: a file, a folder, a pattern with fields such as {label}, or stdout."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Formatter
+
+from bigr_cli.errors import UnknownNameError, UsageError
+from bigr_cli.imaging.files import KINDS, kind_of
+
+STDOUT = "-"
+
+_WIDTH = re.compile(r"0?\d?\dd?|")  # such as {index:04}; anything longer could ask for a gigabyte of zeros
+_UNSAFE = re.compile(r"[^\w.-]+")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file on Windows can be called so
+_LONGEST = 64
+
+Fields = Mapping[str, str | int]
+
+
+def resolve(output: str | None, pictures: Sequence[Fields], *, default: str) -> list[Path] | None:
+    """A path for each picture, or None for stdout.
+
+    Args:
+        output: what --output gave: a file, a folder (it exists, ends with a slash, or has no suffix), a pattern,
+            "-" for stdout; None is the current folder.
+        pictures: the fields of each picture; text is made safe for file names.
+        default: the pattern inside a folder.
+
+    Raises:
+        UsageError: several pictures for one file or for stdout, a suffix or a field that is not known.
+    """
+    if output == STDOUT:
+        if len(pictures) != 1:
+            raise UsageError(f"stdout takes one picture, not {len(pictures)}", hint="-o DIR writes files into a folder")
+        return None
+    pattern = _pattern(output, default)
+    kind_of(Path(pattern), hint="a name that ends with / is a folder")
+    paths = [Path(fill(pattern, fields)) for fields in pictures]
+    if len(paths) > 1 and len(set(paths)) == 1:
+        raise UsageError(
+            f"{paths[0]}: is one file for {len(paths)} pictures",
+            hint=f"-o takes a folder, or a pattern such as {_suggested(paths[0], default)}",
+        )
+    return paths
+
+
+def fill(pattern: str, fields: Fields) -> str:
+    """The pattern with the values of its {fields} in place; {{ and }} stand for braces.
+
+    Raises:
+        UsageError: a brace without its partner, an unknown field, or more than a width behind its colon.
+    """
+    parts = []
+    try:
+        for text, name, spec, conversion in Formatter().parse(pattern):
+            parts.append(text)
+            if name is None:
+                continue
+            if name not in fields:
+                known = ", ".join(f"{{{field}}}" for field in fields)
+                raise UnknownNameError("field", name, fields, hint=f"patterns know {known}")
+            value = fields[name]
+            if conversion or not _WIDTH.fullmatch(spec or "") or (spec and not isinstance(value, int)):
+                raise UsageError(f"{pattern}: {{{name}}} takes at most a width, such as {{index:04}}")
+            parts.append(format(value, spec or "") if isinstance(value, int) else safe_text(value))
+    except ValueError as error:  # how the parser reports a single brace
+        raise UsageError(f"{pattern}: {error}", hint="write {{ and }} for braces in a name") from error
+    return "".join(parts)
+
+
+def safe_text(text: str) -> str:
+    """The text as a part of a file name that means nothing to any file system: no slash, no leading dot."""
+    safe = _UNSAFE.sub("-", text).strip("-.")[:_LONGEST].rstrip("-.") or "unnamed"
+    return f"_{safe}" if _RESERVED.fullmatch(safe) else safe
+
+
+def expanded(text: str) -> Path:
+    """The path, with a leading ~ as the home folder."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user: then the name begins with a tilde
+        return Path(text)
+
+
+def _pattern(output: str | None, default: str) -> str:
+    """What --output means, as a pattern for files."""
+    if output is None:
+        return default
+    if not output:
+        raise UsageError("--output: expected a file, a folder, a pattern or -, got nothing")
+    path = expanded(output)
+    if _is_folder(path):
+        return os.path.join(str(path).replace("{", "{{").replace("}", "}}"), default)
+    last = re.split(r"[/\\]" if os.sep == "\\" else "/", output)[-1]
+    if not last or last in (".", "..") or not path.suffix:
+        if path.name.lower() in KINDS:
+            raise UsageError(f"{output}: has no name before the suffix")
+        return os.path.join(str(path), default)
+    return str(path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that no file can have, which is reported where files are checked
+        return False
+
+
+def _suggested(path: Path, default: str) -> str:
+    return str(path.with_name(f"{path.stem}-{{seed}}{path.suffix}")) if "{seed}" in default else default

@@ -1,0 +1,126 @@
+"""What a picture was made of: everything that is needed to make it again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from bigr_cli import __version__, schema
+from bigr_cli.core.config import SamplingConfig, require, require_positive
+from bigr_cli.errors import ConfigError, UsageError
+
+FORMAT = 1
+LARGEST_SEED = 2**63 - 1  # what an int64 tensor holds
+GENERATE = "generate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a picture, or a sheet of `count` pictures of each label, was made.
+
+    `folder` is where the model was, as it was given, if it was given by folder and not by name. `weights` has the
+    SHA-256 of each weights file. `options` holds what is particular to the task, such as a sheet's columns.
+    """
+
+    format: int = FORMAT
+    task: str
+    model: str
+    folder: str | None = None
+    weights: dict[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    seed: int
+    count: int = 1
+    sampling: SamplingConfig
+    device: str
+    dtype: str
+    options: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed <= LARGEST_SEED, f"seed: expected 0 to 2^63 - 1, got {self.seed}")
+        require_positive(self, "count")
+        # Recipes come out of files from anywhere and are shown on terminals.
+        for name in ("task", "model", "folder", "device", "dtype", "version", "labels"):
+            value = getattr(self, name)
+            for text in value if isinstance(value, tuple) else (value or "",):
+                require(text.isprintable(), f"{name}: has characters that cannot be shown")
+
+    def to_json(self) -> str:
+        """One line of ASCII."""
+        return json.dumps(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `read_recipe` of it gives an equal recipe."""
+        return schema.to_mapping(self)
+
+
+def read_recipe(data: object, *, source: str) -> Recipe:
+    """A recipe from plain data: its own, or a line of `--json` that has it under "recipe".
+
+    Raises:
+        UsageError: it is none, or of a newer version; names `source`.
+    """
+    if isinstance(data, Mapping) and isinstance(data.get("recipe"), Mapping):
+        data = data["recipe"]
+    if not isinstance(data, Mapping) or "format" not in data:
+        raise UsageError(f"{source}: holds no recipe")
+    found = data["format"]
+    if found != FORMAT:
+        newer = " (made by a newer version of bigr?)" if type(found) is int and found > FORMAT else ""
+        raise UsageError(f"{source}: the recipe's format: expected {FORMAT}, got {found!r}{newer}")
+    try:
+        return schema.from_mapping(Recipe, data, source=source)
+    except ConfigError as error:
+        raise UsageError(f"{error}, so it holds no recipe that can be used") from error
+
+
+def parse_recipe(text: str, *, source: str) -> Recipe:
+    """A recipe from JSON; errors as `read_recipe`."""
+    try:
+        return read_recipe(json.loads(text), source=source)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{source}: holds no recipe: it is not JSON") from error
+
+
+def command(recipe: Recipe, *, model: str, output: str | None = None) -> str | None:
+    """The command line that makes it again, quoted for a shell; None if no command does that by itself.
+
+    Args:
+        recipe: of a picture that was made from nothing but labels.
+        model: what to give as --model.
+        output: the name of the file to write.
+    """
+    if recipe.task != GENERATE or not recipe.labels:
+        return None
+    words = ["-n", str(recipe.count)] if recipe.count > 1 else []
+    words += ["--seed", str(recipe.seed), "-m", model, *sampling_options(recipe.sampling)]
+    words += ["--dtype", recipe.dtype, "--device", recipe.device.partition(":")[0]]
+    words += _outputs(recipe.options, output)
+    marked = ["--"] if any(label.startswith("-") for label in recipe.labels) else []
+    return shlex.join(["bigr", GENERATE, *words, *marked, *recipe.labels] if marked
+                      else ["bigr", GENERATE, *recipe.labels, *words])  # fmt: skip
+
+
+def sampling_options(sampling: SamplingConfig) -> list[str]:
+    """All settings of the sampler as options of the command line."""
+    words = []
+    for setting in fields(sampling):
+        value = getattr(sampling, setting.name)
+        text = ",".join(map(repr, value)) if isinstance(value, tuple) else str(value)
+        words += ["--" + setting.name.replace("_", "-"), text]
+    return words
+
+
+def _outputs(options: Mapping[str, Any], output: str | None) -> Sequence[str]:
+    if output is None:
+        return []
+    kind = options.get("shows", "picture")
+    if kind == "picture":
+        return ["-o", output.replace("{", "{{").replace("}", "}}")]
+    columns, captions = options.get("columns"), options.get("captions")
+    words = ["--columns", str(columns)] if isinstance(columns, int) else []
+    words += ["--captions"] if captions is True else []
+    return [*words, "--grid" if kind == "grid" else "--steps-preview", output]

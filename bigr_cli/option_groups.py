@@ -1,0 +1,105 @@
+"""Options that always come together, as one parameter of a task.
+
+    @task("inpaint", help="Repaint the masked part")
+    @grouped
+    def inpaint(image: str, *, sampling: Sampling, machine: Machine) -> None: ...
+
+takes --steps, --guidance and so on, and finds them as `sampling.steps`, `sampling.guidance`.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from typing import Any, get_type_hints
+
+from bigr_cli import options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How tokens are drawn; what is None, the model's config decides."""
+
+    steps: options.Steps = None
+    timesteps: options.Timesteps = None
+    guidance: options.Guidance = None
+    guidance_schedule: options.GuidanceSchedule = None
+    guidance_interval: options.GuidanceInterval = None
+    order: options.Order = None
+    gumbel: options.Gumbel = None
+    gumbel_schedule: options.GumbelSchedule = None
+    temperature: options.Temperature = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing:
+    """Where pictures go, and what is said about them."""
+
+    output: options.Output = None
+    overwrite: options.Overwrite = False
+    skip_existing: options.SkipExisting = False
+    no_metadata: options.NoMetadata = False
+    json: options.Json = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What to compute on."""
+
+    batch_size: options.BatchSize = None
+    device: options.Device = "auto"
+    dtype: options.Dtype = "auto"
+    threads: options.Threads = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Messages:
+    """How much is said on stderr. The options take effect by themselves."""
+
+    quiet: options.Quiet = False
+    verbose: options.Verbose = False
+
+
+def grouped(function: Callable[..., None]) -> Callable[..., None]:
+    """The function with the fields of its dataclass parameters as parameters of their own, for Typer to read.
+
+    Raises:
+        TypeError: two parameters would have the same name.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        kind = hints[parameter.name]
+        if is_dataclass(kind):
+            groups[parameter.name] = kind
+            parameters += _parameters(kind)
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=kind))
+    names = [parameter.name for parameter in parameters]
+    if len(set(names)) < len(names):
+        raise TypeError(f"{function.__name__}: has an option twice: {', '.join(sorted(names))}")
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        for name, kind in groups.items():
+            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+        function(**values)
+
+    del command.__dict__["__wrapped__"]  # or the signature that counts would be that of `function`
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _parameters(kind: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(kind)
+    ]

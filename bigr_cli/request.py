@@ -1,0 +1,162 @@
+"""What is asked of a model, checked against its config before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bigr_cli import schema
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.errors import ConfigError, UnknownNameError, UsageError
+from bigr_cli.imaging.recipe import LARGEST_SEED, Recipe
+from bigr_cli.zoo.config import ModelConfig, read_config
+from bigr_cli.zoo.find import find_model
+
+NO_LABEL = "none"
+MOST = 1_000_000  # pictures in one request
+
+Label = str | int | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to be made: `class_index` is its label for the model, `index` its place in the request."""
+
+    label: str
+    class_index: int
+    seed: int
+    index: int
+
+
+def plan(config: ModelConfig, labels: Sequence[Label], *, count: int = 1, seed: int | None = None) -> list[Job]:
+    """The pictures of a request: `count` of each label, picture i with seed + i; a seed is drawn if there is none.
+
+    Raises:
+        UnknownNameError: a label that the model has not; suggests the nearest.
+        UsageError: no label, too many pictures, or seeds that do not lie within 0 to 2^63 - 1.
+    """
+    if not labels or count < 1:
+        raise UsageError(f"expected at least one label and a count of at least 1, got {len(labels)} and {count}")
+    total = len(labels) * count
+    if total > MOST:
+        raise UsageError(f"{total:,} pictures are too many at once; the limit is {MOST:,}")
+    first = secrets.randbelow(2**32) if seed is None else seed
+    if not 0 <= first <= LARGEST_SEED - (total - 1):
+        last = f"; {total} pictures use the seeds from it on" if total > 1 else ""
+        raise UsageError(f"seed: expected whole numbers from 0 to 2^63 - 1, got {first}{last}")
+    wanted = [(name_of(config, index), index) for index in (label_index(config, label) for label in labels)]
+    return [
+        Job(name, class_index, first + place * count + number, place * count + number)
+        for place, (name, class_index) in enumerate(wanted)
+        for number in range(count)
+    ]
+
+
+def label_index(config: ModelConfig, label: Label) -> int:
+    """The class that a label means: a name or a synonym of it, in any case, or the number of a class.
+
+    "none", or None, is no label: the index after the last class.
+
+    Raises:
+        UnknownNameError: the model has no such label; suggests the nearest.
+    """
+    classes = class_count(config)
+    if label is None:
+        return classes
+    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label <= classes:
+        return label
+    text = str(label).strip()
+    for find in (_exact, _same, _synonym) if text else ():
+        found = find(config.labels, text)
+        if found is not None:
+            return found
+    if text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= classes:
+        return int(text)
+    if text.casefold() == NO_LABEL:
+        return classes
+    raise UnknownNameError("label", text, config.labels, hint=f"labels of {config.name}: {listing(config)}")
+
+
+def name_of(config: ModelConfig, class_index: int) -> str:
+    """How a class is called, so that `label_index` of it is the class again."""
+    classes = class_count(config)
+    if class_index == classes:
+        return str(classes) if _same(config.labels, NO_LABEL) is not None else NO_LABEL
+    return config.labels[class_index] if config.labels else str(class_index)
+
+
+def class_count(config: ModelConfig) -> int:
+    """How many classes the model has; UsageError if it has no generator."""
+    if config.generator is None:
+        raise UsageError(f"{config.name}: is a tokenizer without a generator", hint="bigr train-generator makes one")
+    return config.generator.classes
+
+
+def listing(config: ModelConfig, most: int = 20) -> str:
+    """The model's labels in a line, the first of them if there are many."""
+    classes = class_count(config)
+    if not config.labels:
+        return f"0 to {classes - 1}"
+    more = f" and {classes - most} more" if classes > most else ""
+    return ", ".join(config.labels[:most]) + more
+
+
+def settings(config: ModelConfig, *layers: Mapping[str, object]) -> SamplingConfig:
+    """The model's sampling defaults, with those of each layer that are not None in their place; the last one wins.
+
+    Raises:
+        ConfigError: an unknown setting, a value of the wrong type or out of range, or more than the model can do.
+    """
+    merged = schema.to_mapping(config.sampling)
+    for layer in layers:
+        merged |= {name: value for name, value in layer.items() if value is not None}
+    chosen = schema.from_mapping(SamplingConfig, merged, source="sampling")
+    if config.generator is not None:
+        for name, most, why in _limits(config):
+            value = getattr(chosen, name)
+            if value > most:
+                raise ConfigError(f"{name}: expected 1 to {most}, {why} of {config.name}, got {value}")
+    return chosen
+
+
+def model_of(recipe: Recipe) -> tuple[str, bool]:
+    """The model that a recipe asks for, as --model takes it, and whether its weights are those of the recipe.
+
+    Where name and folder lead to different models, the one with the recipe's weights is meant.
+    """
+    candidates = [recipe.model] if recipe.folder is None else [recipe.folder, recipe.model]
+    for candidate in candidates:
+        try:
+            if read_config(find_model(candidate)).sha256 == recipe.weights:
+                return candidate, True
+        except UsageError:
+            continue
+    return candidates[0], False
+
+
+def _limits(config: ModelConfig) -> Iterator[tuple[str, int, str]]:
+    if config.generator is not None:
+        yield "steps", max(config.generator.tokens, config.sampling.steps), "one for each token"
+        yield "timesteps", config.generator.diffusion_timesteps, "as many as in the training"
+
+
+def _exact(labels: Sequence[str], text: str) -> int | None:
+    return labels.index(text) if text in labels else None
+
+
+def _same(labels: Sequence[str], text: str) -> int | None:
+    return _only(index for index, label in enumerate(labels) if label.casefold() == text.casefold())
+
+
+def _synonym(labels: Sequence[str], text: str) -> int | None:
+    """The label that has the text among its names, such as "tench" in "tench, Tinca tinca"."""
+    wanted = text.casefold()
+    names = ((index, label.casefold().split(",")) for index, label in enumerate(labels))
+    return _only(index for index, parts in names if any(part.strip() == wanted for part in parts))
+
+
+def _only(found: Iterator[int]) -> int | None:
+    """The one index that there is; None if there are several."""
+    indices = list(found)
+    return indices[0] if len(indices) == 1 else None

@@ -1,0 +1,118 @@
+"""What is made of all pictures of a request together: a contact sheet, and a film of how they came to be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigr_cli import options
+from bigr_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from bigr_cli.api import Model
+    from bigr_cli.imaging.recipe import Recipe
+    from bigr_cli.request import Job
+
+
+def _option(*names: str, help: str, **details: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=options.OUTPUT, help=help, show_default=False, **details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheets:
+    """The options that ask for them."""
+
+    grid: Annotated[
+        str | None, _option("--grid", metavar="FILE", help="Write a contact sheet of all pictures too.")
+    ] = None
+    columns: Annotated[
+        int | None,
+        _option("--columns", min=1, max=10_000, metavar="N", help="Pictures in a row of the sheet."),
+    ] = None
+    captions: Annotated[bool, _option("--captions", help="Write its label under each picture there.")] = False
+    steps_preview: Annotated[
+        str | None,
+        _option(
+            "--steps-preview",
+            metavar="FILE",
+            help="Write an animation (.gif or .webp) of how the tokens are settled, a frame per iteration.",
+        ),
+    ] = None
+
+
+def sheet_paths(sheets: Sheets, pictures: int) -> tuple[Path | None, Path | None]:
+    """The files of contact sheet and film, None for what was not asked for; their suffixes and sizes are checked.
+
+    Raises:
+        UsageError: a suffix that cannot be, or too many pictures for a film.
+    """
+    from bigr_cli.imaging.files import ANIMATED, kind_of
+    from bigr_cli.imaging.patterns import expanded
+    from bigr_cli.imaging.settling import MOST
+
+    grid = expanded(sheets.grid) if sheets.grid is not None else None
+    film = expanded(sheets.steps_preview) if sheets.steps_preview is not None else None
+    if grid is not None:
+        kind_of(grid)
+    if film is not None:
+        kind_of(film, ANIMATED)
+        if pictures > MOST:
+            raise UsageError(f"--steps-preview shows at most {MOST} pictures, not {pictures}")
+    if grid is None and film is None and (sheets.columns or sheets.captions):
+        raise UsageError("--columns and --captions are about the sheet that --grid FILE writes")
+    return grid, film
+
+
+class SheetMaker:
+    """Collects pictures, and their states on the way, and writes what was asked for."""
+
+    def __init__(self, *, grid: Path | None, film: Path | None, columns: int, captions: bool) -> None:
+        from bigr_cli.imaging.settling import SettlingFilm
+
+        self._grid, self._film = grid, film
+        self._columns, self._captions = columns, captions
+        self._images: dict[int, tuple[Image, str]] = {}
+        self._states = SettlingFilm(columns=columns)
+
+    def add(self, index: int, image: "Image", label: str) -> None:
+        """A finished picture, by its place in the request."""
+        if self._grid is not None:
+            self._images[index] = image, label
+
+    def watch(self, model: "Model", jobs: "Sequence[Job]", iteration: int, codes: "Tensor", masked: "Tensor") -> None:
+        """The state of a batch after an iteration."""
+        if self._film is None:
+            return
+        side = model.tokenizer.config.grid
+        tokens = masked.view(-1, side, side).cpu().numpy()
+        for job, image, unsettled in zip(jobs, model.decode(codes, masked), tokens, strict=True):
+            self._states.add(iteration, job.index, image, unsettled)
+
+    def write(self, recipe: "Recipe", *, metadata: bool, overwrite: bool) -> list[Path]:
+        """Write the sheet and the film; gives the files that were written."""
+        from bigr_cli.imaging.animation import write_animation
+        from bigr_cli.imaging.files import write_image
+        from bigr_cli.imaging.grids import grid
+
+        written = []
+        if self._grid is not None and self._images:
+            images, labels = zip(*(entry for _, entry in sorted(self._images.items())), strict=True)
+            sheet = grid(images, columns=self._columns, labels=labels if self._captions else None)
+            shown = self._described(recipe, "grid") if metadata else None
+            write_image(self._grid, sheet, recipe=shown, overwrite=overwrite)
+            written.append(self._grid)
+        frames, durations = self._states.frames()
+        if self._film is not None and frames:
+            shown = self._described(recipe, "steps-preview") if metadata else None
+            write_animation(self._film, frames, durations, recipe=shown, overwrite=overwrite)
+            written.append(self._film)
+        return written
+
+    def _described(self, recipe: "Recipe", shows: str) -> "Recipe":
+        captions = {"captions": True} if self._captions and shows == "grid" else {}
+        return replace(recipe, options={"shows": shows, "columns": self._columns, **captions})

@@ -1,0 +1,225 @@
+"""`bigr generate`: pictures from labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bigr_cli import console, options
+from bigr_cli.errors import UsageError
+from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.registry import task
+from bigr_cli.tasks._results import Results, check_stdout
+from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bigr_cli.api import Model
+    from bigr_cli.core.config import SamplingConfig
+    from bigr_cli.imaging.recipe import Recipe
+    from bigr_cli.request import Job, Label
+    from bigr_cli.zoo.config import ModelConfig
+
+TASK = "generate"
+PATTERN = "{label}-{seed}.png"
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to make: `count` pictures of each label."""
+
+    jobs: "list[Job]"
+    count: int
+    settings: "SamplingConfig"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Files, all checked. `paths` is None for stdout; `wanted` says which pictures are to be made."""
+
+    paths: list[Path] | None
+    wanted: list[bool]
+    grid: Path | None
+    film: Path | None
+
+
+@task(
+    TASK,
+    help="Generate pictures from labels.",
+    examples=(
+        "bigr generate cat",
+        "bigr generate cat house -n 4 --seed 7 -o pictures/",
+        "bigr generate --all-labels -n 8 --grid sheet.png -o 'all/{label}/{index:04}.webp'",
+        "bigr generate cat --steps 10 --guidance 4 --order halton --steps-preview cat.gif",
+        "bigr generate tree -o - > tree.png",
+    ),
+)
+@grouped
+def generate(
+    labels: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LABEL",
+            help="Labels by name or number; none is no label, all is every label.",
+            show_default=False,
+        ),
+    ] = None,
+    all_labels: Annotated[
+        bool, typer.Option("--all-labels", rich_help_panel=options.SAMPLING, help="Every label of the model.")
+    ] = False,
+    model: options.Model = None,
+    count: options.Count = 1,
+    seed: options.Seed = None,
+    recipe: options.Recipe = None,
+    *,
+    sampling: Sampling,
+    writing: Writing,
+    sheets: Sheets,
+    machine: Machine,
+    messages: Messages,
+) -> None:
+    """Picture number i of a request has the seed SEED + i, so each can be made again alone.
+
+    Files go to the current folder as {label}-{seed}.png, or where -o says: a file, a folder, - for stdout, or a pattern.
+
+    Patterns know {label}, {seed}, {index}, {model} and {task}; {index:04} pads a number with zeros.
+
+    Every picture carries its recipe, which bigr info shows and --recipe takes settings, labels and seed from.
+    """
+    from bigr_cli import request
+    from bigr_cli.imaging.metadata import read_metadata
+    from bigr_cli.zoo.config import read_config
+    from bigr_cli.zoo.find import find_model
+
+    before = read_metadata(recipe) if recipe else None
+    name = _model(model, before)
+    config = read_config(find_model(name))
+    settings = request.settings(config, vars(before.sampling) if before else {}, vars(sampling))
+    first = before.seed if before and seed is None else seed
+    jobs = request.plan(config, _labels(config, labels or (), all_labels, before), count=count, seed=first)
+    targets = _targets(jobs, config, writing, sheets)
+    if not any(targets.wanted) and targets.grid is None:
+        console.say(f"nothing to do: all {len(jobs)} are there already")
+        return
+    from bigr_cli.api import load
+
+    dtype = before.dtype if before and machine.dtype == "auto" else machine.dtype
+    loaded = load(name, device=machine.device, dtype=dtype, threads=machine.threads)
+    numbers = f"{loaded.device} in {str(loaded.dtype).removeprefix('torch.')}"
+    console.say(f"{loaded.name} on {numbers}, seed {jobs[0].seed}{' (drawn)' if first is None else ''}")
+    _make(
+        loaded,
+        Request(jobs=jobs, count=count, settings=settings),
+        targets,
+        writing,
+        sheets,
+        machine.batch_size,
+    )
+
+
+def _model(model: str | None, before: "Recipe | None") -> str | None:
+    """The model to use: the one asked for, or else the recipe's."""
+    if model is not None or before is None:
+        return model
+    from bigr_cli.request import model_of
+
+    name, same = model_of(before)
+    if not same:
+        console.warn(f"no model here has the recipe's weights; with {name} the picture will be another one")
+    return name
+
+
+def _labels(config: "ModelConfig", given: Sequence[str], every: bool, before: "Recipe | None") -> "Sequence[Label]":
+    """The labels asked for, or else the recipe's."""
+    from bigr_cli.request import class_count, listing
+
+    if not given and not every and before is not None:
+        return before.labels
+    chosen: list[Label] = [ALL] if every else list(given)
+    if not chosen:
+        example = quote(config.labels[0]) if config.labels else "0"
+        raise UsageError(
+            f"no label given; {config.name} knows {listing(config)}",
+            hint=f"for example: bigr generate {example} -n 4, or --all-labels",
+        )
+    if ALL in config.labels and not every:
+        return chosen
+    classes = range(class_count(config))
+    return [label for word in chosen for label in (classes if str(word).casefold() == ALL else [word])]
+
+
+def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, sheets: Sheets) -> Targets:
+    """Where everything goes, checked before anything is made."""
+    from bigr_cli.imaging.files import check_targets
+    from bigr_cli.imaging.patterns import resolve
+
+    if writing.overwrite and writing.skip_existing:
+        raise UsageError("--overwrite and --skip-existing exclude each other")
+    names = {"task": TASK, "model": config.name}
+    fields: list[dict[str, str | int]] = [
+        {"label": job.label, "seed": job.seed, "index": job.index, **names} for job in jobs
+    ]
+    paths = resolve(writing.output, fields, default=PATTERN)
+    if paths is None:
+        check_stdout(json=writing.json)
+    grid, film = sheet_paths(sheets, len(jobs))
+    together = [path for path in (grid, film) if path is not None]
+    written = check_targets(
+        [*(paths or ()), *together], overwrite=writing.overwrite, skip_existing=writing.skip_existing
+    )
+    wanted, rest = (written[: len(paths)], written[len(paths) :]) if paths is not None else ([True], written)
+    kept = {path for path, write in zip(together, rest, strict=True) if write}
+    return Targets(paths=paths, wanted=wanted, grid=grid if grid in kept else None, film=film if film in kept else None)
+
+
+def _make(
+    model: "Model",
+    request: Request,
+    targets: Targets,
+    writing: Writing,
+    sheets: Sheets,
+    batch_size: int | None,
+) -> None:
+    """Make the pictures that are wanted and write each as soon as it is there."""
+    from bigr_cli.imaging.files import read_image
+    from bigr_cli.imaging.grids import square_columns
+
+    jobs, settings, metadata = request.jobs, request.settings, not writing.no_metadata
+    rows = request.count > 1 and len(jobs) > request.count
+    columns = sheets.columns or (request.count if rows else square_columns(len(jobs)))
+    maker = SheetMaker(grid=targets.grid, film=targets.film, columns=columns, captions=sheets.captions)
+    results = Results(paths=targets.paths, overwrite=writing.overwrite, metadata=metadata, json=writing.json)
+    todo = [job for job, wanted in zip(jobs, targets.wanted, strict=True) if wanted]
+
+    with console.progress(len(todo), "generating") as bar:
+
+        def watch(batch: "Sequence[Job]", iteration: int, codes: "Tensor", masked: "Tensor") -> None:
+            bar.advance(len(batch) / settings.steps)
+            maker.watch(model, batch, iteration, codes, masked)
+
+        try:
+            for picture in model.make(todo, settings, batch_size=batch_size, watch=watch):
+                recipe = model.recipe(settings, task=TASK, labels=[picture.label], seed=picture.seed)
+                results.save(picture.index, picture.image, recipe, seconds=picture.seconds)
+                maker.add(picture.index, picture.image, picture.label)
+        finally:
+            results.report(skipped=len(jobs) - len(todo))
+    if targets.grid is not None and targets.paths is not None:
+        for job in jobs:
+            if not targets.wanted[job.index]:
+                maker.add(job.index, read_image(targets.paths[job.index]), job.label)
+    whole = model.recipe(
+        settings,
+        task=TASK,
+        labels=[job.label for job in jobs[:: request.count]],
+        seed=jobs[0].seed,
+        count=request.count,
+    )
+    for path in maker.write(whole, metadata=metadata, overwrite=writing.overwrite):
+        console.say(f"wrote {path}")
+    results.finish()

@@ -1,0 +1,92 @@
+"""`bigr info`: how a picture was made, and the command that makes it again."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bigr_cli import console, options
+from bigr_cli.errors import BigrError, RunError, UsageError
+from bigr_cli.registry import task
+
+if TYPE_CHECKING:
+    from bigr_cli.imaging.recipe import Recipe
+
+
+@task(
+    "info",
+    help="Show how a picture was made, and the command that makes it again.",
+    examples=("bigr info cat-7.png", "bigr info --json pictures/*.png > recipes.jsonl"),
+)
+def info(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="Pictures, or their recipes as JSON.", show_default=False),
+    ],
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Reads the recipe that bigr puts into every picture it writes, unless --no-metadata was given."""
+    from bigr_cli.imaging.metadata import read_metadata
+
+    shown = 0
+    for file in files:
+        try:
+            recipe = read_metadata(file)
+        except BigrError as error:
+            if len(files) == 1:
+                raise
+            console.error(str(error), error.hint)
+            continue
+        _show(file, recipe, json=json, apart=shown > 0)
+        shown += 1
+    if shown < len(files):
+        kind = RunError if shown else UsageError
+        raise kind(f"{len(files) - shown} of {len(files)} files have no recipe to show")
+
+
+def _show(file: Path, recipe: "Recipe", *, json: bool, apart: bool) -> None:
+    from bigr_cli.imaging.recipe import command
+    from bigr_cli.request import model_of
+
+    model, same = model_of(recipe)
+    again = command(recipe, model=model, output=_output(file))
+    if not same:
+        console.warn(f"{file}: no model here has the weights that it was made with")
+    if json:
+        record = {"path": file, "task": recipe.task, "model": recipe.model, "seed": recipe.seed}
+        record["label"] = recipe.labels[0] if len(recipe.labels) == 1 else list(recipe.labels)
+        console.json_line(record | {"command": again, "recipe": recipe.to_dict()})
+        return
+    lines = [*([""] if apart else []), str(file), *_lines(recipe), *(["", again] if again else [])]
+    for line in lines:
+        console.result(line)
+
+
+def _lines(recipe: "Recipe") -> list[str]:
+    digests = ", ".join(f"{name} {digest[:12]}…" for name, digest in sorted(recipe.weights.items()))
+    rows = {
+        "task": recipe.task,
+        "model": recipe.model + (f" in {recipe.folder}" if recipe.folder else ""),
+        "weights": digests,
+        "label": ", ".join(recipe.labels),
+        "seed": str(recipe.seed),
+        "pictures": f"{recipe.count} of each label" if recipe.count > 1 else "",
+        **{name.replace("_", " "): _text(value) for name, value in vars(recipe.sampling).items()},
+        **{name.replace("_", " "): _text(value) for name, value in recipe.options.items()},
+        "made on": f"{recipe.device} in {recipe.dtype}, by bigr {recipe.version}",
+    }
+    width = max(map(len, rows))
+    return [f"  {name:<{width}}  {value}" for name, value in rows.items() if value]
+
+
+def _text(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return text if text.isprintable() else ascii(text)
+
+
+def _output(file: Path) -> str | None:
+    """The file's name, if a command can write such a file."""
+    from bigr_cli.imaging.files import KINDS
+
+    return file.name if file.suffix.lower() in KINDS else None

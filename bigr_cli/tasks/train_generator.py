@@ -1,0 +1,68 @@
+"""`bigr train-generator`: the transformer and transcoder on a tokenizer's codes."""
+
+from typing import Annotated
+
+import typer
+
+from bigr_cli.options import (
+    Device,
+    Quiet,
+    RunFolder,
+    Settings,
+    Threads,
+    TrainingConfigFile,
+    TrainingData,
+    TrainingResume,
+)
+from bigr_cli.registry import task
+
+
+@task(
+    "train-generator",
+    help="Train a generator on the codes of a tokenizer.",
+    examples=(
+        "bigr train-generator --tokenizer runs/tok --data scenes -o runs/gen run.steps=2000",
+        "bigr train-generator --tokenizer scenes-64 --data photos/ generator.dim=256 generator.heads=8",
+        "bigr train-generator --resume runs/gen",
+    ),
+)
+def train_generator(
+    settings: Settings = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="NAME|DIR", help="The model whose tokenizer makes the codes.")
+    ] = None,
+    data: TrainingData = None,
+    config: TrainingConfigFile = None,
+    output: RunFolder = None,
+    resume: TrainingResume = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """A run ends as a model folder that every command's --model takes. Ctrl-C saves; --resume goes on."""
+    from functools import partial
+
+    from bigr_cli.device import select_device, set_threads
+    from bigr_cli.training.config import GeneratorTraining
+    from bigr_cli.training.generator import GeneratorObjective
+    from bigr_cli.training.launch import launch, pin_tokenizer, read_training
+    from bigr_cli.zoo.find import find_model
+    from bigr_cli.zoo.folder import load_tokenizer
+
+    set_threads(threads)
+    chosen = list(settings or [])
+    chosen += [f"data.source={data}"] if data else []
+    chosen += [f"tokenizer={tokenizer}"] if tokenizer else []
+    default = GeneratorTraining(tokenizer="scenes-64")
+    training = read_training(GeneratorTraining, config=config, resume=resume, settings=chosen, default=default)
+    directory = find_model(training.tokenizer)
+    module, base = load_tokenizer(directory)
+    training = pin_tokenizer(training, directory)
+    launch(
+        training,
+        partial(GeneratorObjective, training, module, base),
+        size=base.tokenizer.image_size,
+        output=output,
+        resume=resume,
+        device=select_device(device),
+    )

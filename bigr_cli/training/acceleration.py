@@ -1,0 +1,25 @@
+"""Hugging Face accelerate, which places a training on its device, alone or as one of several processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from bigr_cli.errors import DeviceError
+
+
+def accelerator_for(device: torch.device, precision: str) -> Any:
+    """An `accelerate.Accelerator`. Raises DeviceError if the device cannot train in that precision."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    # The device and precision of an earlier training in this process would be kept otherwise.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    short = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision]
+    try:
+        return Accelerator(cpu=device.type == "cpu", mixed_precision=short)
+    except ValueError as error:
+        raise DeviceError(f"run.precision: {device.type} cannot train in {precision}: {error}") from error

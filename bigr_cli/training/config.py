@@ -1,0 +1,219 @@
+"""The one schema of both trainers: every key of a training config, with its default and its bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TokenizerConfig, require, require_positive
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on: `scenes` (without end, or the first `count`) or a folder (all of it, or `count` pictures).
+
+    `validation` pictures are held out: of a folder a tenth at most, chosen by the seed. A folder's pictures are
+    mirrored (`flip`) and cut (`crop` is the smallest share of the side) at random. `cache_codes` lets the generator's
+    training keep the codes of so many variants of every picture on disk, instead of encoding each anew in every pass;
+    0 keeps none.
+    """
+
+    source: str = "scenes"
+    seed: int = 0
+    count: int | None = None
+    validation: int = 512
+    workers: int = 1
+    flip: bool = False
+    crop: float = 1.0
+    cache_codes: int = 0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "validation")
+        require(self.workers >= 0, f"workers: expected at least 0, got {self.workers}")
+        require(self.count is None or self.count >= 1, f"count: expected at least 1, got {self.count}")
+        require(0 < self.crop <= 1, f"crop: expected 0 < crop <= 1, got {self.crop}")
+        require(self.cache_codes >= 0, f"cache_codes: expected at least 0, got {self.cache_codes}")
+        endless = self.source == "scenes" and self.count is None
+        require(not (self.cache_codes and endless), "cache_codes: endless scenes never repeat; set count, or 0 here")
+
+    @property
+    def augmented(self) -> bool:
+        """Whether a picture looks different in every pass."""
+        return self.flip or self.crop < 1
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Muon takes the matrices of the blocks, AdamW the rest (or, with `name: adamw`, everything).
+
+    The rate rises over `warmup` steps, then is constant, or falls to `final` times itself: along a cosine, or
+    ("trapezoid") in a straight line over the last `decay` share of the steps.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
+    rate: float = 1e-4
+    matrix_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.95)
+    momentum: float = 0.95
+    weight_decay: float = 0.02
+    warmup: int = 0
+    schedule: Literal["constant", "cosine", "trapezoid"] = "constant"
+    decay: float = 0.3
+    final: float = 0.0
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "matrix_rate", "clip"):
+            value = getattr(self, name)
+            require(0 < value < float("inf"), f"{name}: expected a number > 0, got {value}")
+        for beta in (*self.betas, self.momentum):
+            require(0 <= beta < 1, f"betas, momentum: expected 0 <= value < 1, got {beta}")
+        require(self.weight_decay >= 0, f"weight_decay: expected at least 0, got {self.weight_decay}")
+        require(self.warmup >= 0, f"warmup: expected at least 0, got {self.warmup}")
+        require(0 < self.decay <= 1, f"decay: expected 0 < decay <= 1, got {self.decay}")
+        require(0 <= self.final <= 1, f"final: expected 0 <= final <= 1, got {self.final}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How long, how often, how precisely. `batch` pictures a step over all processes, in `accumulate` parts."""
+
+    steps: int = 100_000
+    batch: int = 64
+    accumulate: int = 1
+    seed: int = 0
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
+    ema: float = 0.9999
+    log_every: int = 20
+    validate_every: int = 1000
+    checkpoint_every: int = 500
+    keep: int = 2
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        require_positive(self, "steps", "batch", "accumulate", "keep")
+        require_positive(self, "log_every", "validate_every", "checkpoint_every")
+        require(self.batch % self.accumulate == 0, f"accumulate: {self.accumulate} does not divide batch {self.batch}")
+        require(0 <= self.ema < 1, f"ema: expected 0 <= ema < 1, got {self.ema}")
+        require(self.seed >= 0, f"seed: expected at least 0, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class AdversarialConfig:
+    """PatchGAN with hinge loss; its share is the ratio of gradients at the decoder's last layer, times `weight`."""
+
+    weight: float = 0.0
+    start: int = 30_001
+    layers: int = 3
+    channels: int = 64
+    cap: float = 1.0
+    rate: float = 1e-4
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        require_positive(self, "layers", "channels")
+        require(self.channels % 8 == 0, f"channels: expected a multiple of 8, got {self.channels}")
+        require(self.weight >= 0 and self.start >= 0, "weight, start: expected at least 0")
+        require(self.cap > 0 and self.rate > 0, "cap, rate: expected more than 0")
+
+
+@dataclass(frozen=True)
+class TokenizerLosses:
+    """The weight of each part of the loss; 0 leaves it out.
+
+    `focus` weighs pixels of the object (where the data says which they are) this much more than the others.
+    `perceptual_network` is `scenes` (a classifier that comes with the package) or a file of VGG16 weights.
+    """
+
+    l1: float = 1.0
+    l2: float = 0.0
+    edges: float = 0.0
+    focus: float = 0.0
+    perceptual: float = 0.0
+    perceptual_network: str = "scenes"
+    usage: float = 0.0
+    certainty: float = 0.0
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("l1", "l2", "edges", "focus", "perceptual", "usage", "certainty"):
+            value = getattr(self, name)
+            require(0 <= value < float("inf"), f"{name}: expected a number >= 0, got {value}")
+
+
+@dataclass(frozen=True)
+class MaskingConfig:
+    """The masked share is drawn once a batch, as published, or for every picture.
+
+    `timesteps_per_token` noise levels are drawn for each masked token: more make better use of the transformer's pass.
+    """
+
+    share: Literal["batch", "picture"] = "batch"
+    label_dropout: float = 0.1
+    timesteps_per_token: int = 1
+
+    def __post_init__(self) -> None:
+        require_positive(self, "timesteps_per_token")
+        require(0 <= self.label_dropout <= 1, f"label_dropout: expected 0 to 1, got {self.label_dropout}")
+
+
+@dataclass(frozen=True)
+class TokenizerTraining:
+    """Everything that `bigr train-tokenizer` can be told. `init`, a model's name or folder, gives the first weights."""
+
+    tokenizer: TokenizerConfig
+    name: str = "my-tokenizer"
+    init: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    losses: TokenizerLosses = field(default_factory=TokenizerLosses)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        size, losses = self.tokenizer.image_size, self.losses
+        require(self.data.cache_codes == 0, "data.cache_codes: only a generator trains on codes; expected 0")
+        if losses.adversarial.weight > 0:
+            smallest = 3 * 2**losses.adversarial.layers
+            require(
+                size >= smallest, f"losses.adversarial.layers: so many need pictures of {smallest}, not {size} pixels"
+            )
+        if losses.perceptual > 0:
+            require(size % 16 == 0, f"losses.perceptual: expected an image_size that 16 divides, got {size}")
+
+
+@dataclass(frozen=True)
+class GeneratorShape:
+    """The generator's sizes that do not follow from the tokenizer and the data; see `core.config.GeneratorConfig`."""
+
+    layers: int = 24
+    heads: int = 16
+    dim: int = 1024
+    ffn_multiple: int = 256
+    transcoder_layers: int = 3
+    transcoder_width: int = 1024
+    diffusion_timesteps: int = 256
+    dropout: float = 0.1
+
+    def complete(self, *, grid: int, bits: int, classes: int) -> GeneratorConfig:
+        """With what the tokenizer and the data say. Raises ConfigError for sizes that do not fit."""
+        return GeneratorConfig(grid=grid, bits=bits, classes=classes, **vars(self))
+
+
+@dataclass(frozen=True)
+class GeneratorTraining:
+    """Everything that `bigr train-generator` can be told. `tokenizer` is a model's name or folder.
+
+    `tokenizer_sha256` is filled in when a run begins, so that it cannot go on with another tokenizer's codes.
+    """
+
+    tokenizer: str
+    tokenizer_sha256: str = ""
+    name: str = "my-model"
+    init: str = ""
+    generator: GeneratorShape = field(default_factory=GeneratorShape)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    run: RunConfig = field(default_factory=RunConfig)

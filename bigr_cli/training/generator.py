@@ -1,0 +1,140 @@
+"""Training of the generator: masked tokens, denoised (reference section 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator as Batches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bigr_cli.core.loss import flip_loss
+from bigr_cli.core.sampler import sample
+from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.core.transformer import Generator
+from bigr_cli.data.codes import cached_codes, code_batches
+from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats
+from bigr_cli.data.sources import Source
+from bigr_cli.training.config import GeneratorTraining, MaskingConfig, OptimizerConfig
+from bigr_cli.training.objective import Objective
+from bigr_cli.training.results import run_model_config, start_from, write_run_model
+from bigr_cli.zoo.config import GENERATOR_FILE, ModelConfig
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_BATCH = 64
+_PREVIEW = 32
+
+
+def draw_mask(batch: int, tokens: int, config: MaskingConfig, device: torch.device) -> Tensor:
+    """(B, L) bool: max(1, ⌊L cos(πr / 2)⌋) masked tokens at uniform places, r ~ U{0 .. L − 1} / L."""
+    draws = torch.randint(tokens, (1 if config.share == "batch" else batch,), device=device)
+    counts = (tokens * torch.cos(math.pi / 2 * draws / tokens)).floor().clamp_min(1)
+    places = torch.rand(batch, tokens, device=device).argsort(dim=1).argsort(dim=1)
+    return places < counts[:, None]
+
+
+def masked_loss(generator: Generator, codes: Tensor, labels: Tensor, config: MaskingConfig) -> Tensor:
+    """The flip loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels: scalar."""
+    device, transcoder = codes.device, generator.transcoder
+    mask = draw_mask(codes.shape[0], codes.shape[1], config, device)
+    dropped = torch.rand(len(labels), device=device) < config.label_dropout
+    labels = labels.masked_fill(dropped, generator.config.classes)
+    cond = generator.condition(codes, labels, mask)[mask].repeat(config.timesteps_per_token, 1)
+    x0 = codes[mask].repeat(config.timesteps_per_token, 1)
+    t = torch.randint(1, generator.config.diffusion_timesteps + 1, (len(x0),), device=device)
+    x_t = torch.rand(x0.shape, device=device) < transcoder.schedule.noised(x0, t)
+    return flip_loss(transcoder.flip_logits(x_t, t, cond), x_t != x0).mean()
+
+
+class GeneratorObjective(Objective):
+    """The generator on codes that a frozen tokenizer draws."""
+
+    model: Generator
+
+    def __init__(self, config: GeneratorTraining, tokenizer: Tokenizer, base: ModelConfig, held_out: Source) -> None:
+        """`base` describes the tokenizer's model.
+
+        Raises:
+            ConfigError: sizes that do not fit, sampling defaults that the model cannot do, a name that is none.
+        """
+        super().__init__()
+        self.config, self.base, self.held_out = config, base, held_out
+        self.labels = held_out.labels or ("picture",)
+        shape = base.tokenizer
+        self.sizes = config.generator.complete(grid=shape.grid, bits=shape.bits, classes=len(self.labels))
+        self._describe(0)  # what is wrong with it shows now, not hours later
+        torch.manual_seed(config.run.seed)
+        self.model = Generator(self.sizes)
+        if config.init:
+            start_from(config.init, GENERATOR_FILE, self.model)
+        self._frozen: list[Any] = [tokenizer]  # a list hides it from the module tree
+        self._validation: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The frozen tokenizer, on the generator's device."""
+        tokenizer: Tokenizer = self._frozen[0].to(self.model.positions.device)
+        return tokenizer
+
+    def players(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
+        return {"model": (self.model, self.config.optimizer)}
+
+    def batches(self, source: Source, positions: Positions, *, workers: int) -> Batches[Batch, None, None]:
+        data = self.config.data
+        if data.cache_codes == 0:
+            return super().batches(source, positions, workers=workers)
+        codes = cached_codes(
+            self.tokenizer,
+            self.config.tokenizer_sha256,
+            source,
+            variants=data.cache_codes,
+            augment=data.augmented,
+            workers=workers,
+        )
+        return code_batches(codes, source, positions)
+
+    def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        codes = self._draw_codes(batch) if batch.codes is None else batch.codes
+        loss = masked_loss(self.model, codes, batch.labels, self.config.masking)
+        return loss, {"loss": loss}
+
+    @torch.no_grad()
+    def _draw_codes(self, batch: Batch) -> Tensor:
+        probabilities = self.tokenizer.bit_probabilities(as_floats(batch.images))
+        return torch.rand_like(probabilities) < probabilities
+
+    def validate(self, average: nn.Module) -> dict[str, float]:
+        """The loss on held-out pictures, with the same masks and noise every time."""
+        if not isinstance(average, Generator):
+            raise TypeError(f"expected a generator, got {type(average).__name__}")
+        if not self._validation:
+            device = average.positions.device
+            batches = (batch.to(device) for batch in all_batches(self.held_out, _BATCH))
+            self._validation = [(self.tokenizer.encode(as_floats(b.images)), b.labels) for b in batches]
+        torch.manual_seed(0)
+        masking = MaskingConfig("picture", 0.0, 1)
+        parts = [masked_loss(average, codes, labels, masking) for codes, labels in self._validation]
+        return {"loss": float(torch.stack(parts).mean())}
+
+    def preview(self, average: nn.Module) -> Image:
+        """Samples of the first classes, at the sampling defaults."""
+        from bigr_cli.imaging.arrays import to_images
+        from bigr_cli.imaging.grids import grid
+
+        if not isinstance(average, Generator):
+            raise TypeError(f"expected a generator, got {type(average).__name__}")
+        device = average.positions.device
+        labels = torch.arange(_PREVIEW, device=device) % self.sizes.classes
+        codes = sample(average, labels, torch.arange(_PREVIEW, device=device), self.config.sampling)
+        return grid(to_images(self.tokenizer.decode(codes).float().clamp(0, 1)), columns=8)
+
+    def write(self, average: nn.Module, run: Path, step: int, measures: dict[str, float]) -> None:
+        write_run_model(run, self._describe(step), tokenizer=self.tokenizer, generator=average, measures=measures)
+
+    def _describe(self, step: int) -> ModelConfig:
+        tokenizer, labels = self.base.tokenizer, self.labels
+        return run_model_config(self.config, step, tokenizer=tokenizer, generator=self.sizes, labels=labels)

@@ -1,0 +1,164 @@
+"""What both training commands do around the loop: read the config, open or make the run's folder, train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from bigr_cli import console, schema, yaml_text
+from bigr_cli.data.sources import FolderSource, Source, open_source
+from bigr_cli.errors import ConfigError, RunError, UsageError
+from bigr_cli.files import whole_file
+from bigr_cli.training.checkpoint import FOLDER, list_checkpoints, step_of
+from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
+from bigr_cli.training.loop import Trainer
+from bigr_cli.training.objective import Objective
+from bigr_cli.zoo.config import TOKENIZER_FILE
+from bigr_cli.zoo.weights import sha256_of
+
+TRAINING_FILE = "training.yaml"
+HELD_OUT = 2**41  # where the held-out scenes begin, beyond the last one that training can reach
+
+_ARCHITECTURE = {TokenizerTraining: "tokenizer", GeneratorTraining: "generator"}
+_FREE = {"dropout"}  # of an architecture: what may change while a run goes on
+
+Training = TypeVar("Training", TokenizerTraining, GeneratorTraining)
+
+
+def read_training(
+    kind: type[Training], *, config: Path | None, resume: Path | None, settings: list[str], default: Training
+) -> Training:
+    """The training's config: of the run to be resumed, a file, or the default, with key=value settings applied.
+
+    Raises:
+        UsageError: both a run and a file are given, or the run's folder is none.
+        ConfigError: unknown keys, values out of range, another architecture than the run's.
+    """
+    if resume is None:
+        base = schema.load_yaml(kind, config) if config is not None else default
+        return schema.override(base, settings, "command line") if settings else base
+    if config is not None:
+        raise UsageError("--resume goes on with the run's own config, so --config has no place beside it")
+    path = resume / TRAINING_FILE
+    if not path.is_file():
+        raise UsageError(f"{resume}: not a training run: it has no {TRAINING_FILE}")
+    command = "train-generator" if "generator" in yaml_text.read_mapping(path) else "train-tokenizer"
+    if (command == "train-generator") != (kind is GeneratorTraining):
+        raise UsageError(f"{resume}: is a run of another kind", hint=f"bigr {command} --resume {resume} goes on with it")
+    base = schema.load_yaml(kind, path)
+    chosen = schema.override(base, settings, "command line") if settings else base
+    _check_architecture(base, chosen)
+    return chosen
+
+
+def _check_architecture(before: Training, after: Training) -> None:
+    section = _ARCHITECTURE[type(before)]
+    old: dict[str, object] = schema.to_mapping(before)[section]
+    new: dict[str, object] = schema.to_mapping(after)[section]
+    for key in [*old, *(key for key in new if key not in old)]:
+        if key not in _FREE and old.get(key) != new.get(key):
+            changed = f"{section}.{key}: the run has {old.get(key)}, got {new.get(key)}"
+            raise ConfigError(changed, hint="another architecture needs a run of its own")
+
+
+def pin_tokenizer(training: GeneratorTraining, directory: Path) -> GeneratorTraining:
+    """The config with the hash of the tokenizer in a model folder filled in.
+
+    Raises:
+        ConfigError: it has another one already, of a run that was begun with other weights.
+    """
+    found = sha256_of(directory / TOKENIZER_FILE)
+    if training.tokenizer_sha256 not in ("", found):
+        message = f"tokenizer_sha256: expected {training.tokenizer_sha256[:12]}…, {directory} has {found[:12]}…"
+        raise ConfigError(message, hint="the codes of another tokenizer mean other pictures; start a new run")
+    return replace(training, tokenizer_sha256=found)
+
+
+def open_data(data: DataConfig, size: int) -> tuple[Source, Source]:
+    """What is trained on, and what is held out. Raises UsageError for a folder that is too small or not there."""
+    if data.source == "scenes":
+        training = open_source(data.source, size, seed=data.seed, count=data.count)
+        return training, open_source(data.source, size, seed=data.seed, start=HELD_OUT, count=data.validation)
+    every = open_source(data.source, size)
+    if not isinstance(every, FolderSource):
+        raise TypeError(f"expected a folder, got {type(every).__name__}")
+    held_out = min(data.validation, len(every) // 10)
+    if held_out == 0:
+        raise UsageError(f"{data.source}: expected at least 10 pictures, of which one is held out, got {len(every)}")
+    return every.split(held_out, seed=data.seed, count=data.count, flip=data.flip, crop=data.crop)
+
+
+def launch(
+    training: TokenizerTraining | GeneratorTraining,
+    build: Callable[[Source], Objective],
+    *,
+    size: int,
+    output: Path | None,
+    resume: Path | None,
+    device: torch.device,
+) -> Path:
+    """Train, in a new run folder or on from the last checkpoint of one; returns the folder, by then a model folder.
+
+    Args:
+        build: makes the objective, given the held-out pictures.
+        size: of the pictures, in pixels.
+        output: the new run's folder; None is `runs/NAME`.
+        resume: the folder of the run to go on with, instead.
+
+    Raises:
+        UsageError: a folder that is not empty, or not there; data that are too few or not there.
+        What `Trainer` raises.
+    """
+    folder = _run_folder(training.name, output, resume)
+    checkpoint = next(reversed(list_checkpoints(folder)), None) if resume is not None else None
+    if checkpoint is not None and step_of(checkpoint) >= training.run.steps:
+        console.say(f"{folder}: finished, after {step_of(checkpoint)} steps; with a larger run.steps it would go on")
+        return folder
+    source, held_out = open_data(training.data, size)
+    objective = build(held_out)
+    trainer = Trainer(objective, source, training.data, training.run, folder, device=device)
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
+    trainer.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
+    if trainer.is_main:
+        _prepare(folder, training)
+    else:
+        console.configure(quiet=True)
+    if resume is not None:
+        console.say(f"going on after step {trainer.step} of {training.run.steps}")
+    millions = sum(p.numel() for p in objective.model.parameters()) / 1e6
+    console.say(f"training {millions:.1f} M parameters on {training.data.source}, {trainer.device}, in {folder}")
+    trainer.train()
+    console.say(f"done: {folder} is a model folder")
+    return folder
+
+
+def _run_folder(name: str, output: Path | None, resume: Path | None) -> Path:
+    if resume is not None:
+        if output not in (None, resume):
+            raise UsageError("--resume goes on in the run's own folder, so -o has no place beside it")
+        return resume
+    folder = output or Path("runs") / name
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file, not a folder")
+    if folder.exists() and any(path.suffix != ".part" for path in folder.iterdir()):
+        hint = f"go on with --resume {folder}, or choose another folder with -o"
+        raise UsageError(f"{folder}: exists and is not empty", hint=hint)
+    return folder
+
+
+def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining) -> None:
+    """Write the config into the run's folder, and remove what a process that was killed left half written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place in (folder, folder / FOLDER, folder / "samples"):
+            for leftover in place.glob(".*.part"):
+                leftover.unlink()
+        with whole_file(folder / TRAINING_FILE) as hidden:
+            hidden.write_text(schema.dump_yaml(training), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error

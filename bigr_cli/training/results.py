@@ -1,0 +1,64 @@
+"""A run's folder as a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bigr_cli import __version__
+from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TokenizerConfig
+from bigr_cli.errors import ModelError
+from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
+from bigr_cli.zoo.card import render_card
+from bigr_cli.zoo.config import ModelConfig, Provenance
+from bigr_cli.zoo.find import find_model
+from bigr_cli.zoo.folder import fill_from, write_model_files
+
+
+def run_model_config(
+    training: TokenizerTraining | GeneratorTraining,
+    step: int,
+    *,
+    tokenizer: TokenizerConfig,
+    generator: GeneratorConfig | None = None,
+    labels: tuple[str, ...] = (),
+) -> ModelConfig:
+    """What a run's model folder says about itself after `step` steps."""
+    return ModelConfig(
+        name=training.name,
+        image_size=tokenizer.image_size,
+        tokenizer=tokenizer,
+        generator=generator,
+        labels=labels,
+        sampling=training.sampling if isinstance(training, GeneratorTraining) else SamplingConfig(),
+        provenance=Provenance(
+            data=training.data.source,
+            steps=step,
+            pictures=step * training.run.batch,
+            seed=training.run.seed,
+            version=__version__,
+        ),
+    )
+
+
+def start_from(model: str, file: str, part: nn.Module) -> None:
+    """Give a freshly made tokenizer or generator the weights that a model has in one of its files.
+
+    Raises:
+        ModelError: there is no such model, or it lacks the file.
+        ModelFormatError: its tensors do not fit the part's architecture.
+    """
+    path = find_model(model) / file
+    if not path.is_file():
+        raise ModelError(f"init: {path} is not there")
+    fill_from(path, part)
+
+
+def write_run_model(
+    run: Path, config: ModelConfig, *, tokenizer: nn.Module, generator: nn.Module | None, measures: dict[str, float]
+) -> None:
+    """Write weights, card and config into the run's folder; half precision suffices for weights that are averages."""
+    card = render_card(config, measures)
+    write_model_files(run, config, tokenizer, generator, dtype=torch.float16, card=card)

@@ -1,0 +1,139 @@
+"""Training of the tokenizer: pictures in, the same pictures out, through bits (reference section 1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.data.loading import Batch, all_batches, as_floats
+from bigr_cli.data.sources import Source
+from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
+from bigr_cli.training import losses
+from bigr_cli.training.adversarial import PatchCritic, adaptive_share, critic_loss
+from bigr_cli.training.config import OptimizerConfig, TokenizerTraining
+from bigr_cli.training.objective import Objective
+from bigr_cli.training.perceptual import perceptual_network
+from bigr_cli.training.results import run_model_config, start_from, write_run_model
+from bigr_cli.zoo.config import TOKENIZER_FILE
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_PREVIEW = 32
+_BATCH = 64
+
+
+class TokenizerObjective(Objective):
+    """The tokenizer against pixels, edges, features and, late in training, a critic."""
+
+    model: Tokenizer
+
+    def __init__(self, config: TokenizerTraining, held_out: Source) -> None:
+        """Raises UsageError for a perceptual network that is not there, ConfigError for a name that is none."""
+        super().__init__()
+        self.config, self.held_out = config, held_out
+        run_model_config(config, 0, tokenizer=config.tokenizer)  # what is wrong with it shows now, not hours later
+        torch.manual_seed(config.run.seed)
+        self.model = Tokenizer(config.tokenizer)
+        if config.init:
+            start_from(config.init, TOKENIZER_FILE, self.model)
+        self.critic = PatchCritic(config.losses.adversarial) if config.losses.adversarial.weight > 0 else None
+        network = perceptual_network(config.losses.perceptual_network) if config.losses.perceptual > 0 else None
+        self._frozen: list[Any] = [network]  # a list hides it from the module tree
+        self._made = torch.empty(0)
+
+    def players(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
+        players: dict[str, tuple[nn.Module, OptimizerConfig]] = {"model": (self.model, self.config.optimizer)}
+        if self.critic is not None:
+            rate = self.config.losses.adversarial.rate
+            players["critic"] = (self.critic, OptimizerConfig(rate=rate, betas=(0.5, 0.9), weight_decay=0))
+        return players
+
+    def turns(self, step: int) -> list[str]:
+        late = self.critic is not None and step + 1 >= self.config.losses.adversarial.start
+        return ["model", "critic"] if late else ["model"]
+
+    def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        given = as_floats(batch.images)
+        if turn == "critic" and self.critic is not None:
+            self.critic.requires_grad_(True)
+            loss = critic_loss(self.critic, given, self._made, augment=self.config.losses.adversarial.augment)
+            return loss, {"critic": loss}
+        probabilities = self.model.bit_probabilities(given)
+        bits = losses.StraightThrough.apply(probabilities, torch.rand_like(probabilities))
+        made = self.model.decode(bits).float()
+        loss, shown = self._reconstruction_loss(made, given, as_floats(batch.focus), probabilities)
+        if "critic" in self.turns(step) and self.critic is not None:
+            adversarial = self._adversarial_loss(made, loss)
+            loss, shown = loss + adversarial, shown | {"adversarial": adversarial}
+            self._made = made.detach()
+        return loss, {"loss": loss} | shown
+
+    def _reconstruction_loss(
+        self, made: Tensor, given: Tensor, focus: Tensor, probabilities: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        weigh = self.config.losses
+        weights = losses.pixel_weights(focus, weigh.focus)
+        error = made - given
+        parts = {"l1": weigh.l1 * (error.abs() * weights).mean()}
+        if weigh.l2 > 0:
+            parts["l2"] = weigh.l2 * (error.square() * weights).mean()
+        if weigh.edges > 0:
+            parts["edges"] = weigh.edges * losses.edge_loss(made, given, weights)
+        if weigh.perceptual > 0:
+            network = self._frozen[0].to(made.device)
+            parts["perceptual"] = weigh.perceptual * losses.feature_loss(network, made, given)
+        if weigh.usage > 0:
+            parts["usage"] = weigh.usage * losses.usage_loss(probabilities)
+        if weigh.certainty > 0:
+            parts["certainty"] = weigh.certainty * losses.certainty_loss(probabilities)
+        return torch.stack(list(parts.values())).sum(), parts
+
+    def _adversarial_loss(self, made: Tensor, reconstruction: Tensor) -> Tensor:
+        config = self.config.losses.adversarial
+        if self.critic is None:
+            raise ValueError("there is no critic")
+        self.critic.requires_grad_(False)
+        fooled: Tensor = -self.critic(made).mean()
+        share = adaptive_share(reconstruction, fooled, self.model.decoder.last_layer, config.cap)
+        return config.weight * share * fooled
+
+    def validate(self, average: nn.Module) -> dict[str, float]:
+        """PSNR over the picture and inside the object's box, share of bits in use, on held-out pictures."""
+        if not isinstance(average, Tokenizer):
+            raise TypeError(f"expected a tokenizer, got {type(average).__name__}")
+        device = average.embed.device
+        whole, inside, codes = [], [], []
+        for batch in all_batches(self.held_out, _BATCH):
+            given = as_floats(batch.images.to(device))
+            codes.append(average.encode(given))
+            made = average.decode(codes[-1]).float()
+            whole.append(psnr(made, given))
+            box = boxes(batch.focus.to(device))
+            known = box.flatten(1).any(dim=1)
+            inside.append(psnr(made[known], given[known], box[known]))
+        measures, objects = {"psnr": float(torch.cat(whole).mean())}, torch.cat(inside)
+        if len(objects) > 0:
+            measures["psnr_object"] = float(objects.mean())
+        return measures | bit_usage(torch.cat(codes))
+
+    def preview(self, average: nn.Module) -> Image:
+        """Held-out pictures above what came back."""
+        from bigr_cli.imaging.arrays import to_images
+        from bigr_cli.imaging.grids import grid
+
+        if not isinstance(average, Tokenizer):
+            raise TypeError(f"expected a tokenizer, got {type(average).__name__}")
+        batch = next(iter(all_batches(self.held_out, min(_PREVIEW, len(self.held_out)))))
+        given = as_floats(batch.images.to(average.embed.device))
+        made = average.decode(average.encode(given)).float().clamp(0, 1)
+        rows = [part for pair in zip(given.split(8), made.split(8), strict=True) for part in pair]
+        return grid(to_images(torch.cat(rows)), columns=8)
+
+    def write(self, average: nn.Module, run: Path, step: int, measures: dict[str, float]) -> None:
+        config = run_model_config(self.config, step, tokenizer=self.config.tokenizer)
+        write_run_model(run, config, tokenizer=average, generator=None, measures=measures)
