@@ -49,5 +49,5 @@ def test_fields_without_default_are_required() -> None:
 def test_an_option_twice_is_refused() -> None:
     def twice(seed: int, steps: int, *, sampling: Sampling) -> None: ...
 
-    with pytest.raises(TypeError, match="twice: has an option twice: .*steps, steps"):
+    with pytest.raises(TypeError, match=r"twice: has an option twice: .*steps, steps"):
         grouped(twice)

@@ -46,6 +46,7 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         require_positive(self, "image_size", "bits", "channels", "res_blocks", "embedding")
         require(len(self.multipliers) > 0, "multipliers: expected at least one level")
+        require(min(self.multipliers) >= 1, f"multipliers: expected numbers of at least 1, got {min(self.multipliers)}")
         for width in (self.channels, self.embedding, *(self.channels * m for m in self.multipliers)):
             require(width % 32 == 0, f"channels: group normalisation needs a multiple of 32, got {width}")
         stride = 2 ** (len(self.multipliers) - 1)
@@ -78,8 +79,11 @@ class CompactConfig:
         levels = len(self.channels)
         require(levels >= 1, "channels: expected at least one level")
         for name in ("encoder_blocks", "decoder_blocks"):
-            count = len(getattr(self, name))
-            require(count == levels, f"{name}: expected {levels} numbers, one for each of channels, got {count}")
+            blocks = getattr(self, name)
+            require(
+                len(blocks) == levels, f"{name}: expected {levels} numbers, one for each of channels, got {len(blocks)}"
+            )
+            require(min(blocks) >= 0, f"{name}: expected numbers of at least 0, got {min(blocks)}")
         for width in self.channels:
             require(width >= 8 and width % 8 == 0, f"channels: expected multiples of 8, got {width}")
         require(

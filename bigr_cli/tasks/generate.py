@@ -12,6 +12,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import task
+from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
 from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths
 
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
 TASK = "generate"
 PATTERN = "{label}-{seed}.png"
 ALL = "all"
+
+
+Labels = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="LABEL", help="Labels by name or number; none is no label, all is every label.", show_default=False
+    ),
+]
+AllLabels = Annotated[
+    bool, typer.Option("--all-labels", rich_help_panel=options.SAMPLING, help="Every label of the model.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +73,9 @@ class Targets:
 )
 @grouped
 def generate(
-    labels: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="LABEL",
-            help="Labels by name or number; none is no label, all is every label.",
-            show_default=False,
-        ),
-    ] = None,
-    all_labels: Annotated[
-        bool, typer.Option("--all-labels", rich_help_panel=options.SAMPLING, help="Every label of the model.")
-    ] = False,
+    context: typer.Context,
+    labels: Labels = None,
+    all_labels: AllLabels = False,
     model: options.Model = None,
     count: options.Count = 1,
     seed: options.Seed = None,
@@ -85,53 +89,35 @@ def generate(
 ) -> None:
     """Picture number i of a request has the seed SEED + i, so each can be made again alone.
 
-    Files go to the current folder as {label}-{seed}.png, or where -o says: a file, a folder, - for stdout, or a pattern.
+    Files go to the current folder as {label}-{seed}.png, or where -o says: a file, folder, pattern, or - for stdout.
 
     Patterns know {label}, {seed}, {index}, {model} and {task}; {index:04} pads a number with zeros.
 
     Every picture carries its recipe, which bigr info shows and --recipe takes settings, labels and seed from.
     """
     from bigr_cli import request
-    from bigr_cli.imaging.metadata import read_metadata
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
-    before = read_metadata(recipe) if recipe else None
-    name = _model(model, before)
+    chooser = Chooser(context, recipe)
+    name = chooser.model(model)
     config = read_config(find_model(name))
-    settings = request.settings(config, vars(before.sampling) if before else {}, vars(sampling))
-    first = before.seed if before and seed is None else seed
-    jobs = request.plan(config, _labels(config, labels or (), all_labels, before), count=count, seed=first)
+    settings = request.settings(config, chooser.sampling(sampling))
+    wanted = _labels(config, labels or (), all_labels, chooser.recipe)
+    count, first = chooser.option("count", count), chooser.option("seed", seed)
+    jobs = request.plan(config, wanted, count=count, seed=first)
     targets = _targets(jobs, config, writing, sheets)
     if not any(targets.wanted) and targets.grid is None:
         console.say(f"nothing to do: all {len(jobs)} are there already")
         return
     from bigr_cli.api import load
 
-    dtype = before.dtype if before and machine.dtype == "auto" else machine.dtype
+    dtype = chooser.option("dtype", machine.dtype)
     loaded = load(name, device=machine.device, dtype=dtype, threads=machine.threads)
     numbers = f"{loaded.device} in {str(loaded.dtype).removeprefix('torch.')}"
     console.say(f"{loaded.name} on {numbers}, seed {jobs[0].seed}{' (drawn)' if first is None else ''}")
-    _make(
-        loaded,
-        Request(jobs=jobs, count=count, settings=settings),
-        targets,
-        writing,
-        sheets,
-        machine.batch_size,
-    )
-
-
-def _model(model: str | None, before: "Recipe | None") -> str | None:
-    """The model to use: the one asked for, or else the recipe's."""
-    if model is not None or before is None:
-        return model
-    from bigr_cli.request import model_of
-
-    name, same = model_of(before)
-    if not same:
-        console.warn(f"no model here has the recipe's weights; with {name} the picture will be another one")
-    return name
+    made = Request(jobs=jobs, count=count, settings=settings)
+    _make(loaded, made, targets, writing, sheets, machine.batch_size)
 
 
 def _labels(config: "ModelConfig", given: Sequence[str], every: bool, before: "Recipe | None") -> "Sequence[Label]":

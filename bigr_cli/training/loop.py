@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bigr_cli import console
 from bigr_cli.data.loading import Batch, Positions
@@ -61,7 +61,8 @@ class Trainer:
         self.source, self.data, self.run, self.folder = source, data, run, folder
         self.players = {name: (module, Optimizers(module, c), c) for name, (module, c) in objective.players().items()}
         self.average = WeightAverage(objective.model, run.ema)
-        self.forward = torch.compile(objective) if run.compile else objective
+        if run.compile:
+            _compile_blocks(objective.model)
         self.step = 0
 
     def resume(self, checkpoint: Path) -> None:
@@ -195,7 +196,7 @@ class Trainer:
             torch.manual_seed(step_seed(run.seed, self.step, part, self.accelerator.process_index))
             for turn in turns:
                 with self.accelerator.autocast():
-                    loss, parts = self.forward(batch, turn, self.step)
+                    loss, parts = self.objective(batch, turn, self.step)
                 if not math.isfinite(float(loss.detach())):
                     self._stop_at(f"the loss ({turn}) of step {self.step + 1} is {float(loss.detach())}")
                 self.accelerator.backward(loss / run.accumulate)
@@ -261,6 +262,15 @@ class Trainer:
                 with whole_file(self.folder / "samples" / f"step-{self.step:08d}.png") as hidden:
                     image.save(hidden, format="PNG")
             self.objective.write(self.average.module, self.folder, self.step, measures)
+
+
+def _compile_blocks(model: nn.Module) -> None:
+    """Compile every residual block for itself: they share shapes, so little has to be compiled, and no step's number
+    or player's turn makes it necessary again.
+    """
+    for name, module in model.named_modules():
+        if name.rpartition(".")[0].endswith("blocks") and any(True for _ in module.children()):
+            module.compile()
 
 
 @contextmanager

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["find_model", "list_models", "load"]
 
 
-def load(name: str | Path | None = None, device: str = "auto", dtype: str = "auto") -> "Model":
+def load(
+    name: str | Path | None = None, *, device: str = "auto", dtype: str = "auto", threads: int | None = None
+) -> "Model":
     """A model, ready to use, by name or folder; without either, the default model. See `bigr_cli.api.load`."""
     from bigr_cli import api
 
-    return api.load(name, device=device, dtype=dtype)
+    return api.load(name, device=device, dtype=dtype, threads=threads)

@@ -53,6 +53,11 @@ def randomised(module: torch.nn.Module, seed: int = 0, scale: float = 0.5) -> to
 
 
 @pytest.fixture(scope="session")
+def randomise() -> Callable[..., torch.nn.Module]:
+    return randomised
+
+
+@pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., GeneratorConfig]:
     """The config of a network that a test can afford to run hundreds of times."""
 
