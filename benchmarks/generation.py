@@ -6,7 +6,8 @@
 All 16 labels in turn. The share in which the judge sees the object that was asked for, in all and by label; the Fréchet
 distance, in the judge's embedding, from unseen real scenes; the nearest two of 64 pictures (in any group of 64), by the
 root mean square of their pixels' difference (0 to 1) and by the distance of their embeddings; seconds a picture. The
-row "real" says what other unseen scenes, as many, get. Each sampling setting may be given several values: all of their
+row "real" says what other unseen scenes, as many, get. (A Fréchet distance falls with the number of pictures: compare
+only rows of the same --count and --real.) Each sampling setting may be given several values: all of their
 combinations are measured. Without any, the model's own defaults.
 """
 

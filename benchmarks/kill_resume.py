@@ -2,26 +2,28 @@
 
     python benchmarks/kill_resume.py --points 10
 
-Small trainings of both kinds are run once undisturbed. Then each is killed with SIGKILL, in a new run folder at every
-point, resumed, and every byte of its last checkpoint (weights, averages, optimisers) and of its model files compared.
-The points take turns: at a random time, as soon as a random checkpoint is there, while one is being written, while the
-model files are being written. A line of JSON for each point, and one for all.
+Small trainings are run once undisturbed: a tokenizer, a generator, and a generator on cached codes. Then each is killed
+with SIGKILL, in a new run folder at every point, resumed, and every byte of its last checkpoint (weights, averages,
+optimisers) and of its model folder compared. The points take turns: at a random time, as soon as a random checkpoint is
+there, while one is being written, while a file of the model is being written. Ends with exit code 1 if a bit differs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from tables import show
 
 TOKENIZER = """
 tokenizer: {architecture: compact, image_size: 16, bits: 6, channels: [16, 32], encoder_blocks: [0, 1],
@@ -38,53 +40,71 @@ optimizer: {name: muon, rate: 0.001, matrix_rate: 0.003, warmup: 5, schedule: tr
 run: {steps: 40, batch: 8, accumulate: 2, ema: 0.99, log_every: 7, validate_every: 15, checkpoint_every: 4}
 """
 GENERATOR = """
-tokenizer: {tokenizer}
+tokenizer: TOKENIZER
 name: tiny-generator
-generator: {{layers: 2, heads: 2, dim: 32, ffn_multiple: 16, transcoder_layers: 1, transcoder_width: 32,
-  diffusion_timesteps: 16}}
-sampling: {{steps: 3, timesteps: 3}}
-data: {{validation: 8}}
-masking: {{share: picture, timesteps_per_token: 2}}
-optimizer: {{name: muon, rate: 0.001, matrix_rate: 0.003, warmup: 5, schedule: cosine}}
-run: {{steps: 40, batch: 8, ema: 0.99, log_every: 7, validate_every: 15, checkpoint_every: 4}}
+generator: {layers: 2, heads: 2, dim: 32, ffn_multiple: 16, transcoder_layers: 1, transcoder_width: 32,
+  diffusion_timesteps: 16}
+sampling: {steps: 3, timesteps: 3}
+data: {validation: 8}
+masking: {share: picture, timesteps_per_token: 2}
+optimizer: {name: muon, rate: 0.001, matrix_rate: 0.003, warmup: 5, schedule: cosine}
+run: {steps: 40, batch: 8, ema: 0.99, log_every: 7, validate_every: 15, checkpoint_every: 4}
 """
 # A finite source, in a new order in every pass, with codes from the cache.
 CACHED = ("data.count=50", "data.cache_codes=3", "masking.share=batch", "optimizer.name=adamw")
-LAST = "checkpoints/step-00000040.safetensors"
+STEPS, SAVED_EVERY = 40, 4
+LAST = f"checkpoints/step-{STEPS:08d}.safetensors"
 COMPARED = (LAST, "tokenizer.safetensors", "generator.safetensors", "config.yaml", "README.md", "training.yaml")
+PATIENCE = 5  # runs that may end before they can be killed
+
+# Processes are forked from one that has torch loaded and has not used it, which saves them most of their time.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["accelerate", "bigr_cli.training.tokenizer", "bigr_cli.training.generator"])
+
+
+def _bigr(words: Sequence[str], home: str) -> None:
+    from bigr_cli.app import main
+
+    os.environ |= {"BIGR_HOME": home, "BIGR_PLUGINS": "none"}
+    sys.exit(main(words))
 
 
 @dataclass(frozen=True)
 class Training:
-    """A command that trains, as words before the options; `folder` is its undisturbed run."""
+    """A command that trains, with its config, in a process of its own; `undisturbed` is the run to compare with."""
 
     name: str
-    words: tuple[str, ...]
-    folder: Path
+    command: str
+    config: tuple[str, ...]
+    undisturbed: Path
 
-    def start(self, *options: object) -> subprocess.Popen[bytes]:
-        """Run it in a process of its own."""
-        command = [sys.executable, "-m", "bigr_cli", *self.words, "--device", "cpu", "--threads", "1", "-q"]
-        return subprocess.Popen([*command, *map(str, options)], stdout=subprocess.DEVNULL)
+    def start(self, run: Path) -> BaseProcess:
+        """Begin a run, or go on with it if it has begun."""
+        begun = (run / "training.yaml").exists()
+        words = ["--resume", str(run)] if begun else [*self.config, "-o", str(run)]
+        words = [self.command, *words, "--device", "cpu", "--threads", "1", "--quiet"]
+        process = _FORKS.Process(target=_bigr, args=(words, str(self.undisturbed.parent / "home")))
+        process.start()
+        return process
 
-    def finish(self, *options: object) -> None:
-        """Run it to its end."""
-        process = self.start(*options)
-        if process.wait() != 0:
-            raise RuntimeError(f"{self.name}: ended with {process.returncode}")
+    def finish(self, run: Path) -> None:
+        """Let a run go to its end. Raises RuntimeError if it fails."""
+        process = self.start(run)
+        process.join()
+        if process.exitcode != 0:
+            raise RuntimeError(f"{self.name}: ended with {process.exitcode}")
 
 
 def trainings(work: Path) -> list[Training]:
-    """Both kinds, with their configs written to a folder; the generators need the tokenizer's undisturbed run."""
-    (work / "tokenizer.yaml").write_text(TOKENIZER)
-    (work / "generator.yaml").write_text(GENERATOR.format(tokenizer=work / "tokenizer"))
-    tokenizer, generator = (
-        (f"train-{kind}", "--config", str(work / f"{kind}.yaml")) for kind in ("tokenizer", "generator")
-    )
+    """All of them, with configs written to a folder; the generators need the tokenizer's undisturbed run."""
+    configs = {"tokenizer": TOKENIZER, "generator": GENERATOR.replace("TOKENIZER", str(work / "tokenizer"))}
+    for kind, text in configs.items():
+        (work / f"{kind}.yaml").write_text(text, encoding="utf-8")
+    tokenizer, generator = (("--config", str(work / f"{kind}.yaml")) for kind in configs)
     return [
-        Training("tokenizer", tokenizer, work / "tokenizer"),
-        Training("generator", generator, work / "generator"),
-        Training("generator, cached codes", (*generator, *CACHED), work / "cached"),
+        Training("tokenizer", "train-tokenizer", tokenizer, work / "tokenizer"),
+        Training("generator", "train-generator", generator, work / "generator"),
+        Training("generator, cached codes", "train-generator", (*generator, *CACHED), work / "cached"),
     ]
 
 
@@ -94,42 +114,45 @@ def differing_bits(one: Path, other: Path) -> int:
     for name in COMPARED:
         first, second = (path.read_bytes() if path.exists() else b"" for path in (one / name, other / name))
         length = max(len(first), len(second))
-        numbers = (int.from_bytes(each.ljust(length, b"\0"), "little") for each in (first, second))
-        count += (next(numbers) ^ next(numbers)).bit_count() + 8 * abs(len(first) - len(second))
+        left, right = (int.from_bytes(each.ljust(length, b"\0"), "little") for each in (first, second))
+        count += (left ^ right).bit_count() + 8 * abs(len(first) - len(second))
     return count
 
 
-def at_time(run: Path, rng: random.Random, seconds: float) -> Callable[[], bool]:
+Due = Callable[[], bool]
+
+
+def at_time(run: Path, rng: random.Random, seconds: float) -> Due:
     """At a random time between the beginning of the run and its usual end."""
-    delay, begun = rng.uniform(0, seconds), [0.0]
+    delay, begun = rng.uniform(0, seconds), list[float]()
 
     def due() -> bool:
-        if not begun[0] and (run / "training.yaml").exists():
-            begun[0] = time.monotonic()
-        return begun[0] > 0 and time.monotonic() - begun[0] >= delay
+        if not begun and (run / "training.yaml").exists():
+            begun.append(time.monotonic())
+        return bool(begun) and time.monotonic() - begun[0] >= delay
 
     return due
 
 
-def at_checkpoint(run: Path, rng: random.Random, seconds: float) -> Callable[[], bool]:
+def at_checkpoint(run: Path, rng: random.Random, seconds: float) -> Due:
     """As soon as a random checkpoint has its name."""
-    checkpoint = run / "checkpoints" / f"step-{4 * rng.randint(1, 9):08d}.safetensors"
-    return checkpoint.exists
+    step = SAVED_EVERY * rng.randrange(1, STEPS // SAVED_EVERY)
+    return (run / "checkpoints" / f"step-{step:08d}.safetensors").exists
 
 
-def at_writing(run: Path, rng: random.Random, seconds: float) -> Callable[[], bool]:
+def while_saving(run: Path, rng: random.Random, seconds: float) -> Due:
     """While a random checkpoint is half written."""
-    wanted = f".step-{4 * rng.randint(1, 10):08d}"
-    return lambda: _half_written(run / "checkpoints", wanted)
+    step = SAVED_EVERY * rng.randint(1, STEPS // SAVED_EVERY)
+    return lambda: _half_written(run / "checkpoints", f".step-{step:08d}")
 
 
-def at_model(run: Path, rng: random.Random, seconds: float) -> Callable[[], bool]:
+def while_writing_the_model(run: Path, rng: random.Random, seconds: float) -> Due:
     """While a random file of the model is half written."""
-    wanted = "." + rng.choice(("tokenizer", "config", "README", "generator"))
-    return lambda: _half_written(run, wanted)
+    beginning = "." + rng.choice(("tokenizer", "README", "config"))
+    return lambda: _half_written(run, beginning)
 
 
-MOMENTS = (at_time, at_checkpoint, at_writing, at_model)
+MOMENTS = (at_time, at_checkpoint, while_saving, while_writing_the_model)
 
 
 def _half_written(folder: Path, beginning: str) -> bool:
@@ -139,12 +162,13 @@ def _half_written(folder: Path, beginning: str) -> bool:
         return False
 
 
-def kill_when(process: subprocess.Popen[bytes], due: Callable[[], bool]) -> bool:
+def kill_when(process: BaseProcess, due: Due) -> bool:
     """SIGKILL as soon as it is due; False if the process ended before."""
-    while process.poll() is None:
+    while process.exitcode is None:
         if due():
-            process.send_signal(signal.SIGKILL)
-            return process.wait() == -signal.SIGKILL
+            process.kill()
+            process.join()
+            return process.exitcode == -signal.SIGKILL
         time.sleep(0.0002)
     return False
 
@@ -155,47 +179,47 @@ def steps_saved(run: Path) -> int:
     return int(names[-1].removeprefix("step-")) if names else 0
 
 
-def measure(training: Training, run: Path, point: int, rng: random.Random, seconds: float) -> dict[str, object]:
-    """Kill it once, resume it, compare."""
-    moment = MOMENTS[point % len(MOMENTS)]
-    killed = kill_when(training.start("-o", run), moment(run, rng, seconds))
-    saved = steps_saved(run)
-    if killed:
-        options = ["--resume", run] if (run / "training.yaml").exists() else ["-o", run]
-        # The run's own settings are used, so the command is the bare one.
-        Training(training.name, training.words[:1] if options[0] == "--resume" else training.words, run).finish(
-            *options
-        )
+def measure(training: Training, run: Path, moment: int, rng: random.Random, seconds: float) -> dict[str, object]:
+    """Kill a run once, go on with it, compare."""
+    choose = MOMENTS[moment % len(MOMENTS)]
+    for attempt in range(PATIENCE):
+        folder = run.with_name(f"{run.name}-{attempt}")
+        killed = kill_when(training.start(folder), choose(folder, rng, seconds))
+        if killed:
+            break
+    saved = steps_saved(folder)
+    training.finish(folder)
     return {
         "training": training.name,
-        "point": point,
-        "moment": moment.__name__,
-        "killed": killed,
+        "killed": choose.__name__.replace("_", " ") if killed else "never",
         "last checkpoint": saved,
-        "differing bits": differing_bits(training.folder, run),
+        "steps": STEPS,
+        "differing bits": differing_bits(training.undisturbed, folder),
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=10, help="kill points of each training")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the points")
+    parser.add_argument("--json", action="store_true", help="one line of JSON per point, as soon as it is measured")
     options = parser.parse_args()
-    rng, rows = random.Random(options.seed), []
+    rng, rows = random.Random(options.seed), list[dict[str, object]]()
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        os.environ |= {"BIGR_HOME": str(work / "home"), "BIGR_PLUGINS": "none"}
-        for training in trainings(work):
-            training.finish("-o", training.folder)
-            lines = (training.folder / "metrics.jsonl").read_text().splitlines()
-            seconds = json.loads(lines[-1])["time"] - (training.folder / "training.yaml").stat().st_mtime
+        for training in trainings(Path(name)):
+            begin = time.monotonic()
+            training.finish(training.undisturbed)
+            seconds = time.monotonic() - begin
             for point in range(options.points):
-                row = measure(training, work / f"{training.folder.name}-{point}", point, rng, seconds)
-                rows.append(row)
-                print(json.dumps(row), flush=True)
-    killed = [row for row in rows if row["killed"]]
+                run = Path(name) / f"{training.undisturbed.name}-{point}"
+                rows.append(measure(training, run, point, rng, seconds))
+                if options.json:
+                    show(rows[-1:], as_json=True)
+    if not options.json:
+        show(rows)
+    points = sum(row["killed"] != "never" for row in rows)
     bits = sum(int(str(row["differing bits"])) for row in rows)
-    print(json.dumps({"kill points": len(killed), "differing bits": bits}), flush=True)
+    print(f"{points} kill points, {bits} differing bits", file=sys.stderr)
     return int(bits > 0)
 
 

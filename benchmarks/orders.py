@@ -31,7 +31,8 @@ def main() -> None:
     for values in combinations(options):
         settings = model.settings(**values)
         images, labels, seconds = draw(model, options.count, settings, seed=options.seed, batch_size=options.batch_size)
-        rows.append(values | judged(images, labels, real=options.real, device=device) | {"seconds": seconds})
+        named = {"order": values["order"], **values}
+        rows.append(named | judged(images, labels, real=options.real, device=device) | {"seconds": seconds})
     rows.append({"order": "(real scenes)"} | real_row(options, device))
     for row in rows:
         share = row["recognised_%"] / 100

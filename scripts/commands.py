@@ -76,7 +76,10 @@ def _parameters(task: Task) -> Iterator[tuple[inspect.Parameter, Any, ArgumentIn
 
 def _argument_name(parameter: inspect.Parameter, kind: Any, info: ArgumentInfo | OptionInfo) -> str:
     name = info.metavar or parameter.name.upper()
-    several = "…" if get_origin(kind) in (list, tuple) and "…" not in name else ""
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    several = (
+        "…" if any(get_origin(part) in (list, tuple) for part in parts) and not name.endswith(("…", "...")) else ""
+    )
     return f"{name}{several}" if parameter.default is parameter.empty else f"[{name}{several}]"
 
 

@@ -147,7 +147,7 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How masked tokens are drawn (reference section 5). `steps` are iterations, `timesteps` those of the transcoder."""
+    """How masked tokens are drawn (reference section 5). `steps` are iterations, `timesteps` the transcoder's."""
 
     steps: int = 20
     timesteps: int = 100

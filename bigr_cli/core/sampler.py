@@ -32,7 +32,7 @@ class _Rows(NamedTuple):
     seed: Tensor  # (N,) the picture's seed
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: callers may change the codes or train on them
 def sample(
     generator: Generator,
     labels: Labels,

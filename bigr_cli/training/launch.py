@@ -48,7 +48,7 @@ def read_training(
         raise UsageError(f"{resume}: not a training run: it has no {TRAINING_FILE}")
     command = "train-generator" if "generator" in yaml_text.read_mapping(path) else "train-tokenizer"
     if (command == "train-generator") != (kind is GeneratorTraining):
-        raise UsageError(f"{resume}: is a run of another kind", hint=f"bigr {command} --resume {resume} goes on with it")
+        raise UsageError(f"{resume}: is a run of another kind", hint=f"go on with: bigr {command} --resume {resume}")
     base = schema.load_yaml(kind, path)
     chosen = schema.override(base, settings, "command line") if settings else base
     _check_architecture(base, chosen)

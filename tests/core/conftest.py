@@ -1,46 +1,33 @@
 """Fixtures of the core's tests: the published network with its numbers, and small random networks."""
 
-import json
+import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from bigr_cli.core.config import AutoencoderConfig, CompactConfig, GeneratorConfig
+from bigr_cli.core.config import CompactConfig, GeneratorConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.transformer import Generator
-from bigr_cli.zoo.folder import load_model
-from bigr_cli.zoo.published import import_published
 
-PUBLISHED = Path(__file__).parent.parent / "data" / "published"
-
-
-@dataclass(frozen=True)
-class Published:
-    """The published network, imported, and what the published code computes with it (reference README, `given/`)."""
-
-    model: BinaryModel
-    expected: dict[str, torch.Tensor]
-    settings: dict[str, Any]
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    settings = json.loads((PUBLISHED / "config.json").read_text())
-    folder = tmp_path_factory.mktemp("published") / "tiny"
-    import_published(
-        PUBLISHED / "binaryae_ema_1000.th",
-        PUBLISHED / "bigr_tiny.pt",
-        heads=settings["generator"]["n_head"],
-        image_size=settings["bae"]["img_size"],
-        output=folder,
-    )
-    model, _ = load_model(folder)
-    return Published(model, load_file(PUBLISHED / "expected.safetensors"), settings)
+def parity() -> ModuleType:
+    """`benchmarks/parity.py`, which computes what is compared and prints what these tests check."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        return importlib.import_module("parity")
+
+
+@pytest.fixture(scope="session")
+def published(parity: ModuleType) -> Any:
+    """The published network, imported, with the numbers that the published code gives for it."""
+    return parity.load_published()
 
 
 def randomised(module: torch.nn.Module, seed: int = 0, scale: float = 0.5) -> torch.nn.Module:

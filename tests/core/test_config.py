@@ -40,7 +40,10 @@ def test_a_config_cannot_be_changed(kind: type, values: dict[str, Any]) -> None:
 
 
 WRONG: list[tuple[type, dict[str, Any], str, Any]] = [
-    *[(AutoencoderConfig, AUTOENCODER, name, 0) for name in ("image_size", "bits", "channels", "res_blocks", "embedding")],
+    *[
+        (AutoencoderConfig, AUTOENCODER, name, 0)
+        for name in ("image_size", "bits", "channels", "res_blocks", "embedding")
+    ],
     (AutoencoderConfig, AUTOENCODER, "image_size", 250),
     (AutoencoderConfig, AUTOENCODER, "multipliers", ()),
     (AutoencoderConfig, AUTOENCODER, "multipliers", (1, 0)),

@@ -296,7 +296,10 @@ def test_logits_are_divided_by_the_temperature_and_guided(
     drawn = sample(generator, torch.zeros(batch, dtype=torch.int64), seeds, wanted).flatten(0, 1)
     places = torch.arange(TOKENS).repeat(batch)
     start = uniform(seeds.repeat_interleave(TOKENS), Stream.NOISE, places, BITS) < 0.5
-    flips, expected = float((drawn != start).float().mean()), 1 / (1 + math.exp(-(u + guidance * (c - u)) / temperature))
+    flips, expected = (
+        float((drawn != start).float().mean()),
+        1 / (1 + math.exp(-(u + guidance * (c - u)) / temperature)),
+    )
     assert abs(flips - expected) < 5 * (expected * (1 - expected) / drawn.numel()) ** 0.5
 
 

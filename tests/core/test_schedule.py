@@ -1,6 +1,7 @@
 """Noise, masking, guidance and Gumbel schedules."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ def noise() -> BernoulliSchedule:
 def test_the_masking_schedule_falls_to_zero(unknown: int, steps: int) -> None:
     counts = [unknown, *(masked_count(unknown, i, steps) for i in range(steps))]
     assert counts[-1] == 0
-    assert all(later <= earlier for earlier, later in zip(counts, counts[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(counts))
     assert all(0 <= count <= unknown for count in counts)
 
 
@@ -41,7 +42,7 @@ def test_timesteps_fall_from_the_last_to_the_first(numbers: tuple[int, int]) -> 
     total, count = numbers
     timesteps = denoising_timesteps(total, count)
     assert len(timesteps) == count and timesteps[0] == total
-    assert all(later < earlier for earlier, later in zip(timesteps, timesteps[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(timesteps))
     assert timesteps[-1] == (total if count == 1 else 1)
 
 
@@ -127,9 +128,7 @@ def test_the_posterior_treats_both_values_alike(noise: BernoulliSchedule) -> Non
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.floats(0, 20), st.sampled_from(GUIDANCE_SCHEDULES), st.integers(1, 64)
-)
+@given(st.floats(0, 20), st.sampled_from(GUIDANCE_SCHEDULES), st.integers(1, 64))
 def test_guidance_goes_from_none_to_all(scale: float, schedule, steps: int) -> None:
     """Every schedule ends at the scale and runs between 1 and it, in one direction."""
     values = [guidance_at(scale, schedule, EVERYWHERE, i, steps) for i in range(steps)]

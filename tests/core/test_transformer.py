@@ -46,14 +46,18 @@ class TestRope:
     def test_turns_pairs_and_keeps_their_length(self) -> None:
         x = torch.randn(2, 2, 10, 8)
         turned = rotate(x, rope_table(3, 8, 10000.0))
-        torch.testing.assert_close(turned[:, :, 1:].unflatten(-1, (-1, 2)).norm(dim=-1), x[:, :, 1:].unflatten(-1, (-1, 2)).norm(dim=-1))
+        torch.testing.assert_close(
+            turned[:, :, 1:].unflatten(-1, (-1, 2)).norm(dim=-1), x[:, :, 1:].unflatten(-1, (-1, 2)).norm(dim=-1)
+        )
         assert torch.equal(turned[:, :, 0], torch.zeros(2, 2, 8))
         torch.testing.assert_close(turned[:, :, 1], x[:, :, 1])  # row 0, column 0
         quarter = rotate(torch.tensor([1.0, 0.0]).view(1, 1, 1, 2), torch.tensor([0.0, 1.0]).view(1, 1, 2))
         torch.testing.assert_close(quarter.flatten(), torch.tensor([0.0, 1.0]))
 
     @settings(max_examples=30, deadline=None)
-    @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 1), st.integers(0, 1))
+    @given(
+        st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 1), st.integers(0, 1)
+    )
     def test_products_depend_on_the_distance_alone(self, r1, c1, r2, c2, down, right) -> None:
         table = rope_table(7, 16, 10000.0)[1:].view(7, 7, 8, 2)
         q, k = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
@@ -73,7 +77,9 @@ class TestLayers:
     def test_rms_norm(self) -> None:
         norm = RMSNorm(3, eps=0.0)
         norm.weight.data = torch.tensor([1.0, 2.0, 0.0])
-        torch.testing.assert_close(norm(torch.tensor([[3.0, 4.0, 0.0]])), torch.tensor([[3.0, 8.0, 0.0]]) / (25 / 3) ** 0.5)
+        torch.testing.assert_close(
+            norm(torch.tensor([[3.0, 4.0, 0.0]])), torch.tensor([[3.0, 8.0, 0.0]]) / (25 / 3) ** 0.5
+        )
 
     def test_rms_norm_is_computed_in_float32(self) -> None:
         """In float16 the square of 300 would be infinite."""
