@@ -194,9 +194,9 @@ def _labels(root: Path, files: list[str]) -> list[str]:
     if listing.is_file():
         for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
             try:
-                entry = json.loads(line)
+                entry = dict(json.loads(line).items())
                 if "label" in entry:
                     given[str(entry["file"])] = str(entry["label"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, AttributeError) as error:
                 raise UsageError(f"{listing}:{number}: not a caption entry ({error})") from error
     return [given.get(name, name.split("/")[0] if "/" in name else "") for name in files]

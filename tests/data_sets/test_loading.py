@@ -1,0 +1,113 @@
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats, load_batches
+from bigr_cli.data.sources import ScenesSource, open_source
+from bigr_cli.errors import ImageError
+
+SOURCE = ScenesSource(16, seed=2, count=40)
+
+
+def drawn(positions: Positions, batches: int) -> list[tuple[int, int]]:
+    return [row for rows in islice(positions, batches) for row in rows]
+
+
+def test_batches_hold_the_source_as_it_is() -> None:
+    (batch,) = all_batches(SOURCE, 8, count=5)
+    assert batch.images.shape == (5, 3, 16, 16)
+    assert batch.focus.shape == (5, 1, 16, 16)
+    assert (batch.images.dtype, batch.labels.dtype, batch.focus.dtype) == (torch.uint8, torch.int64, torch.uint8)
+    for index in range(5):
+        picture = SOURCE.picture(index)
+        assert torch.equal(batch.images[index].permute(1, 2, 0), torch.from_numpy(picture.pixels.copy()))
+        assert int(batch.labels[index]) == picture.label
+        assert batch.focus[index].any()
+    floats = as_floats(batch.images)
+    assert floats.dtype == torch.float32
+    assert 0 <= float(floats.min()) and float(floats.max()) <= 1
+
+
+def test_all_batches_end() -> None:
+    assert [len(batch.labels) for batch in all_batches(SOURCE, 16)] == [16, 16, 8]
+    assert [len(batch.labels) for batch in all_batches(SOURCE, 16, count=100)] == [16, 16, 8]
+    assert list(all_batches(SOURCE, 16, count=0)) == []
+
+
+def test_workers_change_nothing() -> None:
+    rows = [[(0, 0), (3, 0)], [(1, 0), (2, 0)], [(7, 0)]]
+    alone, ahead = (list(load_batches(SOURCE, rows, workers=workers)) for workers in (0, 2))
+    assert len(alone) == len(ahead) == 3
+    for one, other in zip(alone, ahead, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one[:3], other[:3], strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_picture_comes_out_of_a_worker_as_itself(tmp_path: Path, workers: int) -> None:
+    for name in "abc":
+        Image.new("RGB", (20, 20)).save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes(b"nonsense")
+    source = open_source(str(tmp_path), 16)
+    batches = load_batches(source, [[(0, 0)], [(1, 0)], [(2, 0)]], workers=workers)
+    next(batches)
+    with pytest.raises(ImageError) as caught:
+        next(batches)
+    assert str(caught.value).startswith(f"{tmp_path}/b.png: not a readable picture")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_batches_move_with_or_without_codes() -> None:
+    batch = next(all_batches(SOURCE, 2)).to(torch.device("cpu"))
+    assert batch.codes is None
+    codes = torch.ones(2, 4, 3, dtype=torch.bool)
+    moved = Batch(*batch[:3], codes).to(torch.device("cpu"))
+    assert moved.codes is not None
+    assert torch.equal(moved.codes, codes)
+
+
+@given(
+    total=st.integers(1, 50),
+    batch=st.integers(1, 12),
+    seed=st.integers(0, 2**32),
+    start=st.integers(0, 30),
+    augment=st.booleans(),
+)
+def test_positions_follow_from_the_number_alone(total: int, batch: int, seed: int, start: int, augment: bool) -> None:
+    whole = drawn(Positions(total, batch, seed=seed, augment=augment), start + 4)
+    later = drawn(Positions(total, batch, seed=seed, start=start, augment=augment), 4)
+    assert whole[start * batch :] == later
+
+
+@given(total=st.integers(1, 50), batch=st.integers(1, 12), seed=st.integers(0, 99), augment=st.booleans())
+def test_every_pass_has_every_picture_once(total: int, batch: int, seed: int, augment: bool) -> None:
+    rows = drawn(Positions(total, batch, seed=seed, augment=augment), -(-3 * total // batch))
+    for number in range(3):
+        indices, variants = zip(*rows[number * total : (number + 1) * total], strict=True)
+        assert sorted(indices) == list(range(total))
+        assert set(variants) == {number + 1 if augment else 0}
+
+
+def test_passes_differ_in_order() -> None:
+    rows = [index for index, _ in drawn(Positions(50, 50, seed=0), 3)]
+    assert rows[:50] != rows[50:100] != rows[100:]
+    assert rows[:50] != list(range(50))
+
+
+@given(processes=st.integers(1, 6), share=st.integers(1, 5), total=st.sampled_from([17, 2**40]))
+def test_processes_share_a_batch(processes: int, share: int, total: int) -> None:
+    whole = drawn(Positions(total, processes * share, seed=4), 3)
+    ranks = [
+        list(islice(Positions(total, share, seed=4, rank=rank, processes=processes), 3)) for rank in range(processes)
+    ]
+    assert [row for step in range(3) for rank in ranks for row in rank[step]] == whole
+
+
+def test_endless_sources_do_not_repeat() -> None:
+    endless: Iterator[list[tuple[int, int]]] = iter(Positions(2**40, 3, seed=9, start=5))
+    assert next(endless) == [(15, 0), (16, 0), (17, 0)]
