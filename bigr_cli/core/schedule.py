@@ -32,14 +32,18 @@ class BernoulliSchedule(nn.Module):
         for name, table in (("beta", beta), ("k", k), ("b", b)):
             self.register_buffer(name, torch.tensor(table, dtype=torch.float32, device="cpu"), persistent=False)
 
-    def noised(self, x0: Tensor, t: Tensor) -> Tensor:
-        """q(x_t = 1 | x_0): (N, K) bits or probabilities and (N,) timesteps → (N, K)."""
-        return self.k[t][:, None] * x0.float() + self.b[t][:, None]
+    def _at(self, table: Tensor, t: Tensor | int) -> Tensor:
+        """The entries at timesteps (N,), or at one for all rows, as a column."""
+        return table[torch.as_tensor(t, device=table.device)].reshape(-1, 1)
 
-    def posterior(self, x_t: Tensor, x0_prob: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    def noised(self, x0: Tensor, t: Tensor | int) -> Tensor:
+        """q(x_t = 1 | x_0): (N, K) bits or probabilities and timesteps, (N,) or one for all rows → (N, K)."""
+        return self._at(self.k, t) * x0.float() + self._at(self.b, t)
+
+    def posterior(self, x_t: Tensor, x0_prob: Tensor, t: Tensor | int, s: Tensor | int) -> Tensor:
         """P(x_s = 1 | x_t) when x_0 = 1 has probability `x0_prob`, for timesteps s < t: (N, K)."""
         prior = self.noised(x0_prob, s)
-        keep = (self.k[t] / self.k[s])[:, None]  # product of β over s + 1 .. t
+        keep = self._at(self.k, t) / self._at(self.k, s)  # product of β over s + 1 .. t
         bit = x_t.to(prior.dtype)
         if_one = prior * (keep * bit + (1 - keep) / 2)
         if_zero = (1 - prior) * (keep * (1 - bit) + (1 - keep) / 2)

@@ -75,19 +75,20 @@ class Transcoder(nn.Module):
         shift, scale = self.final_ada(activated).chunk(2, dim=-1)
         return self.final(modulate(F.layer_norm(x, x.shape[-1:], eps=1e-6), shift, scale))  # type: ignore[no-any-return]
 
-    def flip_logits(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+    def flip_logits(self, x_t: Tensor, t: Tensor | int, cond: Tensor) -> Tensor:
         """Logits of P(x_t ≠ x_0).
 
         Args:
             x_t: (N, K) noisy bits.
-            t: (N,) int64 timesteps, 1 to T.
+            t: (N,) int64 timesteps, 1 to T, or one for all rows.
             cond: (N, D) condition vectors of the tokens.
 
         Returns:
             (N, K)
         """
-        return self.denoise(x_t, self.condition_embedding(cond) + self.timestep_embedding(t - 1))
+        times = torch.as_tensor(t, device=cond.device).reshape(-1)
+        return self.denoise(x_t, self.condition_embedding(cond) + self.timestep_embedding(times - 1))
 
-    def posterior(self, x_t: Tensor, x0_prob: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    def posterior(self, x_t: Tensor, x0_prob: Tensor, t: Tensor | int, s: Tensor | int) -> Tensor:
         """P(x_s = 1 | x_t, P(x_0 = 1)) for s < t, both (N,) or of one element: (N, K)."""
         return self.schedule.posterior(x_t, x0_prob, t, s)

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from bigr_cli import __version__
 from bigr_cli.data import scenes
+from bigr_cli.data.scenes.render import SIZES
 from bigr_cli.errors import ImageError, UsageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
@@ -159,9 +160,12 @@ def open_source(where: str, size: int, *, seed: int = 0, start: int = 0, count: 
         seed, start, count: which part of the endless scenes; `start` and `count` cut out a part of a folder too.
 
     Raises:
-        UsageError: the folder is not there or holds no pictures, or only some of them have a class.
+        UsageError: the folder is not there or holds no pictures, or only some of them have a class; scenes of a size
+            that cannot be drawn.
     """
     if where == SCENES:
+        if size not in SIZES:
+            raise UsageError(f"scenes are drawn with {SIZES.start} to {SIZES.stop - 1} pixels, not {size}")
         return ScenesSource(size, seed, start, 2**40 if count is None else count)
     root = Path(where)
     if not root.is_dir():

@@ -41,8 +41,14 @@ def test_scenes_are_those_of_the_renderer() -> None:
 
 @given(index=st.integers(0, 10**6), start=st.integers(0, 2**41))
 def test_the_label_is_that_of_the_picture(index: int, start: int) -> None:
-    source = ScenesSource(8, seed=1, start=start)
+    source = ScenesSource(16, seed=1, start=start)
     assert source.label(index) == source.picture(index).label
+
+
+@pytest.mark.parametrize("size", [0, 8, 4096])
+def test_scenes_have_limits(size: int) -> None:
+    with pytest.raises(UsageError, match=f"not {size}"):
+        open_source("scenes", size)
 
 
 def test_subfolders_are_classes(tmp_path: Path) -> None:

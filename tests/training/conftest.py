@@ -1,0 +1,42 @@
+"""Trainings that are as small as can be: 16 × 16 pixels, 4 × 4 tokens."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bigr_cli.core.config import CompactConfig, SamplingConfig
+from bigr_cli.training.config import (
+    DataConfig,
+    GeneratorShape,
+    GeneratorTraining,
+    OptimizerConfig,
+    RunConfig,
+    TokenizerTraining,
+)
+
+RUN = RunConfig(steps=4, batch=4, ema=0.9, log_every=2, validate_every=4, checkpoint_every=2)
+
+
+@pytest.fixture
+def tokenizer_training() -> TokenizerTraining:
+    """A tokenizer of 6 bits on scenes, without worker processes."""
+    sizes = CompactConfig(16, 6, channels=(8, 16), encoder_blocks=(0, 1), decoder_blocks=(1, 1), attention_heads=2)
+    optimizer = OptimizerConfig(name="muon", rate=1e-3, matrix_rate=3e-3)
+    return TokenizerTraining(
+        sizes, name="small", data=DataConfig(validation=8, workers=0), optimizer=optimizer, run=RUN
+    )
+
+
+@pytest.fixture
+def generator_training(tiny_model: Path) -> GeneratorTraining:
+    """A generator for the tiny model's codes of scenes, without worker processes."""
+    return GeneratorTraining(
+        str(tiny_model),
+        name="small",
+        generator=GeneratorShape(2, 2, 16, 8, 1, 16, 16),
+        sampling=SamplingConfig(steps=2, timesteps=3),
+        data=DataConfig(validation=8, workers=0),
+        optimizer=OptimizerConfig(name="muon", rate=1e-3, matrix_rate=3e-3),
+        run=replace(RUN, batch=8),
+    )

@@ -1,0 +1,145 @@
+import copy
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from bigr_cli.core.config import CompactConfig, GeneratorConfig
+from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.core.transformer import Generator
+from bigr_cli.training.config import OptimizerConfig
+from bigr_cli.training.muon import Muon
+from bigr_cli.training.optim import Optimizers, rate_share
+
+SIZES = GeneratorConfig(4, 6, 3, 2, 2, 32, 8, transcoder_layers=1, transcoder_width=32, diffusion_timesteps=16)
+Schedule = Literal["constant", "cosine", "trapezoid"]
+
+
+@given(
+    schedule=st.sampled_from(["constant", "cosine", "trapezoid"]),
+    warmup=st.integers(0, 50),
+    steps=st.integers(1, 300),
+    decay=st.floats(0.01, 1),
+    final=st.floats(0, 1),
+)
+def test_rates_rise_then_fall(schedule: Schedule, warmup: int, steps: int, decay: float, final: float) -> None:
+    config = OptimizerConfig(schedule=schedule, warmup=warmup, decay=decay, final=final)
+    shares = [rate_share(config, step, steps) for step in range(steps)]
+    assert all(0 < share <= 1 or (share >= 0 and final == 0) for share in shares)
+    rising, falling = shares[:warmup], shares[warmup:]
+    assert rising == sorted(rising)
+    assert falling == sorted(falling, reverse=True)
+    assert all(share >= final - 1e-12 for share in falling)
+    if warmup < steps and schedule != "trapezoid":
+        assert falling[0] == 1
+    if schedule == "constant":
+        assert set(falling) <= {1.0}
+
+
+def test_schedules_end_where_they_should() -> None:
+    cosine = OptimizerConfig(schedule="cosine", final=0.1, warmup=10)
+    assert rate_share(cosine, 55, 100) == pytest.approx(0.55)
+    assert rate_share(cosine, 100, 100) == pytest.approx(0.1)
+    trapezoid = OptimizerConfig(schedule="trapezoid", decay=0.4, final=0.2)
+    assert [rate_share(trapezoid, step, 100) for step in (59, 80, 100)] == pytest.approx([1, 0.6, 0.2])
+    assert [rate_share(OptimizerConfig(warmup=4), step, 9) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+
+
+def names(optimizers: Optimizers, module: nn.Module) -> list[list[str]]:
+    """The weights of every parameter group, by name."""
+    known = {id(parameter): name for name, parameter in module.named_parameters()}
+    groups = [group for optimizer, _ in optimizers.parts for group in optimizer.param_groups]
+    return [[known[id(parameter)] for parameter in group["params"]] for group in groups]
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_every_weight_is_in_one_group(name: Literal["adamw", "muon"]) -> None:
+    sizes = CompactConfig(16, 6, channels=(16, 32), encoder_blocks=(0, 1), decoder_blocks=(1, 1), attention_heads=2)
+    for module in (Tokenizer(sizes), Generator(SIZES)):
+        optimizers = Optimizers(module, OptimizerConfig(name=name))
+        found = [each for group in names(optimizers, module) for each in group]
+        assert sorted(found) == sorted(each for each, _ in module.named_parameters())
+        assert len(optimizers.parts) == (2 if name == "muon" else 1)
+
+
+def test_the_published_decay() -> None:
+    generator = Generator(SIZES)
+    decayed, plain = names(Optimizers(generator, OptimizerConfig()), generator)
+    shapes = {name: parameter.ndim for name, parameter in generator.named_parameters()}
+    assert all(shapes[name] >= 2 and not name.startswith("transcoder.") for name in decayed)
+    assert all(shapes[name] < 2 or name.startswith("transcoder.") for name in plain)
+
+
+def test_muon_takes_the_matrices_between_hidden_layers() -> None:
+    generator = Generator(SIZES)
+    *_, matrices = names(Optimizers(generator, OptimizerConfig(name="muon")), generator)
+    assert {"blocks.0.attention.wqkv.weight", "blocks.1.ffn.w2.weight", "transcoder.blocks.0.ada.weight"} <= set(
+        matrices
+    )
+    assert not {"token_embedding.weight", "positions", "mask_token", "transcoder.final.weight"} & set(matrices)
+    assert not any(name.endswith((".offsets", ".bias")) or "norm" in name for name in matrices)
+
+
+def stepped(module: nn.Module, optimizers: Optimizers, steps: int, scaler: torch.amp.GradScaler | None = None) -> None:
+    generator = torch.Generator().manual_seed(1)
+    for step in range(steps):
+        factor = scaler.get_scale() if scaler is not None else 1.0
+        for parameter in module.parameters():
+            parameter.grad = factor * torch.randn(parameter.shape, generator=generator)
+        if scaler is not None:
+            scaler.scale(torch.ones(()))  # a scaler is made ready by its first use
+        optimizers.unscale(scaler)
+        optimizers.set_rate(1 / (1 + step))
+        optimizers.step(scaler)
+        if scaler is not None:
+            scaler.update()
+        optimizers.zero_grad()
+
+
+def module() -> nn.Module:
+    torch.manual_seed(0)
+    return Generator(SIZES)
+
+
+def test_a_saved_state_goes_on_with_the_same_bits() -> None:
+    first, second = module(), module()
+    config = OptimizerConfig(name="muon")
+    before = Optimizers(first, config)
+    stepped(first, before, 3)
+    after = Optimizers(second, config)
+    second.load_state_dict(first.state_dict())
+    after.load_state_dict(copy.deepcopy(before.state_dict()))  # torch would share the tensors
+    for each, optimizers in ((first, before), (second, after)):
+        stepped(each, optimizers, 2)
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+        assert one.grad is None
+
+
+def test_rates_reach_both_optimisers() -> None:
+    optimizers = Optimizers(module(), OptimizerConfig(name="muon", rate=0.1, matrix_rate=0.5))
+    optimizers.set_rate(0.25)
+    rates = [{group["lr"] for group in optimizer.param_groups} for optimizer, _ in optimizers.parts]
+    assert rates == [{0.025}, {0.125}]
+    assert isinstance(optimizers.parts[1][0], Muon)
+
+
+def test_a_scaler_divides_and_leaves_infinite_steps_out() -> None:
+    plain, scaled = module(), module()
+    config = OptimizerConfig(name="muon")
+    stepped(plain, Optimizers(plain, config), 2)
+    scaler, optimizers = torch.amp.GradScaler("cpu", init_scale=1024.0), Optimizers(scaled, config)
+    stepped(scaled, optimizers, 2, scaler)
+    for one, other in zip(plain.parameters(), scaled.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    before = [parameter.detach().clone() for parameter in scaled.parameters()]
+    for parameter in scaled.parameters():
+        parameter.grad = torch.full_like(parameter, torch.inf)
+    optimizers.unscale(scaler)
+    optimizers.step(scaler)
+    scaler.update()
+    assert all(torch.equal(one, other) for one, other in zip(before, scaled.parameters(), strict=True))
+    assert scaler.get_scale() == 512
