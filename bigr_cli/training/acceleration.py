@@ -18,6 +18,8 @@ def accelerator_for(device: torch.device, precision: str) -> Any:
     AcceleratorState._reset_state(reset_partial_state=True)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    if precision == "float16" and device.type == "cpu":  # accelerate would train in float32 without a word
+        raise DeviceError("run.precision: a CPU cannot train in float16", hint="bfloat16 or float32 will do")
     short = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision]
     try:
         return Accelerator(cpu=device.type == "cpu", mixed_precision=short)

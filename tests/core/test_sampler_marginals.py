@@ -6,16 +6,24 @@ sides draw from one distribution; a thousandth is where we would stop believing 
 
 import pytest
 import torch
+from torch import Tensor
 
 CASES = ["uncfg_order", "gumbel_down_linear"]
 LEAST_P = 1e-3
+FIRST_SEED = 10**6
+
+
+@pytest.fixture(scope="module")
+def drawn(parity, published) -> dict[str, Tensor]:
+    """A few seconds' worth of codes of each case; 16,384 of them in the slow test."""
+    return {case: parity.draw(published, case, 768, first_seed=FIRST_SEED) for case in CASES}
 
 
 def check(found) -> None:
     assert found.bits == 128
     assert found.p_mean > LEAST_P, found
     assert found.p_pairs > LEAST_P, found
-    assert found.covariance < 1.15, found
+    assert 0.9 < found.covariance < 1.1, found
 
 
 def test_every_case_is_tried(published) -> None:
@@ -23,25 +31,24 @@ def test_every_case_is_tried(published) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_marginals(parity, published, case: str) -> None:
-    check(parity.agreement(published, case, parity.draw(published, case, 768)))
+def test_marginals(parity, published, drawn: dict[str, Tensor], case: str) -> None:
+    check(parity.agreement(published, case, drawn[case]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_marginals_of_many(parity, published, case: str) -> None:
-    check(parity.agreement(published, case, parity.draw(published, case, 16_384, first_seed=10**6)))
+    check(parity.agreement(published, case, parity.draw(published, case, 16_384, first_seed=FIRST_SEED)))
 
 
-def test_the_comparison_tells_other_codes_apart(parity, published) -> None:
-    """Codes of the one case are not taken for those of the other."""
-    found = parity.agreement(published, CASES[1], parity.draw(published, CASES[0], 768))
-    assert found.p_mean < 1e-9
+def test_the_comparison_tells_the_cases_apart(parity, published, drawn: dict[str, Tensor]) -> None:
+    for case, other in (CASES, CASES[::-1]):
+        assert parity.agreement(published, case, drawn[other]).p_mean < 1e-5
 
 
-def test_the_comparison_accepts_what_has_the_right_means(parity, published) -> None:
+def test_the_comparison_sees_lost_correlations(parity, published) -> None:
     """Independent bits with the published means pass for their means, not for their covariances."""
     mean = published.expected[f"sample.{CASES[0]}.bit_mean"]
-    drawn = torch.rand(4096, *mean.shape, generator=torch.Generator().manual_seed(0)) < mean
-    found = parity.agreement(published, CASES[0], drawn)
-    assert found.p_mean > LEAST_P and found.covariance > 1.15
+    independent = torch.rand(4096, *mean.shape, generator=torch.Generator().manual_seed(0)) < mean
+    found = parity.agreement(published, CASES[0], independent)
+    assert found.p_mean > LEAST_P and found.covariance > 1.1

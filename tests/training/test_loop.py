@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -223,7 +224,7 @@ def test_other_models_are_refused(make: Make) -> None:
     made = make()
     made.trainer.train()
     other = make(Brightness(width=4), name="other")
-    with pytest.raises(ConfigError, match=r"wrong shapes: model\.bias \(expected \[4\], got \[3\]\)"):
+    with pytest.raises(ConfigError, match=r"wrong shapes: .*model\.bias \(expected \[4\], got \[3\]\)"):
         other.trainer.resume(list_checkpoints(made.folder)[-1])
     assert other.trainer.step == 0
 
@@ -288,7 +289,7 @@ def test_too_little_memory(make: Make) -> None:
 
 
 def test_half_precision_needs_a_device_for_it(make: Make) -> None:
-    with pytest.raises(DeviceError, match=r"run\.precision: cpu cannot train in float16"):
+    with pytest.raises(DeviceError, match=r"run\.precision: a CPU cannot train in float16"):
         make(precision="float16")
     make(precision="bfloat16").trainer.train()
     make().trainer.train()  # an earlier precision is forgotten
@@ -335,8 +336,6 @@ def test_a_live_line_on_a_terminal(
         def describe(self, text: str) -> None:
             described.append(text)
 
-    from contextlib import contextmanager
-
     @contextmanager
     def progress(total: float, description: str, *, done: int = 0) -> Iterator[console.ProgressBar]:
         assert (total, done) == (6, 0)
@@ -346,7 +345,7 @@ def test_a_live_line_on_a_terminal(
     make().trainer.train()
     assert Bar.done == 6
     assert len(described) == 3
-    assert all(line.startswith("loss 0.") and line.endswith(" pictures/s") for line in described)
+    assert all(line.startswith("loss ") and line.endswith(" pictures/s") for line in described)
     assert "step 2/6" not in capsys.readouterr().err
 
 

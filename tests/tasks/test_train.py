@@ -1,0 +1,140 @@
+"""Both training commands, from nothing to a model that the other commands take."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import bigr_cli
+
+Run = Callable[..., Any]
+
+TINY = (
+    *("run.steps=4", "run.batch=4", "run.log_every=2", "run.validate_every=4", "run.checkpoint_every=2"),
+    *("data.validation=4", "data.workers=1"),
+)
+TOKENIZER = (
+    "tokenizer={architecture: compact, image_size: 16, bits: 6, channels: [8, 16], encoder_blocks: [0, 1], "
+    "decoder_blocks: [0, 1], attention_heads: 2}",
+    *("optimizer.name=muon", "name=small-tokenizer", *TINY),
+)
+GENERATOR = (
+    *("generator.layers=1", "generator.heads=2", "generator.dim=16", "generator.ffn_multiple=8"),
+    *("generator.transcoder_layers=1", "generator.transcoder_width=16", "generator.diffusion_timesteps=8"),
+    *("sampling.steps=2", "sampling.timesteps=3", *TINY),
+)
+MACHINE = ("--device", "cpu")
+
+
+def photos(root: Path, count: int = 20) -> Path:
+    root.mkdir()
+    for number in range(count):
+        Image.effect_noise((24, 20), 40 + number).convert("RGB").save(root / f"{number}.jpg")
+    return root
+
+
+def test_scenes_from_nothing_to_pictures(bigr: Run, tmp_path: Path) -> None:
+    tokenizer, model = tmp_path / "tokenizer", tmp_path / "model"
+    shown = bigr("train-tokenizer", "--data", "scenes", "-o", tokenizer, *TOKENIZER, *MACHINE)
+    assert (shown.code, shown.out) == (0, "")
+    assert "step 4/4" in shown.err and "psnr" in shown.err
+    assert bigr("models", "verify", tokenizer).code == 0
+    shown = bigr("train-generator", "--tokenizer", tokenizer, "-o", model, *GENERATOR, *MACHINE)
+    assert (shown.code, shown.out) == (0, "")
+    assert bigr("models", "verify", model).code == 0
+    record = json.loads(bigr("models", "show", model, "--json").out)
+    assert record["config"]["labels"][:2] == ["house", "tree"]
+    assert record["config"]["provenance"]["steps"] == 4
+    pictures = bigr_cli.load(model, device="cpu").generate("cat", count=2, seed=0)
+    assert [picture.size for picture in pictures] == [(16, 16)] * 2
+    finished = bigr("train-generator", "--resume", model, *MACHINE)
+    assert finished.code == 0
+    assert "finished, after 4 steps" in finished.err
+
+
+def test_a_flat_folder_of_photos(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:
+    source = photos(tmp_path / "photos")
+    words = ("--data", source, "data.flip=true", "data.crop=0.8", *MACHINE, "--quiet")
+    shown = bigr("train-tokenizer", "-o", tmp_path / "tokenizer", *TOKENIZER, *words)
+    assert (shown.code, shown.out, shown.err) == (0, "", "")
+    cached = ("data.cache_codes=2", "run.accumulate=2")
+    shown = bigr("train-generator", "--tokenizer", tiny_model, "-o", tmp_path / "model", *GENERATOR, *cached, *words)
+    assert (shown.code, shown.err) == (0, "")
+    config = json.loads(bigr("models", "show", tmp_path / "model", "--json").out)["config"]
+    assert (config["labels"], config["generator"]["classes"]) == (["picture"], 1)
+
+
+def test_a_broken_picture_is_named(bigr: Run, tmp_path: Path) -> None:
+    source = photos(tmp_path / "photos")
+    for number in range(20):
+        (source / f"{number}.jpg").write_bytes(b"no picture")
+    shown = bigr("train-tokenizer", "--data", source, "-o", tmp_path / "run", *TOKENIZER, *MACHINE)
+    assert shown.code == 2
+    errors = [line for line in shown.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error: {source}/") and ".jpg: not a readable picture" in errors[0]
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run.stepz=3"], "unknown key 'run.stepz'; did you mean steps?"),
+        (["runs.steps=3"], "unknown key 'runs'; did you mean run?"),
+        (["run.steps=0"], "run.steps: expected at least 1, got 0"),
+        (["run.precision=float16"], "run.precision: a CPU cannot train in float16"),
+        (["--data", "no/such/folder"], "no/such/folder: no such folder"),
+        (["--config", "no.yaml"], "--config"),
+        (["--resume", "no/such/run"], "no/such/run: not a training run"),
+        (["name=a b"], "name: expected letters"),
+        (["losses.perceptual=1", "losses.perceptual_network=vgg.safetensors"], "vgg.safetensors: no such file"),
+    ],
+)
+def test_wrong_usage_is_exit_2(bigr: Run, tmp_path: Path, words: list[str], message: str) -> None:
+    output = [] if "--resume" in words else ["-o", tmp_path / "run", *TOKENIZER]
+    shown = bigr("train-tokenizer", *output, *words, *MACHINE)
+    assert shown.code == 2
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_has_to_be_there(bigr: Run, tmp_path: Path) -> None:
+    shown = bigr("train-generator", "--tokenizer", tmp_path, "-o", tmp_path / "run", *MACHINE)
+    assert shown.code == 2
+    assert "is not a model folder" in shown.err
+
+
+def test_a_folder_that_is_not_empty(bigr: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    shown = bigr("train-tokenizer", "-o", tmp_path, *TOKENIZER, *MACHINE)
+    assert shown.code == 2
+    assert "exists and is not empty" in shown.err
+    assert f"--resume {tmp_path}" in shown.err
+
+
+def test_another_tokenizer_does_not_go_on(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_model, copy)
+    words = ("--tokenizer", copy, "-o", tmp_path / "run", *GENERATOR, *MACHINE)
+    assert bigr("train-generator", *words).code == 0
+    weights = load_file(copy / "tokenizer.safetensors")
+    save_file({name: tensor + torch.ones(()) for name, tensor in weights.items()}, copy / "tokenizer.safetensors")
+    shown = bigr("train-generator", "--resume", tmp_path / "run", "run.steps=8", *MACHINE)
+    assert shown.code == 2
+    assert "tokenizer_sha256: expected" in shown.err
+
+
+def test_the_run_folder_has_a_variable_of_its_own(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGR_OUTPUT", str(tmp_path / "pictures"))
+    monkeypatch.setenv("BIGR_RUN", str(tmp_path / "run"))
+    assert bigr("train-tokenizer", *TOKENIZER, *MACHINE).code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]

@@ -1,0 +1,177 @@
+import math
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.core.transformer import Generator
+from bigr_cli.data.loading import Positions, all_batches
+from bigr_cli.data.sources import FolderSource, ScenesSource, Source
+from bigr_cli.errors import ConfigError
+from bigr_cli.training.config import DataConfig, GeneratorShape, GeneratorTraining, MaskingConfig
+from bigr_cli.training.generator import GeneratorObjective, draw_mask, masked_loss
+from bigr_cli.zoo.folder import check_model, load_model, load_tokenizer
+
+HELD_OUT = ScenesSource(16, start=100, count=12)
+CPU = torch.device("cpu")
+Share = Literal["batch", "picture"]
+
+
+def published_count(tokens: int, draw: int) -> int:
+    """The number of masked tokens for r = draw / L (reference section 4)."""
+    return max(1, math.floor(tokens * math.cos(math.pi / 2 * draw / tokens)))
+
+
+def objective(training: GeneratorTraining, held_out: Source = HELD_OUT) -> GeneratorObjective:
+    tokenizer, base = load_tokenizer(Path(training.tokenizer))
+    return GeneratorObjective(training, tokenizer, base, held_out)
+
+
+@given(
+    batch=st.integers(1, 6),
+    tokens=st.integers(1, 300),
+    share=st.sampled_from(["batch", "picture"]),
+    seed=st.integers(0, 99),
+)
+def test_masked_counts_are_among_the_published(batch: int, tokens: int, share: Share, seed: int) -> None:
+    torch.manual_seed(seed)
+    mask = draw_mask(batch, tokens, MaskingConfig(share), CPU)
+    assert mask.shape == (batch, tokens) and mask.dtype == torch.bool
+    counts = mask.sum(dim=1).tolist()
+    # In float32 the floor of a number that should be whole may be one less.
+    possible = {published_count(tokens, draw) + less for draw in range(tokens) for less in (0, -1)} - {0}
+    assert set(counts) <= possible
+    if share == "batch":
+        assert len(set(counts)) == 1
+
+
+def test_masked_counts_follow_the_cosine_law() -> None:
+    tokens, drawn = 16, 20_000
+    torch.manual_seed(0)
+    counts = Counter(draw_mask(drawn, tokens, MaskingConfig("picture"), CPU).sum(dim=1).tolist())
+    expected = Counter(published_count(tokens, draw) for draw in range(tokens))
+    assert set(counts) == set(expected)
+    sizes = sorted(expected)
+    result = chisquare([counts[size] for size in sizes], [expected[size] * drawn / tokens for size in sizes])
+    assert result.pvalue > 1e-3
+
+
+def test_masked_places_are_uniform() -> None:
+    torch.manual_seed(0)
+    mask = draw_mask(20_000, 16, MaskingConfig("picture"), CPU)
+    assert chisquare(mask.sum(dim=0).tolist()).pvalue > 1e-3
+
+
+def small() -> Generator:
+    torch.manual_seed(0)
+    return Generator(
+        GeneratorConfig(3, 5, 4, 1, 2, 16, 8, transcoder_layers=1, transcoder_width=16, diffusion_timesteps=8)
+    )
+
+
+def test_an_untrained_loss_is_that_of_a_coin() -> None:
+    """The last layer starts at zero, so every flip logit is 0: log 2 times the mean weight of a bit."""
+    codes = torch.rand(64, 9, 5) < 0.5
+    loss = masked_loss(small(), codes, torch.randint(4, (64,)), MaskingConfig("picture", timesteps_per_token=4))
+    assert math.log(2) / 5 <= float(loss) <= math.log(2) * (0.5 + 0.2)
+
+
+@given(dropout=st.sampled_from([0.0, 1.0]), per_token=st.integers(1, 3))
+def test_labels_are_dropped(dropout: float, per_token: int) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Watched(Generator):
+        def condition(self, codes, labels, mask, *, ratios=(1.0,)):  # type: ignore[no-untyped-def]
+            seen.append(labels)
+            return super().condition(codes, labels, mask, ratios=ratios)
+
+    labels = torch.tensor([0, 1, 2, 3])
+    masked_loss(Watched(small().config), torch.rand(4, 9, 5) < 0.5, labels, MaskingConfig("batch", dropout, per_token))
+    assert torch.equal(seen[0], labels if dropout == 0 else torch.full((4,), 4))
+
+
+def test_sizes_come_from_tokenizer_and_data(generator_training: GeneratorTraining) -> None:
+    made = objective(generator_training)
+    assert (made.sizes.grid, made.sizes.bits, made.sizes.classes) == (4, 6, 16)
+    assert not any("tokenizer" in name for name in made.state_dict())
+
+
+def test_a_flat_folder_is_one_class(generator_training: GeneratorTraining, tmp_path: Path) -> None:
+    made = objective(generator_training, FolderSource(tmp_path, ("a.png",), (0,), (), 16))
+    assert (made.sizes.classes, made.labels) == (1, ("picture",))
+    made.write(made.model, tmp_path / "run", 3, {})
+    _, config = load_model(tmp_path / "run")
+    assert config.labels == ("picture",)
+
+
+@pytest.fixture(autouse=True)
+def _run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+
+
+def test_codes_are_drawn_anew_and_pictures_decide(generator_training: GeneratorTraining) -> None:
+    made = objective(generator_training)
+    batch = next(all_batches(ScenesSource(16), 8))
+    torch.manual_seed(0)
+    one = made._draw_codes(batch)
+    other = made._draw_codes(batch)
+    assert one.shape == (8, 16, 6) and one.dtype == torch.bool
+    assert not torch.equal(one, other)
+    torch.manual_seed(0)
+    assert torch.equal(made._draw_codes(batch), one)
+
+
+def test_cached_codes_stand_for_pictures(
+    generator_training: GeneratorTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = DataConfig(count=12, validation=4, workers=0, cache_codes=2)
+    made = objective(replace(generator_training, data=data))
+    source = ScenesSource(16, count=12)
+    batches = made.batches(source, Positions(12, 4, seed=0), workers=0)
+    monkeypatch.setattr(made, "_draw_codes", lambda batch: pytest.fail("encoded anew"))
+    for _ in range(7):  # more than two passes
+        batch = next(batches)
+        assert batch.codes is not None and batch.codes.shape == (4, 16, 6)
+        loss, values = made(batch, "model", 0)
+        assert float(loss) > 0 and set(values) == {"loss"}
+    assert made.turns(0) == ["model"]
+
+
+def test_validation_is_the_same_every_time(generator_training: GeneratorTraining) -> None:
+    made = objective(generator_training).eval()
+    before = {name: tensor.clone() for name, tensor in made.state_dict().items()}
+    with torch.inference_mode():
+        first, second = made.validate(made.model), made.validate(made.model)
+        image = made.preview(made.model)
+    assert first == second
+    assert image.size == (8 * 16 + 7 * 2, 4 * 16 + 3 * 2)
+    assert all(torch.equal(before[name], tensor) for name, tensor in made.state_dict().items())
+
+
+def test_what_is_written_is_a_model(generator_training: GeneratorTraining, tmp_path: Path) -> None:
+    made = objective(generator_training)
+    made.write(made.model, tmp_path / "run", 5, {"loss": 0.25})
+    assert check_model(tmp_path / "run") == []
+    model, config = load_model(tmp_path / "run")
+    assert (config.provenance.steps, config.provenance.pictures, len(config.labels)) == (5, 40, 16)
+    assert config.sampling == generator_training.sampling
+    codes = model.sample_codes(torch.tensor([0, 1]), [1, 2], steps=2, timesteps=2)
+    assert codes.shape == (2, 16, 6)
+    again = objective(replace(generator_training, init=str(tmp_path / "run")))
+    assert torch.equal(again.model.positions, made.model.positions.half().float())
+
+
+def test_what_is_wrong_shows_before_training(generator_training: GeneratorTraining) -> None:
+    with pytest.raises(ConfigError, match=r"sampling\.timesteps: the generator has 16, got 100"):
+        objective(replace(generator_training, sampling=SamplingConfig()))
+    with pytest.raises(ConfigError, match="dim"):
+        objective(replace(generator_training, generator=GeneratorShape(heads=3, dim=32)))
+    with pytest.raises(ConfigError, match="name"):
+        objective(replace(generator_training, name="../up"))

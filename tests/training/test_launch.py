@@ -1,0 +1,216 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from bigr_cli import schema
+from bigr_cli.core.config import CompactConfig
+from bigr_cli.data.sources import FolderSource, ScenesSource, Source
+from bigr_cli.errors import ConfigError, RunError, UsageError
+from bigr_cli.training.checkpoint import list_checkpoints
+from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
+from bigr_cli.training.launch import HELD_OUT, launch, open_data, pin_tokenizer, read_training
+from bigr_cli.training.tokenizer import TokenizerObjective
+from bigr_cli.zoo.folder import check_model
+
+DEFAULT = TokenizerTraining(CompactConfig(64, 24))
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def run(tmp_path: Path, tokenizer_training: TokenizerTraining) -> Path:
+    """The folder of a run that has a config and nothing else."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "training.yaml").write_text(schema.dump_yaml(tokenizer_training), encoding="utf-8")
+    return folder
+
+
+def read(config: Path | None = None, resume: Path | None = None, *settings: str) -> TokenizerTraining:
+    return read_training(TokenizerTraining, config=config, resume=resume, settings=list(settings), default=DEFAULT)
+
+
+def test_settings_override_the_default_or_the_file(tmp_path: Path) -> None:
+    assert read() == DEFAULT
+    assert read(None, None, "run.steps=7", "tokenizer.bits=8").run.steps == 7
+    path = tmp_path / "mine.yaml"
+    path.write_text("tokenizer: {architecture: compact, image_size: 32, bits: 4}\nrun: {steps: 5, batch: 2}\n")
+    chosen = read(path, None, "run.steps=9")
+    assert (chosen.run.steps, chosen.run.batch, chosen.tokenizer.image_size) == (9, 2, 32)
+
+
+def test_a_run_goes_on_with_its_own_config(run: Path, tokenizer_training: TokenizerTraining) -> None:
+    assert read(None, run) == tokenizer_training
+    assert read(None, run, "run.steps=99", "optimizer.rate=1e-5").run.steps == 99
+
+
+def test_what_cannot_go_on(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"not a training run: it has no training\.yaml"):
+        read(None, tmp_path / "none")
+    with pytest.raises(UsageError, match="--config has no place"):
+        read(run / "training.yaml", run)
+    with pytest.raises(ConfigError, match=r"tokenizer\.bits: the run has 6, got 7"):
+        read(None, run, "tokenizer.bits=7")
+    with pytest.raises(ConfigError, match=r"tokenizer\.image_size: the run has 16, got 32"):
+        read(None, run, "tokenizer.image_size=32")
+    with pytest.raises(ConfigError, match=r"tokenizer\.channels"):
+        read(None, run, "tokenizer={architecture: autoencoder, image_size: 16, bits: 6}")
+
+
+def test_runs_of_the_other_kind_are_told_apart(
+    run: Path, tmp_path: Path, generator_training: GeneratorTraining, tokenizer_training: TokenizerTraining
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "training.yaml").write_text(schema.dump_yaml(generator_training), encoding="utf-8")
+    with pytest.raises(UsageError, match="of another kind") as caught:
+        read(None, other)
+    assert str(caught.value.hint) == f"bigr train-generator --resume {other} goes on with it"
+    with pytest.raises(UsageError, match="of another kind") as caught:
+        read_training(GeneratorTraining, config=None, resume=run, settings=[], default=generator_training)
+    assert "bigr train-tokenizer" in str(caught.value.hint)
+
+
+def test_dropout_may_change_while_a_run_goes_on(tmp_path: Path, generator_training: GeneratorTraining) -> None:
+    (tmp_path / "training.yaml").write_text(schema.dump_yaml(generator_training), encoding="utf-8")
+    kept = {"config": None, "resume": tmp_path, "default": generator_training}
+    changed = read_training(GeneratorTraining, settings=["generator.dropout=0.2"], **kept)  # type: ignore[arg-type]
+    assert changed.generator.dropout == 0.2
+    with pytest.raises(ConfigError, match=r"generator\.heads: the run has 2, got 4"):
+        read_training(GeneratorTraining, settings=["generator.heads=4"], **kept)  # type: ignore[arg-type]
+
+
+def test_the_tokenizer_is_pinned(tiny_model: Path, generator_training: GeneratorTraining) -> None:
+    pinned = pin_tokenizer(generator_training, tiny_model)
+    assert len(pinned.tokenizer_sha256) == 64
+    assert pin_tokenizer(pinned, tiny_model) == pinned
+    with pytest.raises(ConfigError, match=r"tokenizer_sha256: expected ffffffffffff…, .* has "):
+        pin_tokenizer(replace(generator_training, tokenizer_sha256="f" * 64), tiny_model)
+
+
+def test_held_out_scenes_are_out_of_reach() -> None:
+    training, held_out = open_data(DataConfig(validation=9, seed=4), 16)
+    assert isinstance(training, ScenesSource) and isinstance(held_out, ScenesSource)
+    assert (held_out.start, len(held_out), held_out.seed) == (HELD_OUT, 9, 4)
+    assert training.start + len(training) <= HELD_OUT
+
+
+def pictures(root: Path, count: int) -> str:
+    for number in range(count):
+        Image.new("RGB", (20, 16), (number, 0, 0)).save(root / f"{number}.png")
+    return str(root)
+
+
+def test_a_tenth_of_a_folder_is_held_out_at_most(tmp_path: Path) -> None:
+    source = pictures(tmp_path, 30)
+    training, held_out = open_data(DataConfig(source, validation=512, flip=True, crop=0.8), 16)
+    assert isinstance(training, FolderSource) and isinstance(held_out, FolderSource)
+    assert (len(training), len(held_out)) == (27, 3)
+    assert (training.flip, training.crop, held_out.flip, held_out.crop) == (True, 0.8, False, 1.0)
+    training, held_out = open_data(DataConfig(source, validation=2, count=10), 16)
+    assert (len(training), len(held_out)) == (10, 2)
+
+
+def test_too_few_pictures(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected at least 10 pictures, of which one is held out, got 9"):
+        open_data(DataConfig(pictures(tmp_path, 9)), 16)
+
+
+Start = Callable[..., Path]
+
+
+@pytest.fixture
+def start(tokenizer_training: TokenizerTraining) -> Start:
+    """Train the small tokenizer."""
+
+    def run(
+        output: Path | None = None, resume: Path | None = None, training: TokenizerTraining = tokenizer_training
+    ) -> Path:
+        def build(held_out: Source) -> TokenizerObjective:
+            return TokenizerObjective(training, held_out)
+
+        return launch(training, build, size=16, output=output, resume=resume, device=CPU)
+
+    return run
+
+
+def test_a_run_becomes_a_model_folder(
+    start: Start, tmp_path: Path, tokenizer_training: TokenizerTraining, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = start(tmp_path / "deep" / "run")
+    assert folder == tmp_path / "deep" / "run"
+    assert check_model(folder) == []
+    assert schema.load_yaml(TokenizerTraining, folder / "training.yaml") == tokenizer_training
+    assert f"done: {folder} is a model folder" in capsys.readouterr().err
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    start(resume=folder)
+    assert "finished, after 4 steps; with a larger run.steps it would go on" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    longer = replace(tokenizer_training, run=replace(tokenizer_training.run, steps=6))
+    start(resume=folder, training=longer)
+    assert "going on after step 4 of 6" in capsys.readouterr().err
+    assert schema.load_yaml(TokenizerTraining, folder / "training.yaml") == longer
+    assert check_model(folder) == []
+
+
+def test_the_name_is_the_place(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert start() == Path("runs/small")
+    assert (tmp_path / "runs" / "small" / "config.yaml").is_file()
+
+
+def test_places_that_are_taken(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file, not a folder"):
+        start(tmp_path / "file")
+    with pytest.raises(UsageError, match="exists and is not empty") as caught:
+        start(tmp_path)
+    assert f"--resume {tmp_path}" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="-o has no place"):
+        start(tmp_path / "new", resume=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_a_place_that_cannot_be_written(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot be written"):
+        start(tmp_path / "file" / "run")
+
+
+def test_what_a_killed_process_left_is_removed(start: Start, run: Path) -> None:
+    (run / "checkpoints").mkdir()
+    leftovers = [run / ".config.yaml.abc.part", run / "checkpoints" / ".step-00000002.safetensors.abc.part"]
+    for leftover in leftovers:
+        leftover.write_bytes(b"half")
+    start(resume=run)  # from the beginning, since there is no checkpoint
+    assert not any(leftover.exists() for leftover in leftovers)
+    assert len(list_checkpoints(run)) == 2
+
+
+def test_a_run_that_left_only_a_half_written_file_can_begin_again(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".training.yaml.abc.part").write_bytes(b"half")
+    start(folder)
+    assert not list(folder.glob(".*"))
+
+
+def test_what_is_wrong_leaves_no_folder(start: Start, tmp_path: Path, tokenizer_training: TokenizerTraining) -> None:
+    with pytest.raises(UsageError):
+        start(tmp_path / "run", training=replace(tokenizer_training, data=DataConfig(str(tmp_path))))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_does_not_fit_keeps_its_config(
+    start: Start, tmp_path: Path, tokenizer_training: TokenizerTraining
+) -> None:
+    folder = start(tmp_path / "run")
+    kept = (folder / "training.yaml").read_text(encoding="utf-8")
+    optimizer = replace(tokenizer_training.optimizer, name="adamw")
+    longer = replace(tokenizer_training.run, steps=9)
+    with pytest.raises(ConfigError, match=r"optimizer\.name"):
+        start(resume=folder, training=replace(tokenizer_training, optimizer=optimizer, run=longer))
+    assert (folder / "training.yaml").read_text(encoding="utf-8") == kept

@@ -1,0 +1,96 @@
+"""A run that was killed ends with the same bits as one left alone; `benchmarks/kill_resume.py` tries more points."""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+Run = Callable[..., object]
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
+
+
+@pytest.fixture(scope="module")
+def kill_resume() -> Iterator[ModuleType]:
+    """The benchmark, as a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        import kill_resume
+
+        yield kill_resume
+        for name in ("kill_resume", "tables"):
+            sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def trainings(kill_resume: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """Every small training by name, its undisturbed run done."""
+    made = kill_resume.trainings(tmp_path_factory.mktemp("undisturbed"))
+    for training in made:
+        training.finish(training.undisturbed)
+    return {training.name: training for training in made}
+
+
+POINTS = [
+    ("tokenizer", "while_saving"),
+    ("tokenizer", "while_writing_the_model"),
+    ("generator", "at_checkpoint"),
+    ("generator, cached codes", "at_time"),
+]
+
+
+@pytest.mark.parametrize(("name", "moment"), POINTS)
+def test_a_killed_run_ends_with_the_same_bits(
+    kill_resume: ModuleType, trainings: dict[str, object], tmp_path: Path, name: str, moment: str
+) -> None:
+    number = [each.__name__ for each in kill_resume.MOMENTS].index(moment)
+    row = kill_resume.measure(trainings[name], tmp_path / "run", number, random.Random(0), 0.5)
+    assert row["killed"] != "never"
+    assert row["differing bits"] == 0
+    runs = list(tmp_path.iterdir())
+    assert not [path for run in runs for path in run.rglob("*.part") if run is runs[-1]]
+
+
+def test_a_run_killed_again_and_again(kill_resume: ModuleType, trainings: dict[str, object], tmp_path: Path) -> None:
+    training, run = trainings["tokenizer"], tmp_path / "run"
+    for step in (4, 12, 28):
+        wanted = run / "checkpoints" / f"step-{step:08d}.safetensors"
+        assert kill_resume.kill_when(training.start(run), wanted.exists)  # type: ignore[attr-defined]
+    training.finish(run)  # type: ignore[attr-defined]
+    assert kill_resume.differing_bits(training.undisturbed, run) == 0  # type: ignore[attr-defined]
+
+
+def test_an_interrupted_run_ends_with_the_same_bits(
+    kill_resume: ModuleType, trainings: dict[str, object], tmp_path: Path
+) -> None:
+    training, run = trainings["generator"], tmp_path / "run"
+    process = training.start(run)  # type: ignore[attr-defined]
+    while not (run / "checkpoints").is_dir() or not list((run / "checkpoints").glob("step-*")):
+        assert process.exitcode is None
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGINT)
+    process.join()
+    assert process.exitcode == 130
+    assert 4 <= kill_resume.steps_saved(run) < 40
+    training.finish(run)  # type: ignore[attr-defined]
+    assert kill_resume.differing_bits(training.undisturbed, run) == 0  # type: ignore[attr-defined]
+
+
+def test_a_difference_is_seen(kill_resume: ModuleType, tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / kill_resume.LAST).write_bytes(b"\x00\xff")
+        (folder / "config.yaml").write_bytes(b"a")
+    assert kill_resume.differing_bits(one, other) == 0
+    (other / kill_resume.LAST).write_bytes(b"\x05\xff")
+    assert kill_resume.differing_bits(one, other) == 2
+    (other / "config.yaml").unlink()
+    assert kill_resume.differing_bits(one, other) > 2 + 7
