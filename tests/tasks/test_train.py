@@ -27,7 +27,7 @@ GENERATOR = (
     *("generator.transcoder_layers=1", "generator.transcoder_width=16", "generator.diffusion_timesteps=8"),
     *("sampling.steps=2", "sampling.timesteps=3", *TINY),
 )
-MACHINE = ("--device", "cpu")
+MACHINE = ("--device", "cpu", "--threads", "1")
 
 
 def photos(root: Path, count: int = 20) -> Path:

@@ -1,9 +1,11 @@
 """Trainings that are as small as can be: 16 × 16 pixels, 4 × 4 tokens."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from bigr_cli.core.config import CompactConfig, SamplingConfig
 from bigr_cli.training.config import (
@@ -16,6 +18,15 @@ from bigr_cli.training.config import (
 )
 
 RUN = RunConfig(steps=4, batch=4, ema=0.9, log_every=2, validate_every=4, checkpoint_every=2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """For so little work a second thread is nothing but waiting."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

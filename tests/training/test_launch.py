@@ -68,7 +68,7 @@ def test_runs_of_the_other_kind_are_told_apart(
     (other / "training.yaml").write_text(schema.dump_yaml(generator_training), encoding="utf-8")
     with pytest.raises(UsageError, match="of another kind") as caught:
         read(None, other)
-    assert str(caught.value.hint) == f"bigr train-generator --resume {other} goes on with it"
+    assert f"bigr train-generator --resume {other}" in str(caught.value.hint)
     with pytest.raises(UsageError, match="of another kind") as caught:
         read_training(GeneratorTraining, config=None, resume=run, settings=[], default=generator_training)
     assert "bigr train-tokenizer" in str(caught.value.hint)
