@@ -62,9 +62,18 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["accelerate", "bigr_cli.training.tokenizer", "bigr_cli.training.generator"])
 
 
-def _bigr(words: Sequence[str], home: str) -> None:
+def _bigr(words: Sequence[str], home: str, pause: float) -> None:
+    from bigr_cli import files
     from bigr_cli.app import main
 
+    flush = files.flush
+
+    def flush_late(path: Path) -> None:
+        time.sleep(pause)
+        flush(path)
+
+    if pause > 0:
+        files.flush = flush_late
     os.environ |= {"BIGR_HOME": home, "BIGR_PLUGINS": "none"}
     sys.exit(main(words))
 
@@ -78,12 +87,12 @@ class Training:
     config: tuple[str, ...]
     undisturbed: Path
 
-    def start(self, run: Path) -> BaseProcess:
-        """Begin a run, or go on with it if it has begun."""
+    def start(self, run: Path, pause: float = 0.0) -> BaseProcess:
+        """Begin a run, or go on with it if it has begun; half-written files stay so for `pause` seconds longer."""
         begun = (run / "training.yaml").exists()
         words = ["--resume", str(run)] if begun else [*self.config, "-o", str(run)]
         words = [self.command, *words, "--device", "cpu", "--threads", "1", "--quiet"]
-        process = _FORKS.Process(target=_bigr, args=(words, str(self.undisturbed.parent / "home")))
+        process = _FORKS.Process(target=_bigr, args=(words, str(self.undisturbed.parent / "home"), pause))
         process.start()
         return process
 
@@ -153,6 +162,7 @@ def while_writing_the_model(run: Path, rng: random.Random, seconds: float) -> Du
 
 
 MOMENTS = (at_time, at_checkpoint, while_saving, while_writing_the_model)
+PAUSES = {while_saving: 0.01, while_writing_the_model: 0.01}  # what is over in a moment is easily missed
 
 
 def _half_written(folder: Path, beginning: str) -> bool:
@@ -184,7 +194,8 @@ def measure(training: Training, run: Path, moment: int, rng: random.Random, seco
     choose = MOMENTS[moment % len(MOMENTS)]
     for attempt in range(PATIENCE):
         folder = run.with_name(f"{run.name}-{attempt}")
-        killed = kill_when(training.start(folder), choose(folder, rng, seconds))
+        process = training.start(folder, PAUSES.get(choose, 0.0))
+        killed = kill_when(process, choose(folder, rng, seconds))
         if killed:
             break
     saved = steps_saved(folder)
@@ -207,9 +218,9 @@ def main() -> int:
     rng, rows = random.Random(options.seed), list[dict[str, object]]()
     with tempfile.TemporaryDirectory() as name:
         for training in trainings(Path(name)):
-            begin = time.monotonic()
             training.finish(training.undisturbed)
-            seconds = time.monotonic() - begin
+            begin, end = (training.undisturbed / file for file in ("training.yaml", LAST))
+            seconds = end.stat().st_mtime - begin.stat().st_mtime
             for point in range(options.points):
                 run = Path(name) / f"{training.undisturbed.name}-{point}"
                 rows.append(measure(training, run, point, rng, seconds))

@@ -74,7 +74,7 @@ def pin_tokenizer(training: GeneratorTraining, directory: Path) -> GeneratorTrai
     found = sha256_of(directory / TOKENIZER_FILE)
     if training.tokenizer_sha256 not in ("", found):
         message = f"tokenizer_sha256: expected {training.tokenizer_sha256[:12]}…, {directory} has {found[:12]}…"
-        raise ConfigError(message, hint="the codes of another tokenizer mean other pictures; start a new run")
+        raise ConfigError(message, hint="a run keeps its tokenizer; for a new run leave the key out")
     return replace(training, tokenizer_sha256=found)
 
 

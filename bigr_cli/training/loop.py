@@ -39,8 +39,8 @@ class Trainer:
     """Runs an objective.
 
     Its whole state is (step, weights, averages, optimisers): which pictures a step sees, and all its chance, follow
-    from the step's number. With several processes (`accelerate launch -m bigr_cli train-…`) each takes its share of
-    every batch, and the first one writes.
+    from the step's number. With several processes (`torchrun --nproc-per-node 4 -m bigr_cli train-…`) each takes its
+    share of every batch, and the first one writes.
     """
 
     def __init__(

@@ -6,6 +6,8 @@ import pytest
 
 from bigr_cli.training.interrupts import interrupts
 
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals")
+
 
 def test_the_first_is_noted_and_the_second_stops() -> None:
     before = signal.getsignal(signal.SIGINT)

@@ -30,6 +30,7 @@ from bigr_cli.training.objective import Objective
 RUN = RunConfig(steps=6, batch=4, ema=0.9, log_every=2, validate_every=3, checkpoint_every=2)
 CPU = torch.device("cpu")
 Change = Callable[[Tensor, int], Tensor]
+needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 
 class Line(nn.Module):
@@ -198,6 +199,7 @@ def interrupting(step: int, times: int = 1) -> Brightness:
     return Brightness(interrupt)
 
 
+@needs_signals
 def test_an_interrupt_ends_the_step_and_saves(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     made = make(interrupting(2))
     with pytest.raises(KeyboardInterrupt):
@@ -206,6 +208,7 @@ def test_an_interrupt_ends_the_step_and_saves(make: Make, capsys: pytest.Capture
     assert f"stopped after step 3; go on with --resume {made.folder}" in capsys.readouterr().err
 
 
+@needs_signals
 def test_a_second_interrupt_stops_at_once(make: Make) -> None:
     made = make(interrupting(2, times=2))
     with pytest.raises(KeyboardInterrupt):
@@ -214,6 +217,7 @@ def test_a_second_interrupt_stops_at_once(make: Make) -> None:
     assert made.trainer.step == 2
 
 
+@needs_signals
 def test_an_interrupt_in_the_last_step_finishes(make: Make) -> None:
     made = make(interrupting(5))
     made.trainer.train()
@@ -272,6 +276,7 @@ class Deadly(ScenesSource):
         return super().picture(index, variant)
 
 
+@needs_signals
 def test_a_worker_that_is_killed(make: Make) -> None:
     made = make(source=Deadly(16, count=2**40), workers=1, steps=500)
     with pytest.raises(RunError, match="a process that prepares pictures was ended from outside") as caught:

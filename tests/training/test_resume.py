@@ -51,7 +51,7 @@ def test_a_killed_run_ends_with_the_same_bits(
     kill_resume: ModuleType, trainings: dict[str, object], tmp_path: Path, name: str, moment: str
 ) -> None:
     number = [each.__name__ for each in kill_resume.MOMENTS].index(moment)
-    row = kill_resume.measure(trainings[name], tmp_path / "run", number, random.Random(0), 0.5)
+    row = kill_resume.measure(trainings[name], tmp_path / "run", number, random.Random(0), 0.3)
     assert row["killed"] != "never"
     assert row["differing bits"] == 0
     runs = list(tmp_path.iterdir())
