@@ -53,6 +53,19 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training: what on, where, and how it goes on."""
+
+    data: options.TrainingData = None
+    config: options.TrainingConfigFile = None
+    output: options.RunFolder = None
+    resume: options.TrainingResume = None
+    device: options.Device = "auto"
+    threads: options.Threads = None
+    quiet: options.Quiet = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Messages:
     """How much is said on stderr. The options take effect by themselves."""
 

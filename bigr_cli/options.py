@@ -25,7 +25,6 @@ MACHINE = "Machine"
 MESSAGES = "Messages"
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-_LARGEST_SEED = 2**63 - 1  # what an int64 tensor holds
 
 
 class Interval(NamedTuple):
@@ -61,7 +60,7 @@ def _number(low: float, high: float = math.inf, *, above: bool = False) -> Calla
 
 
 def _seed(value: int | None) -> int | None:
-    if value is None or 0 <= value <= _LARGEST_SEED:
+    if value is None or 0 <= value <= config.LARGEST_SEED:
         return value
     raise typer.BadParameter(f"{value} is not a whole number from 0 to 2^63 - 1")
 
@@ -100,7 +99,6 @@ Model = Annotated[
         help="A model by name (see bigr models list) or by folder. Without it, the default model.",
     ),
 ]
-Offline = Annotated[bool, _option("--offline", panel="Model", help="Never reach for the network.")]
 
 Output = Annotated[
     str | None,

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bigr_cli import schema
-from bigr_cli.core.config import SamplingConfig
+from bigr_cli.core.config import LARGEST_SEED, SamplingConfig
 from bigr_cli.errors import ConfigError, UnknownNameError, UsageError
-from bigr_cli.imaging.recipe import LARGEST_SEED, Recipe
+from bigr_cli.imaging.recipe import Recipe
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
 

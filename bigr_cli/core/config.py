@@ -15,6 +15,8 @@ ORDERS: tuple[Order, ...] = ("entropy", "confidence", "halton", "random", "raste
 GUIDANCE_SCHEDULES: tuple[GuidanceSchedule, ...] = ("constant", "linear", "cosine")
 GUMBEL_SCHEDULES: tuple[GumbelSchedule, ...] = ("constant", "up", "down")
 
+LARGEST_SEED = 2**63 - 1  # what an int64 tensor holds
+
 
 def require(holds: bool, message: str) -> None:
     """Raise ConfigError with `message` unless the condition holds."""

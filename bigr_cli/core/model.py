@@ -21,8 +21,6 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import ConfigError
 
-SEED_LIMIT = 2**63
-
 
 class BinaryModel(nn.Module):
     """`tokenizer` (pictures ↔ codes) and `generator` (labels → codes)."""

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bigr_cli import __version__, schema
-from bigr_cli.core.config import SamplingConfig, require, require_positive
+from bigr_cli.core.config import LARGEST_SEED, SamplingConfig, require, require_positive
 from bigr_cli.errors import ConfigError, UsageError
 
 FORMAT = 1
-LARGEST_SEED = 2**63 - 1  # what an int64 tensor holds
 GENERATE = "generate"
 
 

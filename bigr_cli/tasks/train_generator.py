@@ -4,16 +4,8 @@ from typing import Annotated
 
 import typer
 
-from bigr_cli.options import (
-    Device,
-    Quiet,
-    RunFolder,
-    Settings,
-    Threads,
-    TrainingConfigFile,
-    TrainingData,
-    TrainingResume,
-)
+from bigr_cli.option_groups import Run, grouped
+from bigr_cli.options import Settings
 from bigr_cli.registry import task
 
 
@@ -26,18 +18,14 @@ from bigr_cli.registry import task
         "bigr train-generator --resume runs/gen",
     ),
 )
+@grouped
 def train_generator(
     settings: Settings = None,
     tokenizer: Annotated[
         str | None, typer.Option(metavar="NAME|DIR", help="The model whose tokenizer makes the codes.")
     ] = None,
-    data: TrainingData = None,
-    config: TrainingConfigFile = None,
-    output: RunFolder = None,
-    resume: TrainingResume = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    quiet: Quiet = False,
+    *,
+    run: Run,
 ) -> None:
     """A run ends as a model folder that every command's --model takes. Ctrl-C saves; --resume goes on."""
     from functools import partial
@@ -49,12 +37,12 @@ def train_generator(
     from bigr_cli.zoo.find import find_model
     from bigr_cli.zoo.folder import load_tokenizer
 
-    set_threads(threads)
+    set_threads(run.threads)
     chosen = list(settings or [])
-    chosen += [f"data.source={data}"] if data else []
+    chosen += [f"data.source={run.data}"] if run.data else []
     chosen += [f"tokenizer={tokenizer}"] if tokenizer else []
     default = GeneratorTraining(tokenizer="scenes-64")
-    training = read_training(GeneratorTraining, config=config, resume=resume, settings=chosen, default=default)
+    training = read_training(GeneratorTraining, config=run.config, resume=run.resume, settings=chosen, default=default)
     directory = find_model(training.tokenizer)
     module, base = load_tokenizer(directory)
     training = pin_tokenizer(training, directory)
@@ -62,7 +50,7 @@ def train_generator(
         training,
         partial(GeneratorObjective, training, module, base),
         size=base.tokenizer.image_size,
-        output=output,
-        resume=resume,
-        device=select_device(device),
+        output=run.output,
+        resume=run.resume,
+        device=select_device(run.device),
     )

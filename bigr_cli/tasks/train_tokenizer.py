@@ -1,15 +1,7 @@
 """`bigr train-tokenizer`: a binary autoencoder for one's own pictures."""
 
-from bigr_cli.options import (
-    Device,
-    Quiet,
-    RunFolder,
-    Settings,
-    Threads,
-    TrainingConfigFile,
-    TrainingData,
-    TrainingResume,
-)
+from bigr_cli.option_groups import Run, grouped
+from bigr_cli.options import Settings
 from bigr_cli.registry import task
 
 
@@ -22,15 +14,11 @@ from bigr_cli.registry import task
         "bigr train-tokenizer --resume runs/tok",
     ),
 )
+@grouped
 def train_tokenizer(
     settings: Settings = None,
-    data: TrainingData = None,
-    config: TrainingConfigFile = None,
-    output: RunFolder = None,
-    resume: TrainingResume = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    quiet: Quiet = False,
+    *,
+    run: Run,
 ) -> None:
     """A run ends as a model folder that `bigr train-generator --tokenizer` takes. Ctrl-C saves; --resume goes on."""
     from functools import partial
@@ -41,15 +29,15 @@ def train_tokenizer(
     from bigr_cli.training.launch import launch, read_training
     from bigr_cli.training.tokenizer import TokenizerObjective
 
-    set_threads(threads)
-    chosen = list(settings or []) + ([f"data.source={data}"] if data else [])
+    set_threads(run.threads)
+    chosen = list(settings or []) + ([f"data.source={run.data}"] if run.data else [])
     default = TokenizerTraining(tokenizer=CompactConfig(image_size=64, bits=24))
-    training = read_training(TokenizerTraining, config=config, resume=resume, settings=chosen, default=default)
+    training = read_training(TokenizerTraining, config=run.config, resume=run.resume, settings=chosen, default=default)
     launch(
         training,
         partial(TokenizerObjective, training),
         size=training.tokenizer.image_size,
-        output=output,
-        resume=resume,
-        device=select_device(device),
+        output=run.output,
+        resume=run.resume,
+        device=select_device(run.device),
     )

@@ -19,8 +19,8 @@ from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats
 from bigr_cli.data.sources import Source
 from bigr_cli.training.config import GeneratorTraining, MaskingConfig, OptimizerConfig
 from bigr_cli.training.objective import Objective
-from bigr_cli.training.results import run_model_config, start_from, write_run_model
-from bigr_cli.zoo.config import GENERATOR_FILE, ModelConfig
+from bigr_cli.training.results import run_model_config, write_run_model
+from bigr_cli.zoo.config import ModelConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,8 +69,6 @@ class GeneratorObjective(Objective):
         self._describe(0)  # what is wrong with it shows now, not hours later
         torch.manual_seed(config.run.seed)
         self.model = Generator(self.sizes)
-        if config.init:
-            start_from(config.init, GENERATOR_FILE, self.model)
         self._frozen: list[Any] = [tokenizer]  # a list hides it from the module tree
         self._validation: list[tuple[Tensor, Tensor]] = []
 

@@ -17,13 +17,15 @@ from bigr_cli.training.checkpoint import FOLDER, list_checkpoints, step_of
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
 from bigr_cli.training.loop import Trainer
 from bigr_cli.training.objective import Objective
-from bigr_cli.zoo.config import TOKENIZER_FILE
+from bigr_cli.training.results import start_from
+from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE
 from bigr_cli.zoo.weights import sha256_of
 
 TRAINING_FILE = "training.yaml"
 HELD_OUT = 2**41  # where the held-out scenes begin, beyond the last one that training can reach
 
 _ARCHITECTURE = {TokenizerTraining: "tokenizer", GeneratorTraining: "generator"}
+_WEIGHTS = {TokenizerTraining: TOKENIZER_FILE, GeneratorTraining: GENERATOR_FILE}
 _FREE = {"dropout"}  # of an architecture: what may change while a run goes on
 
 Training = TypeVar("Training", TokenizerTraining, GeneratorTraining)
@@ -111,6 +113,7 @@ def launch(
 
     Raises:
         UsageError: a folder that is not empty, or not there; data that are too few or not there.
+        What `start_from` raises for the model to start from.
         What `Trainer` raises.
     """
     folder = _run_folder(training.name, output, resume)
@@ -120,6 +123,8 @@ def launch(
         return folder
     source, held_out = open_data(training.data, size)
     objective = build(held_out)
+    if training.init and checkpoint is None:
+        start_from(training.init, _WEIGHTS[type(training)], objective.model)
     trainer = Trainer(objective, source, training.data, training.run, folder, device=device)
     if checkpoint is not None:
         trainer.resume(checkpoint)

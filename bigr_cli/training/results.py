@@ -47,7 +47,8 @@ def start_from(model: str, file: str, part: nn.Module) -> None:
     """Give a freshly made tokenizer or generator the weights that a model has in one of its files.
 
     Raises:
-        ModelError: there is no such model, or it lacks the file.
+        UnknownNameError: there is no such model.
+        ModelError: it lacks the file.
         ModelFormatError: its tensors do not fit the part's architecture.
     """
     path = find_model(model) / file

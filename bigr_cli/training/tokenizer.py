@@ -17,8 +17,7 @@ from bigr_cli.training.adversarial import PatchCritic, adaptive_share, critic_lo
 from bigr_cli.training.config import OptimizerConfig, TokenizerTraining
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.perceptual import perceptual_network
-from bigr_cli.training.results import run_model_config, start_from, write_run_model
-from bigr_cli.zoo.config import TOKENIZER_FILE
+from bigr_cli.training.results import run_model_config, write_run_model
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,8 +38,6 @@ class TokenizerObjective(Objective):
         run_model_config(config, 0, tokenizer=config.tokenizer)  # what is wrong with it shows now, not hours later
         torch.manual_seed(config.run.seed)
         self.model = Tokenizer(config.tokenizer)
-        if config.init:
-            start_from(config.init, TOKENIZER_FILE, self.model)
         self.critic = PatchCritic(config.losses.adversarial) if config.losses.adversarial.weight > 0 else None
         network = perceptual_network(config.losses.perceptual_network) if config.losses.perceptual > 0 else None
         self._frozen: list[Any] = [network]  # a list hides it from the module tree

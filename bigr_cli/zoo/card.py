@@ -57,7 +57,7 @@ def _summary(config: ModelConfig) -> str:
 
 def _usage(config: ModelConfig) -> str:
     if config.generator is None:
-        return f"bigr train-generator tokenizer={config.name}"
+        return f"bigr train-generator --tokenizer {config.name}"
     label = config.labels[0] if config.labels else "0"
     return f'bigr generate "{label}" --model {config.name}'
 

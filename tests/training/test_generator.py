@@ -17,6 +17,8 @@ from bigr_cli.data.sources import FolderSource, ScenesSource, Source
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.config import DataConfig, GeneratorShape, GeneratorTraining, MaskingConfig
 from bigr_cli.training.generator import GeneratorObjective, draw_mask, masked_loss
+from bigr_cli.training.results import start_from
+from bigr_cli.zoo.config import GENERATOR_FILE
 from bigr_cli.zoo.folder import check_model, load_model, load_tokenizer
 
 HELD_OUT = ScenesSource(16, start=100, count=12)
@@ -164,7 +166,8 @@ def test_what_is_written_is_a_model(generator_training: GeneratorTraining, tmp_p
     assert config.sampling == generator_training.sampling
     codes = model.sample_codes(torch.tensor([0, 1]), [1, 2], steps=2, timesteps=2)
     assert codes.shape == (2, 16, 6)
-    again = objective(replace(generator_training, init=str(tmp_path / "run")))
+    again = objective(generator_training)
+    start_from(str(tmp_path / "run"), GENERATOR_FILE, again.model)
     assert torch.equal(again.model.positions, made.model.positions.half().float())
 
 

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -5,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from bigr_cli import schema
 from bigr_cli.core.config import CompactConfig
 from bigr_cli.data.sources import FolderSource, ScenesSource, Source
-from bigr_cli.errors import ConfigError, RunError, UsageError
+from bigr_cli.errors import ConfigError, RunError, UnknownNameError, UsageError
 from bigr_cli.training.checkpoint import list_checkpoints
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
 from bigr_cli.training.launch import HELD_OUT, launch, open_data, pin_tokenizer, read_training
@@ -214,3 +216,20 @@ def test_a_run_that_does_not_fit_keeps_its_config(
     with pytest.raises(ConfigError, match=r"optimizer\.name"):
         start(resume=folder, training=replace(tokenizer_training, optimizer=optimizer, run=longer))
     assert (folder / "training.yaml").read_text(encoding="utf-8") == kept
+
+
+def test_a_run_starts_from_a_model_and_goes_on_without_it(
+    start: Start, tmp_path: Path, tokenizer_training: TokenizerTraining, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = start(tmp_path / "first")
+    still = replace(tokenizer_training.optimizer, rate=1e-12, matrix_rate=1e-12)
+    begun = replace(tokenizer_training, init=str(first), optimizer=still)
+    second = start(tmp_path / "second", training=begun)
+    ours, theirs = (load_file(folder / "tokenizer.safetensors") for folder in (second, first))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-3) for name in theirs)
+    shutil.rmtree(first)
+    start(resume=second, training=replace(begun, run=replace(begun.run, steps=6)))
+    assert "going on after step 4 of 6" in capsys.readouterr().err
+    with pytest.raises(UnknownNameError, match="unknown model"):
+        start(tmp_path / "third", training=begun)
+    assert not (tmp_path / "third").exists()

@@ -8,7 +8,9 @@ from bigr_cli.data.loading import Batch, all_batches
 from bigr_cli.data.sources import FolderSource, ScenesSource, Source
 from bigr_cli.errors import ConfigError, ModelFormatError, UsageError
 from bigr_cli.training.config import AdversarialConfig, TokenizerLosses, TokenizerTraining
+from bigr_cli.training.results import start_from
 from bigr_cli.training.tokenizer import TokenizerObjective
+from bigr_cli.zoo.config import TOKENIZER_FILE
 from bigr_cli.zoo.folder import check_model, load_tokenizer
 
 HELD_OUT = ScenesSource(16, start=100, count=12)
@@ -124,11 +126,12 @@ def test_what_is_written_is_a_model(tokenizer_training: TokenizerTraining, tmp_p
 def test_it_can_start_from_a_model(tokenizer_training: TokenizerTraining, tmp_path: Path) -> None:
     first = objective(replace(tokenizer_training, run=replace(tokenizer_training.run, seed=3)))
     first.write(first.model, tmp_path, 1, {})
-    second = objective(replace(tokenizer_training, init=str(tmp_path)))
+    second = objective(tokenizer_training)
+    start_from(str(tmp_path), TOKENIZER_FILE, second.model)
     assert torch.equal(second.model.embed, first.model.embed.half().float())
     wider = replace(tokenizer_training.tokenizer, bits=7)
     with pytest.raises(ModelFormatError, match="wrong shapes"):
-        objective(replace(tokenizer_training, init=str(tmp_path), tokenizer=wider))
+        start_from(str(tmp_path), TOKENIZER_FILE, objective(replace(tokenizer_training, tokenizer=wider)).model)
 
 
 def test_what_is_wrong_shows_before_training(tokenizer_training: TokenizerTraining, tmp_path: Path) -> None:
