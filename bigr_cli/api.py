@@ -17,14 +17,9 @@ import torch
 from bigr_cli import device as devices
 from bigr_cli import request
 from bigr_cli.core.config import SamplingConfig
-from bigr_cli.core.model import BinaryModel
-from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
-from bigr_cli.errors import ImageError, UsageError
-from bigr_cli.imaging.arrays import to_images, to_tensor
-from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.errors import UsageError
 from bigr_cli.request import Job, Label
-from bigr_cli.zoo.config import ModelConfig
+from bigr_cli.retouching import Retouching
 from bigr_cli.zoo.find import default_model, find_model
 from bigr_cli.zoo.folder import load_model, load_tokenizer
 
@@ -35,8 +30,6 @@ if TYPE_CHECKING:
 # Called after each iteration with the batch's jobs, the iteration (from 0), codes (B, L, K) and what is masked (B, L).
 Watcher = Callable[[Sequence[Job], int, "Tensor", "Tensor"], None]
 Labels = Label | Sequence[Label]
-
-_TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 16384, "mps": 4096}
 
 
 @dataclass(frozen=True)
@@ -82,59 +75,8 @@ def load(
     return Model(network, config, name=directory.name)
 
 
-class Model:
-    """A tokenizer and a generator with their config, on a device."""
-
-    def __init__(
-        self, network: BinaryModel, config: ModelConfig, *, name: str | None = None, folder: str | None = None
-    ) -> None:
-        """`name` is what `load` finds it by, if it is not its config's; `folder` is where it is, if that was given."""
-        self.network = network
-        self.config = config
-        self.name = name or config.name
-        self.folder = folder
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Pictures to codes and back, as tensors."""
-        return self.network.tokenizer
-
-    @property
-    def generator(self) -> Generator:
-        """The transformer and its transcoder."""
-        return self.network.generator
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of the classes; empty if they have none."""
-        return self.config.labels
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.generator.positions.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The number format of the generator's weights."""
-        return self.generator.positions.dtype
-
-    def sample_codes(
-        self, labels: Tensor | tuple[Tensor, ...], seeds: Tensor | Sequence[int], **options: Any
-    ) -> Tensor:
-        """Draw codes (B, L, K) bool, by the model's own settings where none are given.
-
-        Arguments and errors are those of `BinaryModel.sample_codes`.
-        """
-        return self.network.sample_codes(labels, seeds, **(vars(self.config.sampling) | options))
-
-    def label_index(self, label: Label) -> int:
-        """The class that a name, a synonym or a number (as int or digits) means; see `request.label_index`."""
-        return request.label_index(self.config, label)
-
-    def settings(self, **sampling: Any) -> SamplingConfig:
-        """The model's sampling defaults with these in their place; ConfigError if one is unknown or out of range."""
-        return request.settings(self.config, sampling)
+class Model(Retouching):
+    """A model that is loaded: pictures from labels, and everything that `Retouching` does with pictures."""
 
     def generate(
         self,
@@ -193,53 +135,6 @@ class Model:
             raise UsageError(f"batch_size: expected at least 1, got {size}")
         batches = (jobs[start : start + size] for start in range(0, len(jobs), size))
         return (picture for batch in batches for picture in self._batch(batch, settings, watch))
-
-    def batch_size(self) -> int:
-        """How many pictures are drawn at once if nothing else is asked for."""
-        tokens = _TOKENS_AT_ONCE.get(self.device.type, _TOKENS_AT_ONCE["cpu"])
-        return max(1, min(64, tokens // self.generator.config.tokens))
-
-    def encode(self, images: Image | Sequence[Image] | Tensor) -> Tensor:
-        """Pictures of the model's size, or (B, 3, H, W) in [0, 1] → codes (B, L, K) bool.
-
-        Raises:
-            ImageError: the pictures are not of the model's size.
-        """
-        if not isinstance(images, torch.Tensor):
-            images = to_tensor(list(images) if isinstance(images, Sequence) else [images])
-        size = self.config.image_size
-        if images.ndim != 4 or images.shape[1:] != (3, size, size):
-            raise ImageError(f"images: expected (B, 3, {size}, {size}), got {tuple(images.shape)}")
-        with torch.inference_mode():
-            return self.tokenizer.encode(images.to(self.device, self.tokenizer.embed.dtype))
-
-    def decode(self, codes: Tensor, masked: Tensor | None = None) -> list[Image]:
-        """Codes (B, L, K) → pictures; the bits of tokens that are masked (B, L) count as undecided, 0.5.
-
-        Raises:
-            ValueError: they do not fit the model.
-        """
-        if masked is not None:
-            codes = torch.where(masked[..., None], 0.5, codes.float())
-        with torch.inference_mode():
-            # One at a time, because a convolution may round differently in a larger batch.
-            return [to_images(self.tokenizer.decode(one.to(self.device)[None]))[0] for one in codes]
-
-    def recipe(self, settings: SamplingConfig, *, task: str, labels: Sequence[str], seed: int, **more: Any) -> Recipe:
-        """The recipe of a picture made with this model; `more` are further fields of it."""
-        shown = self.folder if self.folder and self.folder.isprintable() else None
-        return Recipe(
-            task=task,
-            model=self.name,
-            folder=shown,
-            weights=self.config.sha256,
-            labels=tuple(labels),
-            seed=seed,
-            sampling=settings,
-            device=str(self.device),
-            dtype=str(self.dtype).removeprefix("torch."),
-            **more,
-        )
 
     def _batch(self, jobs: Sequence[Job], settings: SamplingConfig, watch: Watcher | None) -> Iterator[Picture]:
         start = time.perf_counter()

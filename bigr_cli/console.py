@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, Task
 
 
 @dataclass
@@ -88,18 +88,25 @@ class ProgressBar:
     def describe(self, text: str) -> None:
         """Change the words beside the bar."""
 
+    def detail(self, done: float, total: float, text: str) -> None:
+        """Show a second bar, for what is being worked on just now; it goes when that is done."""
+
 
 class _RichBar(ProgressBar):
     visible = True
 
     def __init__(self, shown: "Progress", description: str, total: float | None, done: int) -> None:
         self._shown, self._entry = shown, shown.add_task(description, total=total, completed=done)
+        self._second = shown.add_task("", visible=False, rated=False)
 
     def advance(self, amount: float = 1) -> None:
         self._shown.advance(self._entry, amount)
 
     def describe(self, text: str) -> None:
         self._shown.update(self._entry, description=text)
+
+    def detail(self, done: float, total: float, text: str) -> None:
+        self._shown.update(self._second, description=text, completed=done, total=total, visible=done < total)
 
 
 @contextmanager
@@ -118,10 +125,15 @@ def progress(total: float | None, description: str, *, done: int = 0) -> Iterato
         yield ProgressBar()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: "Task") -> Text:
+            return Text(f"{task.speed:.2f}/s" if task.speed and task.fields.get("rated", True) else "")
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     _state.live = console
     try:
         with Progress(*columns, console=console, transient=True) as shown:

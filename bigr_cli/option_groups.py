@@ -43,6 +43,40 @@ class Writing:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Which pictures are worked on besides those named, and what is said of those that fail."""
+
+    recursive: options.Recursive = False
+    manifest: options.Manifest = None
+    watch: options.Watch = False
+    dry_run: options.DryRun = False
+    failures: options.Failures = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masking:
+    """Where a picture is repainted."""
+
+    mask: options.Mask = None
+    mask_box: options.MaskBox = None
+    mask_alpha: options.MaskAlpha = False
+    invert_mask: options.InvertMask = False
+    mask_grow: options.MaskGrow = 0
+    mask_resize: options.MaskResize = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painting:
+    """What is painted there, and how it is joined to the rest."""
+
+    class_label: options.ClassLabel = None
+    guess_class: options.GuessClass = False
+    best_of: options.BestOf = 1
+    blend: options.BlendHow = "poisson"
+    window: options.WindowSide = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """What to compute on."""
 

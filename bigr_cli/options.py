@@ -17,9 +17,13 @@ import typer
 from bigr_cli import console
 from bigr_cli.core import config
 
+BlendName = Literal["poisson", "feather", "none"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 SAMPLING = "Sampling"
+INPUT = "Input"
+MASK = "Mask"
+PAINTING = "Painting"
 OUTPUT = "Output"
 MACHINE = "Machine"
 MESSAGES = "Messages"
@@ -118,7 +122,7 @@ NoMetadata = Annotated[bool, _option("--no-metadata", panel=OUTPUT, help="Leave 
 Json = Annotated[bool, _option("--json", panel=OUTPUT, help="Print one line of JSON per result.")]
 
 Count = Annotated[
-    int, _option("-n", "--count", panel=SAMPLING, min=1, metavar="N", help="How many pictures (of each label).")
+    int, _option("-n", "--count", panel=SAMPLING, min=1, metavar="N", help="How many pictures of each label or input.")
 ]
 Seed = Annotated[
     int | None,
@@ -215,6 +219,97 @@ Recipe = Annotated[
         dir_okay=False,
         readable=True,
         help="Settings from a picture made earlier, or its JSON; options given explicitly win.",
+    ),
+]
+
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PICTURE",
+        help="Pictures: files, folders, patterns such as 'in/*.png', - for stdin.",
+        show_default=False,
+    ),
+]
+Recursive = Annotated[bool, _option("--recursive", panel=INPUT, help="Take the pictures in subfolders too.")]
+Manifest = Annotated[
+    Path | None,
+    _option(
+        "--manifest",
+        panel=INPUT,
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help='A job a line, as JSON: {"image": "a.png", "seed": 7}. Any option is a key; paths are relative to FILE.',
+    ),
+]
+Watch = Annotated[
+    bool, _option("--watch", panel=INPUT, help="Go on with pictures that appear in the folders, until Ctrl-C.")
+]
+DryRun = Annotated[bool, _option("--dry-run", panel=OUTPUT, help="Say what would be done, and do nothing.")]
+Failures = Annotated[
+    Path | None,
+    _option("--failures", panel=OUTPUT, metavar="FILE", help="Write a line of JSON for each picture that failed."),
+]
+
+Mask = Annotated[
+    Path | None,
+    _option(
+        "--mask",
+        panel=MASK,
+        metavar="FILE",
+        help="A picture of the same size: white is repainted, black is kept, grey is mixed.",
+    ),
+]
+MaskBox = Annotated[
+    list[str] | None,
+    _option("--mask-box", panel=MASK, metavar="X,Y,W,H", help="A box to repaint, in pixels or %; may be repeated."),
+]
+MaskAlpha = Annotated[bool, _option("--mask-alpha", panel=MASK, help="Repaint what is transparent.")]
+InvertMask = Annotated[bool, _option("--invert-mask", panel=MASK, help="Repaint what the mask would keep.")]
+MaskGrow = Annotated[
+    int, _option("--mask-grow", panel=MASK, min=0, max=100_000, metavar="N", help="Widen the mask by so many pixels.")
+]
+MaskResize = Annotated[
+    bool, _option("--mask-resize", panel=MASK, help="Scale a mask of another size to the picture's.")
+]
+
+ClassLabel = Annotated[
+    str | None, _option("--class", panel=PAINTING, metavar="LABEL", help="What to paint: a label by name or number.")
+]
+GuessClass = Annotated[
+    bool,
+    _option("--guess-class", panel=PAINTING, help="Take the label under which the model finds the rest likeliest."),
+]
+BestOf = Annotated[
+    int,
+    _option(
+        "--best-of",
+        panel=PAINTING,
+        min=1,
+        max=1024,
+        metavar="N",
+        help="Paint N variants, and keep the one that the model finds likeliest.",
+    ),
+]
+BlendHow = Annotated[
+    BlendName,
+    _option(
+        "--blend",
+        panel=PAINTING,
+        metavar="NAME",
+        help="How the paint is joined to the picture: poisson, feather or none.",
+    ),
+]
+WindowSide = Annotated[
+    int | None,
+    _option(
+        "--window",
+        panel=PAINTING,
+        min=1,
+        max=100_000,
+        metavar="PX",
+        help="How much of the picture the model sees at once, along a side. Without it, the region decides.",
     ),
 ]
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 Labels = Tensor | tuple[Tensor, ...]
+Ratios = tuple[float | Tensor, ...]
 
 
 class ClassCondition(nn.Module):
@@ -16,8 +17,10 @@ class ClassCondition(nn.Module):
         self.classes = classes
         self.table = nn.Embedding(classes + 1, dim)
 
-    def forward(self, labels: Labels, ratios: tuple[float, ...] = (1.0,)) -> Tensor:
+    def forward(self, labels: Labels, ratios: Ratios = (1.0,)) -> Tensor:
         """Labels (B,) int64, or a tuple of such with one ratio each → (B, 1, D) condition tokens.
+
+        A ratio is a number, or (B,) numbers, one for each row.
 
         Raises:
             ValueError: the number of ratios differs from the number of label tensors.
@@ -25,7 +28,7 @@ class ClassCondition(nn.Module):
         parts = labels if isinstance(labels, tuple) else (labels,)
         if len(parts) != len(ratios):
             raise ValueError(f"ratios: expected {len(parts)}, one for each label, got {len(ratios)}")
-        mixed = [ratio * self.table(part) for part, ratio in zip(parts, ratios, strict=True)]
+        mixed = [_column(ratio) * self.table(part) for part, ratio in zip(parts, ratios, strict=True)]
         return torch.stack(mixed).sum(dim=0)[:, None]
 
     def null(self, labels: Labels) -> Labels:
@@ -33,3 +36,7 @@ class ClassCondition(nn.Module):
         if isinstance(labels, tuple):
             return tuple(part.new_full(part.shape, self.classes) for part in labels)
         return labels.new_full(labels.shape, self.classes)
+
+
+def _column(ratio: float | Tensor) -> float | Tensor:
+    return ratio[:, None] if isinstance(ratio, Tensor) else ratio

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.condition import Labels
+from bigr_cli.core.condition import Labels, Ratios
 from bigr_cli.core.config import (
     GeneratorConfig,
     GuidanceSchedule,
@@ -47,7 +47,8 @@ class BinaryModel(nn.Module):
         seeds: Tensor | Sequence[int],
         *,
         known: tuple[Tensor, Tensor] | None = None,
-        ratios: tuple[float, ...] = (1.0,),
+        ratios: Ratios = (1.0,),
+        against: Labels | None = None,
         steps: int = SamplingConfig.steps,
         timesteps: int = SamplingConfig.timesteps,
         guidance: float = SamplingConfig.guidance,
@@ -76,13 +77,20 @@ class BinaryModel(nn.Module):
             gumbel_schedule=gumbel_schedule,
             temperature=temperature,
         )
-        device = self.generator.positions.device
-        labels = tuple(part.to(device) for part in labels) if isinstance(labels, tuple) else labels.to(device)
-        seeds = torch.as_tensor(seeds, dtype=torch.int64).to(device)
+        seeds = torch.as_tensor(seeds, dtype=torch.int64).to(self.generator.positions.device)
+        labels = self._checked(labels, seeds)
+        against = None if against is None else self._checked(against, seeds)
+        ratios = tuple(ratio.to(seeds.device) if isinstance(ratio, Tensor) else ratio for ratio in ratios)
+        return sample(
+            self.generator, labels, seeds, settings, known=known, ratios=ratios, against=against, observe=observe
+        )
+
+    def _checked(self, labels: Labels, seeds: Tensor) -> Labels:
+        """The labels beside the seeds; ValueError unless there is one for each, and all are classes or "no label"."""
         classes = self.generator.config.classes
         for part in labels if isinstance(labels, tuple) else (labels,):
             if part.shape != seeds.shape:
                 raise ValueError(f"labels: expected one for each of {len(seeds)} seeds, got {tuple(part.shape)}")
             if part.numel() and not (0 <= int(part.min()) and int(part.max()) <= classes):
                 raise ValueError(f"labels: expected 0 to {classes}, got {part.tolist()}")
-        return sample(self.generator, labels, seeds, settings, known=known, ratios=ratios, observe=observe)
+        return tuple(part.to(seeds.device) for part in labels) if isinstance(labels, tuple) else labels.to(seeds.device)

@@ -26,6 +26,7 @@ class Stream(IntEnum):
     GUMBEL = 3
     ORDER = 4
     ENCODE = 5
+    SCORE = 6
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bigr_cli.core.condition import Labels
+from bigr_cli.core.condition import Labels, Ratios
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.orders import certainty, fixed_ranks, is_fixed, ranks
 from bigr_cli.core.random import Stream, gumbel, uniform
@@ -40,17 +40,19 @@ def sample(
     settings: SamplingConfig,
     *,
     known: tuple[Tensor, Tensor] | None = None,
-    ratios: tuple[float, ...] = (1.0,),
+    ratios: Ratios = (1.0,),
+    against: Labels | None = None,
     observe: Observer | None = None,
 ) -> Tensor:
     """Draw the codes of a batch of pictures.
 
     Args:
         generator: the transformer with its transcoder.
-        labels: (B,) int64, or a tuple of such, mixed by `ratios`.
+        labels: (B,) int64, or a tuple of such, mixed by `ratios`, each a number or (B,) numbers.
         seeds: (B,) int64; a picture depends on its own seed alone.
         settings: steps, guidance, order and so on.
         known: codes (B, L, K) and mask (B, L), True = masked, to be drawn; the others are kept as they are.
+        against: labels of the same form that guidance leads away from; None is "no label".
         observe: called after every iteration.
 
     Returns:
@@ -76,7 +78,7 @@ def sample(
             guidance = guidance_at(
                 settings.guidance, settings.guidance_schedule, settings.guidance_interval, i, settings.steps
             )
-            conds = _conditions(generator, codes, labels, masked, ratios, guidance, rows)
+            conds = _conditions(generator, codes, labels, masked, ratios, guidance, against, rows)
             p = _denoise(generator, conds, guidance, settings.temperature, timesteps, rows, i)
             if fixed is None:
                 noise = gumbel_at(settings.gumbel, settings.gumbel_schedule, i, settings.steps)
@@ -125,12 +127,13 @@ def _conditions(
     codes: Tensor,
     labels: Labels,
     masked: Tensor,
-    ratios: tuple[float, ...],
+    ratios: Ratios,
     guidance: float,
+    against: Labels | None,
     rows: _Rows,
 ) -> Tensor:
     """The transcoder's condition of the rows: (G, N, D), G = 1, or 2 when guidance compares two networks."""
-    null = generator.condition_tokens.null(labels)
+    null = generator.condition_tokens.null(labels) if against is None else against
     if guidance == 1:
         variants: list[Labels] = [labels]
     elif guidance == 0:
@@ -143,7 +146,8 @@ def _conditions(
         joined = tuple(torch.cat(parts) for parts in zip(*variants, strict=True))
     else:
         joined = torch.cat(variants)  # type: ignore[arg-type]
-    cond = generator.condition(codes.repeat(count, 1, 1), joined, masked.repeat(count, 1), ratios=ratios)
+    repeated = tuple(ratio.repeat(count) if isinstance(ratio, Tensor) else ratio for ratio in ratios)
+    cond = generator.condition(codes.repeat(count, 1, 1), joined, masked.repeat(count, 1), ratios=repeated)
     rowwise: Tensor = cond.unflatten(0, (count, -1))[:, rows.item, rows.position]
     return rowwise
 

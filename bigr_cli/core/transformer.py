@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bigr_cli.core.condition import ClassCondition, Labels
+from bigr_cli.core.condition import ClassCondition, Labels, Ratios
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.layers import RMSNorm, SwiGLU, modulate
 from bigr_cli.core.transcoder import Transcoder
@@ -123,7 +123,7 @@ class Generator(nn.Module):
             raise ValueError(f"layer: expected 0 to {len(self.blocks) - 1}, got {layer}")
         return self._run(self.embed(codes, None), self.condition_tokens(labels), layer + 1)
 
-    def condition(self, codes: Tensor, labels: Labels, mask: Tensor, *, ratios: tuple[float, ...] = (1.0,)) -> Tensor:
+    def condition(self, codes: Tensor, labels: Labels, mask: Tensor, *, ratios: Ratios = (1.0,)) -> Tensor:
         """The transcoder's condition of every token.
 
         Args:

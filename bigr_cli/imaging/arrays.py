@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from bigr_cli.errors import ImageError
@@ -18,6 +19,11 @@ def to_images(tensor: Tensor) -> list[Image.Image]:
     """(B, 3, H, W) in [0, 1], clamped and rounded to the nearest of 256 levels → RGB pictures."""
     levels = tensor.detach().float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(np.ascontiguousarray(level)) for level in levels]
+
+
+def to_pixels(tensor: Tensor) -> list[NDArray[np.float32]]:
+    """(B, 3, H, W) → arrays (H, W, 3) float32, clamped to [0, 1]."""
+    return list(np.ascontiguousarray(tensor.detach().float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()))
 
 
 def to_tensor(images: Sequence[Image.Image]) -> Tensor:

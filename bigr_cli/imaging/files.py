@@ -15,6 +15,7 @@ from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.files import whole_file
 from bigr_cli.imaging.metadata import UNREADABLE, embedding
 from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.imaging.storing import storable
 
 KINDS = {
     ".png": "PNG",
@@ -52,7 +53,7 @@ def kind_of(path: Path, suffixes: Iterable[str] = KINDS, *, hint: str | None = N
 
 def encode_image(image: Image.Image, kind: str, recipe: Recipe | None = None) -> bytes:
     """The bytes of a picture file of this kind, with a recipe in it."""
-    clean = _opaque(image) if kind == "JPEG" else image.copy()
+    clean = storable(image, kind).copy()
     clean.info = {name: value for name, value in clean.info.items() if name in _KEPT}
     carried = embedding(kind, recipe.to_json()) if recipe else {}
     buffer = io.BytesIO()
@@ -114,7 +115,6 @@ def check_targets(paths: Sequence[Path], *, overwrite: bool, skip_existing: bool
         if place in seen:
             raise UsageError(f"{path}: would be written twice", hint="add {seed} or {index} to the pattern")
         seen.add(place)
-        kind_of(path)
         there = _is_there(path)
         if there and path.is_dir():
             raise UsageError(f"{path}: is a folder")
@@ -152,14 +152,6 @@ def _make_folders(folder: Path, made: list[Path]) -> None:
     for parent in reversed(missing):
         parent.mkdir(exist_ok=True)
         made.insert(0, parent)
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """An RGB or grey picture; what shines through is white."""
-    if image.mode in ("L", "RGB", "CMYK"):
-        return image.copy()
-    layers = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers).convert("RGB")
 
 
 def _reason(error: Exception) -> str:

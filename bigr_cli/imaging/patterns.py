@@ -21,7 +21,9 @@ _LONGEST = 64
 Fields = Mapping[str, str | int]
 
 
-def resolve(output: str | None, pictures: Sequence[Fields], *, default: str) -> list[Path] | None:
+def resolve(
+    output: str | None, pictures: Sequence[Fields], *, default: str, folders: Sequence[Path] = ()
+) -> list[Path] | None:
     """A path for each picture, or None for stdout.
 
     Args:
@@ -29,6 +31,7 @@ def resolve(output: str | None, pictures: Sequence[Fields], *, default: str) -> 
             "-" for stdout; None is the current folder.
         pictures: the fields of each picture; text is made safe for file names.
         default: the pattern inside a folder.
+        folders: for each picture the folder inside the one that `output` names, if not that one itself.
 
     Raises:
         UsageError: several pictures for one file or for stdout, a suffix or a field that is not known.
@@ -37,9 +40,14 @@ def resolve(output: str | None, pictures: Sequence[Fields], *, default: str) -> 
         if len(pictures) != 1:
             raise UsageError(f"stdout takes one picture, not {len(pictures)}", hint="-o DIR writes files into a folder")
         return None
-    pattern = _pattern(output, default)
-    kind_of(Path(pattern), hint="a name that ends with / is a folder")
-    paths = [Path(fill(pattern, fields)) for fields in pictures]
+    folder, pattern = _patterns(output, default)
+    inner = folders if folder is not None and folders else [Path()] * len(pictures)
+    paths = [
+        Path(fill(folder or "", fields)) / within / fill(pattern, fields)
+        for within, fields in zip(inner, pictures, strict=True)
+    ]
+    for path in paths:
+        kind_of(path, hint="a name that ends with / is a folder")
     if len(paths) > 1 and len(set(paths)) == 1:
         raise UsageError(
             f"{paths[0]}: is one file for {len(paths)} pictures",
@@ -86,21 +94,27 @@ def expanded(text: str) -> Path:
         return Path(text)
 
 
-def _pattern(output: str | None, default: str) -> str:
-    """What --output means, as a pattern for files."""
+def _patterns(output: str | None, default: str) -> tuple[str | None, str]:
+    """What --output means: a pattern for a folder, None if it names files itself, and one for the files in it."""
     if output is None:
-        return default
+        return "", default
     if not output:
         raise UsageError("--output: expected a file, a folder, a pattern or -, got nothing")
     path = expanded(output)
     if _is_folder(path):
-        return os.path.join(str(path).replace("{", "{{").replace("}", "}}"), default)
-    last = re.split(r"[/\\]" if os.sep == "\\" else "/", output)[-1]
-    if not last or last in (".", "..") or not path.suffix:
+        return str(path).replace("{", "{{").replace("}", "}}"), default
+    if is_folder_name(output):
         if path.name.lower() in KINDS:
             raise UsageError(f"{output}: has no name before the suffix")
-        return os.path.join(str(path), default)
-    return str(path)
+        return str(path), default
+    return None, str(path)
+
+
+def is_folder_name(output: str) -> bool:
+    """Whether --output means a folder: it is one, ends like one, or has no suffix."""
+    path = expanded(output)
+    last = re.split(r"[/\\]" if os.sep == "\\" else "/", output)[-1]
+    return _is_folder(path) or not last or last in (".", "..") or not path.suffix
 
 
 def _is_folder(path: Path) -> bool:

@@ -14,6 +14,7 @@ from bigr_cli.errors import ConfigError, UsageError
 
 FORMAT = 1
 GENERATE = "generate"
+_SUBJECTS = ("image", "stops")  # options that the command line has as arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,19 +89,42 @@ def command(recipe: Recipe, *, model: str, output: str | None = None) -> str | N
     """The command line that makes it again, quoted for a shell; None if no command does that by itself.
 
     Args:
-        recipe: of a picture that was made from nothing but labels.
+        recipe: of a picture that a task of this package made.
         model: what to give as --model.
         output: the name of the file to write.
     """
-    if recipe.task != GENERATE or not recipe.labels:
+    if recipe.task == GENERATE:
+        words, subjects = (["-n", str(recipe.count)] if recipe.count > 1 else []), list(recipe.labels)
+        outputs = _outputs(recipe.options, output)
+    else:
+        words, subjects = _task_options(recipe.options), _subjects(recipe.options)
+        outputs = _outputs({}, output)
+    if not subjects:
         return None
-    words = ["-n", str(recipe.count)] if recipe.count > 1 else []
     words += ["--seed", str(recipe.seed), "-m", model, *sampling_options(recipe.sampling)]
-    words += ["--dtype", recipe.dtype, "--device", recipe.device.partition(":")[0]]
-    words += _outputs(recipe.options, output)
-    marked = ["--"] if any(label.startswith("-") for label in recipe.labels) else []
-    return shlex.join(["bigr", GENERATE, *words, *marked, *recipe.labels] if marked
-                      else ["bigr", GENERATE, *recipe.labels, *words])  # fmt: skip
+    words += ["--dtype", recipe.dtype, "--device", recipe.device.partition(":")[0], *outputs]
+    if any(word.startswith("-") and word != "-" for word in subjects):
+        return shlex.join(["bigr", recipe.task, *words, "--", *subjects])
+    return shlex.join(["bigr", recipe.task, *subjects, *words])
+
+
+def _subjects(options: Mapping[str, Any]) -> list[str]:
+    """The pictures or labels that a task worked on."""
+    if isinstance(options.get("image"), str):
+        return ["-" if options["image"] == "stdin" else options["image"]]
+    stops = options.get("stops")
+    return [str(stop) for stop in stops] if isinstance(stops, list) else []
+
+
+def _task_options(options: Mapping[str, Any]) -> list[str]:
+    """A task's own options, as they were given."""
+    words = []
+    for name, value in options.items():
+        if name in _SUBJECTS or value is False:
+            continue
+        for entry in value if isinstance(value, list) else [value]:
+            words += [f"--{name}"] if entry is True else [f"--{name}", str(entry)]
+    return words
 
 
 def sampling_options(sampling: SamplingConfig) -> list[str]:

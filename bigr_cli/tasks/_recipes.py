@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import typer
-
 from bigr_cli import console
 from bigr_cli.option_groups import Sampling
+from bigr_cli.tasks._given import Given
 
 if TYPE_CHECKING:
     from bigr_cli.imaging.recipe import Recipe
@@ -19,23 +18,23 @@ class Chooser:
 
     recipe: "Recipe | None"
 
-    def __init__(self, context: typer.Context, path: Path | None) -> None:
+    def __init__(self, given: Given, path: Path | None) -> None:
         """`path` is what --recipe gave. Raises UsageError if it holds no recipe."""
         from bigr_cli.imaging.metadata import read_metadata
 
-        self._context = context
+        self._explicit = given.explicit
         self.recipe = read_metadata(path) if path else None
 
     def option(self, name: str, value: _Value) -> _Value:
         """An option that a recipe has a field for: "seed", "count" or "dtype"."""
-        if self.recipe is None or self._explicit(name):
+        if self.recipe is None or name in self._explicit:
             return value
         recorded: _Value = getattr(self.recipe, name)
         return recorded
 
     def model(self, value: str | None) -> str | None:
         """The model; warns if the recipe's is not here."""
-        if self.recipe is None or self._explicit("model"):
+        if self.recipe is None or "model" in self._explicit:
             return value
         from bigr_cli.request import model_of
 
@@ -48,10 +47,6 @@ class Chooser:
         """The settings of the sampler; None is for the model's config to decide."""
         recorded = vars(self.recipe.sampling) if self.recipe else {}
         return {
-            name: recorded[name] if name in recorded and not self._explicit(name) else value
+            name: recorded[name] if name in recorded and name not in self._explicit else value
             for name, value in vars(values).items()
         }
-
-    def _explicit(self, name: str) -> bool:
-        source = self._context.get_parameter_source(name)
-        return source is not None and source.name == "COMMANDLINE"

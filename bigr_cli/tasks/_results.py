@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from bigr_cli.imaging.recipe import Recipe
 
+_WRITERS = 2
+_WAITING = 16  # pictures that may wait for their file; more would fill the memory when the disk is slow
+_LISTED = 20
+
 
 def check_stdout(*, json: bool) -> None:
     """Raise UsageError unless a picture can go to stdout."""
@@ -24,16 +29,21 @@ def check_stdout(*, json: bool) -> None:
 
 
 class Results:
-    """Writes pictures as they come. A file that cannot be written does not stop the others."""
+    """Writes pictures as they come, beside the work on the next ones. One that fails does not stop the others."""
 
-    def __init__(self, *, paths: Sequence[Path] | None, overwrite: bool, metadata: bool, json: bool) -> None:
-        """`paths` has the file of each picture; None is stdout."""
+    def __init__(
+        self, *, paths: Sequence[Path] | None, overwrite: bool, metadata: bool, json: bool, alone: bool = False
+    ) -> None:
+        """`paths` has the file of each picture; None is stdout. `alone` says that no more than one is asked for."""
+        self._alone = alone
         self._paths, self._overwrite, self._metadata, self._json = paths, overwrite, metadata, json
+        self._pool = ThreadPoolExecutor(_WRITERS, "bigr-writer")
+        self._waiting: list[tuple[str, Future[Path], dict[str, Any]]] = []
         self._written: list[Path] = []
-        self._failed = 0
+        self.failures: list[tuple[str, BigrError]] = []  # what failed, and why
 
-    def save(self, index: int, image: "Image", recipe: "Recipe", *, seconds: float) -> None:
-        """Write picture `index`, and with --json a line about it."""
+    def save(self, index: int, image: "Image", recipe: "Recipe", *, seconds: float, **more: Any) -> None:
+        """Write picture `index`, and with --json a line about it, in which `more` stands too."""
         from bigr_cli.imaging.files import encode_image, write_image
 
         kept = recipe if self._metadata else None
@@ -42,27 +52,60 @@ class Results:
             sys.stdout.buffer.flush()
             return
         path = self._paths[index]
-        try:
+
+        def write() -> Path:
             write_image(path, image, recipe=kept, overwrite=self._overwrite)
-        except BigrError as error:
-            console.error(str(error))
-            self._failed += 1
+            return path
+
+        record = _record(path, recipe, index=index, seconds=seconds) | more
+        self._waiting.append((str(path), self._pool.submit(write), record))
+        self._collect(most=_WAITING)
+
+    def fail(self, name: str, error: BigrError) -> None:
+        """Report a picture that could not be made; the only one is reported by `finish`, as what it failed of."""
+        self.failures.append((name, error))
+        if self._alone:
             return
-        self._written.append(path)
-        if self._json:
-            console.json_line(_record(path, recipe, index=index, seconds=seconds))
+        message = str(error)
+        console.error(message if name in message else f"{name}: {message}", error.hint)
 
     def report(self, *, skipped: int = 0) -> None:
-        """Say what was written."""
+        """Wait until all are written, and say what was."""
+        self._collect(most=0)
+        self._pool.shutdown()
         if self._written:
             console.say(f"wrote {_described(self._written)}")
         if skipped:
             console.say(f"skipped {_counted(skipped)} that {'was' if skipped == 1 else 'were'} there already")
 
     def finish(self) -> None:
-        """Raise RunError if some could not be written."""
-        if self._failed:
-            raise RunError(f"{_counted(self._failed)} of {self._failed + len(self._written)} could not be written")
+        """Raise RunError if some failed, with a list of them; the error itself if one picture was asked for."""
+        if not self.failures:
+            return
+        if self._alone:
+            raise self.failures[0][1]
+        total = len(self.failures) + len(self._written)
+        for name, error in self.failures[:_LISTED] if len(self.failures) > 1 else ():
+            console.say(f"  failed: {name} ({_one_reason(name, error)})")
+        if len(self.failures) > _LISTED:
+            console.say(f"  and {len(self.failures) - _LISTED} more")
+        raise RunError(f"{_counted(len(self.failures))} of {total} failed")
+
+    def _collect(self, *, most: int) -> None:
+        """Take note of what is written by now, and wait until no more than `most` are under way."""
+        while self._waiting and (len(self._waiting) > most or self._waiting[0][1].done()):
+            name, future, record = self._waiting.pop(0)
+            try:
+                self._written.append(future.result())
+            except BigrError as error:
+                self.fail(name, error)
+                continue
+            if self._json:
+                console.json_line(record)
+
+
+def _one_reason(name: str, error: BigrError) -> str:
+    return " ".join(str(error).removeprefix(name).lstrip(": ").split())
 
 
 def _record(path: Path, recipe: "Recipe", *, index: int, seconds: float) -> dict[str, Any]:

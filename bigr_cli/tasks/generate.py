@@ -12,6 +12,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import task
+from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
 from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths
@@ -99,7 +100,7 @@ def generate(
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
-    chooser = Chooser(context, recipe)
+    chooser = Chooser(given_by(context), recipe)
     name = chooser.model(model)
     config = read_config(find_model(name))
     settings = request.settings(config, chooser.sampling(sampling))

@@ -147,24 +147,31 @@ class MaskingConfig:
     """The masked share is drawn once a batch, as published, or for every picture.
 
     `timesteps_per_token` noise levels are drawn for each masked token: more make better use of the transformer's pass.
+    `focus` weighs tokens of the object (where the data says which they are) this much more than the others.
     """
 
     share: Literal["batch", "picture"] = "batch"
     label_dropout: float = 0.1
     timesteps_per_token: int = 1
+    focus: float = 0.0
 
     def __post_init__(self) -> None:
         require_positive(self, "timesteps_per_token")
+        require(0 <= self.focus < float("inf"), f"focus: expected a number >= 0, got {self.focus}")
         require(0 <= self.label_dropout <= 1, f"label_dropout: expected 0 to 1, got {self.label_dropout}")
 
 
 @dataclass(frozen=True)
 class TokenizerTraining:
-    """Everything that `bigr train-tokenizer` can be told. `init`, a model's name or folder, gives the first weights."""
+    """Everything that `bigr train-tokenizer` can be told. `init`, a model's name or folder, gives the first weights.
+
+    With `freeze_encoder` only the decoder is trained, so that a generator of the same codes stays valid.
+    """
 
     tokenizer: TokenizerConfig
     name: str = "my-tokenizer"
     init: str = ""
+    freeze_encoder: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     losses: TokenizerLosses = field(default_factory=TokenizerLosses)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -172,6 +179,7 @@ class TokenizerTraining:
 
     def __post_init__(self) -> None:
         size, losses = self.tokenizer.image_size, self.losses
+        require(bool(self.init) or not self.freeze_encoder, "freeze_encoder: needs init, whose encoder it is")
         require(self.data.cache_codes == 0, "data.cache_codes: only a generator trains on codes; expected 0")
         if losses.adversarial.weight > 0:
             smallest = 3 * 2**losses.adversarial.layers

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bigr_cli.core.loss import flip_loss
@@ -37,8 +38,13 @@ def draw_mask(batch: int, tokens: int, config: MaskingConfig, device: torch.devi
     return places < counts[:, None]
 
 
-def masked_loss(generator: Generator, codes: Tensor, labels: Tensor, config: MaskingConfig) -> Tensor:
-    """The flip loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels: scalar."""
+def masked_loss(
+    generator: Generator, codes: Tensor, labels: Tensor, config: MaskingConfig, cover: Tensor | None = None
+) -> Tensor:
+    """The flip loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels: scalar.
+
+    `cover` (B, L) in [0, 1] says how much of each token shows the object, which `config.focus` weighs.
+    """
     device, transcoder = codes.device, generator.transcoder
     mask = draw_mask(codes.shape[0], codes.shape[1], config, device)
     dropped = torch.rand(len(labels), device=device) < config.label_dropout
@@ -47,7 +53,16 @@ def masked_loss(generator: Generator, codes: Tensor, labels: Tensor, config: Mas
     x0 = codes[mask].repeat(config.timesteps_per_token, 1)
     t = torch.randint(1, generator.config.diffusion_timesteps + 1, (len(x0),), device=device)
     x_t = torch.rand(x0.shape, device=device) < transcoder.schedule.noised(x0, t)
-    return flip_loss(transcoder.flip_logits(x_t, t, cond), x_t != x0).mean()
+    per_bit = flip_loss(transcoder.flip_logits(x_t, t, cond), x_t != x0)
+    if cover is None or config.focus == 0:
+        return per_bit.mean()
+    weight = (1 + config.focus * cover)[mask].repeat(config.timesteps_per_token)
+    return (per_bit.mean(dim=-1) * weight).sum() / weight.sum()
+
+
+def token_cover(focus: Tensor, grid: int) -> Tensor:
+    """(B, 1, H, W) uint8 coverage of the object → (B, L) in [0, 1], the mean over each token's pixels."""
+    return F.adaptive_avg_pool2d(as_floats(focus), grid).flatten(1)
 
 
 class GeneratorObjective(Objective):
@@ -97,7 +112,8 @@ class GeneratorObjective(Objective):
 
     def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes = self._draw_codes(batch) if batch.codes is None else batch.codes
-        loss = masked_loss(self.model, codes, batch.labels, self.config.masking)
+        cover = token_cover(batch.focus, self.sizes.grid)
+        loss = masked_loss(self.model, codes, batch.labels, self.config.masking, cover)
         return loss, {"loss": loss}
 
     @torch.no_grad()

@@ -87,13 +87,15 @@ class Optimizers:
 def _sorted_weights(
     module: nn.Module, *, muon: bool
 ) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
-    """(matrices for Muon, weights that decay, weights that do not), each in the module's order.
+    """(matrices for Muon, weights that decay, weights that do not), each in the module's order; frozen ones in none.
 
     Muon suits weights between hidden layers. Embeddings, first and last layers, and single rows are AdamW's; and the
     transcoder's matrices do not decay under AdamW, as published.
     """
     matrices, decayed, plain = [], [], []
     for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
         hidden = "blocks." in name and parameter.ndim >= 2 and parameter.flatten(1).shape[0] > 1
         if hidden and muon and min(parameter.flatten(1).shape) >= 16:
             matrices.append(parameter)

@@ -14,7 +14,7 @@ from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.zoo.card import render_card
 from bigr_cli.zoo.config import ModelConfig, Provenance
 from bigr_cli.zoo.find import find_model
-from bigr_cli.zoo.folder import fill_from, write_model_files
+from bigr_cli.zoo.folder import grow_from, write_model_files
 
 
 def run_model_config(
@@ -44,17 +44,17 @@ def run_model_config(
 
 
 def start_from(model: str, file: str, part: nn.Module) -> None:
-    """Give a freshly made tokenizer or generator the weights that a model has in one of its files.
+    """Give a freshly made tokenizer or generator the weights that a model of its sizes, or smaller, has in a file.
 
     Raises:
         UnknownNameError: there is no such model.
         ModelError: it lacks the file.
-        ModelFormatError: its tensors do not fit the part's architecture.
+        ModelFormatError: its tensors find no place in the part.
     """
     path = find_model(model) / file
     if not path.is_file():
         raise ModelError(f"init: {path} is not there")
-    fill_from(path, part)
+    grow_from(path, part)
 
 
 def write_run_model(

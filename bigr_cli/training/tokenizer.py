@@ -38,6 +38,8 @@ class TokenizerObjective(Objective):
         run_model_config(config, 0, tokenizer=config.tokenizer)  # what is wrong with it shows now, not hours later
         torch.manual_seed(config.run.seed)
         self.model = Tokenizer(config.tokenizer)
+        for part in (self.model.encoder, self.model.to_bits):
+            part.requires_grad_(not config.freeze_encoder)
         self.critic = PatchCritic(config.losses.adversarial) if config.losses.adversarial.weight > 0 else None
         network = perceptual_network(config.losses.perceptual_network) if config.losses.perceptual > 0 else None
         self._frozen: list[Any] = [network]  # a list hides it from the module tree

@@ -26,7 +26,7 @@ from bigr_cli.zoo.config import (
     ModelConfig,
     read_config,
 )
-from bigr_cli.zoo.weights import FLOATS, hash_problems, read_header, sha256_of
+from bigr_cli.zoo.weights import FLOATS, TensorInfo, hash_problems, read_header, sha256_of
 
 Weights = nn.Module | Mapping[str, Tensor]
 MODEL_FILES = (CONFIG_FILE, TOKENIZER_FILE, GENERATOR_FILE, CARD_FILE)
@@ -224,17 +224,38 @@ def _tensor_problems(path: Path, part: nn.Module) -> list[str]:
         header = read_header(path)
     except ModelFormatError as error:
         return [str(error)]
-    odd = [f"{name} ({tensor.dtype})" for name, tensor in header.items() if tensor.dtype not in FLOATS]
-    problems = [f"{path}: expected {', '.join(FLOATS)}, got {_some(odd)}"] if odd else []
+    problems = _type_problems(path, header)
     return problems + shape_problems(path, shapes_of(part), {name: tensor.shape for name, tensor in header.items()})
 
 
-def fill_from(path: Path, part: nn.Module) -> None:
-    """Copy the weights of a .safetensors file into a module. Raises ModelFormatError if they do not fit it."""
-    problems = _tensor_problems(path, part)
+def _type_problems(path: Path, header: Mapping[str, TensorInfo]) -> list[str]:
+    odd = [f"{name} ({tensor.dtype})" for name, tensor in header.items() if tensor.dtype not in FLOATS]
+    return [f"{path}: expected {', '.join(FLOATS)}, got {_some(odd)}"] if odd else []
+
+
+def grow_from(path: Path, part: nn.Module) -> None:
+    """Copy the weights of a .safetensors file into a freshly made module of the same sizes or larger ones.
+
+    Where the module has more (bits, channels, layers), it keeps what it was made with, beside the file's numbers.
+
+    Raises:
+        ModelFormatError: the file cannot be read, or has tensors that find no place in the module.
+    """
+    header, sizes = read_header(path), shapes_of(part)
+    found = {name: tensor.shape for name, tensor in header.items()}
+    fitting = {name: shape for name, shape in found.items() if _fits(shape, sizes.get(name))}
+    expected = {name: shape for name, shape in sizes.items() if name in found} | fitting
+    problems = _type_problems(path, header) + shape_problems(path, expected, found)
     if problems:
         raise ModelFormatError("; ".join(problems))
-    part.load_state_dict(load_file(path))
+    state = part.state_dict()
+    with torch.no_grad():
+        for name, tensor in load_file(path).items():
+            state[name][tuple(slice(side) for side in tensor.shape)].copy_(tensor)
+
+
+def _fits(shape: tuple[int, ...], into: tuple[int, ...] | None) -> bool:
+    return into is not None and len(shape) == len(into) and all(a <= b for a, b in zip(shape, into, strict=True))
 
 
 def shapes_of(part: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,114 @@
+"""Canvases that are larger than their picture."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from bigr_cli.errors import UsageError
+from bigr_cli.imaging.originals import LARGEST
+
+_SIDE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(%?)")
+_ASPECT = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)[:/](\d{1,6}(?:\.\d{1,6})?)")
+_SIZE = re.compile(r"(\d{1,9})[x×X](\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Margins:
+    """How many pixels a canvas has more than its picture, on each side."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def canvas(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) of the canvas around a picture of such a size.
+
+        Raises:
+            UsageError: a margin is negative, all are 0, or the canvas would be too large.
+        """
+        if min(self.left, self.top, self.right, self.bottom) < 0:
+            raise UsageError(f"outpainting takes nothing away, and {self} has a negative side")
+        if not any((self.left, self.top, self.right, self.bottom)):
+            raise UsageError(f"the canvas is the picture, {size[0]} × {size[1]} pixels: there is nothing to paint")
+        width, height = size[0] + self.left + self.right, size[1] + self.top + self.bottom
+        if width * height > LARGEST:
+            raise UsageError(f"a canvas of {width} × {height} pixels is too large; at most {LARGEST:,} in all")
+        return width, height
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanvasRequest:
+    """What was asked for: pixels or shares of the picture's side ("50%") to add, a shape ("16:9"), a size ("80x60").
+
+    Raises:
+        UsageError: text that is none of these, or more than one way to say how large the canvas is.
+    """
+
+    left: str | None = None
+    right: str | None = None
+    top: str | None = None
+    bottom: str | None = None
+    aspect: str | None = None
+    size: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("left", "right", "top", "bottom"):
+            _check(name, getattr(self, name), _SIDE, "pixels such as 64, or a share such as 50%")
+        _check("aspect", self.aspect, _ASPECT, "a shape such as 16:9")
+        _check("size", self.size, _SIZE, "a size such as 800x600")
+        ways = [bool(self.left or self.right or self.top or self.bottom), bool(self.aspect), bool(self.size)]
+        if sum(ways) > 1:
+            raise UsageError("--aspect, --size and --left, --right, --top, --bottom exclude each other")
+
+    @property
+    def given(self) -> bool:
+        """Whether a larger canvas was asked for."""
+        return any(vars(self).values())
+
+    def margins(self, size: tuple[int, int]) -> Margins:
+        """The margins of a picture of such a size (width, height).
+
+        Raises:
+            UsageError: the canvas would be smaller than the picture.
+        """
+        width, height = size
+        if self.aspect:
+            across, down = (float(number) for number in _matched(_ASPECT, self.aspect))
+            if across == 0 or down == 0:
+                raise UsageError(f"--aspect: {self.aspect} is no shape")
+            return _around(size, (max(width, round(height * across / down)), max(height, round(width * down / across))))
+        if self.size:
+            wanted = tuple(int(number) for number in _matched(_SIZE, self.size))
+            if wanted[0] < width or wanted[1] < height:
+                raise UsageError(f"--size: {self.size} is smaller than the picture, {width}x{height}")
+            return _around(size, (wanted[0], wanted[1]))
+        return Margins(
+            left=_pixels(self.left, width),
+            top=_pixels(self.top, height),
+            right=_pixels(self.right, width),
+            bottom=_pixels(self.bottom, height),
+        )
+
+
+def _check(name: str, text: str | None, pattern: re.Pattern[str], expected: str) -> None:
+    if text is not None and not pattern.fullmatch(text.strip()):
+        raise UsageError(f"--{name}: expected {expected}, got {text!r}")
+
+
+def _matched(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
+    found = pattern.fullmatch(text.strip())
+    return found.groups() if found else ("0", "0")
+
+
+def _pixels(text: str | None, extent: int) -> int:
+    number, percent = _matched(_SIDE, text) if text is not None else ("0", "")
+    return math.ceil(float(number) * extent / 100) if percent else round(float(number))
+
+
+def _around(size: tuple[int, int], canvas: tuple[int, int]) -> Margins:
+    """The margins that have the picture in the canvas's middle."""
+    across, down = canvas[0] - size[0], canvas[1] - size[1]
+    return Margins(left=across // 2, top=down // 2, right=across - across // 2, bottom=down - down // 2)

@@ -1,0 +1,103 @@
+"""Frames as a strip or as a film: GIF, WebP or MP4."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bigr_cli.errors import UsageError
+from bigr_cli.imaging.animation import encode_animation
+from bigr_cli.imaging.files import write_bytes
+from bigr_cli.imaging.grids import grid
+from bigr_cli.imaging.recipe import Recipe
+
+FILMS = (".gif", ".webp", ".mp4")
+_FASTEST_GIF = 50  # frames a second; viewers slow down what is faster
+_SMALLEST = 256  # pixels along the shorter side of a film, so that players show more than a stamp
+_QUALITY = "16"  # x264's constant rate factor: hardly to be told from lossless
+
+
+def strip(frames: Sequence[Image.Image], *, gap: int = 0) -> Image.Image:
+    """The frames side by side in one row."""
+    return grid(frames, columns=len(frames), gap=gap)
+
+
+def write_film(
+    path: Path,
+    frames: Sequence[Image.Image],
+    *,
+    fps: float,
+    recipe: Recipe | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a film as .gif, .webp or .mp4; the first two repeat for ever.
+
+    Args:
+        path: the file.
+        frames: RGB pictures of one size.
+        fps: frames a second.
+        recipe: what to record in the file.
+        overwrite: replace a file that is there.
+
+    Raises:
+        UsageError: another suffix, more frames a second than the kind can show, or the file exists.
+        ValueError: there is no frame, or they differ in size.
+    """
+    if len({frame.size for frame in frames}) != 1:
+        raise ValueError("frames: expected at least one, all of one size")
+    suffix = path.suffix.lower()
+    if suffix not in FILMS:
+        raise UsageError(f"{path}: a film ends with {', '.join(FILMS)}")
+    if suffix == ".gif" and fps > _FASTEST_GIF:
+        raise UsageError(f"{path}: a GIF shows at most {_FASTEST_GIF} frames a second, not {fps:g}")
+    large = [_enlarged(frame) for frame in frames]
+    if suffix == ".mp4":
+        data = _encoded(large, fps, recipe)
+    else:
+        tick = 10 if suffix == ".gif" else 1  # milliseconds; GIF counts hundredths of a second
+        ends = [tick * round(1000 * (index + 1) / fps / tick) for index in range(len(frames))]
+        durations = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        data = encode_animation(large, durations, "GIF" if suffix == ".gif" else "WEBP", recipe)
+    write_bytes(path, data, overwrite=overwrite)
+
+
+def read_comment(path: Path) -> str:
+    """The comment in an MP4 file, where `write_film` puts the recipe; "" if there is none or it cannot be read."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return str(container.metadata.get("comment", ""))
+    except (OSError, ValueError):  # av's own errors are kinds of these
+        return ""
+
+
+def _encoded(frames: Sequence[Image.Image], fps: float, recipe: Recipe | None) -> bytes:
+    """An MP4 file: H.264 where this build of FFmpeg has it, otherwise MPEG-4."""
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4", options={"movflags": "faststart"}) as container:
+        if recipe is not None:
+            container.metadata["comment"] = recipe.to_json()
+        better = "libx264" in av.codecs_available
+        stream = container.add_stream("libx264" if better else "mpeg4", rate=Fraction(fps).limit_denominator(1000))
+        stream.width, stream.height = (side + side % 2 for side in frames[0].size)
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": _QUALITY} if better else {"qscale": "2"}
+        for frame in frames:
+            pixels = np.asarray(frame.convert("RGB"))
+            even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def _enlarged(frame: Image.Image) -> Image.Image:
+    factor = -(-_SMALLEST // min(frame.size))
+    return frame if factor == 1 else frame.resize((frame.width * factor, frame.height * factor), Image.Resampling.NEAREST)

@@ -1,0 +1,170 @@
+"""Where a picture is to be repainted: a mask picture, boxes, or the picture's own transparency."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bigr_cli.errors import ImageError, UsageError
+from bigr_cli.imaging.modes import luminance
+from bigr_cli.imaging.originals import Original, read_original
+
+Mask = NDArray[np.float32]
+"""(H, W) in [0, 1], 1 = repaint."""
+
+_NUMBER = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*(%?)")
+_EXAMPLE = "a box is x,y,width,height in pixels or per cent, such as 10,20,64,48 or 25%,0,50%,100%"
+_ROUNDING = 1.5 / 255  # by which editors change a colour when they multiply it by alpha
+_SMALL = 12  # pixels; up to here a dilation is faster than a distance for each level of the mask
+_LEVELS = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskRequest:
+    """What is to be repainted.
+
+    Attributes:
+        path: a mask picture; white is repainted.
+        boxes: boxes as `parse_box` reads them.
+        alpha: repaint where the picture is transparent.
+        invert: repaint everything else instead.
+        grow: pixels by which the mask is widened in the end.
+        resize: scale the mask picture to the size of the picture.
+    """
+
+    path: Path | None = None
+    boxes: tuple[str, ...] = ()
+    alpha: bool = False
+    invert: bool = False
+    grow: int = 0
+    resize: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Whether there is any mask at all."""
+        return self.path is not None or bool(self.boxes) or self.alpha
+
+
+def read_mask(request: MaskRequest, original: Original) -> Mask:
+    """(H, W) in [0, 1], 1 = repaint: all that is asked for together, then inverted, then grown.
+
+    Raises:
+        ImageError: the mask picture cannot be read or has another size, or the picture has no transparency.
+        UsageError: a box that is none or lies outside, a negative `grow`.
+    """
+    if request.grow < 0:
+        raise UsageError(f"--mask-grow: expected 0 pixels or more, got {request.grow}")
+    width, height = original.size
+    mask = np.zeros((height, width), np.float32)
+    for box in request.boxes:
+        x0, y0, x1, y1 = parse_box(box, width, height)
+        mask[y0:y1, x0:x1] = 1
+    if request.alpha:
+        alpha = original.alpha()
+        if alpha is None:
+            raise ImageError(f"{original.name}: has no transparency that --mask-alpha could go by")
+        mask = np.maximum(mask, 1 - alpha)
+    if request.path is not None:
+        mask = np.maximum(mask, _read_picture(request.path, original, resize=request.resize))
+    return _grown(1 - mask if request.invert else mask, request.grow)
+
+
+def mask_array(mask: Image.Image | NDArray[Any], original: Original) -> Mask:
+    """(H, W) in [0, 1] from a picture, in which white is 1, or from an array (H, W), bool or from 0 to 1.
+
+    Raises:
+        ImageError: it has another size than the picture.
+    """
+    width, height = original.size
+    values = _whiteness(Original(mask)) if isinstance(mask, Image.Image) else np.asarray(mask, dtype=np.float32)
+    if values.shape != (height, width):
+        raise ImageError(f"mask: expected ({height}, {width}), as the picture, got {values.shape}")
+    return _clipped(np.nan_to_num(values))
+
+
+def parse_box(text: str, width: int, height: int) -> tuple[int, int, int, int]:
+    """(x0, y0, x1, y1), half-open, of every pixel that the box "x,y,width,height" touches.
+
+    Each number is in pixels, or with % in parts of the picture's width (x and width) or height. The box ends where
+    the picture, of `width` × `height` pixels, does.
+
+    Raises:
+        UsageError: it is not four such numbers, has no size, or lies outside the picture.
+    """
+    found = [_NUMBER.fullmatch(part.strip()) for part in text.split(",")]
+    numbers = [
+        Fraction(match[1]) * (Fraction(side, 100) if match[2] else 1)
+        for match, side in zip(found, (width, height, width, height), strict=False)
+        if match
+    ]
+    if len(found) != 4 or len(numbers) != 4:
+        raise UsageError(f"box {text!r}: expected four numbers, none below 0", hint=_EXAMPLE)
+    x, y, across, down = numbers
+    if not across or not down:
+        raise UsageError(f"box {text!r}: has no size", hint=_EXAMPLE)
+    if x >= width or y >= height:
+        raise UsageError(f"box {text!r}: lies outside the picture, which has {width}×{height} pixels", hint=_EXAMPLE)
+    return floor(x), floor(y), min(ceil(x + across), width), min(ceil(y + down), height)
+
+
+def _read_picture(path: Path, original: Original, *, resize: bool) -> Mask:
+    picture = read_original(path)
+    if picture.size != original.size and not resize:
+        has, needs = (f"{width}×{height}" for width, height in (picture.size, original.size))
+        raise ImageError(
+            f"{path}: the mask has {has} pixels, the picture {original.name} has {needs}",
+            hint="--mask-resize scales the mask",
+        )
+    mask = _whiteness(picture)
+    return mask if picture.size == original.size else _resized(mask, original.size)
+
+
+def _whiteness(picture: Original) -> Mask:
+    """How white each pixel is over black; or how opaque, if there is only one colour that alpha gives its shape."""
+    rgb, alpha = picture.rgb(), picture.alpha()
+    if alpha is None:
+        return _clipped(luminance(rgb))
+    if alpha.min() < alpha.max():
+        colour = rgb[np.unravel_index(alpha.argmax(), alpha.shape)]
+        if np.all(np.abs(rgb - colour).max(axis=2) * alpha <= _ROUNDING):
+            return alpha
+    return _clipped(luminance(rgb) * alpha)
+
+
+def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
+    """To (width, height); a mask of two values keeps them."""
+    hard = np.all((mask == mask.min()) | (mask == mask.max()))
+    scaled = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST if hard else Image.Resampling.BILINEAR)
+    return _clipped(np.asarray(scaled))
+
+
+def _grown(mask: Mask, radius: int) -> Mask:
+    """Each pixel becomes the greatest within a disc around it."""
+    import cv2
+
+    radius = min(radius, sum(mask.shape))
+    if radius == 0:
+        return mask
+    if radius <= _SMALL:
+        y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+        return np.asarray(cv2.dilate(mask, (x * x + y * y <= radius * radius).astype(np.uint8)), dtype=np.float32)
+    levels = np.unique(mask[mask > 0])
+    if len(levels) > _LEVELS:
+        levels = np.unique(np.floor(levels * _LEVELS) / _LEVELS).astype(np.float32)
+    grown: Mask = mask.copy()
+    for level in levels:  # upwards, so that the greatest stays
+        away = cv2.distanceTransform((mask < level).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        np.maximum(grown, level, out=grown, where=away <= radius)
+    return grown
+
+
+def _clipped(values: NDArray[np.floating]) -> Mask:
+    return np.asarray(values.clip(0, 1), dtype=np.float32)

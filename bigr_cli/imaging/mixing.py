@@ -1,0 +1,161 @@
+"""Colours mixed into a picture in the picture's own mode, with nothing else changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bigr_cli.imaging.modes import (
+    GREY,
+    STRAIGHT,
+    Floats,
+    Pixels,
+    colour_key,
+    finite,
+    is_key,
+    luminance,
+    palette,
+    span,
+)
+
+_BLOCK = 1 << 18  # pixels mixed at once, so that a large picture needs little more memory than it has itself
+
+Mix = Callable[[Pixels, Floats, Floats], Pixels]
+"""Pixels of the picture (N,) or (N, bands), colours (N, 3), weights (N, 1) → pixels of the same shape and type."""
+
+
+def mixed(image: Image.Image, rgb: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]]) -> Image.Image:
+    """A copy of the picture with colours mixed in; where the weight is 0, every byte of every band stays.
+
+    Grey, RGB and the modes with alpha are mixed in their own levels, all others in RGB. What is painted is opaque.
+
+    Args:
+        rgb: (H, W, 3) in [0, 1].
+        weight: (H, W) in [0, 1]; 1 is nothing but the new colour.
+
+    Raises:
+        ValueError: a shape does not fit the picture, or a colour that is needed is not finite.
+    """
+    width, height = image.size
+    if rgb.shape != (height, width, 3) or weight.shape != (height, width):
+        expected = f"({height}, {width}, 3) and ({height}, {width})"
+        raise ValueError(f"colours and weight: expected shapes {expected}, got {rgb.shape} and {weight.shape}")
+    result = image.copy()
+    places = np.flatnonzero(weight > 0)
+    if not len(places):
+        return result
+    pixels = np.array(image)
+    flat = pixels.reshape(height * width, *pixels.shape[2:])
+    colours, weights = rgb.reshape(-1, 3), weight.reshape(-1, 1)
+    mix = _mix_for(image)
+    for start in range(0, len(places), _BLOCK):
+        block = places[start : start + _BLOCK]
+        new = colours[block].astype(np.float64)
+        if not np.isfinite(new).all():
+            raise ValueError("colours: expected finite numbers, got NaN or infinity")
+        flat[block] = mix(flat[block], new.clip(0, 1), weights[block].astype(np.float64).clip(0, 1))
+    result.frombytes(np.packbits(pixels, axis=1).tobytes() if image.mode == "1" else pixels.tobytes())
+    return result
+
+
+def _mix_for(image: Image.Image) -> Mix:
+    """How to mix into a picture's mode, with what holds for the whole picture worked out once."""
+    if image.mode in GREY:
+        return partial(_mix_grey, span(image), colour_key(image))
+    if image.mode == "P":
+        return partial(_mix_index, *_choices(image))
+    if image.mode == "PA":
+        return partial(_mix_index_alpha, *_choices(image))
+    if image.mode in ("RGB", "RGBX", "RGBA", "LA"):
+        return partial(_mix_bands, image.mode, colour_key(image))
+    if image.mode in STRAIGHT:
+        return partial(_mix_premultiplied, image.mode)
+    return partial(_mix_in_rgb, image.mode)
+
+
+def _mix_grey(ends: tuple[float, float], key: tuple[int, ...] | None, pixels: Pixels, rgb: Floats, w: Floats) -> Pixels:
+    low, high = ends
+    wanted = finite(pixels) * (1 - w[:, 0]) + (low + luminance(rgb) * (high - low)) * w[:, 0]
+    if pixels.dtype == np.bool_:
+        new: Pixels = np.asarray(wanted >= 0.5)
+    else:
+        new = (wanted if pixels.dtype.kind == "f" else np.floor(wanted + 0.5)).astype(pixels.dtype)
+    if key is not None:
+        new[is_key(new, key)] = _beside(key[0])
+    return new
+
+
+def _mix_bands(mode: str, key: tuple[int, ...] | None, pixels: Pixels, rgb: Floats, w: Floats) -> Pixels:
+    """RGB, RGBX, whose last band is no colour and stays, and the modes with alpha."""
+    new: Pixels = np.array(pixels)
+    target = luminance(rgb)[:, None] if mode == "LA" else rgb
+    bands = target.shape[1]
+    new[:, :bands] = _levels(pixels[:, :bands] / 255 * (1 - w) + target * w)
+    if mode.endswith("A"):
+        new[:, -1:] = _opaquer(pixels[:, -1:], w)
+    if key is not None:  # the blue band is the one in which a step is seen least
+        new[is_key(new, key), 2] = _beside(key[2])
+    return new
+
+
+def _mix_premultiplied(mode: str, pixels: Pixels, rgb: Floats, w: Floats) -> Pixels:
+    straight = STRAIGHT[mode]
+    new = _mix_bands(straight, None, _converted(pixels, mode, straight), rgb, w)
+    return _converted(new, straight, mode)
+
+
+def _mix_in_rgb(mode: str, pixels: Pixels, rgb: Floats, w: Floats) -> Pixels:
+    """Modes in which a mean of two pixels is no mean of two colours, such as HSV."""
+    return _converted(_mix_bands("RGB", None, _converted(pixels, mode, "RGB"), rgb, w), "RGB", mode)
+
+
+def _mix_index(colours: Floats, choices: NDArray[np.uint8], pixels: Pixels, rgb: Floats, w: Floats) -> Pixels:
+    wanted = colours[pixels] * (1 - w) + rgb * w
+    new = np.empty_like(pixels)
+    for start in range(0, len(pixels), 1 << 14):
+        block = wanted[start : start + (1 << 14)]
+        # |a - b|² without |a|², which is the same for all choices
+        distances = (colours[choices] ** 2).sum(axis=1) - 2 * block @ colours[choices].T  # (block, choices)
+        new[start : start + (1 << 14)] = choices[distances.argmin(axis=1)]
+    return new
+
+
+def _mix_index_alpha(colours: Floats, choices: NDArray[np.uint8], pixels: Pixels, rgb: Floats, w: Floats) -> Pixels:
+    return np.column_stack([_mix_index(colours, choices, pixels[:, 0], rgb, w), _opaquer(pixels[:, 1:], w)])
+
+
+def _choices(image: Image.Image) -> tuple[Floats, NDArray[np.uint8]]:
+    """The colours of a palette, (256, 3), and the entries that may be painted with: those that are opaque.
+
+    If none is opaque, the ones nearest to it. Entries that are neither in the file nor used do not count: written
+    to a file, they would be lost.
+    """
+    rgba = palette(image)
+    pixels = np.asarray(image)
+    there = np.arange(256) < len(image.getpalette("RGB") or ()) // 3
+    there[np.unique(pixels if image.mode == "P" else pixels[..., 0])] = True
+    opaque = rgba[:, 3] == rgba[there, 3].max()
+    return rgba[:, :3] / 255, np.flatnonzero(there & opaque).astype(np.uint8)
+
+
+def _converted(pixels: Pixels, source: str, target: str) -> NDArray[np.uint8]:
+    """(N, bands) of one mode → (N, bands) of another, by Pillow."""
+    strip = Image.frombytes(source, (len(pixels), 1), pixels.tobytes()).convert(target)
+    return np.asarray(strip, dtype=np.uint8).reshape(len(pixels), -1)
+
+
+def _levels(values: Floats) -> NDArray[np.uint8]:
+    return np.floor(values * 255 + 0.5).astype(np.uint8)
+
+
+def _opaquer(alpha: Pixels, w: Floats) -> NDArray[np.uint8]:
+    return _levels(alpha / 255 + w * (1 - alpha / 255))
+
+
+def _beside(level: int) -> int:
+    return level - 1 if level else 1

@@ -1,0 +1,109 @@
+"""What the pixels of Pillow's modes mean: any picture as plain colours and transparency, in [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[Any]
+
+SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
+GREY = ("1", "L", *SIXTEEN, "I", "F")
+WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+STRAIGHT = {"La": "LA", "RGBa": "RGBA"}  # of modes whose colours are stored multiplied by alpha
+_LUMINANCE = np.array([19595, 38470, 7471]) / 65536  # the weights of Pillow's own conversion from RGB to L
+_RANGES = {"1": (0.0, 1.0), "L": (0.0, 255.0)} | dict.fromkeys(SIXTEEN, (0.0, 65535.0))
+
+
+def luminance(rgb: NDArray[np.floating[Any]]) -> Floats:
+    """(..., 3) → (...), weighted as Pillow does."""
+    return np.asarray(rgb @ _LUMINANCE, dtype=np.float64)
+
+
+def to_rgb(image: Image.Image) -> NDArray[np.float32]:
+    """(H, W, 3): the colours of a picture of any mode, whatever its transparency."""
+    mode = image.mode
+    if mode in GREY:
+        low, high = span(image)
+        values = np.asarray(image)
+        scaled = values / np.float32(high) if mode not in ("I", "F") else (finite(values) - low) / (high - low)
+        return np.repeat(np.clip(scaled, 0, 1).astype(np.float32)[..., None], 3, axis=2)
+    if mode in ("P", "PA"):
+        index = np.asarray(image) if mode == "P" else np.asarray(image)[..., 0]
+        return _unit(palette(image)[index][..., :3])
+    if mode in STRAIGHT:
+        image = image.convert(STRAIGHT[mode])
+    elif mode not in ("LA", "RGB", "RGBA", "RGBX"):
+        image = image.convert("RGB")
+    levels = np.asarray(image)
+    levels = np.repeat(levels[..., :1], 3, axis=2) if image.mode == "LA" else levels[..., :3]
+    return _unit(levels)
+
+
+def to_alpha(image: Image.Image) -> NDArray[np.float32] | None:
+    """(H, W), 1 = opaque; None for a picture without transparency."""
+    if image.mode in WITH_ALPHA:
+        return _unit(np.asarray(image)[..., -1])
+    if image.mode == "P":
+        return _unit(palette(image)[:, 3][np.asarray(image)]) if has_transparency(image) else None
+    key = colour_key(image)
+    return None if key is None else (~is_key(np.asarray(image), key)).astype(np.float32)
+
+
+def has_transparency(image: Image.Image) -> bool:
+    """Whether the picture has an alpha band, a palette with transparent entries, or a colour that stands for none."""
+    if image.mode == "P":
+        return "transparency" in image.info or (image.palette is not None and image.palette.mode.endswith("A"))
+    return image.mode in WITH_ALPHA or colour_key(image) is not None
+
+
+def colour_key(image: Image.Image) -> tuple[int, ...] | None:
+    """The colour of a grey or RGB picture that stands for transparency, a value per band; None if there is none."""
+    key = image.info.get("transparency")
+    if image.mode in GREY and isinstance(key, int):
+        return (min(key, 1),) if image.mode == "1" else (key,)
+    if image.mode == "RGB" and isinstance(key, tuple) and len(key) == 3:
+        return key
+    return None
+
+
+def is_key(pixels: Pixels, key: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which of these grey (...,) or RGB (..., 3) pixels have the colour that stands for transparency."""
+    return np.asarray(pixels == key[0] if len(key) == 1 else np.all(pixels == np.array(key), axis=-1))
+
+
+def finite(values: Pixels) -> Floats:
+    """As float64, with 0 for NaN and infinity."""
+    return np.nan_to_num(values.astype(np.float64), copy=False, nan=0, posinf=0, neginf=0)
+
+
+def span(image: Image.Image) -> tuple[float, float]:
+    """The values that stand for black and white in a grey picture.
+
+    For the modes I and F, which do not say, the least of 0–1 (F only), 0–255 and 0–65535 that holds all values,
+    or else the least and the greatest value.
+    """
+    if image.mode in _RANGES:
+        return _RANGES[image.mode]
+    values = finite(np.asarray(image))
+    low, high = float(values.min()), float(values.max())
+    tops = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0, 65535.0)
+    if low >= 0 and high <= tops[-1]:
+        return 0.0, next(top for top in tops if high <= top)
+    return low, high if high > low else low + max(1.0, abs(low))
+
+
+def palette(image: Image.Image) -> NDArray[np.uint8]:
+    """(256, 4): the RGBA colours of a P or PA picture; what the file leaves out is what Pillow shows for it."""
+    ramp = image.resize((256, 1), Image.Resampling.NEAREST)
+    ramp.frombytes(bytes(range(256)) if image.mode == "P" else bytes(b for i in range(256) for b in (i, 255)))
+    colours: NDArray[np.uint8] = np.asarray(ramp.convert("RGBA"))[0]
+    return colours
+
+
+def _unit(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.asarray(levels / np.float32(255), dtype=np.float32)

@@ -1,0 +1,155 @@
+"""Square windows in which a model of one size sees a picture of any size.
+
+A window is cut out of the picture and scaled to the model's size; what it shows beyond the picture's border is unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.float32]  # (H, W, 3) in [0, 1]
+Where = NDArray[np.bool_]  # (H, W)
+
+ZOOM = 2  # a window shows at most so many pixels of the picture for each of the model's, along a side
+_SMALLEST = 0.5  # and at least so many, unless the whole picture is smaller
+_CONTEXT = 0.75  # a region that fills no more than this of a window leaves enough to see around it
+
+
+@dataclass(frozen=True)
+class Window:
+    """The square of `side` pixels whose upper left corner is at (x, y), which may lie outside the picture."""
+
+    x: int
+    y: int
+    side: int
+
+    def clipped(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and columns of a picture that it covers."""
+        rows = slice(max(0, self.y), max(0, min(height, self.y + self.side)))
+        return rows, slice(max(0, self.x), max(0, min(width, self.x + self.side)))
+
+    def inside(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and columns of the window that lie in the picture."""
+        rows, columns = self.clipped(height, width)
+        return (
+            slice(rows.start - self.y, rows.stop - self.y),
+            slice(columns.start - self.x, columns.stop - self.x),
+        )
+
+
+def extent(region: Where) -> int:
+    """The longer side of the box around the largest connected part of a region, in pixels; 0 if there is none."""
+    return max((max(w, h) for _, _, w, h in _parts(region)), default=0)
+
+
+def _parts(region: Where) -> list[tuple[int, int, int, int]]:
+    """The boxes (x, y, width, height) around a region's connected parts."""
+    import cv2
+
+    count, _, statistics, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
+    return [(x, y, w, h) for x, y, w, h, _ in statistics[1:count].tolist()]
+
+
+def window_side(extent: int, shape: tuple[int, int], size: int) -> int:
+    """How large a window should be, in pixels of the picture.
+
+    Twice the region, so that it has context, but from one to two of the picture's pixels for each of the model's;
+    a picture whose shorter side is not larger than that is seen whole. Windows do not stick out of the picture unless
+    it is a thin strip.
+
+    Args:
+        extent: the longer side of the region to be painted.
+        shape: (height, width) of the picture.
+        size: of the model's pictures.
+    """
+    short, long = min(shape), max(shape)
+    side = min(max(2 * extent, size), ZOOM * size)
+    if short <= ZOOM * size:
+        side = max(side, short)
+    return max(1, min(side, short), min(int(_SMALLEST * size), long))
+
+
+def plan_windows(region: Where, side: int) -> list[Window]:
+    """Windows that together cover a region, in the order in which they are to be painted.
+
+    A connected part that fits into one window, with context around it, gets one. Others get a grid of windows that
+    overlap by half; those come first that are nearest to what is known, so that each has something to go on from.
+    """
+    import cv2
+
+    height, width = region.shape
+    known = not region.all()
+    raw = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3) if known else None
+    distance = None if raw is None else np.asarray(raw, dtype=np.float32)
+    ranked = []
+    for x, y, w, h in _parts(region):
+        alone = max(w, h) <= side * (_CONTEXT if known else 1)
+        across = [_centred(x, w, side, width)] if alone else _overlapping(x, w, side, width)
+        down = [_centred(y, h, side, height)] if alone else _overlapping(y, h, side, height)
+        for top in down:
+            for left in across:
+                far = _distance(distance, left + side / 2, top + side / 2, (x + w / 2, y + h / 2))
+                ranked.append((round(2 * far / side), top, left))
+    return [Window(left, top, side) for _, top, left in sorted(set(ranked))]
+
+
+def _distance(distance: NDArray[np.float32] | None, x: float, y: float, centre: tuple[float, float]) -> float:
+    """How far a window's middle is from what is known, or, where nothing is, from the middle of the region."""
+    if distance is None:
+        return math.hypot(x - centre[0], y - centre[1])
+    height, width = distance.shape
+    return float(distance[min(height - 1, max(0, int(y))), min(width - 1, max(0, int(x)))])
+
+
+def _centred(start: int, extent: int, side: int, limit: int) -> int:
+    """Where a window begins that has a region in its middle, as far as the picture's border allows."""
+    if side >= limit:
+        return (limit - side) // 2
+    return min(max(0, start + (extent - side) // 2), limit - side)
+
+
+def _overlapping(start: int, extent: int, side: int, limit: int) -> list[int]:
+    """Where windows begin that cover a region and half a window before and behind it, each half over the next."""
+    if side >= limit:
+        return [(limit - side) // 2]
+    first = min(max(0, start - side // 2), limit - side)
+    last = max(first, min(limit, start + extent + side // 2) - side)
+    count = max(1, -(-2 * (last - first) // side))
+    return sorted({first + round(index * (last - first) / count) for index in range(count + 1)})
+
+
+def cut(pixels: Pixels, window: Window, size: int) -> Pixels:
+    """What a window shows, scaled to (size, size, 3); beyond the picture's border its outermost pixels go on."""
+    height, width = pixels.shape[:2]
+    rows = np.clip(np.arange(window.y, window.y + window.side), 0, height - 1)
+    columns = np.clip(np.arange(window.x, window.x + window.side), 0, width - 1)
+    return resized(pixels[rows[:, None], columns], size, size)
+
+
+def resized(pixels: Pixels, width: int, height: int) -> Pixels:
+    """The picture at another size, by Lanczos; (H, W, 3) or (H, W)."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels
+    scaled = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.LANCZOS))
+        for plane in np.moveaxis(planes, -1, 0)
+    ]
+    result: Pixels = np.clip(np.stack(scaled, axis=-1), 0, 1).reshape((height, width, *pixels.shape[2:]))
+    return result
+
+
+def touched_tokens(region: Where, window: Window, grid: int) -> Where:
+    """The tokens (grid, grid) of a window that have a pixel of the region, or one that is not in the picture."""
+    height, width = region.shape
+    shown = np.ones((window.side, window.side), dtype=bool)
+    shown[window.inside(height, width)] = region[window.clipped(height, width)]
+    token, pixel = np.arange(grid)[:, None], np.arange(window.side)
+    overlaps = (pixel * grid < (token + 1) * window.side) & ((pixel + 1) * grid > token * window.side)
+    counts = overlaps.astype(np.float32)
+    return np.asarray(counts @ shown.astype(np.float32) @ counts.T > 0)

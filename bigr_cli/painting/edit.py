@@ -1,0 +1,57 @@
+"""Another label for a whole picture, at a strength."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from bigr_cli.core.likelihood import seen_scores
+from bigr_cli.core.model import BinaryModel
+from bigr_cli.imaging.blending import Blend
+from bigr_cli.imaging.originals import Original
+from bigr_cli.imaging.windows import Window, cut, resized, touched_tokens
+from bigr_cli.painting.asks import Ask, Painter
+from bigr_cli.painting.inpaint import Painted, joined
+from bigr_cli.painting.repaint import Repainted, Wish, decode, encode
+
+
+def edit_whole(
+    network: BinaryModel, original: Original, strength: float, wish: Wish, *, how: Blend = "poisson"
+) -> Painter[Painted]:
+    """Redraw a share of a picture's tokens under another label, those first that fit it least.
+
+    The model sees the whole picture in one window; pixels of tokens that are kept come back bit for bit.
+
+    Args:
+        network: tokenizer and generator.
+        original: a picture of any size and mode.
+        strength: share of the tokens, from 0 (nothing) to 1 (everything).
+        wish: the new label, perhaps the old one to be led away from, seed, settings.
+        how: how the paint is joined to the picture.
+    """
+    pixels, config = original.rgb(), network.tokenizer.config
+    height, width = pixels.shape[:2]
+    side = wish.window or max(height, width)
+    window = Window((width - side) // 2, (height - side) // 2, side)
+    outside = torch.from_numpy(touched_tokens(np.zeros((height, width), dtype=bool), window, config.grid).reshape(-1))
+    codes = encode(network, cut(pixels, window, config.image_size))
+    outside = outside.to(codes.device)
+    count = round(strength * int((~outside).sum()))
+    if count == 0:
+        return Painted(original.image, wish.label)
+    classes = network.generator.config.classes
+    label = torch.tensor([classes if wish.label is None else wish.label], device=codes.device)
+    seeds = torch.tensor([wish.seed], device=codes.device)
+    fit = seen_scores(network.generator, codes[None], label, outside[None], seeds)[0]
+    fit = fit.masked_fill(outside, torch.inf)
+    redrawn = torch.zeros_like(outside)
+    redrawn[fit.argsort(stable=True)[:count]] = True
+    drawn = yield [Ask(codes, redrawn | outside, wish.seed, wish.sampling, label=wish.label, against=wish.against)]
+    shown = resized(decode(network, drawn[0]), side, side)
+    made = pixels.copy()  # beside the changed tokens too as the model has it, for the blending to compare
+    made[window.clipped(height, width)] = shown[window.inside(height, width)]
+    mask = np.zeros((height, width), dtype=np.float32)
+    cells = np.arange(side) * config.grid // side
+    changed = redrawn.view(config.grid, config.grid).cpu().numpy()[cells[:, None], cells]
+    mask[window.clipped(height, width)] = changed[window.inside(height, width)]
+    return Painted(joined(original, pixels, Repainted(made), mask, how), wish.label)

@@ -1,0 +1,142 @@
+"""Detail for pictures that lack it (reference section 5): groups of tokens are redrawn in turn, pass after pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from bigr_cli.core.config import LARGEST_SEED, require, require_positive
+from bigr_cli.core.model import BinaryModel
+from bigr_cli.core.random import Stream, uniform
+from bigr_cli.errors import UsageError
+from bigr_cli.imaging.originals import LARGEST, Original
+from bigr_cli.imaging.windows import Pixels, Window, cut, resized
+from bigr_cli.painting.asks import Ask, Painter, derived_seed, side_by_side
+from bigr_cli.painting.inpaint import Painted
+from bigr_cli.painting.repaint import Wish, decode, encode
+
+_SHARED = 0.25  # of a window: how much of it its neighbours show too, at least
+
+
+@dataclass(frozen=True)
+class Detail:
+    """How much is redrawn: tokens in cells of `rate` × `rate`, split into `groups`, in `passes` rounds.
+
+    The picture is first reduced by `rate`, so that there is detail to be added. `scale` makes it larger; `sharpen_only`
+    keeps the colours, and changes what is finer than the reduced picture shows.
+    """
+
+    rate: int = 2
+    passes: int = 1
+    groups: int = 4
+    scale: int = 1
+    sharpen_only: bool = False
+
+    def __post_init__(self) -> None:
+        require_positive(self, "rate", "passes", "groups", "scale")
+        require(self.groups <= self.rate**2, f"groups: a cell has {self.rate**2} tokens, got {self.groups} groups")
+
+
+def enrich(network: BinaryModel, original: Original, detail: Detail, wish: Wish) -> Painter[Painted]:
+    """Redraw a picture's detail, in windows that overlap.
+
+    Args:
+        network: tokenizer and generator.
+        original: a picture of any size and mode.
+        detail: how much is redrawn.
+        wish: a label if there is one, seed, settings.
+
+    Raises:
+        UsageError: the larger picture would be too large.
+    """
+    width, height = (detail.scale * side for side in original.size)
+    if width * height > LARGEST:
+        raise UsageError(f"a picture of {width} × {height} pixels is too large; at most {LARGEST:,} in all")
+    before = original.rgb()
+    plain = _reduced(before, width, height, detail.rate)
+    size = network.tokenizer.config.image_size
+    side = wish.window or max(min(size, width, height), min(size // 2, max(width, height)))
+    windows = [Window(x, y, side) for y in _spread(height, side) for x in _spread(width, side)]
+    made = yield from side_by_side(
+        [_redraw(network, cut(plain, window, size), detail, wish, index) for index, window in enumerate(windows)]
+    )
+    total, weights = np.zeros((height, width, 3)), np.zeros((height, width, 1))
+    for window, shown in zip(windows, made, strict=True):
+        share = _share(side)[window.inside(height, width)][..., None]
+        total[window.clipped(height, width)] += resized(shown, side, side)[window.inside(height, width)] * share
+        weights[window.clipped(height, width)] += share
+    enriched: Pixels = (total / weights).astype(np.float32)
+    if detail.sharpen_only:
+        enriched = _sharpened(resized(before, width, height), enriched, detail.rate)
+    smooth = original.mode in ("L", "LA", "RGB", "RGBA")
+    method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
+    canvas = replace(original, image=original.image.resize((width, height), method))
+    everywhere = np.ones((height, width), dtype=np.float32)
+    return Painted(canvas.changed(enriched, everywhere, opaque=False), wish.label)
+
+
+def _redraw(network: BinaryModel, pixels: Pixels, detail: Detail, wish: Wish, index: int) -> Painter[Pixels]:
+    """One window: each group of tokens is masked and drawn again, given all the others."""
+    codes = encode(network, pixels)
+    grid = network.tokenizer.config.grid
+    for turn in range(detail.passes):
+        seed = derived_seed(wish.seed, index * detail.passes + turn)
+        group = _groups(grid, detail, seed).to(codes.device)
+        for number in range(detail.groups):
+            masked = group == number
+            own = (seed + number + 1) & LARGEST_SEED
+            drawn = yield [Ask(codes, masked, own, wish.sampling, label=wish.label, against=wish.against)]
+            codes = drawn[0]
+    return decode(network, codes)
+
+
+def _groups(grid: int, detail: Detail, seed: int) -> torch.Tensor:
+    """The group of every token (L,): the places in a cell are split at random, the same in every cell."""
+    places = detail.rate**2
+    numbers = uniform(torch.tensor([seed]).expand(places), Stream.ORDER, torch.arange(places), 1)[:, 0]
+    group = numbers.argsort().argsort() * detail.groups // places
+    place = torch.arange(grid) % detail.rate
+    return group[(place[:, None] * detail.rate + place).flatten()]
+
+
+def _reduced(pixels: Pixels, width: int, height: int, rate: int) -> Pixels:
+    """The picture at a size, with no more detail than one `rate` times smaller has."""
+    across, down = max(1, round(width / rate)), max(1, round(height / rate))
+    planes = []
+    for plane in np.moveaxis(pixels, -1, 0):
+        image = Image.fromarray(np.ascontiguousarray(plane))
+        if across < image.width or down < image.height:
+            image = image.resize((across, down), Image.Resampling.BILINEAR)
+        planes.append(np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)))
+    return np.stack(planes, axis=-1)
+
+
+def _sharpened(base: Pixels, enriched: Pixels, rate: int) -> Pixels:
+    """The picture with the fine detail of another one."""
+    import cv2
+
+    def low(pixels: Pixels) -> NDArray[np.float32]:
+        return np.asarray(cv2.GaussianBlur(pixels, (0, 0), float(rate)), dtype=np.float32)
+
+    sharpened: Pixels = np.clip(low(base) + enriched - low(enriched), 0, 1)
+    return sharpened
+
+
+def _spread(limit: int, side: int) -> list[int]:
+    """Where windows begin that cover a side of the picture and share a part with their neighbours."""
+    if side >= limit:
+        return [(limit - side) // 2]
+    count = -(-(limit - side) // max(1, int(side * (1 - _SHARED))))
+    return [round(index * (limit - side) / count) for index in range(count + 1)]
+
+
+def _share(side: int) -> NDArray[np.float64]:
+    """Weights (side, side) of a window's pixels: 1 in the middle, falling towards its border."""
+    edge = np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5
+    ramp = np.minimum(1, edge / max(1.0, _SHARED * side))
+    weights: NDArray[np.float64] = ramp[:, None] * ramp
+    return weights

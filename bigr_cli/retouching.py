@@ -1,0 +1,234 @@
+"""What a model does with a picture that is there already, without retraining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bigr_cli import request
+from bigr_cli.errors import BigrError, UsageError
+from bigr_cli.imaging.blending import Blend
+from bigr_cli.imaging.masks import mask_array
+from bigr_cli.imaging.originals import Original
+from bigr_cli.loaded import LoadedModel
+from bigr_cli.painting.asks import Painter, paint_together, side_by_side
+from bigr_cli.painting.inpaint import Painted
+from bigr_cli.painting.repaint import Wish
+from bigr_cli.request import Label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+Made = TypeVar("Made")
+
+
+class Retouching(LoadedModel):
+    """Inpainting, outpainting, editing, interpolating and enriching; pictures in and out are PIL images."""
+
+    def inpaint(
+        self,
+        image: Image,
+        mask: Image | NDArray[Any],
+        *,
+        label: Label = None,
+        guess: bool = False,
+        count: int = 1,
+        seed: int | None = None,
+        best_of: int = 1,
+        blend: Blend = "poisson",
+        window: int | None = None,
+        batch_size: int | None = None,
+        **sampling: Any,
+    ) -> list[Image]:
+        """The picture `count` times, with its masked part painted anew; the rest comes back bit for bit.
+
+        Args:
+            image: of any size and mode.
+            mask: of the same size, a picture (white repaints) or an array (H, W), bool or from 0 to 1.
+            label: what to paint, by name or number; None is no label.
+            guess: take the label under which the model finds the rest of the picture likeliest.
+            count: how many variants; variant i has seed + i.
+            seed: None draws one.
+            best_of: paint so many for each variant, and keep the likeliest.
+            blend: how the paint is joined to the picture: "poisson", "feather" or "none".
+            window: how much of the picture the model sees at once, along a side, in pixels; None lets the mask decide.
+            batch_size: how many windows to draw at once; the pictures do not depend on it.
+            sampling: settings of the sampler instead of the model's own.
+
+        Raises:
+            UnknownNameError: a label that the model has not.
+            UsageError: a mask of another size, a setting, count or seed out of range.
+        """
+        from bigr_cli.painting.inpaint import inpaint
+
+        original = Original(image)
+        weights = mask_array(mask, original)
+        more: dict[str, Any] = {"how": blend, "guess": guess, "best_of": best_of}
+        wishes = self._wishes(label, count, seed, sampling, window=window)
+        return self._painted([inpaint(self.network, original, weights, wish, **more) for wish in wishes], batch_size)
+
+    def outpaint(
+        self,
+        image: Image,
+        *,
+        left: int = 0,
+        right: int = 0,
+        top: int = 0,
+        bottom: int = 0,
+        label: Label = None,
+        guess: bool = False,
+        count: int = 1,
+        seed: int | None = None,
+        best_of: int = 1,
+        blend: Blend = "poisson",
+        window: int | None = None,
+        batch_size: int | None = None,
+        **sampling: Any,
+    ) -> list[Image]:
+        """The picture on a canvas that is larger by so many pixels, `count` times; other arguments as in `inpaint`."""
+        from bigr_cli.imaging.canvas import Margins
+        from bigr_cli.painting.inpaint import outpaint
+
+        original, margins = Original(image), Margins(left=left, top=top, right=right, bottom=bottom)
+        margins.canvas(original.size)
+        more: dict[str, Any] = {"how": blend, "guess": guess, "best_of": best_of}
+        wishes = self._wishes(label, count, seed, sampling, window=window)
+        return self._painted([outpaint(self.network, original, margins, wish, **more) for wish in wishes], batch_size)
+
+    def edit(
+        self,
+        image: Image,
+        label: Label,
+        mask: Image | NDArray[Any] | None = None,
+        *,
+        strength: float = 0.6,
+        from_label: Label = None,
+        count: int = 1,
+        seed: int | None = None,
+        blend: Blend = "poisson",
+        window: int | None = None,
+        batch_size: int | None = None,
+        **sampling: Any,
+    ) -> list[Image]:
+        """The picture with what is masked as another label; without a mask, with a share of all its tokens redrawn.
+
+        Args:
+            image: of any size and mode.
+            label: what it shall become.
+            mask: as in `inpaint`; None is the whole picture.
+            strength: without a mask, the share of the tokens that are redrawn, those first that fit the label least.
+            from_label: what it was; guidance leads away from it.
+            count: how many variants; other arguments as in `inpaint`.
+        """
+        from bigr_cli.painting.edit import edit_whole
+        from bigr_cli.painting.inpaint import inpaint
+
+        if not 0 <= strength <= 1:
+            raise UsageError(f"strength: expected 0 to 1, got {strength}")
+        original = Original(image)
+        away = None if from_label is None else self.label_index(from_label)
+        wishes = self._wishes(label, count, seed, sampling, window=window, against=away)
+        if mask is None:
+            makers = [edit_whole(self.network, original, strength, wish, how=blend) for wish in wishes]
+        else:
+            weights = mask_array(mask, original)
+            makers = [inpaint(self.network, original, weights, wish, how=blend) for wish in wishes]
+        return self._painted(makers, batch_size)
+
+    def enrich(
+        self,
+        image: Image,
+        *,
+        rate: int = 2,
+        passes: int = 1,
+        groups: int | None = None,
+        scale: int = 1,
+        sharpen_only: bool = False,
+        label: Label = None,
+        count: int = 1,
+        seed: int | None = None,
+        window: int | None = None,
+        batch_size: int | None = None,
+        **sampling: Any,
+    ) -> list[Image]:
+        """The picture with its detail redrawn, `count` times, `scale` times larger.
+
+        Args:
+            image: of any size and mode.
+            rate: the picture is first reduced so many times, and what that takes away is redrawn.
+            passes: how often all tokens are redrawn.
+            groups: in how many turns; None is 4, or rate² if that is less.
+            scale: how many times larger.
+            sharpen_only: change fine detail alone, so that colours do not drift.
+            label: guides, if given; other arguments as in `inpaint`.
+        """
+        from bigr_cli.painting.enrich import Detail, enrich
+
+        turns = min(4, rate**2) if groups is None else groups
+        detail = Detail(rate=rate, passes=passes, groups=turns, scale=scale, sharpen_only=sharpen_only)
+        wishes = self._wishes(label, count, seed, sampling, window=window)
+        return self._painted([enrich(self.network, Original(image), detail, wish) for wish in wishes], batch_size)
+
+    def interpolate(
+        self,
+        stops: Sequence[Label] | Sequence[Image] | Sequence[Original],
+        *,
+        frames: int = 9,
+        label: Label = None,
+        loop: bool = False,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        **sampling: Any,
+    ) -> list[Image]:
+        """Frames of the model's size on the way from label to label, or from picture to picture.
+
+        Args:
+            stops: two or more labels, or as many pictures.
+            frames: how many, both ends included.
+            label: guides between pictures, if given.
+            loop: go on from the last stop back to the first.
+            seed: of every frame; None draws one.
+            batch_size: how many frames to draw at once.
+            sampling: settings of the sampler instead of the model's own.
+        """
+        from bigr_cli.painting.interpolate import between_labels, between_pictures
+
+        if len(stops) < 2 or frames < 2:
+            raise UsageError(f"expected at least two stops and two frames, got {len(stops)} and {frames}")
+        (wish,) = self._wishes(label, 1, seed, sampling)
+        labels = [stop for stop in stops if stop is None or isinstance(stop, str | int)]
+        if labels and len(labels) < len(stops):
+            raise UsageError("stops are either all labels or all pictures")
+        if labels:
+            indices = [self.label_index(stop) for stop in labels]
+            return self._finished(between_labels(self.network, indices, frames, wish, loop=loop), batch_size)
+        pictures = [stop if isinstance(stop, Original) else Original(stop) for stop in stops]  # type: ignore[arg-type]
+        return self._finished(between_pictures(self.network, pictures, frames, wish, loop=loop), batch_size)
+
+    def _wishes(self, label: Label, count: int, seed: int | None, sampling: dict[str, Any], **more: Any) -> list[Wish]:
+        """What is wished for in each variant."""
+        jobs = request.plan(self.config, [label], count=count, seed=seed)
+        settings, classes = self.settings(**sampling), request.class_count(self.config)
+        return [
+            Wish(
+                settings=settings,
+                seed=job.seed,
+                label=None if job.class_index == classes else job.class_index,
+                **more,
+            )
+            for job in jobs
+        ]
+
+    def _painted(self, makers: Sequence[Painter[Painted]], batch_size: int | None) -> list[Image]:
+        return [made.image for made in self._finished(side_by_side(makers), batch_size)]
+
+    def _finished(self, maker: Painter[Made], batch_size: int | None) -> Made:
+        """What a painter makes; raises its error."""
+        size = self.batch_size() if batch_size is None else batch_size
+        if size < 1:
+            raise UsageError(f"batch_size: expected at least 1, got {size}")
+        ((_, made),) = paint_together(self.network, [(None, maker)], batch_size=size)
+        if isinstance(made, BigrError):
+            raise made
+        return made

@@ -1,0 +1,207 @@
+"""Pictures in, pictures out: what every task does around its own work on one picture."""
+
+import secrets
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from bigr_cli import console
+from bigr_cli.errors import BigrError, ImageError, UsageError
+from bigr_cli.option_groups import Batch, Machine, Writing
+from bigr_cli.tasks._given import Given, given_by, given_by_manifest
+from bigr_cli.tasks._jobs import Job, Opened, Plan, Prepare, plan
+from bigr_cli.tasks._recipes import Chooser
+from bigr_cli.tasks._results import Results, check_stdout
+
+if TYPE_CHECKING:
+    from bigr_cli.api import Model
+    from bigr_cli.painting.asks import Painter
+    from bigr_cli.painting.inpaint import Painted
+
+_READERS = 2
+_AHEAD = 8  # pictures that are read beyond those in work
+_POLL = 1.0  # seconds between two looks into a watched folder; also how long a file must have been left alone
+_SLOW = 2.0  # seconds that a picture takes before its own progress is shown
+
+
+def run(context: typer.Context, task: str, prepare: Prepare) -> None:
+    """Do a task for all pictures that the command line, or its manifest, asks for."""
+    from bigr_cli.zoo.config import read_config
+    from bigr_cli.zoo.find import find_model
+
+    base = given_by(context)
+    batch, writing, machine = base.group(Batch), base.group(Writing), base.group(Machine)
+    if writing.overwrite and writing.skip_existing:
+        raise UsageError("--overwrite and --skip-existing exclude each other")
+    lines = given_by_manifest(context, batch.manifest) if batch.manifest else [base]
+    chooser = Chooser(base, base.params["recipe"])
+    name = chooser.model(base.params["model"])
+    config = read_config(find_model(name))
+    drawn, seen, model = secrets.randbelow(2**32), set[Path](), None
+    results: Results | None = None
+    while True:
+        leave = seen | (_unsettled(lines) if batch.watch else set())
+        skip = writing.skip_existing or (batch.watch and not writing.overwrite)
+        planned = plan(task, lines, config, prepare, drawn=drawn, leave=leave, skip_existing=skip)
+        if planned.paths is None:
+            check_stdout(json=writing.json)
+        if batch.dry_run:
+            _foretell(planned, task, json=writing.json)
+            return
+        if planned.jobs:
+            if model is None:
+                model = _loaded(name, chooser.option("dtype", machine.dtype), machine, planned)
+            results = _work(model, task, planned, writing, machine, batch.failures)
+        elif not batch.watch:
+            console.say(f"nothing to do: {planned.skipped} done already")
+        if not batch.watch:
+            if results is not None:
+                results.finish()
+            return
+        seen |= {job.source.path.absolute() for job in planned.jobs if job.source.path is not None}
+        console.detail(f"watching; {len(seen)} pictures so far")
+        time.sleep(_POLL)
+
+
+def _loaded(name: str | None, dtype: str, machine: Machine, planned: Plan) -> "Model":
+    from bigr_cli.api import load
+
+    model = load(name, device=machine.device, dtype=dtype, threads=machine.threads)
+    numbers = f"{model.device} in {str(model.dtype).removeprefix('torch.')}"
+    first = planned.jobs[0]
+    console.say(f"{model.name} on {numbers}, seed {first.seed}{' (drawn)' if first.drawn else ''}")
+    return model
+
+
+def _work(
+    model: "Model", task: str, planned: Plan, writing: Writing, machine: Machine, failures: Path | None
+) -> Results:
+    """Do the jobs, and write each picture as soon as it is there."""
+    from bigr_cli.painting.asks import paint_together
+
+    results = Results(
+        paths=planned.paths,
+        overwrite=writing.overwrite,
+        metadata=not writing.no_metadata,
+        json=writing.json,
+        alone=len(planned.jobs) + planned.skipped == 1,
+    )
+    size = machine.batch_size or model.batch_size()
+    readers = ThreadPoolExecutor(_READERS, "bigr-reader")
+    last = began = time.perf_counter()
+    with console.progress(len(planned.jobs), task) as bar:
+
+        def watch(keys: Sequence[object], iteration: int, steps: int) -> None:
+            if time.perf_counter() - last > _SLOW:
+                bar.detail(iteration + 1, steps, "this draw")
+
+        try:
+            work = _painters(model, planned.jobs, readers)
+            for job, made in paint_together(model.network, work, batch_size=size, watch=watch):
+                now = time.perf_counter()
+                if isinstance(made, BigrError):
+                    results.fail(job.source.name, made)
+                else:
+                    _save(results, model, task, job, made, seconds=now - last)
+                last = now
+                bar.advance()
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)
+            results.report(skipped=planned.skipped)
+            if failures is not None:
+                _write_failures(failures, results)
+    if len(planned.jobs) > 1:
+        console.detail(f"{len(planned.jobs) / (time.perf_counter() - began):.2f} pictures a second")
+    return results
+
+
+def _save(results: Results, model: "Model", task: str, job: Job, made: "Painted", *, seconds: float) -> None:
+    from bigr_cli.request import name_of
+
+    label = job.prepared.label if made.label is None else name_of(model.config, made.label)
+    recipe = model.recipe(
+        job.settings,
+        task=task,
+        labels=[label],
+        seed=job.seed,
+        options={"image": job.source.name, **job.prepared.options},
+    )
+    score = {} if made.score is None else {"score": round(made.score, 6)}
+    results.save(job.index, made.image, recipe, seconds=seconds, source=job.source.name, **score)
+
+
+def _painters(
+    model: "Model", jobs: Sequence[Job], readers: ThreadPoolExecutor
+) -> "Iterator[tuple[Job, Painter[Painted]]]":
+    """The jobs' painters; the pictures are read ahead."""
+    ahead: deque[tuple[Job, Future[Opened]]] = deque()
+    coming = iter(jobs)
+    while True:
+        while len(ahead) < _AHEAD and (job := next(coming, None)) is not None:
+            ahead.append((job, readers.submit(_opened, job)))
+        if not ahead:
+            return
+        job, future = ahead.popleft()
+        yield job, _begun(model, future)
+
+
+def _begun(model: "Model", future: "Future[Opened]") -> "Painter[Painted]":
+    opened = future.result()
+    return (yield from opened(model.network))
+
+
+def _opened(job: Job) -> Opened:
+    from bigr_cli.imaging.originals import read_original
+
+    source = job.source
+    original = read_original(_stdin() if source.path is None else source.path, source.name)
+    return job.prepared.open(original, job.seed)
+
+
+def _stdin() -> bytes:
+    if sys.stdin.isatty():
+        raise ImageError("stdin is a terminal, from which no picture comes", hint="for example: bigr ... - < photo.png")
+    return sys.stdin.buffer.read()
+
+
+def _unsettled(lines: Sequence[Given]) -> set[Path]:
+    """Pictures in the watched folders that somebody may still be writing."""
+    from bigr_cli.imaging.inputs import find_inputs
+
+    young = set()
+    for given in lines:
+        for source in find_inputs(given.params["images"] or [], recursive=given.params["recursive"], empty=True):
+            try:
+                if source.path is not None and time.time() - source.path.stat().st_mtime < _POLL:
+                    young.add(source.path.absolute())
+            except OSError:
+                continue
+    return young
+
+
+def _foretell(planned: Plan, task: str, *, json: bool) -> None:
+    """Say what would be done."""
+    paths: Sequence[Path | str] = planned.paths or ["-"] * len(planned.jobs)
+    for job, path in zip(planned.jobs, paths, strict=True):
+        if json:
+            record = {"path": path, "task": task, "source": job.source.name, "label": job.prepared.label}
+            console.json_line(record | {"seed": job.seed, "options": job.prepared.options})
+        else:
+            console.result(f"{job.source.name} -> {path}")
+    skipped = f", {planned.skipped} are there already" if planned.skipped else ""
+    console.say(f"{len(planned.jobs)} would be made{skipped}; nothing was done")
+
+
+def _write_failures(path: Path, results: Results) -> None:
+    import json
+
+    from bigr_cli.imaging.files import write_bytes
+
+    lines = [json.dumps({"source": name, "error": str(error)}) + "\n" for name, error in results.failures]
+    write_bytes(path, "".join(lines).encode(), overwrite=True)

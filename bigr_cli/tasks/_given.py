@@ -1,0 +1,113 @@
+"""What was asked for: the options of the command line, or of one line of a manifest on top of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from bigr_cli.errors import UsageError
+
+STDIN = "-"
+
+# What holds for a whole run, so that a line of a manifest has no say in it.
+_OF_THE_RUN = {
+    *("model", "batch_size", "device", "dtype", "threads"),
+    *("recursive", "manifest", "watch", "dry_run", "failures"),
+    *("overwrite", "skip_existing", "no_metadata", "json", "quiet", "verbose"),
+}
+_PATHS = {"images", "mask", "output", "recipe"}
+
+_Group = TypeVar("_Group")
+
+
+@dataclass(frozen=True)
+class Given:
+    """Options by their parameters' names, and the names of those that were given explicitly.
+
+    `line` says which line of a manifest it is, for messages; "" is the command line.
+    """
+
+    params: Mapping[str, Any]
+    explicit: frozenset[str]
+    line: str = ""
+
+    def group(self, kind: type[_Group]) -> _Group:
+        """The options of a group, such as `Sampling`."""
+        return kind(**{field.name: self.params[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+
+    def error(self, error: UsageError) -> UsageError:
+        """The error, with the line of the manifest in front."""
+        return UsageError(f"{self.line}: {error}", hint=error.hint) if self.line else error
+
+
+def given_by(context: typer.Context) -> Given:
+    """What the command line gave."""
+    return Given(dict(context.params), frozenset(name for name in context.params if _explicit(context, name)))
+
+
+def given_by_manifest(context: typer.Context, path: Path) -> list[Given]:
+    """The lines of a manifest, each read as if it were a command line of the same command.
+
+    Raises:
+        UsageError: a line that is no JSON object, has an unknown or unfit key or value; names file and line.
+    """
+    from bigr_cli.imaging.inputs import read_manifest
+
+    base = given_by(context)
+    if base.params.get("images"):
+        raise UsageError("--manifest names the pictures, so there is no place for others on the command line")
+    lines = [_read(context, base, path, number, line) for number, line in read_manifest(path)]
+    if not lines:
+        raise UsageError(f"{path}: has no line")
+    return lines
+
+
+def _explicit(context: Any, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _read(context: typer.Context, base: Given, path: Path, number: int, line: Mapping[str, Any]) -> Given:
+    where = f"{path}, line {number}"
+    words, positional = [], []
+    names = _names(context)
+    for key, value in line.items():
+        plain = key.lstrip("-").replace("_", "-")
+        name = names.get("image" if plain == "images" else plain)
+        if name is None:
+            known = sorted(word for word, target in names.items() if target not in _OF_THE_RUN)
+            raise UsageError(f"{where}: unknown key {key!r}", hint=f"keys are {', '.join(known)}")
+        if name in _OF_THE_RUN:
+            raise UsageError(f"{where}: {key!r} holds for the whole run; give it on the command line")
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, dict | list):
+                raise UsageError(f"{where}: {key!r}: expected text, a number, true or false, got {entry!r}")
+            text = (
+                str(path.parent / entry) if name in _PATHS and isinstance(entry, str) and entry != STDIN else str(entry)
+            )
+            if name == "images":
+                positional.append(text)
+            elif isinstance(entry, bool):
+                words += [f"--{plain}"] if entry else []
+            elif entry is not None:
+                words.append(f"--{plain}={text}")
+    try:
+        parsed = context.command.make_context(context.info_name, [*words, "--", *positional], parent=context.parent)
+    except Exception as error:  # click's usage errors, wherever this version of Typer keeps them
+        if not hasattr(error, "format_message"):
+            raise
+        raise UsageError(f"{where}: {error.format_message()}") from error
+    explicit = {name for name in parsed.params if _explicit(parsed, name)}
+    kept = {name: base.params[name] for name in base.explicit - explicit}
+    return Given({**parsed.params, **kept}, base.explicit | explicit, where)
+
+
+def _names(context: typer.Context) -> dict[str, str]:
+    """Keys that a line may have, and the parameter that each stands for."""
+    names = {"image": "images"}
+    for parameter in context.command.params:
+        if parameter.name and parameter.name != "images":
+            names |= {word[2:]: parameter.name for word in parameter.opts if word.startswith("--")}
+    return names

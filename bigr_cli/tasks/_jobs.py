@@ -1,0 +1,263 @@
+"""From what was asked for to a list of jobs: which picture, which seed, which file."""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bigr_cli import console
+from bigr_cli.errors import UsageError
+from bigr_cli.option_groups import Masking, Painting, Sampling
+from bigr_cli.tasks._given import Given
+from bigr_cli.tasks._recipes import Chooser
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bigr_cli.core.config import SamplingConfig
+    from bigr_cli.core.model import BinaryModel
+    from bigr_cli.imaging.inputs import Input
+    from bigr_cli.imaging.masks import MaskRequest
+    from bigr_cli.imaging.originals import Original
+    from bigr_cli.painting.asks import Painter
+    from bigr_cli.painting.inpaint import Painted
+    from bigr_cli.zoo.config import ModelConfig
+
+MASK_OPTIONS = ("mask", "mask_box", "mask_alpha", "invert_mask", "mask_grow", "mask_resize")
+PAINT_OPTIONS = ("class_label", "guess_class", "best_of", "blend", "window")
+_NAMES = {"class_label": "class"}  # where the option is not called like its parameter
+
+PATTERN = "{stem}-{task}-{seed}.{suffix}"
+MOST = 10_000_000
+
+# Reads what belongs to a picture (its mask), so that what is wrong with it shows before the model works on it.
+Opened = Callable[["BinaryModel"], "Painter[Painted]"]
+Open = Callable[["Original", int], Opened]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a task makes of its options: how to begin a picture, with the seed; its label's name; for the recipe."""
+
+    open: Open
+    label: str = "none"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+# Reads a task's options, against the model's config and with its sampling settings.
+Prepare = Callable[[Given, "ModelConfig", "SamplingConfig"], Prepared]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One picture to be made from another one."""
+
+    source: "Input"
+    seed: int
+    drawn: bool  # whether nobody asked for this seed
+    index: int
+    settings: "SamplingConfig"
+    prepared: Prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Jobs and the file of each; None is stdout. `skipped` are there already."""
+
+    jobs: list[Job]
+    paths: list[Path] | None
+    skipped: int
+
+
+def plan(
+    task: str,
+    lines: Sequence[Given],
+    config: "ModelConfig",
+    prepare: Prepare,
+    *,
+    drawn: int,
+    leave: Collection[Path] = (),
+    skip_existing: bool = False,
+) -> Plan:
+    """The jobs of one command line, or of the lines of a manifest, checked before anything is made.
+
+    Args:
+        task: the command's name.
+        lines: what was asked for.
+        config: of the model.
+        prepare: the task's own reading of its options.
+        drawn: the seed where none is given.
+        leave: pictures, as absolute paths, to be left out.
+        skip_existing: leave out what has its file already.
+
+    Raises:
+        UsageError: anything that cannot be; for a manifest, with the line.
+    """
+    from bigr_cli.imaging.files import check_targets
+
+    jobs: list[Job] = []
+    paths: list[Path] = []
+    for given in lines:
+        try:
+            some, files = _of_line(task, given, config, prepare, drawn, len(jobs), leave)
+        except UsageError as error:
+            raise given.error(error) from error
+        if files is None:
+            if len(lines) > 1:
+                raise given.error(UsageError("-o - takes one picture", hint="-o DIR writes files into a folder"))
+            return Plan(jobs=some, paths=None, skipped=0)
+        jobs += some
+        paths += files
+    there = _made_before(paths, jobs) if skip_existing else [False] * len(paths)
+    overwrite = bool(lines[0].params["overwrite"])
+    wanted = check_targets(paths, overwrite=overwrite, skip_existing=skip_existing)
+    kept = [place for place, write in enumerate(wanted) if write and not there[place]]
+    return Plan(
+        jobs=[replace(jobs[place], index=number) for number, place in enumerate(kept)],
+        paths=[paths[place] for place in kept],
+        skipped=len(jobs) - len(kept),
+    )
+
+
+def _of_line(
+    task: str,
+    given: Given,
+    config: "ModelConfig",
+    prepare: Prepare,
+    drawn: int,
+    before: int,
+    leave: Collection[Path],
+) -> tuple[list[Job], list[Path] | None]:
+    from bigr_cli import request
+    from bigr_cli.core.config import LARGEST_SEED
+    from bigr_cli.imaging.inputs import find_inputs
+    from bigr_cli.imaging.patterns import resolve
+
+    params = given.params
+    words = params["images"] or []
+    if not words:
+        raise UsageError("no picture given", hint=f"for example: bigr {task} photo.png, or - to read one from stdin")
+    chooser = Chooser(given, params["recipe"])
+    settings = request.settings(config, chooser.sampling(given.group(Sampling)))
+    seed = chooser.option("seed", params["seed"])
+    unasked, seed, count = seed is None, drawn if seed is None else seed, params["count"]
+    if seed > LARGEST_SEED - (count - 1):
+        raise UsageError(f"seed: {count} variants from {seed} on go beyond 2^63 - 1")
+    prepared = prepare(given, config, settings)
+    output = params["output"]
+    inside = [Path(output)] if output and output != "-" else []
+    outside = [path.resolve() for path in inside]
+    found = find_inputs(words, recursive=params["recursive"], exclude=outside, empty=params["watch"])
+    inputs = [one for one in found if one.path is None or one.path.absolute() not in leave]
+    if len(inputs) * count > MOST:
+        raise UsageError(f"{len(inputs) * count:,} pictures are too many at once; the limit is {MOST:,}")
+    jobs: list[Job] = []
+    fields: list[dict[str, str | int]] = []
+    for source in inputs:
+        for variant in range(count):
+            index = before + len(jobs)
+            jobs.append(
+                Job(
+                    source=source,
+                    seed=seed + variant,
+                    drawn=unasked,
+                    index=index,
+                    settings=settings,
+                    prepared=prepared,
+                )
+            )
+            fields.append(
+                {
+                    "stem": source.stem,
+                    "label": prepared.label,
+                    "seed": seed + variant,
+                    "index": index,
+                    "model": config.name,
+                    "task": task,
+                    "suffix": _suffix(source),
+                }
+            )
+    return jobs, resolve(output, fields, default=PATTERN, folders=[job.source.folder for job in jobs])
+
+
+def _suffix(source: "Input") -> str:
+    """TIFF stays TIFF, which holds modes that PNG does not; everything else becomes PNG."""
+    return "tif" if source.path is not None and source.path.suffix.lower() in (".tif", ".tiff") else "png"
+
+
+def _made_before(paths: Sequence[Path], jobs: Sequence[Job]) -> list[bool]:
+    """Whether an earlier run, for which another seed was drawn, has made each of these files."""
+    names: dict[Path, set[str]] = {}
+    found = []
+    for path, job in zip(paths, jobs, strict=True):
+        if path.parent not in names:
+            names[path.parent] = {name for there in _listed(path.parent) for name in _without_number(there.name)}
+        before, _, after = path.name.rpartition(str(job.seed))
+        found.append(job.drawn and f"{before}*{after}" in names[path.parent])
+    return found
+
+
+def _without_number(name: str) -> list[str]:
+    """The name with one of its numbers left out, for each of them."""
+    return [f"{name[: number.start()]}*{name[number.end() :]}" for number in re.finditer(r"\d+", name)]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def mask_request(given: Given) -> "MaskRequest":
+    """The mask that the options describe."""
+    from bigr_cli.imaging.masks import MaskRequest
+
+    masking = given.group(Masking)
+    return MaskRequest(
+        path=masking.mask,
+        boxes=tuple(masking.mask_box or ()),
+        alpha=masking.mask_alpha,
+        invert=masking.invert_mask,
+        grow=masking.mask_grow,
+        resize=masking.mask_resize,
+    )
+
+
+def label_of(config: "ModelConfig", word: str | None) -> tuple[int | None, str]:
+    """The class that a label means, and how it is called; (None, "none") for none.
+
+    Raises:
+        UnknownNameError: the model has no such label.
+    """
+    from bigr_cli import request
+
+    classes = request.class_count(config)
+    index = request.label_index(config, word) if word is not None else classes
+    return (None, "none") if index == classes else (index, request.name_of(config, index))
+
+
+def chosen_label(config: "ModelConfig", painting: Painting) -> tuple[int | None, str]:
+    """The class of --class, and how it is called; UsageError if it is to be guessed as well."""
+    if painting.class_label is not None and painting.guess_class:
+        raise UsageError("--class and --guess-class exclude each other")
+    return label_of(config, painting.class_label)
+
+
+def warn_if_empty(original: "Original", mask: "NDArray[np.float32]") -> None:
+    """Warn of a mask that repaints nothing."""
+    if not mask.any():
+        console.warn(f"{original.name}: the mask is empty, so the picture comes back as it is")
+
+
+def recorded(given: Given, *names: str) -> dict[str, Any]:
+    """Options that were given, by their names on the command line, as a recipe keeps them."""
+    kept = {}
+    for name in names:
+        value = given.params[name]
+        if value not in (None, False, [], 0):
+            plain = value if isinstance(value, bool | int | float | list) else str(value)
+            kept[_NAMES.get(name, name.replace("_", "-"))] = plain
+    return kept

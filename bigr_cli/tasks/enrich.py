@@ -1,0 +1,104 @@
+"""`bigr enrich`: detail for pictures that lack it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigr_cli import options
+from bigr_cli.option_groups import Batch, Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.registry import task
+from bigr_cli.tasks._batch import run
+from bigr_cli.tasks._given import Given
+from bigr_cli.tasks._jobs import Opened, Prepared, label_of, recorded
+
+if TYPE_CHECKING:
+    from bigr_cli.core.config import SamplingConfig
+    from bigr_cli.imaging.originals import Original
+    from bigr_cli.zoo.config import ModelConfig
+
+TASK = "enrich"
+PANEL = "Detail"
+
+
+def _option(*names: str, help: str, **details: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=PANEL, help=help, **details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redrawing:
+    """How much is redrawn."""
+
+    rate: Annotated[
+        int, _option("--rate", min=1, max=64, metavar="R", help="Detail finer than R pixels of the model is redrawn.")
+    ] = 2
+    passes: Annotated[int, _option("--passes", min=1, max=1000, metavar="P", help="How often all is redrawn.")] = 1
+    groups: Annotated[
+        int | None,
+        _option(
+            "--groups",
+            min=1,
+            max=4096,
+            metavar="G",
+            help="In how many turns; 4, or R·R if that is less.",
+            show_default=False,
+        ),
+    ] = None
+    scale: Annotated[int, _option("--scale", min=1, max=16, metavar="S", help="Make the picture so much larger.")] = 1
+    sharpen_only: Annotated[
+        bool, _option("--sharpen-only", help="Change fine detail alone, so that colours do not drift.")
+    ] = False
+
+
+@task(
+    TASK,
+    help="Redraw missing detail of pictures, or enlarge them.",
+    examples=(
+        "bigr enrich blurred.png",
+        "bigr enrich small.png --scale 2 --sharpen-only",
+        "bigr enrich in/ -o out/ --rate 2 --passes 2 --skip-existing",
+    ),
+)
+@grouped
+def enrich(
+    context: typer.Context,
+    images: options.Images = None,
+    model: options.Model = None,
+    count: options.Count = 1,
+    seed: options.Seed = None,
+    recipe: options.Recipe = None,
+    class_label: options.ClassLabel = None,
+    window: options.WindowSide = None,
+    *,
+    redrawing: Redrawing,
+    batch: Batch,
+    sampling: Sampling,
+    writing: Writing,
+    machine: Machine,
+    messages: Messages,
+) -> None:
+    """The picture is reduced by --rate and enlarged again; then groups of tokens are drawn anew, one after the other.
+
+    Detail that the picture has is lost in that; what comes instead is what the model expects there.
+    """
+    run(context, TASK, prepare)
+
+
+def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> Prepared:
+    """What `bigr enrich` does with one picture."""
+    from bigr_cli.painting.enrich import Detail
+
+    wanted, window = given.group(Redrawing), given.params["window"]
+    groups = min(4, wanted.rate**2) if wanted.groups is None else wanted.groups
+    detail = Detail(**{**vars(wanted), "groups": groups})
+    label, name = label_of(config, given.params["class_label"])
+
+    def open_one(original: "Original", seed: int) -> Opened:
+        from bigr_cli.painting.enrich import enrich as redraw
+        from bigr_cli.painting.repaint import Wish
+
+        wish = Wish(settings=settings, seed=seed, label=label, window=window)
+        return lambda network: redraw(network, original, detail, wish)
+
+    kept = recorded(given, "class_label", "window", "rate", "passes", "groups", "scale", "sharpen_only")
+    return Prepared(open=open_one, label=name, options=kept)

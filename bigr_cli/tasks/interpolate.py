@@ -1,0 +1,215 @@
+"""`bigr interpolate`: from one label to another, or from one picture to another."""
+
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bigr_cli import console, options
+from bigr_cli.errors import UsageError
+from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.registry import task
+from bigr_cli.tasks._given import given_by
+from bigr_cli.tasks._jobs import label_of
+from bigr_cli.tasks._recipes import Chooser
+from bigr_cli.tasks._results import check_stdout
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from bigr_cli.imaging.originals import Original
+    from bigr_cli.imaging.recipe import Recipe
+    from bigr_cli.zoo.config import ModelConfig
+
+TASK = "interpolate"
+PATTERN = "{label}-{seed}.png"
+FRAMES = "{label}-{seed}-{index:03}.png"
+MOST = 10_000
+PANEL = "Film"
+
+
+def _option(*names: str, help: str, **details: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=PANEL, help=help, **details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """What is made of the frames."""
+
+    frames: Annotated[int, _option("--frames", min=2, max=MOST, metavar="N", help="How many, both ends included.")] = 9
+    fps: Annotated[float, _option("--fps", min=0.1, max=120, metavar="N", help="Frames a second of a film.")] = 8.0
+    loop: Annotated[bool, _option("--loop", help="Go on from the last stop back to the first.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """The stops, either labels or pictures, and how they are called together."""
+
+    labels: "list[int]"
+    pictures: "list[Original]"
+    name: str
+
+
+@task(
+    TASK,
+    help="Change one label, or one picture, into another.",
+    examples=(
+        "bigr interpolate cat bird",
+        "bigr interpolate cat bird house --loop --frames 60 --fps 15 -o tour.mp4",
+        "bigr interpolate a.png b.png --frames 24 -o morph.gif",
+        "bigr interpolate tree mushroom --frames 30 -o frames/",
+    ),
+)
+@grouped
+def interpolate(
+    context: typer.Context,
+    stops: Annotated[
+        list[str],
+        typer.Argument(metavar="STOP STOP...", help="Labels, or files of pictures; two or more.", show_default=False),
+    ],
+    model: options.Model = None,
+    class_label: options.ClassLabel = None,
+    seed: options.Seed = None,
+    recipe: options.Recipe = None,
+    *,
+    film: Film,
+    sampling: Sampling,
+    writing: Writing,
+    machine: Machine,
+    messages: Messages,
+) -> None:
+    """-o decides what becomes of the frames: a strip (.png, .webp, .jpg, .tif), a film (.gif, .mp4, or .webp with --fps
+    given), or single files (a folder, or a pattern with {index}).
+
+    Between labels, the embeddings are mixed, and every frame uses the same random numbers, so that pictures change
+    smoothly. Between pictures, the bits in which they differ are switched, the most certain first, and what would not
+    look like a picture is drawn anew; frames have the model's size. --class guides those.
+    """
+    from bigr_cli import request
+    from bigr_cli.api import load
+    from bigr_cli.request import name_of
+    from bigr_cli.zoo.config import read_config
+    from bigr_cli.zoo.find import find_model
+
+    given = given_by(context)
+    chooser = Chooser(given, recipe)
+    name = chooser.model(model)
+    config = read_config(find_model(name))
+    settings = request.settings(config, chooser.sampling(sampling))
+    way = _way(config, stops)
+    label = label_of(config, class_label)[0]
+    if way.labels and class_label is not None:
+        raise UsageError("--class guides the way between pictures; between labels, they are the guides")
+    asked = chooser.option("seed", seed)
+    first = secrets.randbelow(2**32) if asked is None else asked
+    fields: dict[str, str | int] = {"label": way.name, "seed": first, "model": config.name, "task": TASK}
+    target = _target(writing, fields, film, filmed="fps" in given.explicit)
+    if not target.wanted:
+        console.say("nothing to do: it is there already")
+        return
+    loaded = load(name, device=machine.device, dtype=chooser.option("dtype", machine.dtype), threads=machine.threads)
+    began = time.perf_counter()
+    images = loaded.interpolate(
+        way.labels or way.pictures,
+        frames=film.frames,
+        seed=first,
+        label=label,
+        loop=film.loop,
+        batch_size=machine.batch_size,
+        **vars(settings),
+    )
+    shown = {"stops": list(stops), "frames": film.frames, "loop": film.loop, "fps": film.fps}
+    labels = [name_of(config, index) for index in way.labels]
+    made = loaded.recipe(settings, task=TASK, labels=labels, seed=first, options=shown)
+    _write(target, images, film, None if writing.no_metadata else made, overwrite=writing.overwrite)
+    seconds = round(time.perf_counter() - began, 3)
+    for path in target.paths if writing.json else ():
+        record = {"path": path, "task": TASK, "model": loaded.name, "label": way.name, "seed": first}
+        console.json_line(record | {"frames": len(images), "seconds": seconds, "recipe": made.to_dict()})
+    console.say(f"wrote {len(images)} frames to {target.described}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """Where the frames go: files of their own, or together as a film or a strip. No path is stdout."""
+
+    paths: "list[Path]"
+    shape: Literal["frames", "film", "strip"]
+    wanted: bool = True
+
+    @property
+    def described(self) -> str:
+        if len(self.paths) > 1:
+            return str(self.paths[0].parent)
+        return str(self.paths[0]) if self.paths else "stdout"
+
+
+def _way(config: "ModelConfig", stops: Sequence[str]) -> Way:
+    """The stops, checked. A stop that is the file of a picture is a picture, everything else a label."""
+    from bigr_cli.imaging.files import KINDS
+    from bigr_cli.imaging.originals import read_original
+    from bigr_cli.request import name_of
+
+    if len(stops) < 2:
+        raise UsageError("a way needs at least two stops", hint="for example: bigr interpolate cat bird")
+    files = [stop for stop in stops if Path(stop).suffix.lower() in KINDS or Path(stop).is_file()]
+    if files and len(files) < len(stops):
+        other = next(stop for stop in stops if stop not in files)
+        raise UsageError(f"{files[0]} is a picture and {other} is a label; stops are either all labels or all pictures")
+    if files:
+        pictures = [read_original(Path(stop)) for stop in stops]
+        return Way(labels=[], pictures=pictures, name="-to-".join(Path(stop).stem for stop in stops))
+    labels = [label_of(config, stop)[0] for stop in stops]
+    if None in labels:
+        raise UsageError('"none" is no stop on a way between labels')
+    indices = [index for index in labels if index is not None]
+    return Way(labels=indices, pictures=[], name="-to-".join(name_of(config, index) for index in indices))
+
+
+def _target(writing: Writing, fields: dict[str, str | int], film: Film, *, filmed: bool) -> _Target:
+    from bigr_cli.imaging.files import check_targets
+    from bigr_cli.imaging.films import FILMS
+    from bigr_cli.imaging.patterns import STDOUT, fill, is_folder_name, resolve
+
+    if writing.overwrite and writing.skip_existing:
+        raise UsageError("--overwrite and --skip-existing exclude each other")
+    output = writing.output
+    if output == STDOUT:
+        check_stdout(json=writing.json)
+        return _Target(paths=[], shape="strip")
+    shape: Literal["frames", "film", "strip"] = "strip"
+    if output is not None and ("{index" in output or is_folder_name(output)):
+        shape = "frames"
+        numbered = [{**fields, "index": index} for index in range(film.frames)]
+        paths = resolve(output, numbered, default=FRAMES) or []
+    elif (
+        output is not None
+        and Path(output).suffix.lower() in FILMS
+        and (Path(output).suffix.lower() != ".webp" or filmed)
+    ):
+        shape, paths = "film", [Path(fill(output, fields))]
+    else:
+        paths = resolve(output, [{**fields, "index": 0}], default=PATTERN) or []
+    wanted = check_targets(paths, overwrite=writing.overwrite, skip_existing=writing.skip_existing)
+    return _Target(paths=paths, shape=shape, wanted=any(wanted))
+
+
+def _write(target: _Target, images: "Sequence[Image]", film: Film, recipe: "Recipe | None", *, overwrite: bool) -> None:
+    from bigr_cli.imaging.files import encode_image, write_image
+    from bigr_cli.imaging.films import strip, write_film
+
+    if not target.paths:
+        sys.stdout.buffer.write(encode_image(strip(images), "PNG", recipe))
+        sys.stdout.buffer.flush()
+    elif target.shape == "film":
+        write_film(target.paths[0], images, fps=film.fps, recipe=recipe, overwrite=overwrite)
+    elif target.shape == "strip":
+        write_image(target.paths[0], strip(images), recipe=recipe, overwrite=overwrite)
+    else:
+        for path, image in zip(target.paths, images, strict=True):
+            write_image(path, image, recipe=recipe, overwrite=overwrite)

@@ -1,0 +1,115 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.core.model import BinaryModel
+from bigr_cli.errors import BigrError, ImageError
+from bigr_cli.painting.asks import Ask, Painter, derived_seed, draw, paint_together, side_by_side
+from bigr_cli.zoo.folder import load_model
+
+FEW = SamplingConfig(steps=2, timesteps=3)
+MORE = SamplingConfig(steps=3, timesteps=3)
+
+
+@pytest.fixture(scope="module")
+def network(tiny_model: Path) -> BinaryModel:
+    return load_model(tiny_model)[0]
+
+
+def ask(seed: int, settings: SamplingConfig = FEW, **more: object) -> Ask:
+    codes = torch.zeros(16, 6, dtype=torch.bool)
+    return Ask(codes, torch.ones(16, dtype=torch.bool), seed, settings, **more)  # type: ignore[arg-type]
+
+
+def twice(seed: int, settings: SamplingConfig = FEW) -> Painter[Tensor]:
+    """Asks for a picture, then for its upper half once more."""
+    first = yield [ask(seed, settings, label=1)]
+    masked = torch.arange(16) < 8
+    second = yield [Ask(first[0], masked, derived_seed(seed, 1), settings, label=2)]
+    return second[0]
+
+
+def failing(error: BigrError) -> Painter[Tensor]:
+    yield [ask(0)]
+    raise error
+
+
+def idle() -> Painter[str]:
+    return "done"
+    yield []
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
+def test_results_do_not_depend_on_the_batch(network: BinaryModel, batch_size: int) -> None:
+    painters = ((seed, twice(seed, MORE if seed % 3 == 0 else FEW)) for seed in range(9))
+    results = dict(paint_together(network, painters, batch_size=batch_size))
+    for seed in range(9):
+        ((_, alone),) = paint_together(network, [(0, twice(seed, MORE if seed % 3 == 0 else FEW))], batch_size=1)
+        assert torch.equal(results[seed], alone)
+
+
+def test_no_more_painters_are_begun_than_are_needed(network: BinaryModel) -> None:
+    begun = 0
+
+    def endless() -> Iterator[tuple[int, Painter[Tensor]]]:
+        nonlocal begun
+        while True:
+            begun += 1
+            yield begun, twice(begun)
+
+    coming = paint_together(network, endless(), batch_size=4)
+    for _ in range(20):
+        next(coming)
+    assert begun <= 24 + 4
+
+
+def test_an_error_ends_its_painter_alone(network: BinaryModel) -> None:
+    error = ImageError("broken")
+    painters = [("a", twice(1)), ("b", failing(error)), ("c", twice(2))]
+    results = dict(paint_together(network, painters, batch_size=3))
+    assert results["b"] is error
+    assert isinstance(results["a"], Tensor)
+    assert isinstance(results["c"], Tensor)
+
+
+def test_a_painter_may_ask_for_nothing(network: BinaryModel) -> None:
+    assert list(paint_together(network, [(1, idle()), (2, idle())], batch_size=2)) == [(1, "done"), (2, "done")]
+
+
+def test_side_by_side_gives_what_each_gives_alone(network: BinaryModel) -> None:
+    ((_, together),) = paint_together(network, [(0, side_by_side([twice(3), twice(4), twice(5)]))], batch_size=2)
+    assert not isinstance(together, BigrError)
+    for seed, codes in zip((3, 4, 5), together, strict=True):
+        ((_, alone),) = paint_together(network, [(0, twice(seed))], batch_size=1)
+        assert torch.equal(codes, alone)
+
+
+def test_labels_mixed_and_led_away_from_go_together_with_plain_ones(network: BinaryModel) -> None:
+    asks = [
+        ask(1),
+        ask(2, label=0),
+        ask(3, label=0, other=2, ratio=0.25),
+        ask(4, label=1, against=3),
+    ]
+    together = draw(network, asks)
+    for one, codes in zip(asks, together, strict=True):
+        assert torch.equal(draw(network, [one])[0], codes)
+    assert not torch.equal(draw(network, [ask(4, label=1)])[0], together[3])
+
+
+def test_the_watcher_sees_every_iteration(network: BinaryModel) -> None:
+    seen: list[tuple[list[object], int, int]] = []
+    painters = [("a", twice(1)), ("b", twice(2))]
+    list(paint_together(network, painters, batch_size=2, watch=lambda k, i, n: seen.append((list(k), i, n))))
+    assert seen == [(["a", "b"], 0, 2), (["a", "b"], 1, 2)] * 2
+
+
+def test_seeds_of_later_draws_are_nobodys_next_seed() -> None:
+    seeds = {derived_seed(seed, index) for seed in range(100) for index in range(100)}
+    assert len(seeds) == 10_000
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert derived_seed(7, 0) == 7

@@ -1,0 +1,110 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.core.model import BinaryModel
+from bigr_cli.errors import BigrError
+from bigr_cli.painting.asks import Painter, paint_together
+from bigr_cli.painting.repaint import Wish, decode, encode, guess_label, repaint
+from bigr_cli.zoo.folder import load_model
+
+WISH = Wish(settings=SamplingConfig(steps=2, timesteps=2), seed=5)
+
+
+@pytest.fixture(scope="module")
+def network(tiny_model: Path) -> BinaryModel:
+    return load_model(tiny_model)[0]
+
+
+@pytest.fixture
+def run(network: BinaryModel) -> Callable[[Painter[Any]], Any]:
+    def finish(painter: Painter[Any]) -> Any:
+        ((_, result),) = paint_together(network, [(None, painter)], batch_size=4)
+        if isinstance(result, BigrError):
+            raise result
+        return result
+
+    return finish
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height * 1000 + width).random((height, width, 3), dtype=np.float32)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(height=st.integers(1, 70), width=st.integers(1, 70), data=st.data())
+def test_every_pixel_of_the_region_is_painted_and_no_other(
+    network: BinaryModel, run: Callable[[Painter[Any]], Any], height: int, width: int, data: st.DataObject
+) -> None:
+    region = np.zeros((height, width), dtype=bool)
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    region[y : data.draw(st.integers(y + 1, height)), x : data.draw(st.integers(x + 1, width))] = True
+    pixels = noise(height, width)
+    before = pixels.copy()
+    made = run(repaint(network, pixels, region, WISH)).pixels
+    assert np.array_equal(pixels, before)
+    far = ~_grown(region)
+    assert np.array_equal(made[far], pixels[far])
+    assert (made[region] != pixels[region]).any(axis=-1).mean() > 0.9
+    assert np.isfinite(made).all()
+
+
+def _grown(region: np.ndarray) -> np.ndarray:
+    padded = np.pad(region, 1)
+    height, width = region.shape
+    return np.any([padded[i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0)
+
+
+def test_a_picture_of_the_models_size_is_the_models_own_inpainting(
+    network: BinaryModel, run: Callable[[Painter[Any]], Any]
+) -> None:
+    pixels = noise(16, 16)
+    region = np.zeros((16, 16), dtype=bool)
+    region[5:9, 2:3] = True  # token rows 1 and 2, column 0
+    codes = encode(network, pixels)
+    mask = torch.zeros(4, 4, dtype=torch.bool)
+    mask[1:3, 0] = True
+    drawn = network.sample_codes(
+        torch.tensor([4]), [5], known=(codes[None], mask.view(1, 16)), steps=2, timesteps=2, guidance=0
+    )[0]
+    made = run(repaint(network, pixels, region, WISH)).pixels
+    assert np.array_equal(made[region], decode(network, drawn)[region])
+
+
+def test_what_is_painted_follows_label_and_seed(network: BinaryModel, run: Callable[[Painter[Any]], Any]) -> None:
+    pixels, region = noise(40, 30), np.ones((40, 30), dtype=bool)
+    region[:10] = False
+    one = run(repaint(network, pixels, region, WISH)).pixels
+    assert np.array_equal(one, run(repaint(network, pixels, region, WISH)).pixels)
+    for other in (replace(WISH, seed=6), replace(WISH, label=2), replace(WISH, label=2, against=1)):
+        assert not np.array_equal(one, run(repaint(network, pixels, region, other)).pixels)
+
+
+def test_the_score_is_that_of_the_painted_tokens(network: BinaryModel, run: Callable[[Painter[Any]], Any]) -> None:
+    region = np.zeros((16, 16), dtype=bool)
+    region[:8] = True
+    scored = run(repaint(network, noise(16, 16), region, replace(WISH, scored=True)))
+    assert -50 < scored.score < 0
+    assert run(repaint(network, noise(16, 16), region, WISH)).score == 0
+
+
+def test_nothing_to_paint(network: BinaryModel, run: Callable[[Painter[Any]], Any]) -> None:
+    pixels = noise(20, 20)
+    made = run(repaint(network, pixels, np.zeros((20, 20), dtype=bool), WISH))
+    assert np.array_equal(made.pixels, pixels)
+
+
+def test_a_label_is_guessed_from_what_is_seen(network: BinaryModel) -> None:
+    region = np.zeros((16, 16), dtype=bool)
+    region[4:8, 4:8] = True
+    assert guess_label(network, noise(16, 16), region, 0) in range(4)
+    assert guess_label(network, noise(16, 16), np.ones((16, 16), dtype=bool), 0) is None
+    assert guess_label(network, noise(16, 16), np.zeros((16, 16), dtype=bool), 0) is None
