@@ -51,6 +51,7 @@ class Batch:
     watch: options.Watch = False
     dry_run: options.DryRun = False
     failures: options.Failures = None
+    grid: options.Grid = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,6 +121,11 @@ SkipExisting = Annotated[
 NoMetadata = Annotated[bool, _option("--no-metadata", panel=OUTPUT, help="Leave the recipe out of the pictures.")]
 Json = Annotated[bool, _option("--json", panel=OUTPUT, help="Print one line of JSON per result.")]
 
+Grid = Annotated[
+    str | None,
+    _option("--grid", panel=OUTPUT, metavar="FILE", help="Write a contact sheet of all pictures too."),
+]
+
 Count = Annotated[
     int, _option("-n", "--count", panel=SAMPLING, min=1, metavar="N", help="How many pictures of each label or input.")
 ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
@@ -66,23 +66,18 @@ def write_film(
     write_bytes(path, data, overwrite=overwrite)
 
 
-def read_comment(path: Path) -> str:
-    """The comment in an MP4 file, where `write_film` puts the recipe; "" if there is none or it cannot be read."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            return str(container.metadata.get("comment", ""))
-    except (OSError, ValueError):  # av's own errors are kinds of these
-        return ""
-
-
 def _encoded(frames: Sequence[Image.Image], fps: float, recipe: Recipe | None) -> bytes:
     """An MP4 file: H.264 where this build of FFmpeg has it, otherwise MPEG-4."""
+    with TemporaryDirectory() as folder:  # FFmpeg reads the file again, to put its index in front
+        path = Path(folder) / "film.mp4"
+        _encode(path, frames, fps, recipe)
+        return path.read_bytes()
+
+
+def _encode(path: Path, frames: Sequence[Image.Image], fps: float, recipe: Recipe | None) -> None:
     import av
 
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4", options={"movflags": "faststart"}) as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         if recipe is not None:
             container.metadata["comment"] = recipe.to_json()
         better = "libx264" in av.codecs_available
@@ -95,9 +90,10 @@ def _encoded(frames: Sequence[Image.Image], fps: float, recipe: Recipe | None) -
             even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
             container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
         container.mux(stream.encode())
-    return buffer.getvalue()
 
 
 def _enlarged(frame: Image.Image) -> Image.Image:
     factor = -(-_SMALLEST // min(frame.size))
-    return frame if factor == 1 else frame.resize((frame.width * factor, frame.height * factor), Image.Resampling.NEAREST)
+    return (
+        frame if factor == 1 else frame.resize((frame.width * factor, frame.height * factor), Image.Resampling.NEAREST)
+    )

@@ -23,7 +23,7 @@ Mask = NDArray[np.float32]
 _NUMBER = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*(%?)")
 _EXAMPLE = "a box is x,y,width,height in pixels or per cent, such as 10,20,64,48 or 25%,0,50%,100%"
 _ROUNDING = 1.5 / 255  # by which editors change a colour when they multiply it by alpha
-_SMALL = 12  # pixels; up to here a dilation is faster than a distance for each level of the mask
+_DILATION = 1 / 100  # the time that a dilation takes for each square pixel of radius, in distance transforms
 _LEVELS = 255
 
 
@@ -153,12 +153,12 @@ def _grown(mask: Mask, radius: int) -> Mask:
     radius = min(radius, sum(mask.shape))
     if radius == 0:
         return mask
-    if radius <= _SMALL:
-        y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
-        return np.asarray(cv2.dilate(mask, (x * x + y * y <= radius * radius).astype(np.uint8)), dtype=np.float32)
     levels = np.unique(mask[mask > 0])
     if len(levels) > _LEVELS:
         levels = np.unique(np.floor(levels * _LEVELS) / _LEVELS).astype(np.float32)
+    if radius * radius * _DILATION <= len(levels):
+        y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+        return np.asarray(cv2.dilate(mask, (x * x + y * y <= radius * radius).astype(np.uint8)), dtype=np.float32)
     grown: Mask = mask.copy()
     for level in levels:  # upwards, so that the greatest stays
         away = cv2.distanceTransform((mask < level).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

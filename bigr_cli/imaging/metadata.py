@@ -15,6 +15,7 @@ from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.recipe import Recipe, parse_recipe
 
 KEY = "bigr"
+FILM = ".mp4"
 _ASCII = b"ASCII\0\0\0"  # how a UserComment says which characters it is made of
 _LARGEST_JSON = 1 << 20
 
@@ -51,10 +52,21 @@ def read_metadata(path: Path) -> Recipe:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
     if start.lstrip()[:1] == b"{":
         return parse_recipe(start.decode("utf-8", errors="replace"), source=str(path))
-    for text in _texts(path):
+    for text in [read_comment(path)] if path.suffix.lower() == FILM else _texts(path):
         if text.lstrip().startswith("{"):
             return parse_recipe(text, source=str(path))
     raise UsageError(f"{path}: holds no recipe: bigr did not make it, or it was written with --no-metadata")
+
+
+def read_comment(path: Path) -> str:
+    """The comment in an MP4 file, where its recipe is; "" if there is none or it cannot be read."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return str(container.metadata.get("comment", ""))
+    except (OSError, ValueError):  # av's own errors are kinds of these
+        return ""
 
 
 def _texts(path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import os
 import re
@@ -43,6 +44,7 @@ _TURNS = {
 _QUARTER_TURNS = (5, 6, 7, 8)
 _GREATEST_DPI = 65535  # what JPEG has room for
 _PILLOW = threading.Lock()  # its limit and Python's warning filters are the whole process's
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # or else what it logs of damaged files goes to stderr
 
 
 @dataclass(frozen=True)

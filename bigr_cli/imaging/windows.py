@@ -144,10 +144,10 @@ def resized(pixels: Pixels, width: int, height: int) -> Pixels:
     return result
 
 
-def touched_tokens(region: Where, window: Window, grid: int) -> Where:
-    """The tokens (grid, grid) of a window that have a pixel of the region, or one that is not in the picture."""
+def touched_tokens(region: Where, window: Window, grid: int, *, beyond: bool = True) -> Where:
+    """The tokens (grid, grid) of a window that have a pixel of the region, or, if `beyond`, one outside the picture."""
     height, width = region.shape
-    shown = np.ones((window.side, window.side), dtype=bool)
+    shown = np.full((window.side, window.side), beyond)
     shown[window.inside(height, width)] = region[window.clipped(height, width)]
     token, pixel = np.arange(grid)[:, None], np.arange(window.side)
     overlaps = (pixel * grid < (token + 1) * window.side) & ((pixel + 1) * grid > token * window.side)

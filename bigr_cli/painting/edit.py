@@ -33,9 +33,9 @@ def edit_whole(
     height, width = pixels.shape[:2]
     side = wish.window or max(height, width)
     window = Window((width - side) // 2, (height - side) // 2, side)
-    outside = torch.from_numpy(touched_tokens(np.zeros((height, width), dtype=bool), window, config.grid).reshape(-1))
+    seen = touched_tokens(np.ones((height, width), dtype=bool), window, config.grid, beyond=False)
     codes = encode(network, cut(pixels, window, config.image_size))
-    outside = outside.to(codes.device)
+    outside = torch.from_numpy(~seen.reshape(-1)).to(codes.device)
     count = round(strength * int((~outside).sum()))
     if count == 0:
         return Painted(original.image, wish.label)
@@ -54,4 +54,4 @@ def edit_whole(
     cells = np.arange(side) * config.grid // side
     changed = redrawn.view(config.grid, config.grid).cpu().numpy()[cells[:, None], cells]
     mask[window.clipped(height, width)] = changed[window.inside(height, width)]
-    return Painted(joined(original, pixels, Repainted(made), mask, how), wish.label)
+    return Painted(joined(original, pixels, Repainted(made), mask, how, opaque=False), wish.label)

@@ -65,10 +65,12 @@ def inpaint(
     return Painted(joined(original, pixels, best, mask, how), wish.label, best.score if best_of > 1 else None)
 
 
-def joined(original: Original, pixels: Pixels, made: Repainted, mask: Mask, how: Blend) -> Image.Image:
-    """The picture with what was painted in its place."""
+def joined(
+    original: Original, pixels: Pixels, made: Repainted, mask: Mask, how: Blend, *, opaque: bool = True
+) -> Image.Image:
+    """The picture with what was painted in its place; without `opaque` its transparency stays as it is."""
     colours, weight = blend(pixels, made.pixels, mask, how)
-    return original.changed(colours, weight)
+    return original.changed(colours, weight, opaque=opaque)
 
 
 def _tries(seed: int, count: int) -> Sequence[int]:

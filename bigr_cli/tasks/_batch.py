@@ -22,6 +22,9 @@ from bigr_cli.tasks._results import Results, check_stdout
 if TYPE_CHECKING:
     from bigr_cli.api import Model
     from bigr_cli.painting.asks import Painter
+    from PIL.Image import Image
+
+    from bigr_cli.imaging.inputs import Input
     from bigr_cli.painting.inpaint import Painted
 
 _READERS = 2
@@ -43,6 +46,7 @@ def run(context: typer.Context, task: str, prepare: Prepare) -> None:
     chooser = Chooser(base, base.params["recipe"])
     name = chooser.model(base.params["model"])
     config = read_config(find_model(name))
+    sheet = _sheet_path(batch, writing)
     drawn, seen, model = secrets.randbelow(2**32), set[Path](), None
     results: Results | None = None
     while True:
@@ -57,7 +61,9 @@ def run(context: typer.Context, task: str, prepare: Prepare) -> None:
         if planned.jobs:
             if model is None:
                 model = _loaded(name, chooser.option("dtype", machine.dtype), machine, planned)
-            results = _work(model, task, planned, writing, machine, batch.failures)
+            results, made = _work(model, task, planned, writing, machine, batch)
+            if sheet is not None and made:
+                _write_sheet(sheet, made, writing)
         elif not batch.watch:
             console.say(f"nothing to do: {planned.skipped} done already")
         if not batch.watch:
@@ -80,9 +86,9 @@ def _loaded(name: str | None, dtype: str, machine: Machine, planned: Plan) -> "M
 
 
 def _work(
-    model: "Model", task: str, planned: Plan, writing: Writing, machine: Machine, failures: Path | None
-) -> Results:
-    """Do the jobs, and write each picture as soon as it is there."""
+    model: "Model", task: str, planned: Plan, writing: Writing, machine: Machine, batch: Batch
+) -> "tuple[Results, list[tuple[Job, Image]]]":
+    """Do the jobs, and write each picture as soon as it is there; keeps the pictures only if there is to be a sheet."""
     from bigr_cli.painting.asks import paint_together
 
     results = Results(
@@ -94,6 +100,7 @@ def _work(
     )
     size = machine.batch_size or model.batch_size()
     readers = ThreadPoolExecutor(_READERS, "bigr-reader")
+    kept: list[tuple[Job, Image]] = []
     last = began = time.perf_counter()
     with console.progress(len(planned.jobs), task) as bar:
 
@@ -109,16 +116,53 @@ def _work(
                     results.fail(job.source.name, made)
                 else:
                     _save(results, model, task, job, made, seconds=now - last)
+                    kept += [(job, made.image)] if batch.grid else []
                 last = now
                 bar.advance()
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
             results.report(skipped=planned.skipped)
-            if failures is not None:
-                _write_failures(failures, results)
+            if batch.failures is not None:
+                _write_failures(batch.failures, results)
     if len(planned.jobs) > 1:
         console.detail(f"{len(planned.jobs) / (time.perf_counter() - began):.2f} pictures a second")
-    return results
+    return results, kept
+
+
+def _sheet_path(batch: Batch, writing: Writing) -> Path | None:
+    """Where the sheet goes, checked."""
+    from bigr_cli.imaging.files import check_targets, kind_of
+    from bigr_cli.imaging.patterns import expanded
+
+    if batch.grid is None:
+        return None
+    if batch.watch:
+        raise UsageError("--grid and --watch exclude each other: a sheet shows what a finished run has made")
+    path = expanded(batch.grid)
+    kind_of(path)
+    wanted = check_targets([path], overwrite=writing.overwrite, skip_existing=writing.skip_existing)
+    return path if wanted[0] else None
+
+
+def _write_sheet(path: Path, made: "Sequence[tuple[Job, Image]]", writing: Writing) -> None:
+    """A row for each picture: first as it was, then its variants."""
+    from PIL.Image import new
+
+    from bigr_cli.imaging.files import write_image
+    from bigr_cli.imaging.grids import grid
+    from bigr_cli.imaging.originals import read_original, storable
+
+    rows: dict[Input, list[Image]] = {}
+    for job, image in sorted(made, key=lambda entry: entry[0].index):
+        if job.source not in rows:
+            before = [read_original(job.source.path).image] if job.source.path is not None else []
+            rows[job.source] = before
+        rows[job.source].append(image)
+    columns = max(map(len, rows.values()))
+    blank = new("RGB", (1, 1), "white")
+    cells = [storable(cell, "JPEG") for row in rows.values() for cell in row + [blank] * (columns - len(row))]
+    write_image(path, grid(cells, columns=columns), overwrite=writing.overwrite)
+    console.say(f"wrote {path}")
 
 
 def _save(results: Results, model: "Model", task: str, job: Job, made: "Painted", *, seconds: float) -> None:

@@ -14,7 +14,7 @@ STDIN = "-"
 # What holds for a whole run, so that a line of a manifest has no say in it.
 _OF_THE_RUN = {
     *("model", "batch_size", "device", "dtype", "threads"),
-    *("recursive", "manifest", "watch", "dry_run", "failures"),
+    *("recursive", "manifest", "watch", "dry_run", "failures", "grid"),
     *("overwrite", "skip_existing", "no_metadata", "json", "quiet", "verbose"),
 }
 _PATHS = {"images", "mask", "output", "recipe"}

@@ -27,9 +27,7 @@ def _option(*names: str, help: str, **details: Any) -> Any:
 class Sheets:
     """The options that ask for them."""
 
-    grid: Annotated[
-        str | None, _option("--grid", metavar="FILE", help="Write a contact sheet of all pictures too.")
-    ] = None
+    grid: options.Grid = None
     columns: Annotated[
         int | None,
         _option("--columns", min=1, max=10_000, metavar="N", help="Pictures in a row of the sheet."),

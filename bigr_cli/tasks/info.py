@@ -88,5 +88,6 @@ def _text(value: object) -> str:
 def _output(file: Path) -> str | None:
     """The file's name, if a command can write such a file."""
     from bigr_cli.imaging.files import KINDS
+    from bigr_cli.imaging.films import FILMS
 
-    return file.name if file.suffix.lower() in KINDS else None
+    return file.name if file.suffix.lower() in (*KINDS, *FILMS) else None

@@ -164,7 +164,9 @@ def test_numbers_sort_by_value(numbers: list[int]) -> None:
 
 @given(texts=st.lists(st.text()))
 def test_any_names_can_be_sorted(texts: list[str]) -> None:
-    assert sorted(sorted(texts, key=inputs._natural), key=inputs._natural) == sorted(reversed(texts), key=inputs._natural)
+    assert sorted(sorted(texts, key=inputs._natural), key=inputs._natural) == sorted(
+        reversed(texts), key=inputs._natural
+    )
 
 
 def test_manifest(tmp_path: Path) -> None:

@@ -137,14 +137,14 @@ def test_growing_is_the_greatest_within_a_disc(width: int, height: int, radius: 
 
 
 def test_both_ways_of_growing_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    mask = np.random.default_rng(0).random((40, 50)).astype(np.float32) ** 20
-    by_disc = masks._grown(mask, 5)
-    monkeypatch.setattr(masks, "_SMALL", 0)
-    assert masks._grown(mask, 5) == pytest.approx(by_disc, abs=1 / 255)  # of many levels 255 are kept
-    hard = (mask > 0.5).astype(np.float32)
-    by_distance = masks._grown(hard, 5)
-    monkeypatch.undo()
-    assert np.array_equal(by_distance, masks._grown(hard, 5))
+    soft = np.random.default_rng(0).random((40, 50)).astype(np.float32) ** 20
+    hard = (soft > 0.5).astype(np.float32)
+    grown = {}
+    for cost in (0, 1e9):
+        monkeypatch.setattr(masks, "_DILATION", cost)
+        grown[cost] = masks._grown(hard, 5), masks._grown(soft, 5)
+    assert np.array_equal(grown[0][0], grown[1e9][0])
+    assert grown[0][1] == pytest.approx(grown[1e9][1], abs=1 / 255)  # of many levels 255 are kept
 
 
 def test_growing_beyond_the_picture(original: Original) -> None:
@@ -179,7 +179,10 @@ def test_boxes(text: str, box: tuple[int, int, int, int]) -> None:
     [
         *((text, "expected four numbers") for text in ("", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1,2,3,nan", "inf,0,1,1")),
         *((text, "expected four numbers") for text in ("1e999,0,1,1", "-1,0,1,1", "0,0,1,-1", "1 2,0,1,1", "%,0,1,1")),
-        *((text, "expected four numbers") for text in ("9" * 5000 + ",0,1,1", "١,0,1,1", "0,0,1%%,1", "1,,2,3", ".,0,1,1")),
+        *(
+            (text, "expected four numbers")
+            for text in ("9" * 5000 + ",0,1,1", "١,0,1,1", "0,0,1%%,1", "1,,2,3", ".,0,1,1")
+        ),
         *((text, "has no size") for text in ("0,0,0,5", "0,0,5,0%", "500,0,0,1")),
         *((text, "lies outside") for text in ("200,0,1,1", "0,100,1,1", "100%,0,10%,1")),
     ],
@@ -191,7 +194,9 @@ def test_what_is_no_box(text: str, message: str) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(numbers=st.lists(st.integers(0, 30), min_size=4, max_size=4), width=st.integers(1, 20), height=st.integers(1, 20))
+@given(
+    numbers=st.lists(st.integers(0, 30), min_size=4, max_size=4), width=st.integers(1, 20), height=st.integers(1, 20)
+)
 def test_boxes_lie_in_the_picture(numbers: list[int], width: int, height: int) -> None:
     try:
         x0, y0, x1, y1 = parse_box(",".join(map(str, numbers)), width, height)

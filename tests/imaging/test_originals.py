@@ -89,7 +89,11 @@ def test_pictures_are_upright(orientation: int, kind: str) -> None:
 
 def test_damaged_orientation_does_no_harm() -> None:
     image = Image.new("RGB", (4, 2))
-    for damaged in (b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02"):
+    for damaged in (
+        b"Exif\0\0nonsense",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02",
+    ):
         for kind in ("JPEG", "PNG", "WEBP"):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
@@ -113,64 +117,9 @@ def test_a_camera_file_of_several_pictures_is_a_jpeg() -> None:
     assert read_original(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])).kind == "JPEG"
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "La", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"])
-def test_colours_are_those_that_pillow_shows(mode: str, picture: Picture) -> None:
-    image = picture(mode, (16, 16))
-    straight = image.convert({"La": "LA", "RGBa": "RGBA"}.get(mode, mode))
-    rgb = Original(image).rgb()
-    assert rgb.dtype == np.float32
-    assert rgb * 255 == pytest.approx(np.asarray(straight.convert("RGB")), abs=1e-3)
-    alpha = Original(image).alpha()
-    assert (alpha is not None) == (mode[-1] in "aA" and mode != "LAB")
-    if alpha is not None:
-        assert alpha * 255 == pytest.approx(np.asarray(straight)[..., -1], abs=1e-3)
-
-
-@pytest.mark.filterwarnings("error")
-def test_transparent_pixels_show_their_colour(picture: Picture) -> None:
-    clear = Original(Image.new("RGBA", (2, 2), (255, 0, 51, 0)))
-    assert clear.rgb()[0, 0].tolist() == pytest.approx([1, 0, 0.2])
-    assert clear.alpha() == pytest.approx(np.zeros((2, 2)))
-    for mode in ("P", "PA"):
-        image = picture(mode)
-        index = np.asarray(image)[..., 0] if mode == "PA" else np.asarray(image)
-        wanted = np.array(image.getpalette("RGB")).reshape(-1, 3)[index]
-        if mode == "P":
-            assert Original(image).alpha() is None
-            image.info["transparency"] = bytes([0, 128])
-            assert Original(image).alpha() == pytest.approx(np.array([0, 128 / 255] + [1] * 14)[index])
-        assert Original(image).rgb() * 255 == pytest.approx(wanted)
-
-
-@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
-def test_grey_of_16_bits(mode: str, picture: Picture) -> None:
-    image = picture(mode)
-    assert Original(image).rgb()[..., 1] * 65535 == pytest.approx(np.asarray(image).astype(float), rel=1e-6)
-
-
 @pytest.mark.parametrize(
-    ("values", "kind", "expected"),
-    [
-        ([0, 51, 255], np.int32, [0, 0.2, 1]),
-        ([0, 1, 1], np.int32, [0, 1 / 255, 1 / 255]),
-        ([0, 13107, 65535], np.int32, [0, 0.2, 1]),
-        ([-100, 0, 100], np.int32, [0, 0.5, 1]),
-        ([0, 0.25, 1], np.float32, [0, 0.25, 1]),
-        ([0, 51, 200], np.float32, [0, 0.2, 200 / 255]),
-        ([0, 13107, 256], np.float32, [0, 0.2, 256 / 65535]),
-        ([-1, 0, 3], np.float32, [0, 0.25, 1]),
-        ([-3.4e38, 0, 3.4e38], np.float32, [0, 0.5, 1]),
-        ([-5, -5, -5], np.float32, [0, 0, 0]),
-        ([np.nan, np.inf, 1], np.float32, [0, 0, 1]),
-        ([np.nan, -np.inf, np.inf], np.float32, [0, 0, 0]),
-    ],
+    ("depth", "pixels", "key"), [(1, b"\x40", 1), (2, b"\x1b", 1), (4, b"\x4a", 10), (8, b"\5\6", 6)]
 )
-def test_scale_of_values_of_32_bits(values: list[float], kind: type, expected: list[float]) -> None:
-    rgb = Original(Image.fromarray(np.array([values], kind))).rgb()
-    assert rgb[0, :, 0].tolist() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("depth", "pixels", "key"), [(1, b"\x40", 1), (2, b"\x1b", 1), (4, b"\x4a", 10), (8, b"\5\6", 6)])
 def test_the_grey_that_stands_for_transparency(depth: int, pixels: bytes, key: int) -> None:
     width = {1: 8, 2: 4}.get(depth, 2)
     original = read_original(png(width, 1, depth, 0, pixels, chunk(b"tRNS", struct.pack(">H", key))))
@@ -270,7 +219,10 @@ def test_damaged_files_are_pictures_or_errors(kind: str, data: st.DataObject) ->
 
 
 @settings(max_examples=60, deadline=None)
-@given(start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM", b"II*\0", b"RIFF"]), rest=st.binary())
+@given(
+    start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM", b"II*\0", b"RIFF"]),
+    rest=st.binary(),
+)
 def test_random_bytes_are_no_pictures(start: bytes, rest: bytes) -> None:
     with pytest.raises(ImageError):
         read_original(start + rest)

@@ -82,7 +82,9 @@ def test_variants_have_seeds_that_follow_and_each_can_be_made_alone(bigr: Run, p
 def test_batches_change_no_picture(bigr: Run, tmp_path: Path) -> None:
     folder(tmp_path / "many", 5)
     for size in (1, 3):
-        done = bigr("inpaint", "many", "--mask-box", "25%,25%,50%,50%", "--seed", 1, "--batch-size", size, "-o", f"o{size}/")
+        done = bigr(
+            "inpaint", "many", "--mask-box", "25%,25%,50%,50%", "--seed", 1, "--batch-size", size, "-o", f"o{size}/"
+        )
         assert done.code == 0, done.err
     names = sorted(path.name for path in Path("o1").iterdir())
     assert names == [f"p{index}-inpaint-1.png" for index in range(5)]
@@ -200,9 +202,7 @@ def test_the_mode_stays(bigr: Run, mode: str) -> None:
     assert not changed.any()
 
 
-def test_a_pipe_carries_the_picture_alone(
-    bigr_process: Run, picture: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_pipe_carries_the_picture_alone(bigr_process: Run, picture: Path, tiny_model: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
 

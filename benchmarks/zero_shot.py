@@ -1,0 +1,230 @@
+"""How well a model does what it was not trained for: inpainting, editing, outpainting, interpolating, enriching.
+
+    python benchmarks/zero_shot.py --model scenes-64 --count 800
+    python benchmarks/zero_shot.py repaint enrich --count 320
+
+All on scenes that no network of ours has seen, 64 pixels large. `repaint`: the object's box is masked, painted anew
+with the true label, and with another one; the share in which the judge sees that label; how many pictures have a pixel that
+changed outside the mask; the mean absolute difference of neighbouring pixels across the mask's border, as a share of
+that at the same places of the scenes themselves. `outpaint`: scenes are continued to three times their width; the same
+difference across the borders of the windows, compared with real scenes' neighbouring columns. `interpolate`: pairs of
+labels, nine frames; the rank correlation of the judge's probability of the second label with the frame's number.
+`enrich`: scenes are reduced by two and enlarged; the Fréchet distance to other real scenes before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from generation import open_model
+from judging import UNSEEN, answers, embeddings, frechet, load_judge, real_pictures
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import spearmanr
+from tables import show
+from torch import Tensor
+
+from bigr_cli import console
+from bigr_cli.api import Model
+from bigr_cli.data import scenes
+from bigr_cli.data.loading import all_batches, as_floats
+from bigr_cli.data.sources import ScenesSource
+from bigr_cli.errors import BigrError
+from bigr_cli.evaluation.reconstruction import boxes
+from bigr_cli.imaging.canvas import Margins
+from bigr_cli.imaging.originals import Original
+from bigr_cli.painting.asks import Painter, paint_together
+from bigr_cli.painting.enrich import Detail, enrich
+from bigr_cli.painting.inpaint import Painted, inpaint, outpaint
+from bigr_cli.painting.interpolate import between_labels
+from bigr_cli.painting.repaint import Wish
+
+Arrays = NDArray[np.uint8]  # (N, H, W, 3)
+Made = TypeVar("Made")
+
+
+def all_done(model: Model, painters: Sequence[Painter[Made]], what: str) -> list[Made]:
+    """What the painters make, in their order."""
+    made: dict[int, Made] = {}
+    with console.progress(len(painters), what) as bar:
+        for index, result in paint_together(model.network, enumerate(painters), batch_size=model.batch_size()):
+            if isinstance(result, BigrError):
+                raise result
+            made[index] = result
+            bar.advance()
+    return [made[index] for index in range(len(painters))]
+
+
+def pictures(made: Iterable[Painted]) -> Arrays:
+    """Finished pictures as one array."""
+    return np.stack([np.asarray(one.image) for one in made])
+
+
+def as_judged(arrays: Arrays) -> Tensor:
+    """(N, H, W, 3) → (N, 3, H, W), as the judge takes them."""
+    return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
+
+
+def unseen(count: int) -> tuple[Arrays, NDArray[np.bool_], NDArray[np.int64]]:
+    """Scenes, the boxes of their objects (N, H, W), and their labels (N,)."""
+    batches = list(all_batches(ScenesSource(64, 0, UNSEEN), 256, count=count))
+    images = torch.cat([batch.images for batch in batches]).permute(0, 2, 3, 1).numpy()
+    masks = torch.cat([boxes(batch.focus) for batch in batches])[:, 0].numpy()
+    return images, masks, torch.cat([batch.labels for batch in batches]).numpy()
+
+
+def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Objects painted anew, with their own label and with another."""
+    images, masks, labels = unseen(options.count)
+    others = (labels + 1 + np.arange(len(labels)) % (len(scenes.LABELS) - 1)) % len(scenes.LABELS)
+    settings, rows = model.settings(), []
+    for name, wanted in (("inpaint, true label", labels), ("edit, another label", others)):
+        painters = [
+            inpaint(
+                model.network,
+                Original(Image.fromarray(image)),
+                mask.astype(np.float32),
+                Wish(settings=settings, seed=index, label=int(label)),
+                how=options.blend,
+            )
+            for index, (image, mask, label) in enumerate(zip(images, masks, wanted, strict=True))
+        ]
+        made = pictures(all_done(model, painters, name))
+        kept = (made == images).all(axis=-1) | masks
+        right = answers(as_judged(made))["object"].numpy() == wanted
+        steps = [border_steps(pixels, masks) for pixels in (made, images)]
+        rows.append(
+            {
+                "what": name,
+                "pictures": len(made),
+                "recognised_%": 100 * float(right.mean()),
+                "changed_outside": int((~kept).any(axis=(1, 2)).sum()),
+                "border_step_of_real": steps[0] / steps[1],
+            }
+        )
+    return rows
+
+
+def border_steps(images: Arrays, masks: NDArray[np.bool_]) -> float:
+    """The mean absolute difference of neighbours of which one is masked and the other is not, in levels."""
+    values = images.astype(float)
+    found = []
+    for axis in (1, 2):
+        across = masks.take(range(1, 64), axis) != masks.take(range(63), axis)
+        found.append(np.abs(np.diff(values, axis=axis)).mean(axis=-1)[across])
+    return float(np.concatenate(found).mean())
+
+
+def wider(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Scenes continued to three times their width."""
+    images, _, _ = unseen(min(options.count, 200))
+    painters = [
+        outpaint(
+            model.network,
+            Original(Image.fromarray(image)),
+            Margins(left=64, right=64),
+            Wish(settings=model.settings(), seed=index, label=None),
+            how=options.blend,
+        )
+        for index, image in enumerate(images)
+    ]
+    made = pictures(all_done(model, painters, "outpaint")).astype(float)
+    steps = np.abs(np.diff(made, axis=2)).mean(axis=(0, 1, 3))  # by column, left of its neighbour
+    real = np.abs(np.diff(images.astype(float), axis=2)).mean(axis=(0, 1, 3))
+    return [
+        {
+            "what": "outpaint, borders of the picture",
+            "pictures": len(made),
+            "border_step_of_real": float(steps[[63, 127]].mean() / real.mean()),
+        },
+        {
+            "what": "outpaint, borders of windows",
+            "pictures": len(made),
+            "border_step_of_real": float(steps[[31, 159]].mean() / real.mean()),
+        },
+    ]
+
+
+def between(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Labels that change into others."""
+    count, judge, found = len(scenes.LABELS), load_judge(), []
+    pairs = [(index % count, (index + 1 + index // count * 5) % count) for index in range(options.pairs)]
+    painters = [
+        between_labels(model.network, pair, 9, Wish(settings=model.settings(), seed=index))
+        for index, pair in enumerate(pairs)
+    ]
+    for (_, second), frames in zip(pairs, all_done(model, painters, "interpolate"), strict=True):
+        stacked = as_judged(np.stack([np.asarray(frame) for frame in frames]))
+        with torch.inference_mode():
+            probability = judge(as_floats(stacked))["object"].softmax(1)[:, second]
+        found.append(float(spearmanr(range(9), probability.numpy()).statistic))
+    return [{"what": "interpolate", "pictures": 9 * len(pairs), "rank_correlation": float(np.mean(found))}]
+
+
+def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Scenes that lack detail."""
+    images, _, _ = unseen(options.count)
+    real = embeddings(real_pictures(4096, start=UNSEEN + 10**6)[0])
+    small = [Image.fromarray(image).resize((32, 32), Image.Resampling.BOX) for image in images]
+    poor = [image.resize((64, 64), Image.Resampling.BILINEAR) for image in small]
+    before = frechet(embeddings(as_judged(np.stack([np.asarray(image) for image in poor]))), real)
+    rows = [{"what": "reduced and enlarged", "pictures": len(poor), "frechet": before}]
+    for passes in (1, 2):
+        painters = [
+            enrich(
+                model.network,
+                Original(image),
+                Detail(passes=passes),
+                Wish(settings=model.settings(), seed=index, label=None),
+            )
+            for index, image in enumerate(poor)
+        ]
+        made = pictures(all_done(model, painters, "enrich"))
+        after = frechet(embeddings(as_judged(made)), real)
+        rows.append(
+            {
+                "what": f"enriched, passes {passes}",
+                "pictures": len(made),
+                "frechet": after,
+                "frechet_change_%": 100 * (after / before - 1),
+            }
+        )
+    return rows
+
+
+PARTS: dict[str, Callable[[Model, argparse.Namespace], list[dict[str, Any]]]] = {
+    "repaint": repaint,
+    "outpaint": wider,
+    "interpolate": between,
+    "enrich": richer,
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all if none is named")
+    parser.add_argument("--model", help="name or folder of a model; or the default model")
+    parser.add_argument("--count", type=int, default=800, help="scenes (default 800)")
+    parser.add_argument("--pairs", type=int, default=20, help="of labels to interpolate (default 20)")
+    parser.add_argument("--blend", default="poisson")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of a table")
+    options = parser.parse_args()
+    options.real = options.count
+    unknown = [part for part in options.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"unknown part {unknown[0]!r}; expected {', '.join(PARTS)}")
+    model = open_model(parser, options)
+    rows = [row for part in options.parts or PARTS for row in PARTS[part](model, options)]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    show([{column: row.get(column) for column in columns} for row in rows], as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

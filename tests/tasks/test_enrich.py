@@ -1,0 +1,46 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.usefixtures("workplace")
+Run = Callable[..., object]
+
+
+def pixels(name: str) -> np.ndarray:
+    with Image.open(name) as image:
+        return np.asarray(image).astype(float)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_size_and_seed(bigr: Run, scale: int) -> None:
+    for name in ("a.png", "b.png"):
+        done = bigr("enrich", "in.png", "--scale", scale, "--seed", 4, "-o", name)
+        assert done.code == 0, done.err
+    assert pixels("a.png").shape == (30 * scale, 40 * scale, 3)
+    assert np.array_equal(pixels("a.png"), pixels("b.png"))
+
+
+def test_passes_go_on_and_sharpening_keeps_the_colours(bigr: Run) -> None:
+    for name, options in {"one": (), "two": ("--passes", 2), "sharp": ("--sharpen-only",)}.items():
+        assert bigr("enrich", "in.png", "--seed", 4, *options, "-o", f"{name}.png").code == 0
+    assert not np.array_equal(pixels("one.png"), pixels("two.png"))
+    drift = {name: abs(pixels(f"{name}.png").mean() - pixels("in.png").mean()) for name in ("one", "sharp")}
+    assert drift["sharp"] < drift["one"] + 1
+    assert drift["sharp"] < 10
+
+
+@pytest.mark.parametrize("options", [("--rate", 1, "--groups", 2), ("--rate", 0), ("--scale", 99), ("--passes", 0)])
+def test_wrong_usage(bigr: Run, options: tuple[object, ...]) -> None:
+    assert bigr("enrich", "in.png", *options).code == 2
+
+
+def test_transparency_stays(bigr: Run) -> None:
+    with Image.open("in.png") as image:
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image.save("in.png")
+    assert bigr("enrich", "in.png", "-o", "out.png").code == 0
+    with Image.open("out.png") as made, Image.open("in.png") as before:
+        assert made.mode == "RGBA"
+        assert made.getchannel("A").tobytes() == before.getchannel("A").tobytes()

@@ -1,0 +1,84 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.usefixtures("workplace")
+Run = Callable[..., object]
+
+
+def test_a_strip_from_label_to_label(bigr: Run) -> None:
+    done = bigr("interpolate", "cat", "dog", "--frames", 5, "--seed", 2, "--json")
+    assert done.code == 0, done.err
+    line = json.loads(done.out)
+    assert line["path"] == "cat-to-dog-2.png"
+    assert line["frames"] == 5
+    with Image.open("cat-to-dog-2.png") as strip:
+        assert strip.size == (5 * 16, 16)
+        left = np.asarray(strip)[:, :16]
+    bigr("generate", "cat", "--seed", 2, "-o", "cat.png")
+    with Image.open("cat.png") as alone:
+        assert np.array_equal(np.asarray(alone), left)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.gif", "GIF"), ("a.webp", "WEBP")])
+def test_a_film(bigr: Run, name: str, kind: str) -> None:
+    assert bigr("interpolate", "cat", "dog", "house", "--loop", "--frames", 6, "--fps", 10, "-o", name).code == 0
+    with Image.open(name) as film:
+        assert film.format == kind
+        assert film.n_frames == 6
+        assert min(film.size) >= 256
+
+
+def test_an_mp4(bigr: Run) -> None:
+    import av
+
+    done = bigr("interpolate", "cat", "dog", "--frames", 7, "--fps", 10, "-o", "a.mp4")
+    assert done.code == 0, done.err
+    with av.open("a.mp4") as container:
+        assert len(list(container.decode(video=0))) == 7
+    shown = bigr("info", "a.mp4")
+    assert shown.code == 0, shown.err
+    assert "bigr interpolate cat dog" in shown.out
+
+
+def test_frames_of_their_own(bigr: Run) -> None:
+    assert bigr("interpolate", "cat", "dog", "--frames", 3, "--seed", 1, "-o", "frames/").code == 0
+    assert sorted(path.name for path in Path("frames").iterdir()) == [f"cat-to-dog-1-00{i}.png" for i in range(3)]
+
+
+def test_pictures_are_met_at_both_ends(bigr: Run, tiny_model: Path) -> None:
+    import bigr_cli
+
+    Image.linear_gradient("L").convert("RGB").save("b.png")
+    done = bigr("interpolate", "in.png", "b.png", "--frames", 4, "--seed", 1, "-o", "f/{index}.png")
+    assert done.code == 0, done.err
+    model = bigr_cli.load(tiny_model)
+    for name, frame in (("b.png", "f/3.png"),):
+        with Image.open(name) as image, Image.open(frame) as end:
+            fitted = image.resize((16, 16), Image.Resampling.LANCZOS)
+            assert np.array_equal(np.asarray(model.decode(model.encode(fitted))[0]), np.asarray(end))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("cat",), "two stops"),
+        (("cat", "in.png"), "either all labels or all pictures"),
+        (("cat", "doge"), "did you mean dog"),
+        (("cat", "none"), "no stop"),
+        (("cat", "dog", "--frames", "1"), "--frames"),
+        (("cat", "dog", "--class", "house"), "guides"),
+        (("cat", "dog", "--fps", "100", "-o", "x.gif"), "at most 50"),
+        (("cat", "dog", "-o", "x.avi"), "unknown kind"),
+        (("gone.png", "in.png"), "gone.png"),
+    ],
+)
+def test_wrong_usage(bigr: Run, arguments: tuple[str, ...], message: str) -> None:
+    done = bigr("interpolate", *arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert [path.name for path in Path().iterdir()] == ["in.png"]
