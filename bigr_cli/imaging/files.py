@@ -52,12 +52,16 @@ def kind_of(path: Path, suffixes: Iterable[str] = KINDS, *, hint: str | None = N
 
 
 def encode_image(image: Image.Image, kind: str, recipe: Recipe | None = None) -> bytes:
-    """The bytes of a picture file of this kind, with a recipe in it."""
+    """The bytes of a picture file of this kind, with a recipe in it; ImageError if the kind cannot hold it."""
     clean = storable(image, kind).copy()
     clean.info = {name: value for name, value in clean.info.items() if name in _KEPT}
     carried = embedding(kind, recipe.to_json()) if recipe else {}
     buffer = io.BytesIO()
-    clean.save(buffer, kind, **_SAVING[kind], **carried)
+    try:
+        clean.save(buffer, kind, **_SAVING[kind], **carried)
+    except (OSError, ValueError) as error:  # such as a WebP of more than 16383 pixels along a side
+        width, height = image.size
+        raise ImageError(f"a {kind} file cannot hold a picture of {width} × {height} pixels ({error})") from error
     return buffer.getvalue()
 
 
