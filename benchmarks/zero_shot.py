@@ -4,12 +4,13 @@
     python benchmarks/zero_shot.py repaint enrich --count 320
 
 All on scenes that no network of ours has seen, 64 pixels large. `repaint`: the object's box is masked, painted anew
-with the true label, and with another one; the share in which the judge sees that label; how many pictures have a pixel that
-changed outside the mask; the mean absolute difference of neighbouring pixels across the mask's border, as a share of
-that at the same places of the scenes themselves. `outpaint`: scenes are continued to three times their width; the same
-difference across the borders of the windows, compared with real scenes' neighbouring columns. `interpolate`: pairs of
-labels, nine frames; the rank correlation of the judge's probability of the second label with the frame's number.
-`enrich`: scenes are reduced by two and enlarged; the Fréchet distance to other real scenes before and after.
+with the true label, and with another one; the share in which the judge sees that label; how many pictures have a
+pixel that changed outside the mask; the mean absolute difference of neighbouring pixels across the mask's border, as
+a share of that at the same places of the scenes themselves. `outpaint`: scenes are continued to three times their
+width; the same difference across the borders of the windows, compared with real scenes' neighbouring columns.
+`interpolate`: pairs of labels, nine frames; the rank correlation of the judge's probability of the second label with
+the frame's number. `enrich`: scenes are reduced by two and enlarged; the Fréchet distance to other real scenes before
+and after.
 """
 
 from __future__ import annotations

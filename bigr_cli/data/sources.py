@@ -17,8 +17,8 @@ from bigr_cli import __version__
 from bigr_cli.data import scenes
 from bigr_cli.data.scenes.render import SIZES
 from bigr_cli.errors import ImageError, UsageError
+from bigr_cli.imaging.files import KINDS
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 SCENES = "scenes"
 
 
@@ -172,7 +172,7 @@ def open_source(where: str, size: int, *, seed: int = 0, start: int = 0, count: 
         raise UsageError(f"{where}: no such folder", hint='--data takes a folder of pictures, or "scenes"')
     files = sorted(_pictures(root))
     if not files:
-        raise UsageError(f"{where}: holds no pictures", hint=f"looked for {', '.join(sorted(SUFFIXES))}")
+        raise UsageError(f"{where}: holds no pictures", hint=f"looked for {', '.join(sorted(KINDS))}")
     names = _labels(root, files)
     labels = tuple(sorted(set(names))) if any(names) else ()
     if "" in labels:
@@ -187,7 +187,7 @@ def _pictures(root: Path) -> Iterable[str]:
     for folder, below, names in os.walk(root, followlinks=True):
         below[:] = [name for name in below if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and Path(name).suffix.lower() in KINDS:
                 yield (Path(folder) / name).relative_to(root).as_posix()
 
 

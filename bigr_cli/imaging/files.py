@@ -25,6 +25,7 @@ KINDS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".gif": "GIF",
+    ".bmp": "BMP",
 }
 ANIMATED = (".gif", ".webp")
 _SAVING: dict[str, dict[str, Any]] = {
@@ -33,6 +34,7 @@ _SAVING: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "TIFF": {"compression": "tiff_adobe_deflate"},
     "GIF": {},
+    "BMP": {},
 }
 # What a picture keeps of what it carries with it; the recipe that it was read with is not among it.
 _KEPT = ("transparency", "icc_profile", "dpi")

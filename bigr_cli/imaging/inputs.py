@@ -14,7 +14,6 @@ from bigr_cli.imaging.files import KINDS
 from bigr_cli.imaging.patterns import expanded
 
 STDIN = "-"
-SUFFIXES = (*KINDS, ".bmp")  # of the files in a folder that are taken for pictures
 LARGEST_MANIFEST = 100_000_000  # bytes
 
 _MAGIC = re.compile(r"[*?[]")
@@ -125,7 +124,7 @@ def _in_folder(folder: Path, *, recursive: bool, exclude: Collection[Path], empt
     found = [Input(path, path.parent.relative_to(folder)) for path in _pictures(folder, recursive, exclude)]
     if not found and not empty:
         deeper = not recursive and next(_pictures(folder, True, exclude), None)
-        hint = "--recursive takes those in its subfolders" if deeper else f"pictures end with {', '.join(SUFFIXES)}"
+        hint = "--recursive takes those in its subfolders" if deeper else f"pictures end with {', '.join(KINDS)}"
         raise UsageError(f"{folder}: there are no pictures in this folder", hint=hint)
     return found
 
@@ -168,12 +167,12 @@ def _matching(pattern: Path, exclude: Collection[Path], *, empty: bool) -> list[
         if not hidden and not any(Path(os.path.realpath(place)) in exclude for place in above):
             found.append(Input(path, folder))
     if not found and not empty:
-        raise UsageError(f"{pattern}: no pictures fit this pattern", hint=f"pictures end with {', '.join(SUFFIXES)}")
+        raise UsageError(f"{pattern}: no pictures fit this pattern", hint=f"pictures end with {', '.join(KINDS)}")
     return found
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in KINDS and not path.is_dir()
 
 
 def _identity(entry: Input) -> str:

@@ -29,6 +29,8 @@ def embedding(kind: str, text: str) -> dict[str, Any]:
         info = PngInfo()
         info.add_itxt(KEY, text)
         return {"pnginfo": info}
+    if kind == "BMP":  # has no room for any text
+        return {}
     if kind == "GIF":
         return {"comment": text.encode("ascii")}
     exif = Image.Exif()

@@ -20,11 +20,11 @@ from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
-    from bigr_cli.painting.asks import Painter
     from PIL.Image import Image
 
+    from bigr_cli.api import Model
     from bigr_cli.imaging.inputs import Input
+    from bigr_cli.painting.asks import Painter
     from bigr_cli.painting.inpaint import Painted
 
 _READERS = 2

@@ -16,8 +16,37 @@ Run = Callable[..., Any]
 
 KINDS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tif": "TIFF", "bmp": "BMP", "gif": "GIF"}
 NUMBERS = ("0", "1", "2", "3", "-1", "1e9", "nan", "inf", "", " ", "0x10", "9" * 40, "½", "7.5", "\u0663")
-TEXTS = ("", "-", ".", "..", "/", "a\nb", "é", "{seed}", "{nope}", "{", "}", "x" * 300, "-x", "*", "cat", "CAT", "4", "99")
-BOXES = ("0,0,5,5", "50%,50%,50%,50%", "1,2,3", "0,0,0,0", "9,9,999999,1", "a,b,c,d", "-1,0,5,5", "99%,99%,1%,1%", "0,0,1e3,5")
+TEXTS = (
+    "",
+    "-",
+    ".",
+    "..",
+    "/",
+    "a\nb",
+    "é",
+    "{seed}",
+    "{nope}",
+    "{",
+    "}",
+    "x" * 300,
+    "-x",
+    "*",
+    "cat",
+    "CAT",
+    "4",
+    "99",
+)
+BOXES = (
+    "0,0,5,5",
+    "50%,50%,50%,50%",
+    "1,2,3",
+    "0,0,0,0",
+    "9,9,999999,1",
+    "a,b,c,d",
+    "-1,0,5,5",
+    "99%,99%,1%,1%",
+    "0,0,1e3,5",
+)
 OPTIONS = {
     "inpaint": ("--mask-box", "--mask", "--mask-alpha", "--invert-mask", "--mask-grow", "--mask-resize", "--class",
                 "--guess-class", "--best-of", "--blend", "--window"),
@@ -25,8 +54,8 @@ OPTIONS = {
     "edit": ("--class", "--from-class", "--strength", "--mask-box", "--mask"),
     "enrich": ("--rate", "--passes", "--groups", "--scale", "--sharpen-only", "--class"),
 }  # fmt: skip
-COMMON = ("--seed", "-n", "--steps", "--timesteps", "--guidance", "--guidance-schedule", "--guidance-interval", "--order",
-          "--gumbel", "--temperature", "--batch-size", "--json", "--overwrite", "--skip-existing", "--no-metadata",
+COMMON = ("--seed", "-n", "--steps", "--timesteps", "--guidance", "--guidance-schedule", "--guidance-interval",
+          "--order", "--gumbel", "--temperature", "--batch-size", "--json", "--overwrite", "--skip-existing", "--no-metadata",
           "--dry-run", "--recipe", "-o", "--failures", "--grid", "--recursive")  # fmt: skip
 FLAGS = {"--mask-alpha", "--invert-mask", "--mask-resize", "--guess-class", "--sharpen-only", "--json", "--overwrite",
          "--skip-existing", "--no-metadata", "--dry-run", "--recursive"}  # fmt: skip
@@ -87,8 +116,37 @@ def words(rng: random.Random, name: str) -> list[str]:
 
 
 def manifest(rng: random.Random, name: str) -> bytes:
-    keys = ("image", "images", "mask", "mask-box", "mask_box", "class", "seed", "steps", "output", "nope", "model", "count")
-    values: tuple[Any, ...] = (name, "m.png", 1, -1, 1.5, True, False, None, [], [1, 2], {}, "0,0,5,5", "cat", "", "out/")
+    keys = (
+        "image",
+        "images",
+        "mask",
+        "mask-box",
+        "mask_box",
+        "class",
+        "seed",
+        "steps",
+        "output",
+        "nope",
+        "model",
+        "count",
+    )
+    values: tuple[Any, ...] = (
+        name,
+        "m.png",
+        1,
+        -1,
+        1.5,
+        True,
+        False,
+        None,
+        [],
+        [1, 2],
+        {},
+        "0,0,5,5",
+        "cat",
+        "",
+        "out/",
+    )
     lines = [json.dumps({rng.choice(keys): rng.choice(values) for _ in range(rng.randrange(4))}) for _ in range(3)]
     lines.append(json.dumps({"image": name, "mask-box": "0,0,5,5", "seed": 1}))
     return mutated("\n".join(lines).encode(), rng)
