@@ -55,8 +55,8 @@ OPTIONS = {
     "enrich": ("--rate", "--passes", "--groups", "--scale", "--sharpen-only", "--class"),
 }  # fmt: skip
 COMMON = ("--seed", "-n", "--steps", "--timesteps", "--guidance", "--guidance-schedule", "--guidance-interval",
-          "--order", "--gumbel", "--temperature", "--batch-size", "--json", "--overwrite", "--skip-existing", "--no-metadata",
-          "--dry-run", "--recipe", "-o", "--failures", "--grid", "--recursive")  # fmt: skip
+          "--order", "--gumbel", "--temperature", "--batch-size", "--json", "--overwrite", "--skip-existing",
+          "--no-metadata", "--dry-run", "--recipe", "-o", "--failures", "--grid", "--recursive")  # fmt: skip
 FLAGS = {"--mask-alpha", "--invert-mask", "--mask-resize", "--guess-class", "--sharpen-only", "--json", "--overwrite",
          "--skip-existing", "--no-metadata", "--dry-run", "--recursive"}  # fmt: skip
 SMALL = {"-n", "--best-of", "--passes", "--scale", "--mask-grow", "--steps", "--timesteps", "--batch-size"}
