@@ -136,17 +136,18 @@ def wider(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     made = pictures(all_done(model, painters, "outpaint")).astype(float)
     steps = np.abs(np.diff(made, axis=2)).mean(axis=(0, 1, 3))  # by column, left of its neighbour
     real = np.abs(np.diff(images.astype(float), axis=2)).mean(axis=(0, 1, 3))
+    places = {
+        "borders of the picture": [63, 127],
+        "borders of windows": [31, 159],
+        "elsewhere in the paint": [column for column in (*range(63), *range(128, 191)) if column not in (31, 159)],
+    }
     return [
         {
-            "what": "outpaint, borders of the picture",
+            "what": f"outpaint, {what}",
             "pictures": len(made),
-            "border_step_of_real": float(steps[[63, 127]].mean() / real.mean()),
-        },
-        {
-            "what": "outpaint, borders of windows",
-            "pictures": len(made),
-            "border_step_of_real": float(steps[[31, 159]].mean() / real.mean()),
-        },
+            "border_step_of_real": float(steps[columns].mean() / real.mean()),
+        }
+        for what, columns in places.items()
     ]
 
 

@@ -35,7 +35,9 @@ def test_nothing_is_mixed_in_outside_the_mask(height: int, width: int, how: Blen
     assert 0 <= weight.min() <= weight.max() <= 1
 
 
-@pytest.mark.parametrize("inside", [np.s_[10:30, 12:33], np.s_[0:20, 5:30], np.s_[:, 20:], np.s_[3:4, 7:8], np.s_[5:6, :]])
+@pytest.mark.parametrize(
+    "inside", [np.s_[10:30, 12:33], np.s_[0:20, 5:30], np.s_[:, 20:], np.s_[3:4, 7:8], np.s_[5:6, :]]
+)
 def test_paint_of_another_shade_comes_back_in_the_pictures(inside: tuple[slice, slice]) -> None:
     before = smooth(50, 60)
     mask = box(50, 60, inside=inside)
@@ -96,5 +98,5 @@ def test_wrong_arguments() -> None:
     picture, mask = np.zeros((5, 6, 3), dtype=np.float32), np.zeros((5, 6), dtype=np.float32)
     with pytest.raises(ValueError, match="expected one of"):
         blend(picture, picture, mask, "magic")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="shape|expected"):
+    with pytest.raises(ValueError, match="got"):
         blend(picture, picture, mask[:4], "none")
