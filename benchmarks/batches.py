@@ -2,8 +2,8 @@
 
     python benchmarks/batches.py --count 64
 
-One process with the default batch size, one with --batch-size 1, and, for the first pictures, a process for each: seconds
-and pictures a second, the first two also without what a process needs to begin (measured with a single picture).
+One process with the default batch size, one with --batch-size 1, and, for the first pictures, a process for each:
+seconds and pictures a second; the speed-up is without what a process needs to begin (measured with a single picture).
 """
 
 from __future__ import annotations
