@@ -225,3 +225,7 @@ class GeneratorTraining:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        cached = self.masking.focus > 0 and self.data.cache_codes > 0
+        require(not cached, "masking.focus: cached codes do not say where the object is; set it or cache_codes to 0")

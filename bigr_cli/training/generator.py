@@ -112,7 +112,7 @@ class GeneratorObjective(Objective):
 
     def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes = self._draw_codes(batch) if batch.codes is None else batch.codes
-        cover = token_cover(batch.focus, self.sizes.grid)
+        cover = token_cover(batch.focus, self.sizes.grid) if self.config.masking.focus > 0 else None
         loss = masked_loss(self.model, codes, batch.labels, self.config.masking, cover)
         return loss, {"loss": loss}
 

@@ -76,7 +76,7 @@ def test_one_file_for_several_suggests_a_pattern() -> None:
         ("{seed:{index}}.png", "at most a width"),
         ("{label.png", "expected '}'"),
         ("label}.png", "Single '}'"),
-        ("x.bmp", "unknown kind of picture '.bmp'"),
+        ("x.xyz", "unknown kind of picture '.xyz'"),
         ("x.{label}", "unknown kind of picture"),
         (".png", "no name before the suffix"),
         ("", "got nothing"),

@@ -16,7 +16,7 @@ from bigr_cli.data.loading import Positions, all_batches
 from bigr_cli.data.sources import FolderSource, ScenesSource, Source
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.config import DataConfig, GeneratorShape, GeneratorTraining, MaskingConfig
-from bigr_cli.training.generator import GeneratorObjective, draw_mask, masked_loss
+from bigr_cli.training.generator import GeneratorObjective, draw_mask, masked_loss, token_cover
 from bigr_cli.training.results import start_from
 from bigr_cli.zoo.config import GENERATOR_FILE
 from bigr_cli.zoo.folder import check_model, load_model, load_tokenizer
@@ -97,6 +97,26 @@ def test_labels_are_dropped(dropout: float, per_token: int) -> None:
     labels = torch.tensor([0, 1, 2, 3])
     masked_loss(Watched(small().config), torch.rand(4, 9, 5) < 0.5, labels, MaskingConfig("batch", dropout, per_token))
     assert torch.equal(seen[0], labels if dropout == 0 else torch.full((4,), 4))
+
+
+def test_tokens_of_the_object_weigh_more() -> None:
+    focus = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+    focus[0, 0, :4, 4:8] = 255
+    focus[1, 0, 8:10, :4] = 255
+    cover = token_cover(focus, 4)
+    assert cover.shape == (2, 16)
+    assert cover[0].nonzero().flatten().tolist() == [1]
+    assert cover[1, 8] == 0.5
+    generator = small()
+    codes, labels = torch.rand(2, 9, 5) < 0.5, torch.tensor([0, 1])
+    with torch.no_grad():
+        generator.transcoder.final.bias.normal_()
+    losses = []
+    for weight in (None, torch.zeros(2, 9), torch.rand(2, 9)):
+        torch.manual_seed(0)
+        losses.append(masked_loss(generator, codes, labels, MaskingConfig("picture", focus=3.0), weight))
+    assert torch.isclose(losses[0], losses[1])
+    assert not torch.isclose(losses[0], losses[2])
 
 
 def test_sizes_come_from_tokenizer_and_data(generator_training: GeneratorTraining) -> None:

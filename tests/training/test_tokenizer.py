@@ -8,6 +8,7 @@ from bigr_cli.data.loading import Batch, all_batches
 from bigr_cli.data.sources import FolderSource, ScenesSource, Source
 from bigr_cli.errors import ConfigError, ModelFormatError, UsageError
 from bigr_cli.training.config import AdversarialConfig, TokenizerLosses, TokenizerTraining
+from bigr_cli.training.optim import Optimizers
 from bigr_cli.training.results import start_from
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import TOKENIZER_FILE
@@ -129,9 +130,39 @@ def test_it_can_start_from_a_model(tokenizer_training: TokenizerTraining, tmp_pa
     second = objective(tokenizer_training)
     start_from(str(tmp_path), TOKENIZER_FILE, second.model)
     assert torch.equal(second.model.embed, first.model.embed.half().float())
-    wider = replace(tokenizer_training.tokenizer, bits=7)
+    fewer = replace(tokenizer_training.tokenizer, bits=tokenizer_training.tokenizer.bits - 1)
     with pytest.raises(ModelFormatError, match="wrong shapes"):
-        start_from(str(tmp_path), TOKENIZER_FILE, objective(replace(tokenizer_training, tokenizer=wider)).model)
+        start_from(str(tmp_path), TOKENIZER_FILE, objective(replace(tokenizer_training, tokenizer=fewer)).model)
+
+
+def test_a_larger_one_starts_from_it_too_and_is_fresh_beyond(
+    tokenizer_training: TokenizerTraining, tmp_path: Path
+) -> None:
+    first = objective(replace(tokenizer_training, run=replace(tokenizer_training.run, seed=3)))
+    first.write(first.model, tmp_path, 1, {})
+    bits = tokenizer_training.tokenizer.bits
+    wider = replace(tokenizer_training, tokenizer=replace(tokenizer_training.tokenizer, bits=bits + 2))
+    grown, fresh = objective(wider), objective(wider)
+    start_from(str(tmp_path), TOKENIZER_FILE, grown.model)
+    assert torch.equal(grown.model.embed[:bits], first.model.embed.half().float())
+    assert torch.equal(grown.model.embed[bits:], fresh.model.embed[bits:])
+    pictures = torch.rand(2, 3, 16, 16)
+    before, after = (made.model.eval().bit_logits(pictures) for made in (first, grown))
+    assert torch.allclose(after[..., :bits], before, atol=1e-2)  # the file has half precision
+
+
+def test_a_frozen_encoder_keeps_its_codes(tokenizer_training: TokenizerTraining, batch: Batch) -> None:
+    made = objective(replace(tokenizer_training, freeze_encoder=True, init="elsewhere"))
+    loss, _ = made.forward(batch, "model", 0)
+    loss.backward()
+    learning = {name for name, parameter in made.model.named_parameters() if parameter.grad is not None}
+    assert learning
+    assert not any(name.startswith(("encoder.", "to_bits.")) for name in learning)
+    optimizers = Optimizers(made.model, tokenizer_training.optimizer)
+    moved = {id(p) for part, _ in optimizers.parts for group in part.param_groups for p in group["params"]}
+    assert moved == {id(p) for p in made.model.parameters() if p.requires_grad}
+    with pytest.raises(ConfigError, match="needs init"):
+        replace(tokenizer_training, freeze_encoder=True, init="")
 
 
 def test_what_is_wrong_shows_before_training(tokenizer_training: TokenizerTraining, tmp_path: Path) -> None:
