@@ -107,7 +107,7 @@ def _membrane(difference: Floats, inside: Bools) -> Floats:
         links.append(np.stack([index[here][both], index[there][both]]))
     rows, columns = np.concatenate(links, axis=1)
     joined = sparse.csr_matrix((np.full(len(rows), -1.0), (rows, columns)), shape=(count, count))
-    field = difference.copy()
+    field: Floats = difference.copy()
     field[inside] = _solved(joined + sparse.diags(neighbours[inside]), sums[inside])
     return field
 
@@ -135,10 +135,12 @@ def _ramp(inside: Bools) -> Floats:
     for _ in range(math.ceil(FEATHER / _NARROWING)):
         wider = np.maximum(width, _neighbours_largest(width) - np.float32(_NARROWING))
         width = np.where(inside, wider, np.float32(0))
-    return np.divide(distance, width, out=np.zeros_like(distance), where=inside)
+    ramp: Floats = np.divide(distance, width, out=np.zeros_like(distance), where=inside)
+    return ramp
 
 
 def _neighbours_largest(cells: Floats) -> Floats:
     """The largest of each cell's four neighbours (h, w), of those that there are."""
     padded = np.pad(cells, 1)
-    return np.maximum.reduce([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])
+    largest: Floats = np.maximum.reduce([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])
+    return largest
