@@ -39,7 +39,7 @@ def storable(image: Image.Image, kind: str) -> Image.Image:
     if kind not in _HELD:
         raise ValueError(f"kind: expected one of {', '.join(_HELD)}, got {kind!r}")
     fit = image
-    while not _holds(kind, fit):
+    while not holds(kind, fit):
         fit = _simpler(fit, kind)
     if kind == "GIF" and fit.mode == "RGBA":
         fit = _cut_out(fit)
@@ -56,7 +56,8 @@ def default_suffix(mode: str) -> str:
     return ".png" if mode in _HELD["PNG"] else ".tif"
 
 
-def _holds(kind: str, image: Image.Image) -> bool:
+def holds(kind: str, image: Image.Image) -> bool:
+    """Whether a file of this kind holds the picture as it is."""
     if image.mode not in _HELD[kind]:
         return False
     if image.mode not in ("1", "L", "P", "RGB", *SIXTEEN, "I") or not has_transparency(image):

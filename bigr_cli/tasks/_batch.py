@@ -49,6 +49,7 @@ def run(context: typer.Context, task: str, prepare: Prepare) -> None:
     sheet = _sheet_path(batch, writing)
     drawn, seen, model = secrets.randbelow(2**32), set[Path](), None
     results: Results | None = None
+    failed: list[tuple[str, BigrError]] = []
     while True:
         leave = seen | (_unsettled(lines) if batch.watch else set())
         skip = writing.skip_existing or (batch.watch and not writing.overwrite)
@@ -61,7 +62,7 @@ def run(context: typer.Context, task: str, prepare: Prepare) -> None:
         if planned.jobs:
             if model is None:
                 model = _loaded(name, chooser.option("dtype", machine.dtype), machine, planned)
-            results, made = _work(model, task, planned, writing, machine, batch)
+            results, made = _work(model, task, planned, writing, machine, batch, failed)
             if sheet is not None and made:
                 _write_sheet(sheet, made, writing)
         elif not batch.watch:
@@ -86,7 +87,13 @@ def _loaded(name: str | None, dtype: str, machine: Machine, planned: Plan) -> "M
 
 
 def _work(
-    model: "Model", task: str, planned: Plan, writing: Writing, machine: Machine, batch: Batch
+    model: "Model",
+    task: str,
+    planned: Plan,
+    writing: Writing,
+    machine: Machine,
+    batch: Batch,
+    failed: list[tuple[str, BigrError]],
 ) -> "tuple[Results, list[tuple[Job, Image]]]":
     """Do the jobs, and write each picture as soon as it is there; keeps the pictures only if there is to be a sheet."""
     from bigr_cli.painting.asks import paint_together
@@ -122,8 +129,9 @@ def _work(
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
             results.report(skipped=planned.skipped)
+            failed += results.failures
             if batch.failures is not None:
-                _write_failures(batch.failures, results)
+                _write_failures(batch.failures, failed)
     if len(planned.jobs) > 1:
         console.detail(f"{len(planned.jobs) / (time.perf_counter() - began):.2f} pictures a second")
     return results, kept
@@ -242,10 +250,10 @@ def _foretell(planned: Plan, task: str, *, json: bool) -> None:
     console.say(f"{len(planned.jobs)} would be made{skipped}; nothing was done")
 
 
-def _write_failures(path: Path, results: Results) -> None:
+def _write_failures(path: Path, failed: Sequence[tuple[str, BigrError]]) -> None:
     import json
 
     from bigr_cli.imaging.files import write_bytes
 
-    lines = [json.dumps({"source": name, "error": str(error)}) + "\n" for name, error in results.failures]
+    lines = [json.dumps({"source": name, "error": str(error)}) + "\n" for name, error in failed]
     write_bytes(path, "".join(lines).encode(), overwrite=True)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,8 +184,18 @@ def _of_line(
 
 
 def _suffix(source: "Input") -> str:
-    """TIFF stays TIFF, which holds modes that PNG does not; everything else becomes PNG."""
-    return "tif" if source.path is not None and source.path.suffix.lower() in (".tif", ".tiff") else "png"
+    """PNG, or TIFF for what was TIFF or has a mode that PNG does not hold, as JPEG files may."""
+    from PIL import Image
+
+    from bigr_cli.imaging.originals import default_suffix
+
+    kind = source.path.suffix.lower() if source.path is not None else ""
+    if kind in (".tif", ".tiff"):
+        return "tif"
+    if source.path is not None and kind in (".jpg", ".jpeg"):
+        with suppress(Exception), Image.open(source.path) as opened:  # what is wrong with it is said when it is read
+            return default_suffix(opened.mode).removeprefix(".")
+    return "png"
 
 
 def _made_before(paths: Sequence[Path], jobs: Sequence[Job]) -> list[bool]:

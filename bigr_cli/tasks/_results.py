@@ -44,7 +44,8 @@ class Results:
 
     def save(self, index: int, image: "Image", recipe: "Recipe", *, seconds: float, **more: Any) -> None:
         """Write picture `index`, and with --json a line about it, in which `more` stands too."""
-        from bigr_cli.imaging.files import encode_image, write_image
+        from bigr_cli.imaging.files import encode_image, kind_of, write_image
+        from bigr_cli.imaging.storing import holds
 
         kept = recipe if self._metadata else None
         if self._paths is None:
@@ -52,6 +53,8 @@ class Results:
             sys.stdout.buffer.flush()
             return
         path = self._paths[index]
+        if not holds(kind_of(path), image):
+            console.warn(f"{path}: this kind of file does not hold mode {image.mode}, so the picture is converted")
 
         def write() -> Path:
             write_image(path, image, recipe=kept, overwrite=self._overwrite)

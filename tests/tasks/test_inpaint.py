@@ -278,3 +278,19 @@ def test_the_best_of_several_says_its_score(bigr: Run, picture: Path) -> None:
     best = json.loads(bigr("inpaint", picture, *options, "--best-of", 3, "-o", "best.png").out)
     assert best["score"] < 0
     assert "score" not in json.loads(bigr("inpaint", picture, *options, "-o", "one.png").out)
+
+
+def test_a_mode_that_png_lacks_becomes_tiff_unless_a_file_is_named(bigr: Run) -> None:
+    noise(30, 20).convert("CMYK").save("m.jpg", quality=95)
+    with Image.open("m.jpg") as image:
+        before = np.asarray(image)
+    done = bigr("inpaint", "m.jpg", "--mask-box", "3,3,9,9", "--seed", 1)
+    assert done.code == 0, done.err
+    with Image.open("m-inpaint-1.tif") as made:
+        assert made.mode == "CMYK"
+        changed = (np.asarray(made) != before).any(axis=-1)
+    changed[3:12, 3:12] = False
+    assert not changed.any()
+    done = bigr("inpaint", "m.jpg", "--mask-box", "3,3,9,9", "--seed", 1, "-o", "m.png")
+    assert done.code == 0
+    assert "does not hold mode CMYK" in done.err
