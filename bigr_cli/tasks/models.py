@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bigr_cli import console, schema
-from bigr_cli.errors import ConfigError, ModelFormatError, UsageError
+from bigr_cli.errors import ModelFormatError, UsageError
 from bigr_cli.options import Json, Overwrite
 from bigr_cli.registry import group, task
 from bigr_cli.zoo.find import Entry, default_model, describe_model, find_model, home_models, list_models
@@ -73,13 +73,21 @@ def show(model: ModelName = None, json: Json = False) -> None:
     console.result(schema.dump_yaml(data).rstrip())
 
 
-@task("models labels", help="List the labels that a model knows.")
-def labels(model: ModelName = None, json: Json = False) -> None:
-    """One line each: its index and its name. Either can be given to bigr generate."""
+@task("models labels", help="List the labels that a model knows.", examples=["bigr models labels --search fish"])
+def labels(
+    model: ModelName = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Only those that have this in their names.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """One line each: its index and its name. Either can be given to bigr generate, and each of several names too."""
     config = _read(find_model(model)).config
     classes = config.generator.classes if config and config.generator else 0
     names = (config.labels if config else ()) or [None] * classes
     for index, name in enumerate(names):
+        if search is not None and search.casefold() not in (name or "").casefold():
+            continue
         if json:
             console.json_line({"index": index, "label": name})
         else:
@@ -140,7 +148,10 @@ def import_(
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name. Without it, the folder's.")] = None,
     labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of its classes in their order, one a line.")
+        str | None,
+        typer.Option(
+            metavar="FILE|imagenet-1k", help="Names of its classes in their order, one a line; or those of ImageNet."
+        ),
     ] = None,
     licence: Annotated[str, typer.Option(metavar="NAME", help="Under what terms it may be used, such as MIT.")] = "",
     overwrite: Overwrite = False,
@@ -148,6 +159,7 @@ def import_(
 ) -> None:
     """All sizes but --heads and --image-size are read off the tensors. Nothing in the files is run."""
     from bigr_cli.zoo.config import check_name
+    from bigr_cli.zoo.labels import read_labels
     from bigr_cli.zoo.published import import_published
 
     if output is None:
@@ -161,7 +173,7 @@ def import_(
         image_size=image_size,
         output=output,
         name=name,
-        labels=_lines(labels) if labels else (),
+        labels=read_labels(labels) if labels else (),
         licence=licence,
         overwrite=overwrite,
     )
@@ -177,14 +189,6 @@ def _read(directory: Path) -> Entry:
     if entry.problem:
         raise ModelFormatError(entry.problem)
     return entry
-
-
-def _lines(file: Path) -> tuple[str, ...]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read as text: {error}") from error
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _record(entry: Entry) -> dict[str, Any]:

@@ -107,6 +107,7 @@ def test_labels(bigr: Bigr, tiny: Path, tmp_path: Path) -> None:
     assert bigr("models", "labels", "named").out.splitlines()[3] == "3\tthing 3, stuff"
     lines = bigr("models", "labels", "named", "--json").out.splitlines()
     assert json.loads(lines[9]) == {"index": 9, "label": "thing 9, stuff"}
+    assert bigr("models", "labels", "named", "--search", "THING 7").out == "7\tthing 7, stuff\n"
 
 
 def test_path(bigr: Bigr, tiny: Path) -> None:
