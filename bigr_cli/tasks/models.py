@@ -9,7 +9,15 @@ from bigr_cli import console, schema
 from bigr_cli.errors import ModelFormatError, UsageError
 from bigr_cli.options import Json, Overwrite
 from bigr_cli.registry import group, task
-from bigr_cli.zoo.find import Entry, default_model, describe_model, find_model, home_models, list_models
+from bigr_cli.zoo.find import (
+    Entry,
+    default_model,
+    describe_model,
+    find_model,
+    home_models,
+    list_models,
+    set_default_model,
+)
 
 group("models", help="List, inspect, check and import models.")
 
@@ -92,6 +100,23 @@ def labels(
             console.json_line({"index": index, "label": name})
         else:
             console.result(f"{index}\t{name or ''}".rstrip())
+
+
+@task(
+    "models default",
+    help="Show or set the model that is used if none is named.",
+    examples=["bigr models default bigr-l"],
+)
+def default(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[NAME|DIR]", help="The model to use from now on.", show_default=False)
+    ] = None,
+) -> None:
+    """BIGR_MODEL and --model go before it. Noted in the home that bigr doctor shows."""
+    if model is None:
+        console.result(default_model())
+    else:
+        console.say(f"{set_default_model(model)} is the default model now")
 
 
 @task("models path", help="Print the folder of a model.")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bigr_cli import home
-from bigr_cli.errors import ConfigError, ModelError, UnknownNameError
+from bigr_cli.errors import ConfigError, ModelError, RunError, UnknownNameError
+from bigr_cli.files import whole_file
 from bigr_cli.zoo.config import CONFIG_FILE, ModelConfig, check_name, read_config
 from bigr_cli.zoo.sizes import parameters
 
@@ -50,8 +51,37 @@ def packaged_models() -> Path:
 
 
 def default_model() -> str:
-    """The model that is used if none is named."""
-    return os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+    """The model that is used if none is named: by BIGR_MODEL, by what `set_default_model` noted, or scenes-64."""
+    chosen = os.environ.get(MODEL_VARIABLE)
+    if not chosen:
+        try:
+            chosen = _default_file().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            chosen = ""
+    return chosen or DEFAULT_MODEL
+
+
+def set_default_model(name_or_dir: str) -> str:
+    """Note in the user's home which model is used if none is named; gives what was noted.
+
+    Raises:
+        ModelError: there is no such model.
+        RunError: the note cannot be written.
+    """
+    folder = find_model(name_or_dir)
+    noted = str(folder.resolve()) if folder == Path(name_or_dir).expanduser() else name_or_dir
+    file = _default_file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as hidden:
+            hidden.write_text(noted + "\n", encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{file}: cannot be written: {error.strerror or error}") from error
+    return noted
+
+
+def _default_file() -> Path:
+    return home.data_dir() / "default-model"
 
 
 def find_model(name_or_dir: str | Path | None = None) -> Path:

@@ -191,3 +191,15 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(bigr: Bigr, home: Path, tmp
     assert "evil.pt: is refused" in outcome.err
     assert not (tmp_path / "mark").exists()
     assert list(home.rglob("*")) == []
+
+
+def test_the_default_can_be_set(bigr: Bigr, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bigr("models", "default").out == "scenes-64\n"
+    assert bigr("models", "default", "tiny").code == 0
+    assert bigr("models", "default").out == "tiny\n"
+    assert bigr("models", "path").out == f"{tiny}\n"
+    assert bigr("models", "default", "tinny").code == 2
+    assert bigr("models", "default", tiny).code == 0
+    assert bigr("models", "default").out == f"{tiny.resolve()}\n"
+    monkeypatch.setenv("BIGR_MODEL", "scenes-64")
+    assert bigr("models", "default").out == "scenes-64\n"
