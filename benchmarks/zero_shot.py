@@ -175,13 +175,14 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     poor = [image.resize((64, 64), Image.Resampling.BILINEAR) for image in small]
     before = frechet(embeddings(as_judged(np.stack([np.asarray(image) for image in poor]))), real)
     rows = [{"what": "reduced and enlarged", "pictures": len(poor), "frechet": before}]
-    for passes in (1, 2):
+    for passes, guess in ((1, False), (1, True), (2, True)):
         painters = [
             enrich(
                 model.network,
                 Original(image),
                 Detail(passes=passes),
                 Wish(settings=model.settings(), seed=index, label=None),
+                guess=guess,
             )
             for index, image in enumerate(poor)
         ]
@@ -189,7 +190,7 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
         after = frechet(embeddings(as_judged(made)), real)
         rows.append(
             {
-                "what": f"enriched, passes {passes}",
+                "what": f"enriched, passes {passes}{', label guessed' if guess else ''}",
                 "pictures": len(made),
                 "frechet": after,
                 "frechet_change_%": 100 * (after / before - 1),

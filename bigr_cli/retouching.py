@@ -146,6 +146,7 @@ class Retouching(LoadedModel):
         scale: int = 1,
         sharpen_only: bool = False,
         label: Label = None,
+        guess: bool = False,
         count: int = 1,
         seed: int | None = None,
         window: int | None = None,
@@ -161,14 +162,16 @@ class Retouching(LoadedModel):
             groups: in how many turns; None is 4, or rate² if that is less.
             scale: how many times larger.
             sharpen_only: change fine detail alone, so that colours do not drift.
-            label: guides, if given; other arguments as in `inpaint`.
+            label: guides, if given; `guess` takes the likeliest one, and other arguments as in `inpaint`.
         """
         from bigr_cli.painting.enrich import Detail, enrich
 
         turns = min(4, rate**2) if groups is None else groups
         detail = Detail(rate=rate, passes=passes, groups=turns, scale=scale, sharpen_only=sharpen_only)
         wishes = self._wishes(label, count, seed, sampling, window=window)
-        return self._painted([enrich(self.network, Original(image), detail, wish) for wish in wishes], batch_size)
+        return self._painted(
+            [enrich(self.network, Original(image), detail, wish, guess=guess) for wish in wishes], batch_size
+        )
 
     def interpolate(
         self,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bigr_cli.core.config import LARGEST_SEED, require, require_positive
+from bigr_cli.core.likelihood import label_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.random import Stream, uniform
 from bigr_cli.errors import UsageError
@@ -41,7 +42,9 @@ class Detail:
         require(self.groups <= self.rate**2, f"groups: a cell has {self.rate**2} tokens, got {self.groups} groups")
 
 
-def enrich(network: BinaryModel, original: Original, detail: Detail, wish: Wish) -> Painter[Painted]:
+def enrich(
+    network: BinaryModel, original: Original, detail: Detail, wish: Wish, *, guess: bool = False
+) -> Painter[Painted]:
     """Redraw a picture's detail, in windows that overlap.
 
     Args:
@@ -49,6 +52,7 @@ def enrich(network: BinaryModel, original: Original, detail: Detail, wish: Wish)
         original: a picture of any size and mode.
         detail: how much is redrawn.
         wish: a label if there is one, seed, settings.
+        guess: take the label under which the model finds the picture likeliest, instead of the wish's.
 
     Raises:
         UsageError: the larger picture would be too large.
@@ -59,6 +63,12 @@ def enrich(network: BinaryModel, original: Original, detail: Detail, wish: Wish)
     before = original.rgb()
     plain = _reduced(before, width, height, detail.rate)
     size = network.tokenizer.config.image_size
+    if guess:
+        whole = max(width, height)
+        seen = Window((width - whole) // 2, (height - whole) // 2, whole)
+        codes = encode(network, cut(plain, seen, size))
+        unknown = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
+        wish = replace(wish, label=int(label_scores(network.generator, codes, unknown, wish.seed).argmax()))
     side = wish.window or max(min(size, width, height), min(size // 2, max(width, height)))
     windows = [Window(x, y, side) for y in _spread(height, side) for x in _spread(width, side)]
     made = yield from side_by_side(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigr_cli import options
+from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Batch, Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import task
 from bigr_cli.tasks._batch import run
@@ -56,6 +57,7 @@ class Redrawing:
     examples=(
         "bigr enrich blurred.png",
         "bigr enrich small.png --scale 2 --sharpen-only",
+        "bigr enrich blurred.png --guess-class --passes 2",
         "bigr enrich in/ -o out/ --rate 2 --passes 2 --skip-existing",
     ),
 )
@@ -68,6 +70,7 @@ def enrich(
     seed: options.Seed = None,
     recipe: options.Recipe = None,
     class_label: options.ClassLabel = None,
+    guess_class: options.GuessClass = False,
     window: options.WindowSide = None,
     *,
     redrawing: Redrawing,
@@ -91,6 +94,9 @@ def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> 
     wanted, window = given.group(Redrawing), given.params["window"]
     groups = min(4, wanted.rate**2) if wanted.groups is None else wanted.groups
     detail = Detail(**{**vars(wanted), "groups": groups})
+    guess = given.params["guess_class"]
+    if guess and given.params["class_label"] is not None:
+        raise UsageError("--class and --guess-class exclude each other")
     label, name = label_of(config, given.params["class_label"])
 
     def open_one(original: "Original", seed: int) -> Opened:
@@ -98,7 +104,7 @@ def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> 
         from bigr_cli.painting.repaint import Wish
 
         wish = Wish(settings=settings, seed=seed, label=label, window=window)
-        return lambda network: redraw(network, original, detail, wish)
+        return lambda network: redraw(network, original, detail, wish, guess=guess)
 
-    kept = recorded(given, "class_label", "window", "rate", "passes", "groups", "scale", "sharpen_only")
+    kept = recorded(given, "class_label", "guess_class", "window", "rate", "passes", "groups", "scale", "sharpen_only")
     return Prepared(open=open_one, label=name, options=kept)

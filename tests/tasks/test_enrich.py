@@ -31,7 +31,30 @@ def test_passes_go_on_and_sharpening_keeps_the_colours(bigr: Run) -> None:
     assert drift["sharp"] < 10
 
 
-@pytest.mark.parametrize("options", [("--rate", 1, "--groups", 2), ("--rate", 0), ("--scale", 99), ("--passes", 0)])
+def test_a_label_guides_and_can_be_guessed(bigr: Run) -> None:
+    import json
+
+    lines = {}
+    for name, options in {"none": (), "cat": ("--class", "cat"), "guessed": ("--guess-class",)}.items():
+        done = bigr("enrich", "in.png", "--seed", 4, *options, "--json", "-o", f"{name}.png")
+        assert done.code == 0, done.err
+        lines[name] = json.loads(done.out)["label"]
+    assert lines["none"] == "none"
+    assert lines["cat"] == "cat"
+    assert lines["guessed"] in ("cat", "dog", "house", "tree")
+    assert not np.array_equal(pixels("none.png"), pixels("cat.png"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--class", "cat", "--guess-class"),
+        ("--rate", 1, "--groups", 2),
+        ("--rate", 0),
+        ("--scale", 99),
+        ("--passes", 0),
+    ],
+)
 def test_wrong_usage(bigr: Run, options: tuple[object, ...]) -> None:
     assert bigr("enrich", "in.png", *options).code == 2
 
