@@ -58,9 +58,11 @@ def encode_image(image: Image.Image, kind: str, recipe: Recipe | None = None) ->
     clean = storable(image, kind).copy()
     clean.info = {name: value for name, value in clean.info.items() if name in _KEPT}
     carried = embedding(kind, recipe.to_json()) if recipe else {}
+    # Pillow reads compressed YCbCr back as RGB, with other values.
+    saving = {} if (kind, clean.mode) == ("TIFF", "YCbCr") else _SAVING[kind]
     buffer = io.BytesIO()
     try:
-        clean.save(buffer, kind, **_SAVING[kind], **carried)
+        clean.save(buffer, kind, **saving, **carried)
     except (OSError, ValueError) as error:  # such as a WebP of more than 16383 pixels along a side
         width, height = image.size
         raise ImageError(f"a {kind} file cannot hold a picture of {width} × {height} pixels ({error})") from error
