@@ -18,8 +18,10 @@ from bigr_cli.zoo.find import (
     list_models,
     set_default_model,
 )
+from bigr_cli.zoo.sizes import parameters
+from bigr_cli.zoo.source import readable_size
 
-group("models", help="List, inspect, check and import models.")
+group("models", help="List, inspect, check, pull, push and import models.")
 
 ModelName = Annotated[
     str | None,
@@ -35,7 +37,7 @@ def list_(json: Json = False) -> None:
     entries = list_models()
     if json:
         for entry in entries:
-            console.json_line(_record(entry))
+            console.json_line(record(entry))
         return
     chosen = default_model()
     rows = [
@@ -45,7 +47,7 @@ def list_(json: Json = False) -> None:
             f"{entry.config.image_size} px" if entry.config else "",
             str(entry.config.generator.classes) if entry.config and entry.config.generator else "",
             _millions(entry.parameters),
-            _megabytes(entry.size),
+            _weights(entry),
             entry.where,
         )
         for entry in entries
@@ -59,16 +61,18 @@ def list_(json: Json = False) -> None:
 @task("models show", help="Show what a model is made of and where it comes from.")
 def show(model: ModelName = None, json: Json = False) -> None:
     """With --json, everything that its config.yaml says."""
-    entry = _read(find_model(model))
+    entry = read_entry(find_model(model))
     if json:
-        console.json_line({**_record(entry), "config": schema.to_mapping(entry.config)})
+        console.json_line({**record(entry), "config": schema.to_mapping(entry.config)})
         return
     lines = [
         ("name", entry.config.name if entry.config else entry.name),
         ("folder", str(entry.directory)),
         ("state", entry.state),
-        ("weights", f"{_megabytes(entry.size)}, {_millions(entry.parameters)} parameters"),
+        ("weights", f"{_weights(entry)}, {_millions(entry.parameters)} parameters{_parts(entry)}"),
     ]
+    if entry.config and entry.config.source and entry.state == "to be pulled":
+        lines.append(("pull", f"bigr models pull {entry.name}   (from {entry.config.source.repository})"))
     width = max(len(label) for label, _ in lines)
     for label, text in lines:
         console.result(f"{label:<{width}}  {text}")
@@ -90,7 +94,7 @@ def labels(
     json: Json = False,
 ) -> None:
     """One line each: its index and its name. Either can be given to bigr generate, and each of several names too."""
-    config = _read(find_model(model)).config
+    config = read_entry(find_model(model)).config
     classes = config.generator.classes if config and config.generator else 0
     names = (config.labels if config else ()) or [None] * classes
     for index, name in enumerate(names):
@@ -139,7 +143,7 @@ def verify(
     if models:
         folders = [find_model(model) for model in models]
     else:
-        folders = [entry.directory for entry in list_models() if entry.state != "no weights"]
+        folders = [entry.directory for entry in list_models() if entry.state not in ("no weights", "to be pulled")]
     damaged = []
     for folder in folders:
         try:
@@ -203,12 +207,12 @@ def import_(
         overwrite=overwrite,
     )
     if json:
-        console.json_line(_record(_read(output)))
+        console.json_line(record(read_entry(output)))
     else:
         console.say(f"made {output}")
 
 
-def _read(directory: Path) -> Entry:
+def read_entry(directory: Path) -> Entry:
     """The entry of a model whose config can be read; raises ModelFormatError for others."""
     entry = describe_model(directory)
     if entry.problem:
@@ -216,7 +220,8 @@ def _read(directory: Path) -> Entry:
     return entry
 
 
-def _record(entry: Entry) -> dict[str, Any]:
+def record(entry: Entry) -> dict[str, Any]:
+    """What --json says about a model."""
     config = entry.config
     return {
         "name": entry.name,
@@ -225,6 +230,7 @@ def _record(entry: Entry) -> dict[str, Any]:
         "state": entry.state,
         "default": entry.name == default_model(),
         "bytes": entry.size,
+        "pull_bytes": config.source.size if config and config.source and entry.state == "to be pulled" else None,
         "parameters": entry.parameters,
         "image_size": config.image_size if config else None,
         "classes": config.generator.classes if config and config.generator else None,
@@ -237,5 +243,12 @@ def _millions(count: int | None) -> str:
     return "" if count is None else f"{count / 1e6:.1f} M"
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size else ""
+def _parts(entry: Entry) -> str:
+    counts = parameters(entry.config) if entry.config else {}
+    return f" ({', '.join(f'{name} {_millions(count)}' for name, count in counts.items())})" if counts else ""
+
+
+def _weights(entry: Entry) -> str:
+    """How many bytes the weights have, or how many are to be fetched."""
+    waiting = entry.config.source if entry.config and entry.state == "to be pulled" else None
+    return readable_size(waiting.size) if waiting else readable_size(entry.size)

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from bigr_cli import yaml_text
 from bigr_cli.core.config import TokenizerConfig
 from bigr_cli.zoo.config import ModelConfig
+from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.sizes import parameters
+from bigr_cli.zoo.source import Source, readable_size
 
 _TAGS = ("bigr", "binary-latent-codes", "image-generation")
 
@@ -22,6 +24,7 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
         f"# {config.name}",
         _summary(config),
         f"```\n{_usage(config)}\n```",
+        *([f"## Weights\n\n{_weights(config.source)}"] if config.source else []),
         f"## Architecture\n\n{_table('part', 'is', _architecture(config))}",
     ]
     if config.labels:
@@ -32,6 +35,9 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
     origin = [(name, value) for name, value in vars(config.provenance).items() if value not in (None, "", ())]
     if origin:
         sections.append(f"## Provenance\n\n{_table('what', 'value', origin)}")
+    if config.source and config.source.published:
+        results = _table("measure", "value", list(config.source.published.items()))
+        sections.append(f"## Published results\n\nAs its authors measured them; not measured here.\n\n{results}")
     if metrics:
         sections.append(f"## Measured\n\n{_table('measure', 'value', list(_flat(metrics)))}")
     if config.sha256:
@@ -58,8 +64,15 @@ def _summary(config: ModelConfig) -> str:
 def _usage(config: ModelConfig) -> str:
     if config.generator is None:
         return f"bigr train-generator --tokenizer {config.name}"
-    label = config.labels[0] if config.labels else "0"
-    return f'bigr generate "{label}" --model {config.name}'
+    label = config.labels[0].split(",")[0] if config.labels else "0"
+    first = f"bigr models pull {config.name}\n" if config.source else ""
+    return f'{first}bigr generate "{label}" --model {config.name}'
+
+
+def _weights(source: Source) -> str:
+    size = f"; {readable_size(source.size)} together" if source.size else ""
+    files = f"`{source.tokenizer}` and `{source.generator}`"
+    return f"Made by `bigr models pull` out of {files} of the hub repository `{source.repository}`{size}."
 
 
 def _architecture(config: ModelConfig) -> list[tuple[str, object]]:
@@ -84,6 +97,8 @@ def _tokenizer(config: TokenizerConfig) -> str:
 
 
 def _labels(labels: tuple[str, ...]) -> str:
+    if len(labels) == 1000 and labels == read_labels(IMAGENET):
+        return "The 1,000 classes of ImageNet-1K, by name or synset id: `bigr models labels`."
     shown = ", ".join(labels[:40])
     return shown if len(labels) <= 40 else f"{shown} … ({len(labels)} in all: `bigr models labels`)"
 

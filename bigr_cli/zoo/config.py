@@ -8,6 +8,8 @@ from pathlib import Path
 from bigr_cli import schema, yaml_text
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TokenizerConfig, require
 from bigr_cli.errors import ConfigError, ModelFormatError
+from bigr_cli.zoo.labels import IMAGENET, read_labels
+from bigr_cli.zoo.source import Source
 
 FORMAT = 1
 CONFIG_FILE = "config.yaml"
@@ -37,7 +39,7 @@ class ModelConfig:
     """Everything about a model but its weights.
 
     `generator` is None while only the tokenizer is trained. `labels` names the classes in their order, or is empty.
-    `sha256` has the hash of each weights file by its name.
+    `sha256` has the hash of each weights file by its name. `source` says what the weights can be made of.
     """
 
     format: int = FORMAT
@@ -49,6 +51,7 @@ class ModelConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     provenance: Provenance = field(default_factory=Provenance)
     licence: str = ""
+    source: Source | None = None
     sha256: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,25 +95,38 @@ def safe_name(text: str) -> str:
     return name or "model"
 
 
-def read_config(directory: Path) -> ModelConfig:
-    """The config of a model folder.
+def read_config(directory: Path, *, called: str | None = None) -> ModelConfig:
+    """The config of a model folder, named `called` in messages if that is given.
+
+    `labels: imagenet-1k` stands for the thousand labels.
 
     Raises:
         ModelFormatError: it is not there, not YAML, of another format, or a key is unknown, missing or has a wrong
             value; names the file and the key.
     """
-    path = directory / CONFIG_FILE
-    if not path.is_file():
-        raise ModelFormatError(f"{directory}: is not a model folder: it has no {CONFIG_FILE}")
+    file = directory / CONFIG_FILE
+    path = f"{called}/{CONFIG_FILE}" if called else str(file)
+    if not file.is_file():
+        raise ModelFormatError(f"{called or directory}: is not a model folder: it has no {CONFIG_FILE}")
     try:
-        data = yaml_text.read_mapping(path)
+        data = yaml_text.read_mapping(file)
         found = data.get("format")
         if type(found) is not int or found != FORMAT:
             newer = " (made by a newer version of bigr?)" if type(found) is int and found > FORMAT else ""
             raise ModelFormatError(f"{path}: format: expected {FORMAT}, got {reprlib.repr(found)}{newer}")
-        return schema.from_mapping(ModelConfig, data, source=str(path))
+        if data.get("labels") == IMAGENET:
+            data["labels"] = list(read_labels(IMAGENET))
+        return schema.from_mapping(ModelConfig, data, source=path)
     except ConfigError as error:
-        raise ModelFormatError(str(error)) from error
+        raise ModelFormatError(str(error).replace(str(file), path)) from error
+
+
+def dump_config(config: ModelConfig) -> str:
+    """The text of config.yaml, which `read_config` reads back."""
+    data = schema.to_mapping(config)
+    if len(config.labels) == 1000 and config.labels == read_labels(IMAGENET):
+        data["labels"] = IMAGENET  # a thousand lines take a while to read
+    return yaml_text.dump(data)
 
 
 def _repeated(values: tuple[str, ...]) -> str:

@@ -20,8 +20,9 @@ LIST_HINT = "bigr models list shows the models there are"
 class Entry:
     """A model folder that has a name.
 
-    `where` is "home" or "packaged"; `state` is "ready", "tokenizer only", "no weights" (a card whose weights are not
-    here) or "broken", and then `problem` says why and `config` is None. `size` counts the bytes of the weights.
+    `where` is "home" or "packaged"; `state` is "ready", "tokenizer only", "to be pulled" (a card whose weights
+    `bigr models pull` brings), "no weights" (nothing says where they are) or "broken", and then `problem` says why and
+    `config` is None. `size` counts the bytes of the weights.
     """
 
     name: str
@@ -111,6 +112,26 @@ def list_models() -> list[Entry]:
     return [_entry(name, directory, where) for name, directory, where in _named()]
 
 
+def find_card(name: str) -> ModelConfig:
+    """The config of a packaged model that can be pulled, whatever the user's home has.
+
+    Raises:
+        UnknownNameError: there is no such model; the message suggests the nearest.
+        ModelError: there is, but it has its weights already.
+    """
+    root = packaged_models()
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    cards = {folder.name: folder for folder in folders if (folder / CONFIG_FILE).is_file()}
+    if name not in cards:
+        raise UnknownNameError(
+            "model", name, cards, hint="bigr models list shows them; one of a hub is named owner/repository"
+        )
+    config = read_config(cards[name])
+    if config.source is None:
+        raise ModelError(f"{name}: comes with its weights; there is nothing to pull")
+    return config
+
+
 def describe_model(directory: Path) -> Entry:
     """What `list_models` says about a model, for the folder of any model."""
     where = next((where for _, found, where in _named() if found == directory), "folder")
@@ -143,7 +164,7 @@ def _entry(name: str, directory: Path, where: str) -> Entry:
     files = [directory / file for file in config.weight_files]
     size = sum(file.stat().st_size for file in files if file.is_file())
     if not all(file.is_file() for file in files):
-        state = "no weights"
+        state = "to be pulled" if config.source else "no weights"
     else:
         state = "ready" if config.generator else "tokenizer only"
     return Entry(name, directory, where, state, size, config)

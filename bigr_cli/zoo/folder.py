@@ -11,7 +11,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bigr_cli import schema
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
@@ -24,8 +23,10 @@ from bigr_cli.zoo.config import (
     GENERATOR_FILE,
     TOKENIZER_FILE,
     ModelConfig,
+    dump_config,
     read_config,
 )
+from bigr_cli.zoo.source import readable_size
 from bigr_cli.zoo.weights import FLOATS, TensorInfo, hash_problems, read_header, sha256_of
 
 Weights = nn.Module | Mapping[str, Tensor]
@@ -97,7 +98,7 @@ def write_model_files(
         hashes = {name: _write_weights(directory / name, state, dtype) for name, state in states.items()}
         config = replace(config, sha256=hashes)
         _write_text(directory / CARD_FILE, render_card(config) if card is None else card)
-        _write_text(directory / CONFIG_FILE, schema.dump_yaml(config))
+        _write_text(directory / CONFIG_FILE, dump_config(config))
     except OSError as error:
         raise RunError(f"{directory}: cannot be written: {error.strerror or error}") from error
     return config
@@ -211,7 +212,9 @@ def _write_text(path: Path, text: str) -> None:
 def _check_files(directory: Path, config: ModelConfig, parts: Mapping[str, nn.Module], verify: bool) -> None:
     missing = [name for name in parts if not (directory / name).is_file()]
     if missing:
-        raise ModelError(f"{directory}: the weights of {config.name} are not there ({', '.join(missing)})")
+        size = readable_size(config.source.size) if config.source else ""
+        hint = f"bigr models pull {directory.resolve().name} brings them ({size})" if config.source else None
+        raise ModelError(f"{directory}: the weights of {config.name} are not here ({', '.join(missing)})", hint=hint)
     problems = [line for name, part in parts.items() for line in _tensor_problems(directory / name, part)]
     if verify and not problems:
         problems = hash_problems(directory, config, parts)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,12 +23,21 @@ from bigr_cli.zoo.folder import check_destination, save_model, shape_problems, s
 from bigr_cli.zoo.published_sizes import autoencoder_sizes, generator_sizes
 
 _Read = TypeVar("_Read")
+_Config = TypeVar("_Config", AutoencoderConfig, GeneratorConfig)
 _PREFIX = "ae."
 _UNUSED = "generator.logsigma."
 _SECOND_COPIES = "diffusion_processor."
 _TABLES = {"k_final": "k", "b_final": "b", "beta": "beta"}
 # Layers of a published generator → iterations and Gumbel scale that go with it (reference section 5).
 _SAMPLING = {24: (20, 0.17), 36: (25, 0.25), 48: (25, 0.30)}
+
+
+@dataclass(frozen=True)
+class _Part(Generic[_Config]):
+    """The architecture and the tensors, by our names, of a published file."""
+
+    config: _Config
+    state: dict[str, Tensor]
 
 
 def import_published(
@@ -60,24 +70,72 @@ def import_published(
     """
     check_destination(output, overwrite=overwrite)
     name = safe_name(output.absolute().name) if name is None else check_name(name)
+    first, second = _read_both(tokenizer, generator, heads=heads, image_size=image_size)
+    config = ModelConfig(
+        name=name,
+        image_size=image_size,
+        tokenizer=first.config,
+        generator=second.config,
+        labels=labels,
+        sampling=_sampling(second.config),
+        provenance=Provenance(version=f"bigr-cli {__version__}", sources=(tokenizer.name, generator.name)),
+        licence=licence,
+    )
+    return save_model(output, config, first.state, second.state, overwrite=overwrite)
+
+
+def convert_published(
+    tokenizer: Path,
+    generator: Path,
+    card: ModelConfig,
+    *,
+    output: Path,
+    dtype: torch.dtype | None = None,
+    overwrite: bool = False,
+) -> ModelConfig:
+    """Make a model folder of the published files that a card, a config without weights, describes.
+
+    Args:
+        tokenizer: the file that the card's source names; `generator` likewise.
+        card: everything but the weights.
+        output: the folder to make.
+        dtype: what to store the weights as; None stores them as they are.
+
+    Raises:
+        CheckpointError: a file cannot be used, or is not what the card says; lists everything that is wrong, by file.
+        UsageError: there is something at `output` that must not be replaced.
+    """
+    if card.generator is None:
+        raise CheckpointError(f"{card.name}: its card has no generator")
+    first, second = _read_both(tokenizer, generator, heads=card.generator.heads, image_size=card.image_size)
+    problems = _differences(tokenizer, card.tokenizer, first.config)
+    problems += _differences(generator, replace(card.generator, dropout=second.config.dropout), second.config)
+    if problems:
+        raise CheckpointError("; ".join(problems))
+    return save_model(output, card, first.state, second.state, dtype=dtype, overwrite=overwrite)
+
+
+def _read_both(
+    tokenizer: Path, generator: Path, *, heads: int, image_size: int
+) -> tuple[_Part[AutoencoderConfig], _Part[GeneratorConfig]]:
     problems: list[str] = []
     first = _attempt(tokenizer, problems, lambda: _read_tokenizer(tokenizer, image_size, problems))
     second = _attempt(generator, problems, lambda: _read_generator(generator, heads, problems))
     if first and second:
-        problems += _disagreements(tokenizer, first[0], generator, second[0])
+        problems += _disagreements(tokenizer, first.config, generator, second.config)
     if problems or first is None or second is None:
         raise CheckpointError("; ".join(problems))
-    config = ModelConfig(
-        name=name,
-        image_size=image_size,
-        tokenizer=first[0],
-        generator=second[0],
-        labels=labels,
-        sampling=_sampling(second[0]),
-        provenance=Provenance(version=f"bigr-cli {__version__}", sources=(tokenizer.name, generator.name)),
-        licence=licence,
-    )
-    return save_model(output, config, first[1], second[1], overwrite=overwrite)
+    return first, second
+
+
+def _differences(path: Path, card: object, found: object) -> list[str]:
+    """How the architecture that a card describes differs from that of a file."""
+    says = vars(card)
+    return [
+        f"{path}: {key} is {value}, and the card says {says.get(key)}"
+        for key, value in vars(found).items()
+        if says.get(key) != value
+    ]
 
 
 def _attempt(path: Path, problems: list[str], read: Callable[[], _Read]) -> _Read | None:
@@ -89,7 +147,7 @@ def _attempt(path: Path, problems: list[str], read: Callable[[], _Read]) -> _Rea
         return None
 
 
-def _read_tokenizer(path: Path, image_size: int, problems: list[str]) -> tuple[AutoencoderConfig, dict[str, Tensor]]:
+def _read_tokenizer(path: Path, image_size: int, problems: list[str]) -> _Part[AutoencoderConfig]:
     """A tokenizer's config and tensors by our names; what is wrong with the tensors is added to the problems."""
     content = read_checkpoint(path)
     state = {key.removeprefix(_PREFIX): tensor for key, tensor in content.items() if key.startswith(_PREFIX)}
@@ -104,10 +162,10 @@ def _read_tokenizer(path: Path, image_size: int, problems: list[str]) -> tuple[A
     # Files have a conv_out for every residual block, and it acts only where the channel count changes.
     state = {key: tensor for key, tensor in state.items() if key in published or ".conv_out." not in key}
     problems += _tensor_problems(path, published, state, _PREFIX)
-    return config, _renamed(state, names.tokenizer_name)
+    return _Part(config, _renamed(state, names.tokenizer_name))
 
 
-def _read_generator(path: Path, heads: int, problems: list[str]) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+def _read_generator(path: Path, heads: int, problems: list[str]) -> _Part[GeneratorConfig]:
     """A generator's config and tensors by our names; what is wrong with the tensors is added to the problems."""
     content = read_checkpoint(path)
     if any(key.startswith(_PREFIX) for key in content):
@@ -119,7 +177,7 @@ def _read_generator(path: Path, heads: int, problems: list[str]) -> tuple[Genera
     state = {key: tensor for key, tensor in content.items() if not key.startswith(_SECOND_COPIES)}
     problems += _tensor_problems(path, published, state)
     problems += _schedule_problems(path, content, config.diffusion_timesteps)
-    return config, _renamed(state, names.generator_name)
+    return _Part(config, _renamed(state, names.generator_name))
 
 
 def _renamed(state: Mapping[str, Tensor], rename: Callable[[str], str | None]) -> dict[str, Tensor]:

@@ -1,7 +1,9 @@
-"""A small model of random weights, and its folder."""
+"""A small model of random weights, its folder, and a hub of this machine alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,3 +45,31 @@ def save(config: ModelConfig, model: BinaryModel) -> Callable[[Path], Path]:
 def folder(tmp_path: Path, save: Callable[[Path], Path]) -> Path:
     """The folder of the small model."""
     return save(tmp_path / "small")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A FakeHub, which huggingface_hub takes for the real one; its cache is empty and nobody is logged in."""
+    from huggingface_hub import constants, file_download
+    from huggingface_hub.utils import close_session
+
+    spec = spec_from_file_location("fake_hub", Path(__file__).with_name("fake_hub.py"))
+    if spec is None or spec.loader is None:
+        pytest.fail("fake_hub.py is not there")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    fake = module.FakeHub()
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "ENDPOINT", fake.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", fake.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1 << 16)
+    monkeypatch.setattr(file_download.time, "sleep", lambda seconds: None)
+    close_session()
+    yield fake
+    close_session()
+    fake.stop()

@@ -84,7 +84,7 @@ def test_a_folder_of_a_tokenizer_alone(tmp_path: Path, config: ModelConfig, mode
 def test_the_tokenizer_of_a_whole_model_needs_only_its_own_file(folder: Path) -> None:
     (folder / "generator.safetensors").unlink()
     load_tokenizer(folder, verify=True)
-    with pytest.raises(ModelError, match=r"the weights of small are not there \(generator\.safetensors\)"):
+    with pytest.raises(ModelError, match=r"the weights of small are not here \(generator\.safetensors\)"):
         load_model(folder)
 
 

@@ -1,0 +1,80 @@
+"""`bigr models pull` and `push`: models from a hub, and to one."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from bigr_cli import console
+from bigr_cli.options import Json, Overwrite, Quiet
+from bigr_cli.registry import task
+from bigr_cli.tasks.models import read_entry, record
+from bigr_cli.zoo.find import find_model
+
+
+@task(
+    "models pull",
+    help="Bring a published model, or one of a hub, to your models.",
+    examples=["bigr models pull bigr-l-d24 --dtype bfloat16", "bigr models pull owner/repository"],
+)
+def pull(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME", help="A model of bigr models list, or owner/repository of a hub.")
+    ],
+    dtype: Annotated[
+        Literal["float16", "bfloat16", "float32"] | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="Keep the weights as float16, bfloat16 or float32. Without it, as they are published.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", show_default=False, help="What to call it among your models.")
+    ] = None,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline", envvar="BIGR_OFFLINE", help="Use only what the hub's own cache has; HF_HUB_OFFLINE=1 does too."
+        ),
+    ] = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fetched through huggingface_hub: HF_TOKEN, HF_ENDPOINT and HF_HUB_CACHE mean what they do there.
+
+    If it is interrupted, the same command goes on where it stopped. Nothing in the files is run.
+    """
+    import torch
+
+    from bigr_cli.zoo.pull import pull_model
+
+    kind = None if dtype is None else getattr(torch, dtype)
+    output = pull_model(model, as_name=name, dtype=kind, overwrite=overwrite, offline=offline)
+    if json:
+        console.json_line(record(read_entry(output)))
+    else:
+        console.say(f"made {output}")
+
+
+@task(
+    "models push",
+    help="Upload a model folder to a hub.",
+    examples=["bigr models push runs/cats owner/cats --private"],
+)
+def push(
+    model: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A model by name or folder.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to; it is made if it is not there.")],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository a private one.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Only the model's own files: config.yaml, the weights, README.md. Needs a login: hf auth login, or HF_TOKEN."""
+    from bigr_cli.zoo.push import push_model
+
+    folder = find_model(model)
+    address = push_model(folder, repository, private=private, quiet=quiet)
+    if json:
+        console.json_line({"path": folder, "repository": repository, "url": address})
+    else:
+        console.result(address)

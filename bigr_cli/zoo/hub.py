@@ -1,0 +1,274 @@
+"""Files of a model hub, through huggingface_hub: its cache, token, endpoint and retries.
+
+What was fetched of a file when a connection broke is kept in bigr's own cache until the file is whole, and a later run
+goes on from there; newer versions of huggingface_hub keep nothing. Importing this imports no torch.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache, utils
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import http_get
+
+from bigr_cli import __version__, console, home
+from bigr_cli.errors import BigrError, ModelError, RunError
+from bigr_cli.files import flush
+from bigr_cli.zoo.source import readable_size
+from bigr_cli.zoo.weights import sha256_of
+
+LOGIN_HINT = "log in with hf auth login, or put a token in HF_TOKEN"
+_AGAIN_HINT = "run the same command again: it goes on where this one stopped"
+_UTILS: Any = utils  # whose names are not declared as exported
+_HASH = re.compile(r"[0-9a-f]{64}")
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quota error
+# The base of what httpx raises; requests, in older versions of huggingface_hub, raises kinds of OSError.
+_TRANSPORT: type[Exception] = cast(Any, HfHubHTTPError).__bases__[0]
+FAILURES = (_TRANSPORT, OSError, EntryNotFoundError, HFValidationError, OfflineModeIsEnabled)
+
+
+class MissingFileError(ModelError):
+    """The repository is there, but not this file."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a hub's repository at one commit.
+
+    `size` is in bytes, None if the hub does not say. `sha256` is what the hub says, empty if it does not. `cached` is
+    where the hub's own cache has it.
+    """
+
+    repository: str
+    name: str
+    commit: str
+    size: int | None
+    sha256: str = ""
+    cached: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.repository}/{self.name}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept while it is being fetched, and until it is used."""
+        key = hashlib.sha256(f"{constants.ENDPOINT} {self} {self.sha256 or self.commit}".encode()).hexdigest()
+        return home.cache_dir() / "downloads" / key[:32]
+
+    @property
+    def path(self) -> Path:
+        """Where it is once it has been fetched whole."""
+        return self.cached or self.folder / Path(self.name).name
+
+    @property
+    def part(self) -> Path:
+        """Where the beginning of it is until then."""
+        return self.folder / f"{Path(self.name).name}.part"
+
+    @property
+    def missing(self) -> int:
+        """How many bytes are still to be fetched."""
+        if self.path.is_file():
+            return 0
+        return max(0, (self.size or 0) - _bytes(self.part))
+
+
+def is_offline(asked: bool) -> bool:
+    """Whether the network must be left alone, as asked for here or by HF_HUB_OFFLINE."""
+    return asked or bool(constants.HF_HUB_OFFLINE)
+
+
+def look_up(repository: str, name: str, *, revision: str = "main", offline: bool = False) -> HubFile:
+    """What the hub says about a file, or offline what its cache has.
+
+    Raises:
+        MissingFileError: there is no such file.
+        ModelError: no such repository, a login is needed, or offline and not in the hub's cache.
+        RunError: the hub does not answer as it should.
+    """
+    what = f"{repository}/{name}"
+    if is_offline(offline):
+        cached = _cached(repository, name, revision)
+        if cached is None:
+            raise ModelError(
+                f"{what}: is not in the hub's cache ({constants.HF_HUB_CACHE}), and this is offline",
+                hint="run it once without --offline and HF_HUB_OFFLINE",
+            )
+        return HubFile(repository, name, revision, cached.stat().st_size, cached=cached)
+    with _explained(what):
+        url = hf_hub_url(repository, name, revision=revision)
+        found = get_hf_file_metadata(url, library_name="bigr-cli", library_version=__version__)
+    if not found.commit_hash or not found.etag:
+        raise RunError(f"{what}: what answers is no model hub", hint="look at HF_ENDPOINT and the proxy's settings")
+    digest = found.etag if _HASH.fullmatch(found.etag) else ""
+    cached = _cached(repository, name, found.commit_hash)
+    return HubFile(repository, name, found.commit_hash, found.size, digest, cached)
+
+
+def fetch(file: HubFile) -> Path:
+    """The file, whole and with the hash that the hub says.
+
+    Raises:
+        RunError: the connection broke, the disk is full, or what came is not what the hub said.
+        ModelError: as for `look_up`.
+    """
+    if file.cached is None:
+        with _explained(str(file)):
+            file.folder.mkdir(parents=True, exist_ok=True)
+            with _UTILS.WeakFileLock(file.folder / "lock"):
+                if not file.path.is_file():
+                    _download(file)
+                    _check(file, file.part)
+                    flush(file.part)
+                    file.part.replace(file.path)
+    else:
+        _check(file, file.path)
+    return file.path
+
+
+def forget(file: HubFile) -> None:
+    """Remove what was fetched, once it has been used; the hub's own cache stays as it is."""
+    shutil.rmtree(file.folder, ignore_errors=True)
+
+
+def require_space(place: Path, needed: int) -> None:
+    """Raise RunError if the disk on which `place` is, or will be, has fewer free bytes than needed."""
+    there = next(folder for folder in (place, *place.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise RunError(
+            f"{place}: the disk has {readable_size(free) or 'nothing'} free, {readable_size(needed)} are needed",
+            hint="BIGR_HOME names another place",
+        )
+
+
+class _Counted:
+    """A file that is written to, and a progress bar, in megabytes, that goes along."""
+
+    def __init__(self, stream: BinaryIO, bar: console.ProgressBar) -> None:
+        self._stream, self._bar = stream, bar
+
+    def write(self, data: bytes) -> int:
+        self._bar.advance(len(data) / 1e6)
+        return self._stream.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _download(file: HubFile) -> None:
+    """Fetch what is missing of the part; once more after a broken connection, as long as something still comes."""
+    if file.size is not None and _bytes(file.part) > file.size:
+        file.part.unlink()
+    url = hf_hub_url(file.repository, file.name, revision=file.commit)
+    total = None if file.size is None else file.size / 1e6
+    done = round(_bytes(file.part) / 1e6)
+    with console.progress(total, f"fetching {Path(file.name).name} (MB)", done=done) as bar:
+        while True:
+            before = _bytes(file.part)
+            try:
+                with file.part.open("ab") as stream:
+                    http_get(
+                        url,
+                        cast(Any, _Counted(stream, bar)),
+                        resume_size=before,
+                        headers=_UTILS.build_hf_headers(library_name="bigr-cli", library_version=__version__),
+                        expected_size=file.size,
+                    )
+                return
+            except _TRANSPORT as error:
+                if getattr(error, "response", None) is not None or _bytes(file.part) <= before:
+                    if _status(error) == 416:  # the part is longer than the file now is
+                        file.part.unlink()
+                    raise
+            except OSError as error:
+                if "Consistency check failed" not in str(error):
+                    raise
+                got = _bytes(file.part)
+                file.part.unlink()
+                raise RunError(f"{file}: the hub promised {file.size:,} bytes and {got:,} came") from error
+
+
+def _check(file: HubFile, path: Path) -> None:
+    """Raise RunError, and remove what was fetched, unless it is what the hub said."""
+    if not file.sha256 or (found := sha256_of(path)) == file.sha256:
+        return
+    if file.cached is None:
+        path.unlink()
+    raise RunError(
+        f"{file}: has SHA-256 {found[:12]}…, the hub says {file.sha256[:12]}…",
+        hint=f"delete {path}" if file.cached else "run the same command again to fetch it anew",
+    )
+
+
+def _cached(repository: str, name: str, revision: str) -> Path | None:
+    found = try_to_load_from_cache(repository, name, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _status(error: BaseException) -> int | None:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turns what the hub's library raises into a BigrError about `what`, and silences its own messages."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    except FAILURES as error:
+        raise explained(error, what) from error
+    finally:
+        logger.setLevel(level)
+
+
+def explained(error: Exception, what: str) -> BigrError:
+    """The BigrError for what the hub's library raised while it was busy with `what`."""
+    status = _status(error)
+    if isinstance(error, GatedRepoError):
+        return ModelError(f"{what}: its owner asks for a login and for agreement to terms", hint=LOGIN_HINT)
+    if isinstance(error, RevisionNotFoundError):
+        return ModelError(f"{what}: the repository has no such branch or commit")
+    if status == 401:
+        return ModelError(f"{what}: there is no such repository, or it needs a login", hint=LOGIN_HINT)
+    if status == 403:
+        return ModelError(f"{what}: the hub does not allow it to this login", hint=LOGIN_HINT)
+    if isinstance(error, RepositoryNotFoundError):
+        return ModelError(f"{what}: there is no such repository", hint=f"if it is private, {LOGIN_HINT}")
+    if isinstance(error, EntryNotFoundError):
+        return MissingFileError(f"{what}: the repository has no such file")
+    if isinstance(error, HFValidationError):
+        return ModelError(f"{what}: the hub does not take this name: {error}")
+    if status is not None:
+        return RunError(f"{what}: the hub answered with status {status}", hint=_AGAIN_HINT)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return RunError(f"{what}: the disk is full", hint=f"make room, then {_AGAIN_HINT}")
+    if isinstance(error, OSError) and error.filename is not None:
+        return RunError(f"{error.filename}: {error.strerror or error}")
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return RunError(f"{what}: the hub cannot be reached: {reason}", hint=_AGAIN_HINT)
