@@ -17,8 +17,10 @@ from bigr_cli.imaging.grids import grid
 from bigr_cli.imaging.recipe import Recipe
 
 FILMS = (".gif", ".webp", ".mp4")
+_SLOWEST, _FASTEST = 0.1, 120.0  # frames a second that every kind can say
 _FASTEST_GIF = 50  # frames a second; viewers slow down what is faster
 _SMALLEST = 256  # pixels along the shorter side of a film, so that players show more than a stamp
+_BT709 = 1  # its number in FFmpeg's lists, for the range the one for "limited"
 _QUALITY = "16"  # x264's constant rate factor: hardly to be told from lossless
 
 
@@ -45,11 +47,13 @@ def write_film(
         overwrite: replace a file that is there.
 
     Raises:
-        UsageError: another suffix, more frames a second than the kind can show, or the file exists.
+        UsageError: another suffix, a number of frames a second that the kind cannot show, or the file exists.
         ValueError: there is no frame, or they differ in size.
     """
     if len({frame.size for frame in frames}) != 1:
         raise ValueError("frames: expected at least one, all of one size")
+    if not _SLOWEST <= fps <= _FASTEST:
+        raise UsageError(f"fps: expected {_SLOWEST:g} to {_FASTEST:g} frames a second, got {fps}")
     suffix = path.suffix.lower()
     if suffix not in FILMS:
         raise UsageError(f"{path}: a film ends with {', '.join(FILMS)}")
@@ -76,6 +80,7 @@ def _encoded(frames: Sequence[Image.Image], fps: float, recipe: Recipe | None) -
 
 def _encode(path: Path, frames: Sequence[Image.Image], fps: float, recipe: Recipe | None) -> None:
     import av
+    from av.video.reformatter import ColorRange, Colorspace
 
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         if recipe is not None:
@@ -84,11 +89,17 @@ def _encode(path: Path, frames: Sequence[Image.Image], fps: float, recipe: Recip
         stream = container.add_stream("libx264" if better else "mpeg4", rate=Fraction(fps).limit_denominator(1000))
         stream.width, stream.height = (side + side % 2 for side in frames[0].size)
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": _QUALITY} if better else {"qscale": "2"}
+        codec = stream.codec_context  # what is not said, players guess, and not all alike
+        codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = _BT709
+        stream.options = {"crf": _QUALITY} if better else {"qmin": "2", "qmax": "2"}
         for frame in frames:
             pixels = np.asarray(frame.convert("RGB"))
             even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+            picture = av.VideoFrame.from_ndarray(even, format="rgb24")
+            picture = picture.reformat(
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            )
+            container.mux(stream.encode(picture))
         container.mux(stream.encode())
 
 

@@ -74,6 +74,9 @@ def test_one_frame_is_a_film_too(tmp_path: Path, suffix: str) -> None:
 def test_what_cannot_be_written(frames: list[Image.Image], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="at most 50"):
         write_film(tmp_path / "x.gif", frames, fps=60)
+    for fps in (0, -1, float("nan"), 1e-5, 1e6):
+        with pytest.raises(UsageError, match="frames a second"):
+            write_film(tmp_path / "x.mp4", frames, fps=fps)
     with pytest.raises(UsageError, match="a film ends with"):
         write_film(tmp_path / "x.avi", frames, fps=10)
     with pytest.raises(ValueError, match="at least one"):
