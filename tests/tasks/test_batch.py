@@ -32,8 +32,10 @@ def folder(name: str, count: int, *, broken: int = 0) -> Path:
 
 
 def start(*words: object) -> "subprocess.Popen[bytes]":
+    """A `bigr` that Ctrl-C reaches, even if the tests run in the background of a shell, which has it ignored."""
     command = [sys.executable, "-m", "bigr_cli", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, **quiet, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
