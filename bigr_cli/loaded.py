@@ -75,9 +75,12 @@ class LoadedModel:
         """The class that a name, a synonym or a number (as int or digits) means; see `request.label_index`."""
         return request.label_index(self.config, label)
 
-    def settings(self, **sampling: Any) -> SamplingConfig:
-        """The model's sampling defaults with these in their place; ConfigError if one is unknown or out of range."""
-        return request.settings(self.config, sampling)
+    def settings(self, *, painting: bool = False, **sampling: Any) -> SamplingConfig:
+        """The model's sampling defaults with these in their place; ConfigError if one is unknown or out of range.
+
+        Where `painting`, the defaults are those for parts of a picture that is given.
+        """
+        return request.settings(self.config, sampling, painting=painting)
 
     def batch_size(self) -> int:
         """How many pictures are drawn at once if nothing else is asked for."""

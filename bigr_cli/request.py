@@ -102,13 +102,15 @@ def listing(config: ModelConfig, most: int = 20) -> str:
     return ", ".join(config.labels[:most]) + more
 
 
-def settings(config: ModelConfig, *layers: Mapping[str, object]) -> SamplingConfig:
+def settings(config: ModelConfig, *layers: Mapping[str, object], painting: bool = False) -> SamplingConfig:
     """The model's sampling defaults, with those of each layer that are not None in their place; the last one wins.
+
+    Where `painting`, the defaults are those for parts of a picture that is given.
 
     Raises:
         ConfigError: an unknown setting, a value of the wrong type or out of range, or more than the model can do.
     """
-    merged = schema.to_mapping(config.sampling)
+    merged = schema.to_mapping((painting and config.painting) or config.sampling)
     for layer in layers:
         merged |= {name: value for name, value in layer.items() if value is not None}
     chosen = schema.from_mapping(SamplingConfig, merged, source="sampling")

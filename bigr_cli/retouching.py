@@ -140,6 +140,8 @@ class Retouching(LoadedModel):
         self,
         image: Image,
         *,
+        strength: float = 0.25,
+        reduce: bool = False,
         rate: int = 2,
         passes: int = 1,
         groups: int | None = None,
@@ -157,8 +159,10 @@ class Retouching(LoadedModel):
 
         Args:
             image: of any size and mode.
-            rate: the picture is first reduced so many times, and what that takes away is redrawn.
-            passes: how often all tokens are redrawn.
+            strength: the share of the tokens that are redrawn, those first that the model finds least likely.
+            reduce: reduce the picture by `rate` first, to redraw detail that it has.
+            rate: tokens are redrawn in cells of rate × rate.
+            passes: how often.
             groups: in how many turns; None is 4, or rate² if that is less.
             scale: how many times larger.
             sharpen_only: change fine detail alone, so that colours do not drift.
@@ -167,7 +171,15 @@ class Retouching(LoadedModel):
         from bigr_cli.painting.enrich import Detail, enrich
 
         turns = min(4, rate**2) if groups is None else groups
-        detail = Detail(rate=rate, passes=passes, groups=turns, scale=scale, sharpen_only=sharpen_only)
+        detail = Detail(
+            rate=rate,
+            passes=passes,
+            groups=turns,
+            strength=strength,
+            reduce=reduce,
+            scale=scale,
+            sharpen_only=sharpen_only,
+        )
         wishes = self._wishes(label, count, seed, sampling, window=window)
         return self._painted(
             [enrich(self.network, Original(image), detail, wish, guess=guess) for wish in wishes], batch_size
@@ -199,8 +211,8 @@ class Retouching(LoadedModel):
 
         if len(stops) < 2 or frames < 2:
             raise UsageError(f"expected at least two stops and two frames, got {len(stops)} and {frames}")
-        (wish,) = self._wishes(label, 1, seed, sampling)
         labels = [stop for stop in stops if stop is None or isinstance(stop, str | int)]
+        (wish,) = self._wishes(label, 1, seed, sampling, painting=not labels)
         if labels and len(labels) < len(stops):
             raise UsageError("stops are either all labels or all pictures")
         if labels:
@@ -209,10 +221,19 @@ class Retouching(LoadedModel):
         pictures = [stop if isinstance(stop, Original) else Original(stop) for stop in stops]  # type: ignore[arg-type]
         return self._finished(between_pictures(self.network, pictures, frames, wish, loop=loop), batch_size)
 
-    def _wishes(self, label: Label, count: int, seed: int | None, sampling: dict[str, Any], **more: Any) -> list[Wish]:
+    def _wishes(
+        self,
+        label: Label,
+        count: int,
+        seed: int | None,
+        sampling: dict[str, Any],
+        *,
+        painting: bool = True,
+        **more: Any,
+    ) -> list[Wish]:
         """What is wished for in each variant."""
         jobs = request.plan(self.config, [label], count=count, seed=seed)
-        settings, classes = self.settings(**sampling), request.class_count(self.config)
+        settings, classes = self.settings(painting=painting, **sampling), request.class_count(self.config)
         return [
             Wish(
                 settings=settings,

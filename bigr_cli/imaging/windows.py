@@ -74,11 +74,12 @@ def window_side(extent: int, shape: tuple[int, int], size: int) -> int:
     return max(1, min(side, short), min(int(_SMALLEST * size), long))
 
 
-def plan_windows(region: Where, side: int) -> list[Window]:
+def plan_windows(region: Where, side: int, step: float = 0.5) -> list[Window]:
     """Windows that together cover a region, in the order in which they are to be painted.
 
-    A connected part that fits into one window, with context around it, gets one. Others get a grid of windows that
-    overlap by half; those come first that are nearest to what is known, so that each has something to go on from.
+    A connected part that fits into one window, with context around it, gets one. Others get a grid of windows, each
+    `step` of a window from the next; those come first that are nearest to what is known, so that each has something to
+    go on from.
     """
     import cv2
 
@@ -89,12 +90,12 @@ def plan_windows(region: Where, side: int) -> list[Window]:
     ranked = []
     for x, y, w, h in _parts(region):
         alone = max(w, h) <= side * (_CONTEXT if known else 1)
-        across = [_centred(x, w, side, width)] if alone else _overlapping(x, w, side, width)
-        down = [_centred(y, h, side, height)] if alone else _overlapping(y, h, side, height)
+        across = [_centred(x, w, side, width)] if alone else _overlapping(x, w, side, width, step)
+        down = [_centred(y, h, side, height)] if alone else _overlapping(y, h, side, height, step)
         for top in down:
             for left in across:
                 far = _distance(distance, left + side / 2, top + side / 2, (x + w / 2, y + h / 2))
-                ranked.append((round(2 * far / side), top, left))
+                ranked.append((round(far / (step * side)), top, left))
     return [Window(left, top, side) for _, top, left in sorted(set(ranked))]
 
 
@@ -113,22 +114,45 @@ def _centred(start: int, extent: int, side: int, limit: int) -> int:
     return min(max(0, start + (extent - side) // 2), limit - side)
 
 
-def _overlapping(start: int, extent: int, side: int, limit: int) -> list[int]:
-    """Where windows begin that cover a region and half a window before and behind it, each half over the next."""
+def _overlapping(start: int, extent: int, side: int, limit: int, step: float) -> list[int]:
+    """Where windows begin that cover a region and most of a window before and behind it, `step` of one apart."""
     if side >= limit:
         return [(limit - side) // 2]
-    first = min(max(0, start - side // 2), limit - side)
-    last = max(first, min(limit, start + extent + side // 2) - side)
-    count = max(1, -(-2 * (last - first) // side))
+    seen = round((1 - step) * side)
+    first = min(max(0, start - seen), limit - side)
+    last = max(first, min(limit, start + extent + seen) - side)
+    count = max(1, math.ceil((last - first) / (step * side)))
     return sorted({first + round(index * (last - first) / count) for index in range(count + 1)})
 
 
-def cut(pixels: Pixels, window: Window, size: int) -> Pixels:
-    """What a window shows, scaled to (size, size, 3); beyond the picture's border its outermost pixels go on."""
+def cut(pixels: Pixels, window: Window, size: int, hidden: Where | None = None) -> Pixels:
+    """What a window shows, scaled to (size, size, 3); beyond the picture's border its outermost pixels go on.
+
+    Hidden pixels (H, W) are replaced by the nearest that are not, because an encoder sees beyond each token's own
+    pixels: what is to be repainted must not show in the codes beside it.
+    """
     height, width = pixels.shape[:2]
     rows = np.clip(np.arange(window.y, window.y + window.side), 0, height - 1)
     columns = np.clip(np.arange(window.x, window.x + window.side), 0, width - 1)
-    return resized(pixels[rows[:, None], columns], size, size)
+    shown = pixels[rows[:, None], columns]
+    return resized(shown if hidden is None else _covered(shown, hidden[rows[:, None], columns]), size, size)
+
+
+def _covered(pixels: Pixels, hidden: Where) -> Pixels:
+    """The picture with its hidden pixels replaced by the nearest of the others; by grey if there are none."""
+    import cv2
+
+    if not hidden.any():
+        return pixels
+    if hidden.all():
+        return np.full_like(pixels, 0.5)
+    _, nearest = cv2.distanceTransformWithLabels(
+        hidden.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((int(nearest.max()) + 1, pixels.shape[2]), dtype=pixels.dtype)
+    colours[nearest[~hidden]] = pixels[~hidden]
+    covered: Pixels = colours[nearest]
+    return covered
 
 
 def resized(pixels: Pixels, width: int, height: int) -> Pixels:

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from bigr_cli.core.config import LARGEST_SEED, require, require_positive
-from bigr_cli.core.likelihood import label_scores
+from bigr_cli.core.likelihood import label_scores, token_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.random import Stream, uniform
 from bigr_cli.errors import UsageError
@@ -27,18 +28,25 @@ _SHARED = 0.25  # of a window: how much of it its neighbours show too, at least
 class Detail:
     """How much is redrawn: tokens in cells of `rate` × `rate`, split into `groups`, in `passes` rounds.
 
-    The picture is first reduced by `rate`, so that there is detail to be added. `scale` makes it larger; `sharpen_only`
-    keeps the colours, and changes what is finer than the reduced picture shows.
+    The paper's way is `strength` 1 with `reduce`; the defaults keep what the picture shows.
+
+    Of each group a share of `strength` is redrawn, those tokens first that the model finds least likely beside the
+    others. With `reduce` the picture is first reduced by `rate` and enlarged again, so that there is detail to be added
+    to a picture that has it. `scale` makes it larger; `sharpen_only` keeps the colours, and changes what is
+    finer than the reduced picture shows.
     """
 
     rate: int = 2
     passes: int = 1
     groups: int = 4
+    strength: float = 0.25
+    reduce: bool = False
     scale: int = 1
     sharpen_only: bool = False
 
     def __post_init__(self) -> None:
         require_positive(self, "rate", "passes", "groups", "scale")
+        require(0 < self.strength <= 1, f"strength: expected more than 0, up to 1, got {self.strength}")
         require(self.groups <= self.rate**2, f"groups: a cell has {self.rate**2} tokens, got {self.groups} groups")
 
 
@@ -61,7 +69,7 @@ def enrich(
     if width * height > LARGEST:
         raise UsageError(f"a picture of {width} × {height} pixels is too large; at most {LARGEST:,} in all")
     before = original.rgb()
-    plain = _reduced(before, width, height, detail.rate)
+    plain = _reduced(before, width, height, detail.rate if detail.reduce else 1)
     size = network.tokenizer.config.image_size
     if guess:
         whole = max(width, height)
@@ -97,14 +105,28 @@ def _redraw(network: BinaryModel, pixels: Pixels, detail: Detail, wish: Wish, in
         seed = derived_seed(wish.seed, index * detail.passes + turn)
         group = _groups(grid, detail, seed).to(codes.device)
         for number in range(detail.groups):
-            masked = group == number
+            masked = _least_likely(network, codes, group == number, detail.strength, wish)
             own = (seed + number + 1) & LARGEST_SEED
             drawn = yield [Ask(codes, masked, own, wish.sampling, label=wish.label, against=wish.against)]
             codes = drawn[0]
     return decode(network, codes)
 
 
-def _groups(grid: int, detail: Detail, seed: int) -> torch.Tensor:
+def _least_likely(network: BinaryModel, codes: Tensor, group: Tensor, strength: float, wish: Wish) -> Tensor:
+    """The share of a group (L,) that the model would rather see otherwise, given all tokens that are not in it."""
+    if strength == 1:
+        return group
+    classes = network.generator.config.classes
+    label = torch.tensor([classes if wish.label is None else wish.label], device=codes.device)
+    seeds = torch.tensor([wish.seed], device=codes.device)
+    fit = token_scores(network.generator, codes[None], label, group[None], seeds)[0]
+    chosen = torch.zeros_like(group)
+    count = max(1, round(strength * int(group.sum())))
+    chosen[fit.masked_fill(~group, torch.inf).argsort(stable=True)[:count]] = True
+    return chosen
+
+
+def _groups(grid: int, detail: Detail, seed: int) -> Tensor:
     """The group of every token (L,): the places in a cell are split at random, the same in every cell."""
     places = detail.rate**2
     numbers = uniform(torch.tensor([seed]).expand(places), Stream.ORDER, torch.arange(places), 1)[:, 0]

@@ -18,6 +18,8 @@ from bigr_cli.imaging.windows import ZOOM, Pixels
 from bigr_cli.painting.asks import Painter, side_by_side
 from bigr_cli.painting.repaint import Repainted, Wish, guess_label, repaint
 
+_STEP = 0.25  # of a window, from one to the next in outpainting
+
 Mask = NDArray[np.float32]  # (H, W) in [0, 1], 1 = repaint
 
 
@@ -91,7 +93,8 @@ def outpaint(
 ) -> Painter[Painted]:
     """Continue a picture on a larger canvas; the picture itself stays bit for bit. Arguments as in `inpaint`.
 
-    Windows are as large as the picture's shorter side, so that what is painted has the scale of what is there.
+    Windows are as large as the picture's shorter side, so that what is painted has the scale of what is there, and go
+    on by a quarter of that, because a model that sees little of the picture begins another one.
 
     Raises:
         UsageError: the canvas is not larger than the picture, or too large.
@@ -104,6 +107,6 @@ def outpaint(
     mask[margins.top : margins.top + height, margins.left : margins.left + width] = 0
     size = network.tokenizer.config.image_size
     side = wish.window or min(max(min(width, height), size // 2), ZOOM * size)
-    wish = replace(wish, window=side)
+    wish = replace(wish, window=side, step=_STEP)
     extended = replace(original, image=whole)
     return (yield from inpaint(network, extended, mask, wish, how=how, guess=guess, best_of=best_of))

@@ -34,7 +34,8 @@ class Wish:
     """What is to be painted: a label for guidance, one to be led away from, a seed, and how to sample.
 
     A label is a class's index; None is no label. `window` is the side of the windows in pixels; None lets the region
-    and the picture decide. `scored` asks how likely the model finds what it has drawn.
+    and the picture decide. In a region that is larger, `step` is how much of a window the next one is further on.
+    `scored` asks how likely the model finds what it has drawn.
     """
 
     settings: SamplingConfig
@@ -42,6 +43,7 @@ class Wish:
     label: int | None = None
     against: int | None = None
     window: int | None = None
+    step: float = 0.5
     scored: bool = False
 
     @property
@@ -62,6 +64,8 @@ class Repainted:
 def repaint(network: BinaryModel, pixels: Pixels, region: Where, wish: Wish) -> Painter[Repainted]:
     """Paint every pixel of a region.
 
+    What the region shows before plays no part.
+
     Args:
         network: tokenizer and generator.
         pixels: (H, W, 3) float32 in [0, 1].
@@ -74,7 +78,7 @@ def repaint(network: BinaryModel, pixels: Pixels, region: Where, wish: Wish) -> 
     """
     painted, todo = pixels.copy(), region.copy()
     border, total, count = pixels.copy(), 0.0, 0
-    for index, window in enumerate(windows_for(network, region, wish.window)):
+    for index, window in enumerate(windows_for(network, region, wish.window, wish.step)):
         covered = window.clipped(*region.shape)
         if not todo[covered].any():
             continue
@@ -91,10 +95,10 @@ def repaint(network: BinaryModel, pixels: Pixels, region: Where, wish: Wish) -> 
     return Repainted(np.where(region[..., None], painted, border), total / max(1, count))
 
 
-def windows_for(network: BinaryModel, region: Where, side: int | None = None) -> list[Window]:
+def windows_for(network: BinaryModel, region: Where, side: int | None = None, step: float = 0.5) -> list[Window]:
     """The windows in which a region is painted; `side` None lets region and picture decide."""
     chosen = side or window_side(extent(region), region.shape, network.tokenizer.config.image_size)
-    return plan_windows(region, chosen)
+    return plan_windows(region, chosen, step)
 
 
 def guess_label(network: BinaryModel, pixels: Pixels, region: Where, seed: int, side: int | None = None) -> int | None:
@@ -103,7 +107,7 @@ def guess_label(network: BinaryModel, pixels: Pixels, region: Where, seed: int, 
     if not windows:
         return None
     config = network.tokenizer.config
-    codes = encode(network, cut(pixels, windows[0], config.image_size))
+    codes = encode(network, cut(pixels, windows[0], config.image_size, region))
     unknown = torch.from_numpy(touched_tokens(region, windows[0], config.grid).reshape(-1)).to(codes.device)
     if bool(unknown.all()):
         return None
@@ -131,7 +135,7 @@ def _draw_window(
 ) -> Generator[Sequence[Ask], Tensor, tuple[Tensor, Tensor]]:
     """Draw the tokens of a window that have pixels to do: codes (L, K), and which were drawn (L,)."""
     config = network.tokenizer.config
-    codes = encode(network, cut(pixels, window, config.image_size))
+    codes = encode(network, cut(pixels, window, config.image_size, todo))
     masked = torch.from_numpy(touched_tokens(todo, window, config.grid).reshape(-1)).to(codes.device)
     seed = derived_seed(wish.seed, index)
     drawn = yield [Ask(codes, masked, seed, wish.sampling, label=wish.label, against=wish.against)]

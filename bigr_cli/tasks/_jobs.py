@@ -141,7 +141,7 @@ def _of_line(
     if not words:
         raise UsageError("no picture given", hint=f"for example: bigr {task} photo.png, or - to read one from stdin")
     chooser = Chooser(given, params["recipe"])
-    settings = request.settings(config, chooser.sampling(given.group(Sampling)))
+    settings = request.settings(config, chooser.sampling(given.group(Sampling)), painting=True)
     seed = chooser.option("seed", params["seed"])
     unasked, seed, count = seed is None, drawn if seed is None else seed, params["count"]
     if seed > LARGEST_SEED - (count - 1):

@@ -30,8 +30,21 @@ def _option(*names: str, help: str, **details: Any) -> Any:
 class Redrawing:
     """How much is redrawn."""
 
+    strength: Annotated[
+        float,
+        _option(
+            "--strength",
+            min=0.01,
+            max=1,
+            metavar="SHARE",
+            help="The share of the tokens that are redrawn, those first that the model finds unlikely.",
+        ),
+    ] = 0.25
+    reduce: Annotated[
+        bool, _option("--reduce", help="Reduce the picture by --rate first, to redraw detail that it has.")
+    ] = False
     rate: Annotated[
-        int, _option("--rate", min=1, max=64, metavar="R", help="Detail finer than R pixels of the model is redrawn.")
+        int, _option("--rate", min=1, max=64, metavar="R", help="Tokens are redrawn in cells of R by R.")
     ] = 2
     passes: Annotated[int, _option("--passes", min=1, max=1000, metavar="P", help="How often all is redrawn.")] = 1
     groups: Annotated[
@@ -58,6 +71,7 @@ class Redrawing:
         "bigr enrich blurred.png",
         "bigr enrich small.png --scale 2 --sharpen-only",
         "bigr enrich blurred.png --guess-class --passes 2",
+        "bigr enrich sharp.png --reduce --strength 1",
         "bigr enrich in/ -o out/ --rate 2 --passes 2 --skip-existing",
     ),
 )
@@ -80,9 +94,12 @@ def enrich(
     machine: Machine,
     messages: Messages,
 ) -> None:
-    """The picture is reduced by --rate and enlarged again; then groups of tokens are drawn anew, one after the other.
+    """Groups of tokens are drawn anew, one after the other, each given all the others.
 
-    Detail that the picture has is lost in that; what comes instead is what the model expects there.
+    Of each group, those are redrawn that the model finds least likely: a share of --strength.
+
+    With --reduce and --strength 1, as in the paper, detail that the picture has is lost, and comes back as the model
+    imagines it.
     """
     run(context, TASK, prepare)
 
@@ -106,5 +123,5 @@ def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> 
         wish = Wish(settings=settings, seed=seed, label=label, window=window)
         return lambda network: redraw(network, original, detail, wish, guess=guess)
 
-    kept = recorded(given, "class_label", "guess_class", "window", "rate", "passes", "groups", "scale", "sharpen_only")
+    kept = recorded(given, "class_label", "guess_class", "window", *vars(wanted))
     return Prepared(open=open_one, label=name, options=kept)

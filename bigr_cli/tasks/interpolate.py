@@ -100,8 +100,8 @@ def interpolate(
     chooser = Chooser(given, recipe)
     name = chooser.model(model)
     config = read_config(find_model(name))
-    settings = request.settings(config, chooser.sampling(sampling))
     way = _way(config, stops)
+    settings = request.settings(config, chooser.sampling(sampling), painting=not way.labels)
     label = label_of(config, class_label)[0]
     if way.labels and class_label is not None:
         raise UsageError("--class guides the way between pictures; between labels, they are the guides")

@@ -221,6 +221,7 @@ class GeneratorTraining:
     init: str = ""
     generator: GeneratorShape = field(default_factory=GeneratorShape)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    painting: SamplingConfig | None = None
     data: DataConfig = field(default_factory=DataConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -33,6 +33,7 @@ def run_model_config(
         generator=generator,
         labels=labels,
         sampling=training.sampling if isinstance(training, GeneratorTraining) else SamplingConfig(),
+        painting=training.painting if isinstance(training, GeneratorTraining) else None,
         provenance=Provenance(
             data=training.data.source,
             steps=step,

@@ -32,6 +32,9 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
     if config.generator is not None:
         settings = [(name.replace("_", " "), value) for name, value in vars(config.sampling).items()]
         sections.append(f"## Sampling defaults\n\n{_table('setting', 'value', settings)}")
+    if config.painting is not None:
+        settings = [(name.replace("_", " "), value) for name, value in vars(config.painting).items()]
+        sections.append(f"## Sampling defaults where a picture is given\n\n{_table('setting', 'value', settings)}")
     origin = [(name, value) for name, value in vars(config.provenance).items() if value not in (None, "", ())]
     if origin:
         sections.append(f"## Provenance\n\n{_table('what', 'value', origin)}")

@@ -39,6 +39,7 @@ class ModelConfig:
     """Everything about a model but its weights.
 
     `generator` is None while only the tokenizer is trained. `labels` names the classes in their order, or is empty.
+    `sampling` is for whole pictures, `painting` for parts of one that is given, where it is not None.
     `sha256` has the hash of each weights file by its name. `source` says what the weights can be made of.
     """
 
@@ -49,6 +50,7 @@ class ModelConfig:
     generator: GeneratorConfig | None = None
     labels: tuple[str, ...] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    painting: SamplingConfig | None = None
     provenance: Provenance = field(default_factory=Provenance)
     licence: str = ""
     source: Source | None = None
@@ -68,10 +70,9 @@ class ModelConfig:
             classes, count = self.generator.classes, len(self.labels)
             require(count in (0, classes), f"labels: expected {classes}, one for each class, got {count}")
             most = self.generator.diffusion_timesteps
-            require(
-                self.sampling.timesteps <= most,
-                f"sampling.timesteps: the generator has {most}, got {self.sampling.timesteps}",
-            )
+            for name, sampling in (("sampling", self.sampling), ("painting", self.painting)):
+                got = sampling.timesteps if sampling else 1
+                require(got <= most, f"{name}.timesteps: the generator has {most}, got {got}")
         for file, digest in self.sha256.items():
             require(file in (TOKENIZER_FILE, GENERATOR_FILE), f"sha256: {file!r} is no weights file")
             require(bool(_HASH.fullmatch(digest)), f"sha256.{file}: expected 64 hexadecimal digits, got {digest!r}")

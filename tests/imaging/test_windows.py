@@ -29,15 +29,15 @@ def test_a_small_region_of_a_large_picture_is_seen_at_full_resolution_and_a_larg
 
 
 @settings(max_examples=200)
-@given(height=SIZES, width=SIZES, side=st.integers(1, 130), data=st.data())
-def test_windows_cover_every_region(height: int, width: int, side: int, data: st.DataObject) -> None:
+@given(height=SIZES, width=SIZES, side=st.integers(1, 130), step=st.sampled_from([0.1, 0.25, 0.5, 1]), data=st.data())
+def test_windows_cover_every_region(height: int, width: int, side: int, step: float, data: st.DataObject) -> None:
     region = np.zeros((height, width), dtype=bool)
     for _ in range(data.draw(st.integers(0, 3))):
         x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
         w, h = data.draw(st.integers(1, min(width, 8 * side))), data.draw(st.integers(1, min(height, 8 * side)))
         region[y : y + h, x : x + w] = True
     covered = np.zeros_like(region)
-    for window in plan_windows(region, side):
+    for window in plan_windows(region, side, step):
         covered[window.clipped(height, width)] = True
         if side <= min(height, width):
             assert 0 <= window.x <= width - side
@@ -70,6 +70,7 @@ def test_a_wider_canvas_is_painted_away_from_the_picture() -> None:
     region = np.ones((64, 192), dtype=bool)
     region[:, :64] = False
     assert [window.x for window in plan_windows(region, 64)] == [32, 64, 96, 128]
+    assert [window.x for window in plan_windows(region, 64, 0.25)] == [16, 32, 48, 64, 80, 96, 112, 128]
 
 
 @given(side=st.integers(1, 100), grid=st.integers(1, 16), data=st.data())
@@ -98,6 +99,23 @@ def test_a_window_of_the_models_size_shows_the_pixels_themselves() -> None:
     assert np.array_equal(cut(pixels, Window(3, 4, 16), 16), pixels[4:20, 3:19])
     beyond = cut(pixels, Window(-4, 0, 16), 16)
     assert np.array_equal(beyond[:, :4], np.repeat(pixels[:16, :1], 4, axis=1))
+
+
+@given(size=st.integers(1, 12), share=st.floats(0, 1), seed=st.integers(0, 99))
+def test_hidden_pixels_look_like_the_nearest_that_are_seen(size: int, share: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = rng.random((size, size, 3), dtype=np.float32)
+    hidden = rng.random((size, size)) < share
+    shown = cut(pixels, Window(0, 0, size), size, hidden)
+    assert np.array_equal(shown[~hidden], pixels[~hidden])
+    seen = np.argwhere(~hidden)
+    for place in np.argwhere(hidden):
+        if len(seen) == 0:
+            assert (shown[tuple(place)] == 0.5).all()
+            continue
+        away = np.linalg.norm(seen - place, axis=1)
+        near = seen[away <= 1.05 * away.min()]  # OpenCV's distances are approximate
+        assert (shown[tuple(place)] == pixels[tuple(near.T)]).all(axis=-1).any()
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 3), (5, 7)])

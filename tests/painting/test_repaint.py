@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.errors import BigrError
+from bigr_cli.imaging.windows import Window, cut
 from bigr_cli.painting.asks import Painter, paint_together
 from bigr_cli.painting.repaint import Wish, decode, encode, guess_label, repaint
 from bigr_cli.zoo.folder import load_model
@@ -69,7 +70,7 @@ def test_a_picture_of_the_models_size_is_the_models_own_inpainting(
     pixels = noise(16, 16)
     region = np.zeros((16, 16), dtype=bool)
     region[5:9, 2:3] = True  # token rows 1 and 2, column 0
-    codes = encode(network, pixels)
+    codes = encode(network, cut(pixels, Window(0, 0, 16), 16, region))
     mask = torch.zeros(4, 4, dtype=torch.bool)
     mask[1:3, 0] = True
     drawn = network.sample_codes(
@@ -77,6 +78,22 @@ def test_a_picture_of_the_models_size_is_the_models_own_inpainting(
     )[0]
     made = run(repaint(network, pixels, region, WISH)).pixels
     assert np.array_equal(made[region], decode(network, drawn)[region])
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(height=st.integers(2, 50), width=st.integers(2, 50), data=st.data())
+def test_what_is_under_the_mask_plays_no_part(
+    network: BinaryModel, run: Callable[[Painter[Any]], Any], height: int, width: int, data: st.DataObject
+) -> None:
+    region = np.zeros((height, width), dtype=bool)
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    region[y : data.draw(st.integers(y + 1, height)), x : data.draw(st.integers(x + 1, width))] = True
+    pixels = noise(height, width)
+    other = np.where(region[..., None], 1 - pixels, pixels)
+    wish = replace(WISH, step=data.draw(st.sampled_from([0.25, 0.5])))
+    one, two = (run(repaint(network, shown, region, wish)).pixels for shown in (pixels, other))
+    assert np.array_equal(one, two)
+    assert guess_label(network, pixels, region, 5) == guess_label(network, other, region, 5)
 
 
 def test_what_is_painted_follows_label_and_seed(network: BinaryModel, run: Callable[[Painter[Any]], Any]) -> None:

@@ -31,6 +31,16 @@ def test_passes_go_on_and_sharpening_keeps_the_colours(bigr: Run) -> None:
     assert drift["sharp"] < 10
 
 
+def test_more_strength_changes_more_and_reducing_takes_detail_away(bigr: Run) -> None:
+    ways = {"little": ("--strength", 0.1), "all": ("--strength", 1), "paper": ("--strength", 1, "--reduce")}
+    for name, options in ways.items():
+        assert bigr("enrich", "in.png", "--seed", 4, *options, "-o", f"{name}.png").code == 0
+    assert bigr("enrich", "in.png", "--seed", 4, "--strength", 0.01, "--groups", 1, "-o", "least.png").code == 0
+    least = pixels("least.png")  # one token at most
+    assert np.abs(pixels("little.png") - least).mean() < np.abs(pixels("all.png") - least).mean()
+    assert not np.array_equal(pixels("all.png"), pixels("paper.png"))
+
+
 def test_a_label_guides_and_can_be_guessed(bigr: Run) -> None:
     import json
 
@@ -51,6 +61,8 @@ def test_a_label_guides_and_can_be_guessed(bigr: Run) -> None:
         ("--class", "cat", "--guess-class"),
         ("--rate", 1, "--groups", 2),
         ("--rate", 0),
+        ("--strength", 0),
+        ("--strength", 1.1),
         ("--scale", 99),
         ("--passes", 0),
     ],

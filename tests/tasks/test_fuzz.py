@@ -52,7 +52,7 @@ OPTIONS = {
                 "--guess-class", "--best-of", "--blend", "--window"),
     "outpaint": ("--left", "--right", "--top", "--bottom", "--aspect", "--size", "--class", "--mask-box"),
     "edit": ("--class", "--from-class", "--strength", "--mask-box", "--mask"),
-    "enrich": ("--rate", "--passes", "--groups", "--scale", "--sharpen-only", "--class"),
+    "enrich": ("--strength", "--reduce", "--rate", "--passes", "--groups", "--scale", "--sharpen-only", "--class"),
 }  # fmt: skip
 COMMON = ("--seed", "-n", "--steps", "--timesteps", "--guidance", "--guidance-schedule", "--guidance-interval",
           "--order", "--gumbel", "--temperature", "--batch-size", "--json", "--overwrite", "--skip-existing",
