@@ -18,6 +18,7 @@ from bigr_cli import device as devices
 from bigr_cli import request
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import UsageError
+from bigr_cli.representing import Representing
 from bigr_cli.request import Job, Label
 from bigr_cli.retouching import Retouching
 from bigr_cli.zoo.find import default_model, find_model
@@ -75,8 +76,8 @@ def load(
     return Model(network, config, name=directory.name)
 
 
-class Model(Retouching):
-    """A model that is loaded: pictures from labels, and everything that `Retouching` does with pictures."""
+class Model(Retouching, Representing):
+    """A model that is loaded: pictures from labels, and what `Retouching` and `Representing` do with pictures."""
 
     def generate(
         self,

@@ -1,0 +1,145 @@
+"""The pictures that are embedded or classified: files, or scenes by their numbers, read beside the work on them."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigr_cli.errors import BigrError, UsageError
+from bigr_cli.imaging.inputs import find_inputs
+
+SCENES = "scenes"
+DEFAULT_COUNT = 1000
+
+_SCENE = re.compile(r"scenes:([0-9]{1,18}):([0-9]{1,12})")
+_READERS = 2
+_AHEAD = 2  # batches that are read while one is worked on
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture: a file, or scene `scene` = (seed, number).
+
+    Attributes:
+        name: the file as it was found, or "scenes:SEED:NUMBER".
+        label: the name of the file's class folder, or "".
+    """
+
+    name: str
+    label: str = ""
+    scene: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What was read: (size, size, 3) uint8, and the label of the picture, or ""."""
+
+    levels: NDArray[np.uint8]
+    label: str
+
+
+Read = Pixels | BigrError
+
+
+def item_named(name: str) -> Item:
+    """The item of that name."""
+    found = _SCENE.fullmatch(name)
+    return Item(name, scene=(int(found[1]), int(found[2])) if found else None)
+
+
+def find_items(
+    words: Sequence[str], size: int, *, count: int | None = None, seed: int = 0, recursive: bool = False
+) -> list[Item]:
+    """The pictures that these words stand for, in their order: as in `find_inputs`, or "scenes".
+
+    The label of a file is the name of the top folder below the folder, or the fixed part of the pattern, given.
+
+    Args:
+        size: in which they will be read.
+        count: how many scenes; `seed` says which.
+        recursive: take the pictures in folders within folders as well.
+
+    Raises:
+        UsageError: as `find_inputs`; stdin; a count without scenes; scenes of a size that cannot be drawn; no word.
+    """
+    if not words:
+        raise UsageError(
+            "no picture given", hint="give files, folders or patterns, or scenes for the built-in pictures"
+        )
+    if count is not None and SCENES not in words:
+        raise UsageError("a count is of scenes, the built-in pictures", hint=f"for example: {SCENES} --count {count}")
+    if "-" in words:
+        raise UsageError("-: pictures are not read from stdin here", hint="give files, folders or patterns")
+    items: list[Item] = []
+    if SCENES in words:
+        _check_size(size)
+        numbers = range(DEFAULT_COUNT if count is None else count)
+        items += [Item(f"{SCENES}:{seed}:{number}", scene=(seed, number)) for number in numbers]
+    files = [word for word in words if word != SCENES]
+    for entry in find_inputs(files, recursive=recursive) if files else ():
+        items.append(Item(entry.name, entry.folder.parts[0] if entry.folder.parts else ""))
+    return items
+
+
+def read_item(item: Item, size: int) -> Pixels:
+    """The middle of a picture as a square of `size` pixels.
+
+    Raises:
+        ImageError: the file is no picture that can be read.
+        UsageError: scenes cannot be drawn in that size.
+    """
+    if item.scene is not None:
+        return _scene(*item.scene, size)
+    from bigr_cli.imaging.originals import read_original
+    from bigr_cli.painting.interpolate import fitted
+
+    return Pixels(np.asarray(fitted(read_original(Path(item.name)), size)), item.label)
+
+
+def read_batches(items: Sequence[Item], size: int, batch: int) -> Iterator[list[tuple[Item, Read]]]:
+    """The items in their order, `batch` at a time, read ahead by threads; what cannot be read is an error in its place.
+
+    The batches follow from the items alone, so that the same ones are together whichever of them can be read.
+    """
+    readers = ThreadPoolExecutor(_READERS, "bigr-reader")
+    waiting: deque[tuple[Item, Future[Read]]] = deque()
+    coming = iter(items)
+    try:
+        while True:
+            while len(waiting) < (1 + _AHEAD) * batch and (item := next(coming, None)) is not None:
+                waiting.append((item, readers.submit(_tried, item, size)))
+            if not waiting:
+                return
+            some = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
+            yield [(item, future.result()) for item, future in some]
+    finally:
+        readers.shutdown(wait=False, cancel_futures=True)
+
+
+def _tried(item: Item, size: int) -> Read:
+    try:
+        return read_item(item, size)
+    except BigrError as error:
+        return error
+
+
+def _scene(seed: int, number: int, size: int) -> Pixels:
+    from bigr_cli.data import scenes
+
+    _check_size(size)
+    image, described = scenes.scene(seed, number, size)
+    return Pixels(np.asarray(image), described.label)
+
+
+def _check_size(size: int) -> None:
+    from bigr_cli.data.scenes.render import SIZES
+
+    if size not in SIZES:
+        raise UsageError(f"scenes are drawn with {SIZES.start} to {SIZES.stop - 1} pixels, not {size}")

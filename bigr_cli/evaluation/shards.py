@@ -1,0 +1,99 @@
+"""Features on their way to a file: kept in parts in a hidden folder beside it, from which a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigr_cli.errors import RunError
+from bigr_cli.files import whole_file
+
+_IDENTITY = "identity"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """`features` (n, ...), and of each row its path and label; `failed` are the pictures left out, with the reasons."""
+
+    features: NDArray[Any]
+    paths: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Shards:
+    """Numbered shards in a folder; with another identity than theirs they are thrown away."""
+
+    def __init__(self, output: Path, identity: str) -> None:
+        """`identity` is a text that is the same only if the shards would be the same."""
+        whole = output.absolute()
+        self.folder = whole.parent / f".{whole.name[:48]}.features"
+        self._identity = identity
+
+    def open(self) -> list[Shard]:
+        """The shards that are there already, from the first on without a gap, without their features.
+
+        Raises:
+            RunError: the folder cannot be made.
+        """
+        try:
+            if self._found() != self._identity:
+                self.remove()
+                self.folder.mkdir(parents=True)
+                with whole_file(self.folder / _IDENTITY) as hidden:
+                    hidden.write_text(self._identity, encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
+        done: list[Shard] = []
+        while (shard := self._read(len(done))) is not None:
+            done.append(Shard(shard.features[:0], shard.paths, shard.labels, shard.failed))
+        return done
+
+    def write(self, number: int, shard: Shard) -> None:
+        """Keep a shard; RunError if it cannot be written."""
+        record = {"paths": shard.paths, "labels": shard.labels, "failed": shard.failed}
+        path = self._path(number)
+        try:
+            with whole_file(path) as hidden, hidden.open("wb") as stream:
+                np.savez(stream, features=shard.features, record=np.array(json.dumps(record)))
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    def blocks(self, count: int) -> Iterator[NDArray[Any]]:
+        """The features of the first `count` shards, one after the other; RunError if one cannot be read again."""
+        for number in range(count):
+            shard = self._read(number)
+            if shard is None:
+                raise RunError(f"{self._path(number)}: cannot be read again after writing")
+            yield shard.features
+
+    def remove(self) -> None:
+        """Delete the folder, if it is there."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _found(self) -> str | None:
+        try:
+            return (self.folder / _IDENTITY).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:08}.npz"
+
+    def _read(self, number: int) -> Shard | None:
+        """A shard; None if it is not there or damaged."""
+        try:
+            with np.load(self._path(number), allow_pickle=False) as file:
+                record = json.loads(str(file["record"]))
+                failed = [(name, reason) for name, reason in record["failed"]]
+                return Shard(file["features"], record["paths"], record["labels"], failed)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None

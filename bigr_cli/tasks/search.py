@@ -1,0 +1,152 @@
+"""`bigr search`: the pictures of an index that are most like one picture."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigr_cli import console, options
+from bigr_cli.errors import BigrError, ModelFormatError
+from bigr_cli.option_groups import Machine, Messages, grouped
+from bigr_cli.registry import task
+from bigr_cli.tasks._given import given_by
+from bigr_cli.tasks._representation import loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
+
+    from bigr_cli.evaluation.index_files import Index
+
+TASK = "search"
+
+
+@task(
+    TASK,
+    help="Find the pictures of an index that are most like a picture.",
+    examples=(
+        "bigr search cat.png --index photos.npz",
+        "bigr search cat.png --index codes.safetensors -n 20 --grid like-it.png",
+        "bigr search scenes:0:7 --index scenes.npz --json",
+    ),
+)
+@grouped
+def search(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(metavar="PICTURE", help="A file, or scenes:SEED:NUMBER.")],
+    index: Annotated[
+        Path,
+        typer.Option(
+            "--index",
+            metavar="FILE",
+            rich_help_panel=options.INPUT,
+            help="What bigr embed wrote: .npz or .safetensors.",
+        ),
+    ],
+    count: Annotated[
+        int,
+        typer.Option(
+            "-n", "--count", min=1, metavar="N", rich_help_panel=options.OUTPUT, help="How many pictures to show."
+        ),
+    ] = 10,
+    model: options.Model = None,
+    grid: options.Grid = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    *,
+    machine: Machine,
+    messages: Messages,
+) -> None:
+    """Features are compared by their cosine, 1 for the same direction; codes by the bits in which they differ.
+
+    The picture is seen by the model that made the index, at the same layer.
+    """
+    from bigr_cli.evaluation.index_files import read_index
+    from bigr_cli.evaluation.items import item_named, read_item
+    from bigr_cli.imaging.files import check_targets, kind_of
+    from bigr_cli.imaging.patterns import expanded
+
+    sheet = expanded(grid) if grid is not None else None
+    if sheet is not None:
+        kind_of(sheet)
+        check_targets([sheet], overwrite=overwrite)
+    found = read_index(expanded(str(index)))
+    insisted = model if "model" in given_by(context).explicit else None
+    name, config = found.about.find(str(index), insisted)
+    wanted = found.about.wanted(config)
+    if found.features.shape[1:] != wanted.shape or found.features.dtype != wanted.dtype:
+        raise ModelFormatError(f"{index}: its features are not of the shape that {name} gives")
+    pixels = read_item(item_named(query), config.image_size)
+    network = loaded(name, machine)
+    from bigr_cli.evaluation.embedding import embed_pixels
+
+    rows = _ranked(found, embed_pixels(network, [pixels], wanted)[0], count, str(index))
+    for row in rows if json else ():
+        console.json_line({"task": TASK, "model": network.name, "query": query, **row})
+    if not json:
+        columns = list(rows[0]) if rows else []
+        console.table(columns, [[_shown(value) for value in row.values()] for row in rows])
+    if sheet is not None:
+        _write_sheet(sheet, query, rows, overwrite=overwrite)
+
+
+def _ranked(index: "Index", query: Any, count: int, source: str) -> list[dict[str, Any]]:
+    """The nearest pictures, the nearest first."""
+    import numpy as np
+
+    from bigr_cli.evaluation.neighbours import cosine, hamming, nearest
+
+    codes = index.about.pool == "codes"
+    scores = hamming(index.features, query) if codes else cosine(index.features, query)
+    if not np.isfinite(scores).all():
+        raise ModelFormatError(f"{source}: holds features that are not finite")
+    order = nearest(scores if codes else -scores, count)
+    return [
+        {
+            "rank": rank,
+            **({"distance": int(scores[row])} if codes else {"similarity": round(float(scores[row]), 6)}),
+            "label": index.labels[row],
+            "path": index.paths[row],
+        }
+        for rank, row in enumerate(order.tolist(), start=1)
+    ]
+
+
+def _write_sheet(path: Path, query: str, rows: "Sequence[dict[str, Any]]", *, overwrite: bool) -> None:
+    """The picture that was asked for, and those found, each with its score below it."""
+    from PIL.Image import new
+
+    from bigr_cli.imaging.files import write_image
+    from bigr_cli.imaging.grids import grid
+
+    images: list[Image] = []
+    captions = []
+    for name, caption in [(query, "query"), *((row["path"], _caption(row)) for row in rows)]:
+        try:
+            images.append(_picture(name))
+        except BigrError as error:
+            console.warn(f"left blank on the sheet: {error}")
+            images.append(new("RGB", (_SIDE, _SIDE), "white"))
+        captions.append(caption)
+    write_image(path, grid(images, labels=captions), overwrite=overwrite)
+    console.say(f"wrote {path}")
+
+
+_SIDE = 128  # of a picture on the sheet
+
+
+def _picture(name: str) -> "Image":
+    from PIL.Image import fromarray
+
+    from bigr_cli.evaluation.items import item_named, read_item
+
+    return fromarray(read_item(item_named(name), _SIDE).levels)
+
+
+def _caption(row: "dict[str, Any]") -> str:
+    return f"{row['distance']} bits" if "distance" in row else f"{row['similarity']:.3f}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

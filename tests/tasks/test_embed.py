@@ -1,0 +1,191 @@
+"""`bigr embed` as its users meet it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+Run = Callable[..., object]
+
+DIES = """
+import os, signal, sys
+from bigr_cli.evaluation import embedding, shards
+embedding.SHARD = 8
+write = shards.Shards.write
+def dying(self, number, shard):
+    write(self, number, shard)
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+shards.Shards.write = dying
+from bigr_cli.app import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIGR_MODEL", str(tiny_model))
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for index in range(6):
+        path = tmp_path / "data" / ("cat", "dog")[index % 2] / f"p{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise(16 + index, 20, index).save(path)
+    return tmp_path / "data"
+
+
+def test_features_paths_and_labels(bigr: Run, data: Path) -> None:
+    done = bigr("embed", "data", "--recursive", "-o", "new/f.npz", "--json")
+    assert done.code == 0, done.err
+    (line,) = map(json.loads, done.out.splitlines())
+    assert line["shape"] == [6, 16]
+    assert line["task"] == "embed"
+    assert line["layer"] == 0
+    assert line["failed"] == []
+    file = np.load("new/f.npz")
+    assert file["features"].shape == (6, 16)
+    assert file["features"].dtype == np.float32
+    assert file["paths"].tolist()[0] == "data/cat/p0.png"
+    assert file["labels"].tolist() == ["cat"] * 3 + ["dog"] * 3
+    assert [path.name for path in Path("new").iterdir()] == ["f.npz"]
+
+
+@pytest.mark.parametrize("suffix", ["npy", "safetensors", "jsonl", "parquet"])
+def test_every_kind_of_file_holds_the_same(bigr: Run, data: Path, suffix: str) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    options = ("data/*/*.png", "--layer", "all")
+    assert bigr("embed", *options, "-o", "f.npz").code == 0
+    done = bigr("embed", *options, "-o", f"f.{suffix}")
+    assert done.code == 0, done.err
+    expected = np.load("f.npz")
+    features = expected["features"]
+    paths, labels = expected["paths"].tolist(), expected["labels"].tolist()
+    assert features.shape == (6, 2, 16)
+    assert labels[0] == "cat"
+    if suffix == "npy":
+        assert np.array_equal(np.load("f.npy"), features)
+    elif suffix == "safetensors":
+        with safe_open("f.safetensors", framework="numpy") as file:
+            assert np.array_equal(file.get_tensor("features"), features)
+            assert json.loads(file.metadata()["paths"]) == paths
+            assert json.loads(file.metadata()["labels"]) == labels
+    elif suffix == "jsonl":
+        rows = [json.loads(line) for line in Path("f.jsonl").read_text().splitlines()]
+        assert np.array_equal(np.float32([row["features"] for row in rows]), features)
+        assert [(row["path"], row["label"]) for row in rows] == list(zip(paths, labels, strict=True))
+    else:
+        import pyarrow.parquet
+
+        table = pyarrow.parquet.read_table("f.parquet")
+        assert table["path"].to_pylist() == paths
+        assert np.array_equal(np.float32(table["features"].to_pylist()).reshape(features.shape), features)
+
+
+def test_parquet_without_pyarrow_says_so(bigr: Run, data: Path) -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        done = bigr("embed", "data", "--recursive", "-o", "f.parquet")
+        assert done.code == 2
+        assert "pyarrow" in done.err
+    else:
+        pytest.skip("it is installed")
+
+
+def test_scenes_and_codes(bigr: Run) -> None:
+    done = bigr("embed", "scenes", "--count", 5, "--seed", 3, "--pool", "codes", "-o", "c.npz")
+    assert done.code == 0, done.err
+    file = np.load("c.npz")
+    assert file["features"].shape == (5, 12)
+    assert file["features"].dtype == np.uint8
+    assert file["paths"].tolist() == [f"scenes:3:{number}" for number in range(5)]
+    assert all(file["labels"])
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("embed", "scenes", "--count", "45", "--batch-size", "4", "--device", "cpu", "--dtype", "float32")
+    command = [sys.executable, "-c", DIES, *words, "-o", "killed.npz"]
+    killed = subprocess.run(command, capture_output=True, check=False, timeout=300)
+    assert killed.returncode < 0
+    assert not Path("killed.npz").exists()
+    assert len(list(Path(".killed.npz.features").glob("*.npz"))) == 3
+    monkeypatch.setattr("bigr_cli.evaluation.embedding.SHARD", 8)
+    done = bigr(*words, "-o", "killed.npz")
+    assert done.code == 0, done.err
+    assert "24 of 45 pictures were done before" in done.err
+    assert bigr(*words, "-o", "whole.npz").code == 0
+    assert Path("killed.npz").read_bytes() == Path("whole.npz").read_bytes()
+    assert sorted(path.name for path in Path().iterdir()) == ["killed.npz", "whole.npz"]
+
+
+def test_other_settings_do_not_go_on_from_the_shards(bigr: Run, data: Path) -> None:
+    Path(".f.npz.features").mkdir()
+    Path(".f.npz.features/00000000.npz").write_bytes(b"anything")
+    Path(".f.npz.features/identity").write_text("another run")
+    done = bigr("embed", "data", "--recursive", "-o", "f.npz")
+    assert done.code == 0, done.err
+    assert "before" not in done.err
+    assert not Path(".f.npz.features").exists()
+
+
+def test_a_broken_picture_is_left_out_and_listed(bigr: Run, data: Path) -> None:
+    (data / "cat/p2.png").write_bytes(b"no picture")
+    done = bigr("embed", "data", "--recursive", "-o", "f.npz", "--json", "--failures", "failed.jsonl")
+    assert done.code == 1
+    assert "p2.png" in done.err
+    assert "1 picture of 6 failed" in done.err
+    line = json.loads(done.out)
+    assert line["count"] == 5
+    assert line["failed"][0]["source"] == "data/cat/p2.png"
+    assert "data/cat/p2.png" not in np.load("f.npz")["paths"]
+    assert json.loads(Path("failed.jsonl").read_text())["source"] == "data/cat/p2.png"
+
+
+def test_nothing_is_written_if_no_picture_can_be_read(bigr: Run, tmp_path: Path) -> None:
+    Path("a.png").write_bytes(b"x")
+    Path("b.png").write_bytes(b"")
+    assert bigr("embed", "a.png", "-o", "f.npz").code == 2
+    assert bigr("embed", "a.png", "b.png", "-o", "f.npz").code == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_nothing_is_overwritten_unasked(bigr: Run, data: Path) -> None:
+    Path("f.npz").write_bytes(b"mine")
+    assert bigr("embed", "data", "--recursive", "-o", "f.npz").code == 2
+    assert Path("f.npz").read_bytes() == b"mine"
+    assert bigr("embed", "data", "--recursive", "-o", "f.npz", "--overwrite").code == 0
+    assert np.load("f.npz")["features"].shape == (6, 16)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("data", "-o", "f.npz"), "--recursive"),
+        (("nowhere.png", "-o", "f.npz"), "no such file"),
+        (("-", "-o", "f.npz"), "stdin"),
+        (("data/*/*.png", "-o", "f.txt"), "unknown kind of file"),
+        (("data/*/*.png", "-o", "f.npz", "--layer", "7"), "0 to 1 or all"),
+        (("data/*/*.png", "-o", "f.npz", "--label", "catt"), "did you mean cat"),
+        (("data/*/*.png", "-o", "f.npz", "--pool", "codes", "--layer", "0"), "no layer"),
+        (("data/*/*.png", "-o", "f.npz", "--count", "3"), "scenes"),
+    ],
+)
+def test_wrong_usage(bigr: Run, data: Path, words: tuple[str, ...], message: str) -> None:
+    done = bigr("embed", *words)
+    assert done.code == 2
+    assert message in done.err
+    assert [path.name for path in Path().iterdir()] == ["data"]

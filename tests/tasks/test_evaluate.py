@@ -1,0 +1,137 @@
+"""`bigr evaluate probe` and `bigr classify` as their users meet them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bigr_cli.evaluation import probe as probes
+
+Run = Callable[..., object]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIGR_MODEL", str(tiny_model))
+    monkeypatch.setattr(probes, "_STEPS", (60, 60))
+
+
+def colours(root: Path, classes: dict[str, tuple[int, int, int]], count: int) -> Path:
+    """Pictures of one colour each, a little noisy: easy to tell apart."""
+    rng = np.random.default_rng(len(str(root)))
+    for name, colour in classes.items():
+        folder = root / name
+        folder.mkdir(parents=True)
+        for index in range(count):
+            levels = np.clip(np.array(colour) + rng.normal(size=(16, 16, 3)) * 10, 0, 255).astype(np.uint8)
+            Image.fromarray(levels).save(folder / f"{index}.png")
+    return root
+
+
+RGB = {"red": (220, 20, 20), "green": (20, 200, 30), "blue": (30, 20, 230)}
+
+
+def test_a_table_of_layers_and_baselines_and_a_classifier(bigr: Run, tmp_path: Path) -> None:
+    colours(tmp_path / "train", RGB, 12)
+    colours(tmp_path / "val", RGB, 4)
+    done = bigr("evaluate", "probe", "--data", "train", "--test", "val", "--save", "p.safetensors", "--json")
+    assert done.code == 0, done.err
+    (line,) = map(json.loads, done.out.splitlines())
+    assert (line["train"], line["test"], line["classes"]) == (36, 12, 3)
+    rows = {(row["features"], row["layer"]): row for row in line["rows"]}
+    assert list(rows) == [(name, None) for name in ("pixels", "codes", "encoder", "random")] + [
+        ("generator", 0),
+        ("generator", 1),
+    ]
+    assert rows["pixels", None]["top1"] == 1
+    assert rows["pixels", None]["top5"] is None
+    assert line["best"]["features"] == "generator"
+    known = bigr("classify", "val", "--recursive", "--probe", "p.safetensors", "--json")
+    assert known.code == 0, known.err
+    said = [json.loads(row) for row in known.out.splitlines()]
+    right = [Path(row["path"]).parent.name == row["label"] for row in said]
+    assert len(said) == 12
+    assert sum(right) / 12 == pytest.approx(line["best"]["top1"])
+    assert all(1 / 3 <= row["probability"] <= 1 for row in said)
+
+
+def test_scenes_and_a_table(bigr: Run) -> None:
+    done = bigr("evaluate", "probe", "--data", "scenes", "--count", 150, "--test-count", 120)
+    assert done.code == 0, done.err
+    assert "best layer: " in done.err
+    lines = done.out.splitlines()
+    assert lines[0].split()[:2] == ["features", "layer"]
+    assert len(lines) == 7
+    assert done.out.count("*") == 1
+
+
+def test_a_part_is_kept_apart_without_a_test_set(bigr: Run, tmp_path: Path) -> None:
+    colours(tmp_path / "d", RGB, 5)
+    line = json.loads(bigr("evaluate", "probe", "--data", "d", "--json").out)
+    assert (line["train"], line["test"]) == (12, 3)
+
+
+def test_classify_leaves_out_what_is_broken(bigr: Run, tmp_path: Path) -> None:
+    colours(tmp_path / "d", RGB, 5)
+    assert bigr("evaluate", "probe", "--data", "d", "--save", "p.safetensors").code == 0
+    assert bigr("evaluate", "probe", "--data", "d", "--save", "p.safetensors").code == 2
+    Path("d/red/1.png").write_bytes(b"no picture")
+    done = bigr("classify", "d", "--recursive", "--probe", "p.safetensors")
+    assert done.code == 1
+    assert len(done.out.splitlines()) == 14
+    assert "1 picture of 15 failed" in done.err
+    assert bigr("classify", "d/red/1.png", "--probe", "p.safetensors").code == 2
+    Path("q.safetensors").write_bytes(b"no probe")
+    wrong = bigr("classify", "d/red/0.png", "--probe", "q.safetensors")
+    assert wrong.code == 2
+    assert "q.safetensors" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        ({}, None, "holds no pictures"),
+        ({"red": 5}, None, "one class only"),
+        ({"red": 5, "blue": 2}, None, "too few pictures of blue (2)"),
+        ({"red": 5, "blue": 1}, {"red": 2, "blue": 2}, "too few pictures of blue (1)"),
+        ({"red": 5, "blue": 5, "green": 5}, {"red": 2, "blue": 2}, "no picture of green"),
+        ({"red": 5, "blue": 5}, {"red": 2, "blue": 2, "green": 2}, "training pictures lack: green"),
+    ],
+)
+def test_bad_data(bigr: Run, tmp_path: Path, train: dict[str, int], test: dict[str, int] | None, message: str) -> None:
+    for where, counts in (("train", train), ("test", test or {})):
+        (tmp_path / where).mkdir()
+        for name, count in counts.items():
+            colours(tmp_path / where, {name: RGB[name]}, count)
+    words = ("--test", "test") if test else ()
+    done = bigr("evaluate", "probe", "--data", "train", *words)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_flat_folders_missing_ones_and_broken_pictures(bigr: Run, tmp_path: Path) -> None:
+    (tmp_path / "flat").mkdir()
+    Image.new("RGB", (16, 16)).save("flat/a.png")
+    assert "no classes" in bigr("evaluate", "probe", "--data", "flat").err
+    assert bigr("evaluate", "probe", "--data", "nowhere").code == 2
+    colours(tmp_path / "d", RGB, 4)
+    Path("d/red/1.png").write_bytes(b"no picture")
+    done = bigr("evaluate", "probe", "--data", "d")
+    assert done.code == 2
+    assert "1.png" in done.err
+    assert bigr("evaluate", "probe", "--data", "scenes", "--count", 20).code == 2
+
+
+def test_features_that_are_not_finite(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bigr_cli.core import transformer
+
+    colours(tmp_path / "d", RGB, 4)
+    block = transformer.Block.forward
+    monkeypatch.setattr(transformer.Block, "forward", lambda *words: block(*words) * float("nan"))
+    done = bigr("evaluate", "probe", "--data", "d")
+    assert done.code == 2
+    assert "not finite" in done.err
