@@ -5,10 +5,11 @@
 
 All on scenes that no network of ours has seen, 64 pixels large. `repaint`: the object's box is masked, as it is and
 with a margin around it, and painted anew with the true label, and with another one; the share in which the judge sees
-that label; how many pictures have a pixel that changed outside the mask; the mean absolute difference of neighbouring
-pixels across the mask's border, as a share of that at the same places of the scenes themselves. `outpaint`: scenes are
-continued to three times their width; the same difference between columns, across the picture's and the windows' borders
-and elsewhere in the paint, as a share of that in the outer eighth of real scenes, where no object is.
+that label; how many pictures have a pixel that changed outside the mask. `seams`: boxes at random places are painted
+anew; the mean absolute difference of neighbouring pixels across their borders, as a share of that at the same places of
+the scenes themselves. `outpaint`: scenes are continued to three times their width; the same difference between columns,
+across the picture's and the windows' borders and elsewhere in the paint, as a share of that in the outer eighth of real
+scenes, where no object is.
 `interpolate`: pairs of labels, nine frames; the rank correlation of the judge's probability of the second label with
 the frame's number. `enrich`: scenes are reduced by two and enlarged; the Fréchet distance to other real scenes before
 and after.
@@ -86,23 +87,12 @@ def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     images, tight, labels = unseen(options.count)
     others = (labels + 1 + np.arange(len(labels)) % (len(scenes.LABELS) - 1)) % len(scenes.LABELS)
     wants = (("inpaint, true label", labels), ("edit, another label", others))
-    settings, rows = model.settings(painting=True), []
+    rows = []
     for margin, (name, wanted) in itertools.product(options.margin, wants):
         masks = np.stack([maximum_filter(mask, 2 * margin + 1) for mask in tight])
-        painters = [
-            inpaint(
-                model.network,
-                Original(Image.fromarray(image)),
-                mask.astype(np.float32),
-                Wish(settings=settings, seed=index, label=int(label)),
-                how=options.blend,
-            )
-            for index, (image, mask, label) in enumerate(zip(images, masks, wanted, strict=True))
-        ]
-        made = pictures(all_done(model, painters, name))
+        made = inpainted(model, images, masks, wanted, options.blend)
         kept = (made == images).all(axis=-1) | masks
         right = answers(as_judged(made))["object"].numpy() == wanted
-        steps = [border_steps(pixels, masks) for pixels in (made, images)]
         rows.append(
             {
                 "what": name,
@@ -110,9 +100,43 @@ def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
                 "pictures": len(made),
                 "recognised_%": 100 * float(right.mean()),
                 "changed_outside": int((~kept).any(axis=(1, 2)).sum()),
-                "border_step_of_real": steps[0] / steps[1],
             }
         )
+    return rows
+
+
+def inpainted(
+    model: Model, images: Arrays, masks: NDArray[np.bool_], labels: Sequence[int | None] | NDArray[np.int64], how: str
+) -> Arrays:
+    """Scenes (N, H, W, 3) with what is masked (N, H, W) painted anew for these labels."""
+    settings = model.settings(painting=True)
+    painters = [
+        inpaint(
+            model.network,
+            Original(Image.fromarray(image)),
+            mask.astype(np.float32),
+            Wish(settings=settings, seed=index, label=None if label is None else int(label)),
+            how=how,
+        )
+        for index, (image, mask, label) in enumerate(zip(images, masks, labels, strict=True))
+    ]
+    return pictures(all_done(model, painters, "inpaint"))
+
+
+def seams(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Boxes of 16 to 40 pixels at random places, painted anew."""
+    images, masks, labels = unseen(min(options.count, 400))
+    rng = np.random.default_rng(0)
+    masks[:] = False
+    for mask in masks:
+        width, height = rng.integers(16, 41, 2)
+        x, y = rng.integers(0, 65 - width), rng.integers(0, 65 - height)
+        mask[y : y + height, x : x + width] = True
+    rows, real = [], border_steps(images, masks)
+    for name, wanted in (("no label", [None] * len(images)), ("true label", labels)):
+        made = inpainted(model, images, masks, wanted, options.blend)
+        step = border_steps(made, masks) / real
+        rows.append({"what": f"a box somewhere, {name}", "pictures": len(made), "border_step_of_real": step})
     return rows
 
 
@@ -215,6 +239,7 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 PARTS: dict[str, Callable[[Model, argparse.Namespace], list[dict[str, Any]]]] = {
     "repaint": repaint,
+    "seams": seams,
     "outpaint": wider,
     "interpolate": between,
     "enrich": richer,
@@ -228,7 +253,7 @@ def main() -> None:
     parser.add_argument("--model", help="name or folder of a model; or the default model")
     parser.add_argument("--count", type=int, default=800, help="scenes (default 800)")
     parser.add_argument(
-        "--margin", type=int, nargs="+", default=[0, 8], help="around the object's box, in pixels (default 0 and 8)"
+        "--margin", type=int, nargs="+", default=[0, 4, 8], help="around the object's box, in pixels (default 0 4 8)"
     )
     parser.add_argument("--pairs", type=int, default=20, help="of labels to interpolate (default 20)")
     parser.add_argument("--blend", default="poisson")

@@ -2,8 +2,7 @@
 
 "poisson" shifts the colours of the paint so that they meet the picture at the mask's border, and keeps what the paint
 shows otherwise: its gradients (Pérez, Gangnet, Blake: Poisson image editing, 2003). The shift solves Laplace's equation
-inside the mask, with the difference between picture and paint just outside as its boundary values, smoothed along the
-border: single pixels, grain and small things that end there would be drawn out into the paint as streaks. OpenCV's
+inside the mask, with the difference between picture and paint just outside as its boundary values. OpenCV's
 `seamlessClone` goes by the old picture's gradients along the mask's inner edge, and so brings back an object that the
 mask fits closely; here nothing under the mask is looked at.
 """
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 Blend = Literal["poisson", "feather", "none"]
 BLENDS: tuple[Blend, ...] = get_args(Blend)
 FEATHER = 12  # pixels over which "feather" goes from the picture to the paint
-SMOOTHED = 3.0  # pixels, the standard deviation by which "poisson" smooths along the border
 
 _DIRECT = 20_000  # pixels up to which a direct solver is faster than multigrid
 _TOLERANCE = 1e-4  # of the multigrid solver's residual, relative to the start's
@@ -72,7 +70,7 @@ def blend(before: Floats, painted: Floats, mask: Floats, how: Blend) -> tuple[Fl
         weight = mask.copy()
         weight[rows, columns] *= _ramp(part)
         return painted, weight
-    difference = _along_border(before[rows, columns] - painted[rows, columns], part)
+    difference = before[rows, columns] - painted[rows, columns]
     shift = _membrane(difference, part)
     colours = painted.copy()
     colours[rows, columns][part] = np.clip(painted[rows, columns][part] + shift[part], 0, 1)
@@ -86,23 +84,6 @@ def _around(inside: Bools) -> tuple[slice, slice]:
         places = np.flatnonzero(inside.any(axis=axis))
         found.append(slice(max(0, int(places[0]) - 1), int(places[-1]) + 2))
     return found[0], found[1]
-
-
-def _along_border(difference: Floats, inside: Bools) -> Floats:
-    """The difference (H, W, 3) on the pixels next to `inside` (H, W), smoothed along them; 0 elsewhere."""
-    import cv2
-
-    beside = np.asarray(cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), dtype=np.uint8)), dtype=bool) & ~inside
-    weights = beside.astype(np.float32)
-    smoothed = _spread(difference * weights[..., None]) / np.maximum(_spread(weights), np.float32(1e-6))[..., None]
-    result: Floats = smoothed * weights[..., None]
-    return result
-
-
-def _spread(values: Floats) -> Floats:
-    import cv2
-
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), SMOOTHED, borderType=cv2.BORDER_CONSTANT), dtype=np.float32)
 
 
 def _membrane(difference: Floats, inside: Bools) -> Floats:
