@@ -1,0 +1,52 @@
+"""`bigr models export`: models as files for other programs."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bigr_cli import console, options
+from bigr_cli.options import Json, Overwrite, Quiet
+from bigr_cli.registry import task
+from bigr_cli.zoo.find import find_model
+
+
+@task(
+    "models export",
+    help="Write a model's weights for other programs.",
+    examples=[
+        "bigr models export my-bigr-l --format published -o for-the-paper/",
+        "bigr models export scenes-64 --format safetensors -o scenes-64.safetensors",
+    ],
+)
+def export(
+    model: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A model by name or folder.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="DIR|FILE", rich_help_panel=options.OUTPUT, help="What to write."),
+    ],
+    form: Annotated[
+        Literal["published", "safetensors", "torch-checkpoint"],
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            rich_help_panel=options.OUTPUT,
+            help="published: two files as the paper's code loads them. safetensors, torch-checkpoint: one file.",
+        ),
+    ] = "published",
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Only models with the published architecture have the published form; the other two hold any model.
+
+    The single files have tensors by our names, in two parts, tokenizer and generator, and the config.
+    """
+    from bigr_cli.zoo.export import export_model
+
+    folder = find_model(model)
+    for path in export_model(folder, output.expanduser(), form, overwrite=overwrite):
+        if json:
+            console.json_line({"path": path, "model": folder, "format": form})
+        else:
+            console.say(f"wrote {path}")
