@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bigr_cli.core.layers import Table
+
 Labels = Tensor | tuple[Tensor, ...]
 Ratios = tuple[float | Tensor, ...]
 
@@ -15,7 +17,7 @@ class ClassCondition(nn.Module):
     def __init__(self, classes: int, dim: int) -> None:
         super().__init__()
         self.classes = classes
-        self.table = nn.Embedding(classes + 1, dim)
+        self.table = Table(classes + 1, dim)
 
     def forward(self, labels: Labels, ratios: Ratios = (1.0,)) -> Tensor:
         """Labels (B,) int64, or a tuple of such with one ratio each → (B, 1, D) condition tokens.

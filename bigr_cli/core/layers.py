@@ -7,6 +7,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def normal(*shape: int, std: float) -> nn.Parameter:
+    """A parameter of that shape, drawn from a normal distribution."""
+    values = torch.empty(shape)
+    if not values.is_meta:  # there, to draw is to make torch import its compiler: a second or two of every start
+        nn.init.normal_(values, std=std)
+    return nn.Parameter(values)
+
+
+class Table(nn.Embedding):
+    """An embedding that leaves its numbers alone on the meta device; see `normal`."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation over the last axis, computed in float32."""
 

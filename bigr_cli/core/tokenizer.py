@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from bigr_cli.core.autoencoder import Decoder, Encoder
 from bigr_cli.core.compact import CompactDecoder, CompactEncoder
 from bigr_cli.core.config import AutoencoderConfig, TokenizerConfig
+from bigr_cli.core.layers import normal
 from bigr_cli.core.random import Stream, uniform
 
 
@@ -27,7 +28,7 @@ class Tokenizer(nn.Module):
             self.encoder, self.decoder = CompactEncoder(config), CompactDecoder(config)
             width = config.channels[-1]
         self.to_bits = nn.Conv2d(width, config.bits, 1)
-        self.embed = nn.Parameter(torch.randn(config.bits, width) * config.bits**-0.5)
+        self.embed = normal(config.bits, width, std=config.bits**-0.5)
 
     def bit_logits(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) pictures in [0, 1] → (B, L, K) logits of P(bit = 1).

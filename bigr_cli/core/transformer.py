@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bigr_cli.core.condition import ClassCondition, Labels, Ratios
 from bigr_cli.core.config import GeneratorConfig
-from bigr_cli.core.layers import RMSNorm, SwiGLU, modulate
+from bigr_cli.core.layers import RMSNorm, SwiGLU, modulate, normal
 from bigr_cli.core.transcoder import Transcoder
 
 
@@ -55,7 +55,7 @@ class Block(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        self.offsets = nn.Parameter(torch.randn(1, 1, 6, config.dim) * config.dim**-0.5)
+        self.offsets = normal(1, 1, 6, config.dim, std=config.dim**-0.5)
         self.attention_norm = RMSNorm(config.dim, config.norm_eps)
         self.attention = Attention(config)
         self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
@@ -79,15 +79,16 @@ class Generator(nn.Module):
         self.config = config
         self.condition_tokens = ClassCondition(config.classes, config.dim)
         self.token_embedding = nn.Linear(config.bits, config.dim)
-        self.mask_token = nn.Parameter(torch.randn(1, config.dim) * 0.02)
+        self.mask_token = normal(1, config.dim, std=0.02)
         self.ada = nn.Sequential(nn.SiLU(), nn.Linear(config.dim, 6 * config.dim))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.dim, config.norm_eps)
-        self.positions = nn.Parameter(torch.randn(1, config.tokens, config.dim) * 0.02)
+        self.positions = normal(1, config.tokens, config.dim, std=0.02)
         self.transcoder = Transcoder(config)
         rope = rope_table(config.grid, config.dim // config.heads, config.rope_base)
         self.register_buffer("rope", rope, persistent=False)
-        self._initialise()
+        if not self.positions.is_meta:
+            self._initialise()
 
     def _initialise(self) -> None:
         for module in self.modules():

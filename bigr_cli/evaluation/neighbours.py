@@ -34,6 +34,9 @@ def hamming(codes: NDArray[np.uint8], query: NDArray[np.uint8]) -> NDArray[np.in
 def cosine(features: NDArray[Any], query: NDArray[Any]) -> NDArray[np.float32]:
     """The cosine between each row of (N, ...) and a vector of a row's shape: (N,); 0 for vectors of length 0.
 
+    All vectors are taken from the rows' mean, if there are two or more: what all pictures have in common would make
+    them all alike.
+
     Raises:
         ValueError: the shapes do not fit each other.
     """
@@ -41,8 +44,10 @@ def cosine(features: NDArray[Any], query: NDArray[Any]) -> NDArray[np.float32]:
         raise ValueError(f"features: expected (N, ...) and a row of it, got {features.shape} and {query.shape}")
     rows, one = features.reshape(len(features), -1), query.reshape(-1).astype(np.float32)
     found = np.empty(len(rows), dtype=np.float32)
+    centre = rows.mean(axis=0, dtype=np.float64).astype(np.float32) if len(rows) > 1 else np.zeros_like(one)
+    one = one - centre
     for start in range(0, len(rows), _ROWS):
-        some = rows[start : start + _ROWS].astype(np.float32, copy=False)
+        some = rows[start : start + _ROWS].astype(np.float32, copy=False) - centre
         lengths = np.linalg.norm(some, axis=1) * np.linalg.norm(one)
         found[start : start + _ROWS] = (some @ one) / np.where(lengths > 0, lengths, 1)
     return found

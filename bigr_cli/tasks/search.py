@@ -58,7 +58,7 @@ def search(
     machine: Machine,
     messages: Messages,
 ) -> None:
-    """Features are compared by their cosine, 1 for the same direction; codes by the bits in which they differ.
+    """Features, less their mean, are compared by their cosine, 1 for the same direction; codes by the bits that differ.
 
     The picture is seen by the model that made the index, at the same layer.
     """

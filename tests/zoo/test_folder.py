@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -180,3 +182,11 @@ def test_nothing_is_left_of_a_folder_that_could_not_be_written(
     with pytest.raises(Exception, match="cannot be written: No space left on device"):
         save_model(tmp_path / "a" / "m", config, model.tokenizer, model.generator)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_does_not_import_torchs_compiler(tiny_model: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from bigr_cli.zoo.folder import load_model; "
+        f"load_model(Path({str(tiny_model)!r})); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
