@@ -117,7 +117,9 @@ def embed_batch(network: BinaryModel, images: Tensor, wanted: Wanted) -> NDArray
 def _number(layer: int | str | None, count: int) -> int:
     """The layer as a number; the middle one if it is None."""
     if layer is None:
-        return max(0, count - 1) // 2
+        from bigr_cli.core.representation import middle_layer
+
+        return middle_layer(count)
     text = str(layer)
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < count):
         raise UsageError(f"layer: expected 0 to {count - 1} or all, got {layer}")

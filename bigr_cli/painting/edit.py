@@ -12,7 +12,7 @@ from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.windows import Window, cut, resized, touched_tokens
 from bigr_cli.painting.asks import Ask, Painter
 from bigr_cli.painting.inpaint import Painted, joined
-from bigr_cli.painting.repaint import Repainted, Wish, decode, encode
+from bigr_cli.painting.repaint import Repainted, Wish, decode, encode, label_tensor, lowest
 
 
 def edit_whole(
@@ -39,13 +39,9 @@ def edit_whole(
     count = round(strength * int((~outside).sum()))
     if count == 0:
         return Painted(original.image, wish.label)
-    classes = network.generator.config.classes
-    label = torch.tensor([classes if wish.label is None else wish.label], device=codes.device)
     seeds = torch.tensor([wish.seed], device=codes.device)
-    fit = seen_scores(network.generator, codes[None], label, outside[None], seeds)[0]
-    fit = fit.masked_fill(outside, torch.inf)
-    redrawn = torch.zeros_like(outside)
-    redrawn[fit.argsort(stable=True)[:count]] = True
+    fit = seen_scores(network.generator, codes[None], label_tensor(network, wish), outside[None], seeds)[0]
+    redrawn = lowest(fit.masked_fill(outside, torch.inf), count)
     drawn = yield [Ask(codes, redrawn | outside, wish.seed, wish.sampling, label=wish.label, against=wish.against)]
     shown = resized(decode(network, drawn[0]), side, side)
     made = pixels.copy()  # beside the changed tokens too as the model has it, for the blending to compare

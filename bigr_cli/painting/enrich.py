@@ -19,7 +19,7 @@ from bigr_cli.imaging.originals import LARGEST, Original
 from bigr_cli.imaging.windows import Pixels, Window, cut, resized
 from bigr_cli.painting.asks import Ask, Painter, derived_seed, side_by_side
 from bigr_cli.painting.inpaint import Painted
-from bigr_cli.painting.repaint import Wish, decode, encode
+from bigr_cli.painting.repaint import Wish, decode, encode, label_tensor, lowest
 
 _SHARED = 0.25  # of a window: how much of it its neighbours show too, at least
 
@@ -116,14 +116,9 @@ def _least_likely(network: BinaryModel, codes: Tensor, group: Tensor, strength: 
     """The share of a group (L,) that the model would rather see otherwise, given all tokens that are not in it."""
     if strength == 1:
         return group
-    classes = network.generator.config.classes
-    label = torch.tensor([classes if wish.label is None else wish.label], device=codes.device)
     seeds = torch.tensor([wish.seed], device=codes.device)
-    fit = token_scores(network.generator, codes[None], label, group[None], seeds)[0]
-    chosen = torch.zeros_like(group)
-    count = max(1, round(strength * int(group.sum())))
-    chosen[fit.masked_fill(~group, torch.inf).argsort(stable=True)[:count]] = True
-    return chosen
+    fit = token_scores(network.generator, codes[None], label_tensor(network, wish), group[None], seeds)[0]
+    return lowest(fit.masked_fill(~group, torch.inf), max(1, round(strength * int(group.sum()))))
 
 
 def _groups(grid: int, detail: Detail, seed: int) -> Tensor:

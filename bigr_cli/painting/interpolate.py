@@ -15,7 +15,7 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.imaging.originals import Original
 from bigr_cli.painting.asks import Ask, Painter
-from bigr_cli.painting.repaint import Wish, decode
+from bigr_cli.painting.repaint import Wish, decode, label_tensor, lowest
 
 _REDRAWN = 0.5  # of the tokens, half of the way between two pictures
 
@@ -111,14 +111,12 @@ def _switched(one: Tensor, other: Tensor, one_logits: Tensor, other_logits: Tens
 
 def _unlikely(network: BinaryModel, codes: Tensor, count: int, wish: Wish) -> Tensor:
     """The `count` tokens (L,) that the model finds least likely beside the others."""
-    masked = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
-    if count > 0:
-        classes = network.generator.config.classes
-        label = torch.tensor([classes if wish.label is None else wish.label], device=codes.device)
-        seeds = torch.tensor([wish.seed], device=codes.device)
-        fit = seen_scores(network.generator, codes[None], label, masked[None], seeds)[0]
-        masked[fit.argsort(stable=True)[:count]] = True
-    return masked
+    nothing = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
+    if count == 0:
+        return nothing
+    seeds = torch.tensor([wish.seed], device=codes.device)
+    fit = seen_scores(network.generator, codes[None], label_tensor(network, wish), nothing[None], seeds)[0]
+    return lowest(fit, count)
 
 
 def _decoded(network: BinaryModel, codes: Sequence[Tensor] | Tensor) -> list[Image.Image]:

@@ -142,13 +142,26 @@ def _draw_window(
     return drawn[0], masked
 
 
+def label_tensor(network: BinaryModel, wish: Wish) -> Tensor:
+    """The label of a wish as a batch of one, (1,) int64; the index after the last class is no label."""
+    label = network.generator.config.classes if wish.label is None else wish.label
+    return torch.tensor([label], device=network.generator.positions.device)
+
+
+def lowest(scores: Tensor, count: int) -> Tensor:
+    """Where the `count` lowest of scores (L,) are, the first of equal ones: (L,) bool."""
+    chosen = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    chosen[scores.argsort(stable=True)[:count]] = True
+    return chosen
+
+
 def _score(network: BinaryModel, codes: Tensor, masked: Tensor, wish: Wish) -> float:
     """The sum of the scores of the tokens that were drawn."""
     device = codes.device
-    label = torch.tensor([network.generator.config.classes if wish.label is None else wish.label], device=device)
     nothing = torch.zeros(1, len(masked), dtype=torch.bool, device=device)
     seeds = torch.tensor([wish.seed], device=device)
-    return float(seen_scores(network.generator, codes[None], label, nothing, seeds)[0, masked].sum())
+    fit = seen_scores(network.generator, codes[None], label_tensor(network, wish), nothing, seeds)[0]
+    return float(fit[masked].sum())
 
 
 def _grown(region: Where) -> Where:

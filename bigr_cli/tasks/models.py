@@ -21,7 +21,7 @@ from bigr_cli.zoo.find import (
 from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import readable_size
 
-group("models", help="List, inspect, check, pull, push and import models.")
+group("models", help="List, inspect, check, pull, push, import and export models.")
 
 ModelName = Annotated[
     str | None,

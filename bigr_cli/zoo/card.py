@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bigr_cli import yaml_text
-from bigr_cli.core.config import TokenizerConfig
+from bigr_cli.core.config import SamplingConfig, TokenizerConfig
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.sizes import parameters
@@ -30,11 +30,9 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
     if config.labels:
         sections.append(f"## Labels\n\n{_labels(config.labels)}")
     if config.generator is not None:
-        settings = [(name.replace("_", " "), value) for name, value in vars(config.sampling).items()]
-        sections.append(f"## Sampling defaults\n\n{_table('setting', 'value', settings)}")
+        sections.append(f"## Sampling defaults\n\n{_settings(config.sampling)}")
     if config.painting is not None:
-        settings = [(name.replace("_", " "), value) for name, value in vars(config.painting).items()]
-        sections.append(f"## Sampling defaults where a picture is given\n\n{_table('setting', 'value', settings)}")
+        sections.append(f"## Sampling defaults where a picture is given\n\n{_settings(config.painting)}")
     origin = [(name, value) for name, value in vars(config.provenance).items() if value not in (None, "", ())]
     if origin:
         sections.append(f"## Provenance\n\n{_table('what', 'value', origin)}")
@@ -47,6 +45,10 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
         hashes = [(f"`{name}`", f"`{digest}`") for name, digest in config.sha256.items()]
         sections.append(f"## Files\n\n{_table('file', 'SHA-256', hashes)}")
     return "\n\n".join(sections) + "\n"
+
+
+def _settings(sampling: SamplingConfig) -> str:
+    return _table("setting", "value", [(name.replace("_", " "), value) for name, value in vars(sampling).items()])
 
 
 def _front_matter(config: ModelConfig) -> str:
