@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bigr_cli.core.config import CompactConfig
-from bigr_cli.core.layers import RMSNorm, SwiGLU
+from bigr_cli.core.layers import SelfBlock
 
 
 class ConvBlock(nn.Module):
@@ -27,27 +27,13 @@ class ConvBlock(nn.Module):
         return x + self.conv2(F.silu(self.conv1(self.norm(x))))  # type: ignore[no-any-return]
 
 
-class GridBlock(nn.Module):
-    """A transformer block over all places of a feature map, plus the input; starts as the identity."""
+class GridBlock(SelfBlock):
+    """A transformer block over all places of a feature map; starts as the identity."""
 
-    def __init__(self, channels: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.attention_norm = RMSNorm(channels)
-        self.qkv = nn.Linear(channels, 3 * channels, bias=False)
-        self.out = nn.Linear(channels, channels, bias=False)
-        self.ffn_norm = RMSNorm(channels)
-        self.ffn = SwiGLU(channels, 32 * round(8 * channels / 3 / 32))
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.ffn.w2.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = x.flatten(2).transpose(1, 2)  # (B, hw, C)
-        q, k, v = self.qkv(self.attention_norm(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        tokens = tokens + self.out(mixed)
-        tokens = tokens + self.ffn(self.ffn_norm(tokens))
-        return tokens.transpose(1, 2).reshape(x.shape)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """(B, C, h, w) → the same."""
+        tokens = super().forward(x.flatten(2).transpose(1, 2), keep)
+        return tokens.transpose(1, 2).reshape(x.shape)
 
 
 def _level(config: CompactConfig, level: int, blocks: tuple[int, ...]) -> list[nn.Module]:

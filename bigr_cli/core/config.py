@@ -15,6 +15,8 @@ ORDERS: tuple[Order, ...] = ("entropy", "confidence", "halton", "random", "raste
 GUIDANCE_SCHEDULES: tuple[GuidanceSchedule, ...] = ("constant", "linear", "cosine")
 GUMBEL_SCHEDULES: tuple[GumbelSchedule, ...] = ("constant", "up", "down")
 
+BYTES = "bytes"  # the encoder that is a part of the generator
+
 LARGEST_SEED = 2**63 - 1  # what an int64 tensor holds
 
 
@@ -107,8 +109,40 @@ TokenizerConfig = AutoencoderConfig | CompactConfig
 
 
 @dataclass(frozen=True)
+class TextConfig:
+    """How texts are read: by `encoder`, which turns one into at most `tokens` tokens of `width` numbers each.
+
+    `bytes` is a transformer of so many `layers` and `heads` that is trained with the generator; its tokens are bytes,
+    of which `group` neighbours become one. Other encoders are found by their name; `source` says which weights they
+    take.
+    """
+
+    encoder: str = BYTES
+    tokens: int = 128
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    group: int = 8
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "tokens", "width", "layers", "heads", "group")
+        if self.encoder == BYTES:
+            require(self.tokens % self.group == 0, f"tokens: expected a multiple of {self.group}, got {self.tokens}")
+            require(self.width % self.heads == 0, f"heads: {self.heads} does not divide a width of {self.width}")
+
+    @property
+    def prefix(self) -> int:
+        """How many condition tokens stand in front of the picture's."""
+        return self.tokens // self.group if self.encoder == BYTES else self.tokens
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
-    """Transformer and transcoder (reference sections 2 and 3). `grid` is the number of tokens along one side."""
+    """Transformer and transcoder (reference sections 2 and 3). `grid` is the number of tokens along one side.
+
+    Conditions are `classes`, or texts as `text` says how to read them, and then there are no classes.
+    """
 
     grid: int
     bits: int
@@ -123,12 +157,18 @@ class GeneratorConfig:
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
     dropout: float = 0.1
-    condition: Literal["class"] = "class"
+    condition: Literal["class", "text"] = "class"
+    text: TextConfig | None = None
 
     def __post_init__(self) -> None:
+        textual = self.condition == "text"
+        require(
+            (self.text is not None) == textual, f"text: belongs to condition: text, got condition: {self.condition}"
+        )
+        require(not (textual and self.classes), f"classes: expected 0 with condition: text, got {self.classes}")
         require_positive(
             self,
-            *("grid", "bits", "classes", "layers", "heads", "dim", "ffn_multiple"),
+            *("grid", "bits", "layers", "heads", "dim", "ffn_multiple", *(() if textual else ("classes",))),
             *("transcoder_layers", "transcoder_width", "diffusion_timesteps"),
         )
         require(

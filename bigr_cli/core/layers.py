@@ -50,6 +50,30 @@ class SwiGLU(nn.Module):
         return self.dropout(self.w2(hidden))  # type: ignore[no-any-return]
 
 
+class SelfBlock(nn.Module):
+    """A transformer block over (B, N, C), pre-norm, without positions; starts as the identity."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = RMSNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels, bias=False)
+        self.out = nn.Linear(channels, channels, bias=False)
+        self.ffn_norm = RMSNorm(channels)
+        self.ffn = SwiGLU(channels, 32 * round(8 * channels / 3 / 32))
+        for last in (self.out, self.ffn.w2):
+            if not last.weight.is_meta:
+                nn.init.zeros_(last.weight)
+
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """`keep` (B, N) bool says which places are attended to; None is all."""
+        q, k, v = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mask = None if keep is None else keep[:, None, None]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        x = x + self.out(mixed)
+        return x + self.ffn(self.ffn_norm(x))  # type: ignore[no-any-return]
+
+
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """x · (1 + scale) + shift."""
     return x * (1 + scale) + shift

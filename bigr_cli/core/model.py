@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.condition import Labels, Ratios
+from bigr_cli.core.condition import Condition, Guide, Labels, Ratios, Texts, on_device
 from bigr_cli.core.config import (
     GeneratorConfig,
     GuidanceSchedule,
@@ -23,7 +23,12 @@ from bigr_cli.errors import ConfigError
 
 
 class BinaryModel(nn.Module):
-    """`tokenizer` (pictures ↔ codes) and `generator` (labels → codes)."""
+    """`tokenizer` (pictures ↔ codes) and `generator` (labels or texts → codes).
+
+    `read` encodes texts where the generator does not do it itself.
+    """
+
+    read: Callable[[Sequence[str]], Texts] | None = None
 
     def __init__(self, tokenizer: TokenizerConfig, generator: GeneratorConfig) -> None:
         """Raises ConfigError when the two differ in grid or bits."""
@@ -40,6 +45,19 @@ class BinaryModel(nn.Module):
         for parameter in self.parameters():
             parameter.data = parameter.data.to(dtype)
         return self
+
+    def conditions(self, guides: Sequence[Guide]) -> Condition:
+        """Classes' indices, or texts, as a batch that `sample_codes` takes; None is nothing.
+
+        Raises:
+            ValueError: a text for a model of classes, or the other way round.
+        """
+        condition = self.generator.condition_tokens
+        if self.read is None:
+            batch = condition.batch(guides)
+        else:
+            batch = self.read([str(guide or "") for guide in guides])
+        return batch.to(self.generator.positions.device)
 
     def sample_codes(
         self,
@@ -60,7 +78,7 @@ class BinaryModel(nn.Module):
         temperature: float = SamplingConfig.temperature,
         observe: Observer | None = None,
     ) -> Tensor:
-        """Draw codes (B, L, K) bool for labels (B,) and as many seeds in 0 .. 2^63 − 1; see `sampler.sample`.
+        """Draw codes (B, L, K) bool for labels (B,) or texts, and as many seeds in 0 .. 2^63 − 1; see `sampler.sample`.
 
         Raises:
             ConfigError: a setting out of its range.
@@ -86,11 +104,7 @@ class BinaryModel(nn.Module):
         )
 
     def _checked(self, labels: Labels, seeds: Tensor) -> Labels:
-        """The labels beside the seeds; ValueError unless there is one for each, and all are classes or "no label"."""
-        classes = self.generator.config.classes
+        """The labels beside the seeds; ValueError unless there is one for each, of the kind that the model takes."""
         for part in labels if isinstance(labels, tuple) else (labels,):
-            if part.shape != seeds.shape:
-                raise ValueError(f"labels: expected one for each of {len(seeds)} seeds, got {tuple(part.shape)}")
-            if part.numel() and not (0 <= int(part.min()) and int(part.max()) <= classes):
-                raise ValueError(f"labels: expected 0 to {classes}, got {part.tolist()}")
-        return tuple(part.to(seeds.device) for part in labels) if isinstance(labels, tuple) else labels.to(seeds.device)
+            self.generator.condition_tokens.check(part, len(seeds))
+        return on_device(labels, seeds.device)

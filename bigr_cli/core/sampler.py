@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bigr_cli.core.condition import Labels, Ratios
+from bigr_cli.core.condition import Labels, Prefix, Ratios, joined
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.orders import certainty, fixed_ranks, is_fixed, ranks
 from bigr_cli.core.random import Stream, gumbel, uniform
@@ -48,7 +48,7 @@ def sample(
 
     Args:
         generator: the transformer with its transcoder.
-        labels: (B,) int64, or a tuple of such, mixed by `ratios`, each a number or (B,) numbers.
+        labels: (B,) int64 or texts, or a tuple of such, mixed by `ratios`, each a number or (B,) numbers.
         seeds: (B,) int64; a picture depends on its own seed alone.
         settings: steps, guidance, order and so on.
         known: codes (B, L, K) and mask (B, L), True = masked, to be drawn; the others are kept as they are.
@@ -66,6 +66,7 @@ def sample(
     unknown = masked.sum(dim=1).tolist()
     fixed = fixed_ranks(settings.order, seeds, config.grid) if is_fixed(settings.order) else None
     timesteps = denoising_timesteps(config.diffusion_timesteps, settings.timesteps)
+    prefix = _prefix(generator, labels, ratios, against)
     for i in range(settings.steps):
         remaining = torch.tensor([masked_count(count, i, settings.steps) for count in unknown], device=seeds.device)
         quota = masked.sum(dim=1) - remaining  # (B,) how many tokens of each picture are settled now
@@ -78,7 +79,7 @@ def sample(
             guidance = guidance_at(
                 settings.guidance, settings.guidance_schedule, settings.guidance_interval, i, settings.steps
             )
-            conds = _conditions(generator, codes, labels, masked, ratios, guidance, against, rows)
+            conds = _conditions(generator, codes, prefix, masked, guidance, rows)
             p = _denoise(generator, conds, guidance, settings.temperature, timesteps, rows, i)
             if fixed is None:
                 noise = gumbel_at(settings.gumbel, settings.gumbel_schedule, i, settings.steps)
@@ -122,32 +123,25 @@ def _rows(where: Tensor, seeds: Tensor) -> _Rows:
     return _Rows(item, position, seeds[item])
 
 
+def _prefix(generator: Generator, labels: Labels, ratios: Ratios, against: Labels | None) -> Prefix:
+    """The tokens of the condition, and after them, (2·B), those of what guidance leads away from."""
+    null = generator.condition_tokens.null(labels) if against is None else against
+    twice = tuple(ratio.repeat(2) if isinstance(ratio, Tensor) else ratio for ratio in ratios)
+    prefix: Prefix = generator.condition_tokens(joined([labels, null]), twice)
+    return prefix
+
+
 def _conditions(
-    generator: Generator,
-    codes: Tensor,
-    labels: Labels,
-    masked: Tensor,
-    ratios: Ratios,
-    guidance: float,
-    against: Labels | None,
-    rows: _Rows,
+    generator: Generator, codes: Tensor, prefix: Prefix, masked: Tensor, guidance: float, rows: _Rows
 ) -> Tensor:
     """The transcoder's condition of the rows: (G, N, D), G = 1, or 2 when guidance compares two networks."""
-    null = generator.condition_tokens.null(labels) if against is None else against
+    batch = len(codes)
     if guidance == 1:
-        variants: list[Labels] = [labels]
+        prefix = prefix.rows(slice(0, batch))
     elif guidance == 0:
-        variants = [null]
-    else:
-        variants = [labels, null]
-    count = len(variants)
-    joined: Labels
-    if isinstance(labels, tuple):
-        joined = tuple(torch.cat(parts) for parts in zip(*variants, strict=True))
-    else:
-        joined = torch.cat(variants)  # type: ignore[arg-type]
-    repeated = tuple(ratio.repeat(count) if isinstance(ratio, Tensor) else ratio for ratio in ratios)
-    cond = generator.condition(codes.repeat(count, 1, 1), joined, masked.repeat(count, 1), ratios=repeated)
+        prefix = prefix.rows(slice(batch, None))
+    count = len(prefix.tokens) // batch
+    cond = generator.condition(codes.repeat(count, 1, 1), prefix, masked.repeat(count, 1))
     rowwise: Tensor = cond.unflatten(0, (count, -1))[:, rows.item, rows.position]
     return rowwise
 

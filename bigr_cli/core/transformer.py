@@ -6,16 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bigr_cli.core.condition import ClassCondition, Labels, Ratios
+from bigr_cli.core.condition import ClassCondition, Labels, Prefix, Ratios
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.layers import RMSNorm, SwiGLU, modulate, normal
+from bigr_cli.core.text import TextCondition
 from bigr_cli.core.transcoder import Transcoder
 
 
-def rope_table(grid: int, head_dim: int, base: float, prefix: int = 1) -> Tensor:
+def rope_table(grid: int, head_dim: int, base: float, prefix: int = 1, *, turned: bool = False) -> Tensor:
     """Cosines and sines of the two-dimensional rotary embedding: (prefix + grid², head_dim / 2, 2).
 
-    The rows of the condition tokens are zeros, not (1, 0): the published weights were trained so.
+    The rows of the condition tokens are zeros, and not (1, 0): the published weights were trained so. It hides from
+    attention what they hold, which does for one of them; with `turned` they are (1, 0), and can be told apart.
     """
     # On the CPU by name, so that a model laid out on the meta device still gets its table.
     frequencies = base ** (-2 * torch.arange(head_dim // 4, device="cpu").float() / (head_dim // 2))
@@ -23,7 +25,9 @@ def rope_table(grid: int, head_dim: int, base: float, prefix: int = 1) -> Tensor
     rows, columns = angles[:, None].expand(-1, grid, -1), angles[None].expand(grid, -1, -1)
     both = torch.cat([rows, columns], dim=-1).flatten(0, 1)  # (grid², head_dim / 2)
     table = torch.stack([both.cos(), both.sin()], dim=-1)
-    return torch.cat([table.new_zeros(prefix, *table.shape[1:]), table])
+    front = table.new_zeros(prefix, *table.shape[1:])
+    front[..., 0] = float(turned)
+    return torch.cat([front, table])
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
@@ -43,10 +47,10 @@ class Attention(nn.Module):
         self.wo = nn.Linear(config.dim, config.dim, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rope: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor, keep: Tensor | None = None) -> Tensor:
         # (B, L, 3D) → three of (B, heads, L, d)
         q, k, v = self.wqkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(rotate(q, rope), rotate(k, rope), v)
+        mixed = F.scaled_dot_product_attention(rotate(q, rope), rotate(k, rope), v, attn_mask=keep)
         return self.dropout(self.wo(mixed.transpose(1, 2).flatten(2)))  # type: ignore[no-any-return]
 
 
@@ -62,10 +66,10 @@ class Block(nn.Module):
         self.ffn = SwiGLU(config.dim, config.ffn_width, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, modulation: Tensor, rope: Tensor) -> Tensor:
-        """x (B, 1 + L, D), modulation (B, 1, 6, D)."""
+    def forward(self, x: Tensor, modulation: Tensor, rope: Tensor, keep: Tensor | None = None) -> Tensor:
+        """x (B, P + L, D), modulation (B, 1, 6, D); `keep` (B, 1, 1, P + L) bool: which tokens are attended to."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offsets).unbind(2)
-        x = x + self.dropout(gate1 * self.attention(modulate(self.attention_norm(x), shift1, scale1), rope))
+        x = x + self.dropout(gate1 * self.attention(modulate(self.attention_norm(x), shift1, scale1), rope, keep))
         return x + self.dropout(gate2 * self.ffn(modulate(self.ffn_norm(x), shift2, scale2)))  # type: ignore[no-any-return]
 
 
@@ -77,7 +81,11 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        self.condition_tokens = ClassCondition(config.classes, config.dim)
+        self.condition_tokens: ClassCondition | TextCondition = (
+            ClassCondition(config.classes, config.dim)
+            if config.text is None
+            else TextCondition(config.text, config.dim)
+        )
         self.token_embedding = nn.Linear(config.bits, config.dim)
         self.mask_token = normal(1, config.dim, std=0.02)
         self.ada = nn.Sequential(nn.SiLU(), nn.Linear(config.dim, 6 * config.dim))
@@ -85,7 +93,8 @@ class Generator(nn.Module):
         self.norm = RMSNorm(config.dim, config.norm_eps)
         self.positions = normal(1, config.tokens, config.dim, std=0.02)
         self.transcoder = Transcoder(config)
-        rope = rope_table(config.grid, config.dim // config.heads, config.rope_base)
+        head, length = config.dim // config.heads, self.condition_tokens.length
+        rope = rope_table(config.grid, head, config.rope_base, length, turned=config.text is not None)
         self.register_buffer("rope", rope, persistent=False)
         if not self.positions.is_meta:
             self._initialise()
@@ -106,13 +115,17 @@ class Generator(nn.Module):
         embedded: Tensor = self.token_embedding(codes.to(self.mask_token.dtype))
         return embedded if mask is None else torch.where(mask[..., None], self.mask_token, embedded)
 
-    def _run(self, tokens: Tensor, condition: Tensor, layers: int) -> Tensor:
+    def _run(self, tokens: Tensor, prefix: Prefix, layers: int) -> Tensor:
         """The residual stream of the picture's tokens after so many blocks: (B, L, D)."""
-        x = torch.cat([condition, tokens], dim=1)
-        modulation = self.ada(condition[:, :1]).unflatten(-1, (6, -1))  # (B, 1, 6, D)
+        x = torch.cat([prefix.tokens, tokens], dim=1)
+        rope = self.rope[len(self.rope) - x.shape[1] :]  # texts may be padded to less than they could be
+        keep = None
+        if prefix.keep is not None:
+            keep = torch.cat([prefix.keep, prefix.keep.new_ones(tokens.shape[:2])], dim=1)[:, None, None]
+        modulation = self.ada(prefix.pooled).unflatten(-1, (6, -1))  # (B, 1, 6, D)
         for block in self.blocks[:layers]:
-            x = block(x, modulation, self.rope)
-        return x[:, condition.shape[1] :]
+            x = block(x, modulation, rope, keep)
+        return x[:, prefix.tokens.shape[1] :]
 
     def hidden(self, codes: Tensor, labels: Labels, layer: int) -> Tensor:
         """The residual stream after block `layer` (0 is the first), for unmasked codes: (B, L, D).
@@ -124,16 +137,17 @@ class Generator(nn.Module):
             raise ValueError(f"layer: expected 0 to {len(self.blocks) - 1}, got {layer}")
         return self._run(self.embed(codes, None), self.condition_tokens(labels), layer + 1)
 
-    def condition(self, codes: Tensor, labels: Labels, mask: Tensor, *, ratios: Ratios = (1.0,)) -> Tensor:
+    def condition(self, codes: Tensor, labels: Labels | Prefix, mask: Tensor, *, ratios: Ratios = (1.0,)) -> Tensor:
         """The transcoder's condition of every token.
 
         Args:
             codes: (B, L, K) bool or 0/1; what stands at masked places does not matter.
-            labels: (B,) int64, or a tuple of such, mixed by `ratios`.
+            labels: (B,) int64 or texts, or a tuple of such, mixed by `ratios`; or the condition's tokens already.
             mask: (B, L) bool, True = masked.
 
         Returns:
             (B, L, D)
         """
-        x = self._run(self.embed(codes, mask), self.condition_tokens(labels, ratios), len(self.blocks))
+        prefix = labels if isinstance(labels, Prefix) else self.condition_tokens(labels, ratios)
+        x = self._run(self.embed(codes, mask), prefix, len(self.blocks))
         return self.norm(x) + self.positions  # type: ignore[no-any-return]

@@ -77,11 +77,12 @@ def cached_codes(
 def code_batches(
     codes: PackedCodes, source: Source, positions: Iterable[list[tuple[int, int]]]
 ) -> Generator[Batch, None, None]:
-    """The codes and labels at these positions, batch by batch, without pictures."""
+    """The codes, labels and captions at these positions, batch by batch, without pictures."""
     none = torch.empty(0, dtype=torch.uint8)
     for rows in positions:
         labels = torch.tensor([source.label(index) for index, _ in rows])
-        yield Batch(none, labels, none, codes.take(rows))
+        captions = [source.caption(*row) for row in rows]
+        yield Batch(none, labels, none, captions, codes.take(rows))
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:

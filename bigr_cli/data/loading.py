@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,18 +18,21 @@ from bigr_cli.errors import BigrError
 class Batch(NamedTuple):
     """`images` (B, 3, H, W) uint8, `labels` (B,) int64, `focus` (B, 1, H, W) uint8: zeros where it is not known.
 
+    `captions` (B) say what they show, empty where that is not known.
     Where `codes` (B, L, K) bool are there, made beforehand, they stand for the pictures, and those are empty.
     """
 
     images: Tensor
     labels: Tensor
     focus: Tensor
+    captions: Sequence[str] = ()
     codes: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
         images, labels, focus = (part.to(device, non_blocking=True) for part in self[:3])
-        return Batch(images, labels, focus, None if self.codes is None else self.codes.to(device, non_blocking=True))
+        codes = None if self.codes is None else self.codes.to(device, non_blocking=True)
+        return Batch(images, labels, focus, self.captions, codes)
 
 
 def as_floats(images: Tensor) -> Tensor:
@@ -43,12 +46,12 @@ class _Pictures(Dataset[Any]):
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, Tensor, str]:
         picture = self.source.picture(*key)
         pixels = torch.from_numpy(np.array(picture.pixels)).permute(2, 0, 1)
         size = self.source.size
         focus = np.zeros((size, size), np.uint8) if picture.focus is None else np.array(picture.focus)
-        return pixels, picture.label, torch.from_numpy(focus)[None]
+        return pixels, picture.label, torch.from_numpy(focus)[None], self.source.caption(*key)
 
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[Any] | BigrError:
         """A batch, or what was wrong: an exception would come out of a worker with its traceback for a message."""
@@ -125,8 +128,7 @@ def load_batches(
     for batch in loader:
         if isinstance(batch, BigrError):
             raise batch
-        images, labels, focus = batch
-        yield Batch(images, labels, focus)
+        yield Batch(*batch)
 
 
 def all_batches(source: Source, batch: int, *, count: int | None = None) -> Iterator[Batch]:

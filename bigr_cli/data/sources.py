@@ -15,11 +15,14 @@ from PIL import Image, ImageOps
 
 from bigr_cli import __version__
 from bigr_cli.data import scenes
+from bigr_cli.data.scenes.captions import phrase
 from bigr_cli.data.scenes.render import SIZES
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.files import KINDS
 
 SCENES = "scenes"
+
+_ELSEWHERE = 2**42  # a multiple of 16, so that the object is the same; beyond all that training and validation reach
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class Source(Protocol):
         """The class of picture `index`, without drawing or reading it; 0 if there are no classes."""
         ...
 
+    def caption(self, index: int, variant: int = 0) -> str:
+        """What picture `index` shows, in words; of several captions, variants take turns. Empty if there is none."""
+        ...
+
     def picture(self, index: int, variant: int = 0) -> Picture:
         """Picture `index`; variants other than 0 are augmented, differently for each number."""
         ...
@@ -63,12 +70,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class ScenesSource:
-    """The endless built-in scenes, cut off after `count` pictures."""
+    """The endless built-in scenes, cut off after `count` pictures.
+
+    Pairs of a colour and an object in `without` are left out: other scenes with the same object take their place.
+    """
 
     size: int
     seed: int = 0
     start: int = 0
     count: int = 2**40
+    without: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -77,16 +88,37 @@ class ScenesSource:
     def __len__(self) -> int:
         return self.count
 
+    def scene(self, index: int) -> scenes.Scene:
+        """What picture `index` shows."""
+        number = self.start + index
+        scene = scenes.describe(self.seed, number)
+        while (scene.color, scene.label) in self.without:
+            number += _ELSEWHERE
+            scene = scenes.describe(self.seed, number)
+        return scene
+
     def label(self, index: int) -> int:
-        return scenes.LABELS.index(scenes.describe(self.seed, self.start + index).label)
+        return scenes.LABELS.index(self.scene(index).label)
+
+    def caption(self, index: int, variant: int = 0) -> str:
+        return phrase(self.scene(index))
 
     def picture(self, index: int, variant: int = 0) -> Picture:
-        scene = scenes.describe(self.seed, self.start + index)
+        scene = self.scene(index)
         image, mask = scenes.render_with_mask(scene, self.size)
         return Picture(np.asarray(image), scenes.LABELS.index(scene.label), np.asarray(mask))
 
     def fingerprint(self) -> str:
-        return f"scenes {__version__}:{self.seed}:{self.start}:{self.count}:{self.size}"
+        without = "".join(f":{color} {label}" for color, label in sorted(self.without))
+        return f"scenes {__version__}:{self.seed}:{self.start}:{self.count}:{self.size}{without}"
+
+
+def color_and_label(text: str) -> tuple[str, str]:
+    """ "red house" as a colour and an object of the scenes. Raises UsageError for anything else."""
+    color, _, label = text.partition(" ")
+    if color not in scenes.COLORS or label not in scenes.LABELS:
+        raise UsageError(f"expected a colour and an object of the scenes, such as 'red house', got {text!r}")
+    return color, label
 
 
 @dataclass(frozen=True)
@@ -103,12 +135,17 @@ class FolderSource:
     size: int
     flip: bool = False
     crop: float = 1.0
+    captions: tuple[tuple[str, ...], ...] = ()  # of each file, or empty
 
     def __len__(self) -> int:
         return len(self.files)
 
     def label(self, index: int) -> int:
         return self.targets[index]
+
+    def caption(self, index: int, variant: int = 0) -> str:
+        said = self.captions[index] if self.captions else ()
+        return said[variant % len(said)] if said else ""
 
     def picture(self, index: int, variant: int = 0) -> Picture:
         path = self.root / self.files[index]

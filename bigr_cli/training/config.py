@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TokenizerConfig, require, require_positive
+from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TextConfig, TokenizerConfig, require, require_positive
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """What is trained on: `scenes` (without end, or the first `count`) or a folder (all of it, or `count` pictures).
+
+    Of the scenes, those in `without` ("red house") are left out, to see what a model makes of them.
 
     `validation` pictures are held out: of a folder a tenth at most, chosen by the seed. A folder's pictures are
     mirrored (`flip`) and cut (`crop` is the smallest share of the side) at random. `cache_codes` lets the generator's
@@ -21,6 +23,7 @@ class DataConfig:
     source: str = "scenes"
     seed: int = 0
     count: int | None = None
+    without: tuple[str, ...] = ()
     validation: int = 512
     workers: int = 1
     flip: bool = False
@@ -33,6 +36,7 @@ class DataConfig:
         require(self.count is None or self.count >= 1, f"count: expected at least 1, got {self.count}")
         require(0 < self.crop <= 1, f"crop: expected 0 < crop <= 1, got {self.crop}")
         require(self.cache_codes >= 0, f"cache_codes: expected at least 0, got {self.cache_codes}")
+        require(not self.without or self.source == "scenes", "without: leaves out scenes, not pictures of a folder")
         endless = self.source == "scenes" and self.count is None
         require(not (self.cache_codes and endless), "cache_codes: endless scenes never repeat; set count, or 0 here")
 
@@ -192,7 +196,10 @@ class TokenizerTraining:
 
 @dataclass(frozen=True)
 class GeneratorShape:
-    """The generator's sizes that do not follow from the tokenizer and the data; see `core.config.GeneratorConfig`."""
+    """The generator's sizes that do not follow from the tokenizer and the data; see `core.config.GeneratorConfig`.
+
+    With `text` it is trained on captions, without it on classes.
+    """
 
     layers: int = 24
     heads: int = 16
@@ -202,9 +209,12 @@ class GeneratorShape:
     transcoder_width: int = 1024
     diffusion_timesteps: int = 256
     dropout: float = 0.1
+    text: TextConfig | None = None
 
     def complete(self, *, grid: int, bits: int, classes: int) -> GeneratorConfig:
         """With what the tokenizer and the data say. Raises ConfigError for sizes that do not fit."""
+        if self.text is not None:
+            return GeneratorConfig(grid=grid, bits=bits, classes=0, condition="text", **vars(self))
         return GeneratorConfig(grid=grid, bits=bits, classes=classes, **vars(self))
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bigr_cli.core.condition import Condition
 from bigr_cli.core.loss import flip_loss
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.tokenizer import Tokenizer
@@ -22,6 +23,7 @@ from bigr_cli.training.config import GeneratorTraining, MaskingConfig, Optimizer
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.results import run_model_config, write_run_model
 from bigr_cli.zoo.config import ModelConfig
+from bigr_cli.zoo.texts import text_reader
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,16 +41,16 @@ def draw_mask(batch: int, tokens: int, config: MaskingConfig, device: torch.devi
 
 
 def masked_loss(
-    generator: Generator, codes: Tensor, labels: Tensor, config: MaskingConfig, cover: Tensor | None = None
+    generator: Generator, codes: Tensor, labels: Condition, config: MaskingConfig, cover: Tensor | None = None
 ) -> Tensor:
-    """The flip loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels: scalar.
+    """The flip loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels or texts: scalar.
 
     `cover` (B, L) in [0, 1] says how much of each token shows the object, which `config.focus` weighs.
     """
     device, transcoder = codes.device, generator.transcoder
     mask = draw_mask(codes.shape[0], codes.shape[1], config, device)
     dropped = torch.rand(len(labels), device=device) < config.label_dropout
-    labels = labels.masked_fill(dropped, generator.config.classes)
+    labels = generator.condition_tokens.dropped(labels, dropped)
     cond = generator.condition(codes, labels, mask)[mask].repeat(config.timesteps_per_token, 1)
     x0 = codes[mask].repeat(config.timesteps_per_token, 1)
     t = torch.randint(1, generator.config.diffusion_timesteps + 1, (len(x0),), device=device)
@@ -78,14 +80,15 @@ class GeneratorObjective(Objective):
         """
         super().__init__()
         self.config, self.base, self.held_out = config, base, held_out
-        self.labels = held_out.labels or ("picture",)
+        self.labels = () if config.generator.text else held_out.labels or ("picture",)
         shape = base.tokenizer
         self.sizes = config.generator.complete(grid=shape.grid, bits=shape.bits, classes=len(self.labels))
         self._describe(0)  # what is wrong with it shows now, not hours later
         torch.manual_seed(config.run.seed)
         self.model = Generator(self.sizes)
         self._frozen: list[Any] = [tokenizer]  # a list hides it from the module tree
-        self._validation: list[tuple[Tensor, Tensor]] = []
+        self.read = text_reader(self.sizes.text)
+        self._validation: list[tuple[Tensor, Condition]] = []
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -113,8 +116,12 @@ class GeneratorObjective(Objective):
     def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes = self._draw_codes(batch) if batch.codes is None else batch.codes
         cover = token_cover(batch.focus, self.sizes.grid) if self.config.masking.focus > 0 else None
-        loss = masked_loss(self.model, codes, batch.labels, self.config.masking, cover)
+        loss = masked_loss(self.model, codes, self._conditions(batch), self.config.masking, cover)
         return loss, {"loss": loss}
+
+    def _conditions(self, batch: Batch) -> Condition:
+        """What the pictures are conditioned on: their captions or their classes."""
+        return self.read(batch.captions).to(batch.labels.device) if self.read is not None else batch.labels
 
     @torch.no_grad()
     def _draw_codes(self, batch: Batch) -> Tensor:
@@ -128,21 +135,25 @@ class GeneratorObjective(Objective):
         if not self._validation:
             device = average.positions.device
             batches = (batch.to(device) for batch in all_batches(self.held_out, _BATCH))
-            self._validation = [(self.tokenizer.encode(as_floats(b.images)), b.labels) for b in batches]
+            self._validation = [(self.tokenizer.encode(as_floats(b.images)), self._conditions(b)) for b in batches]
         torch.manual_seed(0)
         masking = MaskingConfig("picture", 0.0, 1)
         parts = [masked_loss(average, codes, labels, masking) for codes, labels in self._validation]
         return {"loss": float(torch.stack(parts).mean())}
 
     def preview(self, average: nn.Module) -> Image:
-        """Samples of the first classes, at the sampling defaults."""
+        """Samples of the first classes or captions, at the sampling defaults."""
         from bigr_cli.imaging.arrays import to_images
         from bigr_cli.imaging.grids import grid
 
         if not isinstance(average, Generator):
             raise TypeError(f"expected a generator, got {type(average).__name__}")
         device = average.positions.device
-        labels = torch.arange(_PREVIEW, device=device) % self.sizes.classes
+        numbers = range(_PREVIEW)
+        if self.read is None:
+            labels: Condition = torch.tensor([number % self.sizes.classes for number in numbers], device=device)
+        else:
+            labels = self.read([self.held_out.caption(n % len(self.held_out)) for n in numbers]).to(device)
         codes = sample(average, labels, torch.arange(_PREVIEW, device=device), self.config.sampling)
         return grid(to_images(self.tokenizer.decode(codes).float().clamp(0, 1)), columns=8)
 

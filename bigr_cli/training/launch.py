@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from bigr_cli import console, schema, yaml_text
-from bigr_cli.data.sources import FolderSource, Source, open_source
+from bigr_cli.data.sources import FolderSource, ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, RunError, UsageError
 from bigr_cli.files import whole_file
 from bigr_cli.training.checkpoint import FOLDER, list_checkpoints, step_of
@@ -84,6 +84,8 @@ def open_data(data: DataConfig, size: int) -> tuple[Source, Source]:
     """What is trained on, and what is held out. Raises UsageError for a folder that is too small or not there."""
     if data.source == "scenes":
         training = open_source(data.source, size, seed=data.seed, count=data.count)
+        if isinstance(training, ScenesSource):
+            training = replace(training, without=frozenset(map(color_and_label, data.without)))
         return training, open_source(data.source, size, seed=data.seed, start=HELD_OUT, count=data.validation)
     every = open_source(data.source, size)
     if not isinstance(every, FolderSource):

@@ -47,6 +47,8 @@ def run_model_config(
 def start_from(model: str, file: str, part: nn.Module) -> None:
     """Give a freshly made tokenizer or generator the weights that a model of its sizes, or smaller, has in a file.
 
+    A model of classes can begin one of texts, and the other way round; what reads the conditions then starts anew.
+
     Raises:
         UnknownNameError: there is no such model.
         ModelError: it lacks the file.
@@ -55,7 +57,7 @@ def start_from(model: str, file: str, part: nn.Module) -> None:
     path = find_model(model) / file
     if not path.is_file():
         raise ModelError(f"init: {path} is not there")
-    grow_from(path, part)
+    grow_from(path, part, replaced="condition_tokens")
 
 
 def write_run_model(

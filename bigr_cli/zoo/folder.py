@@ -236,16 +236,18 @@ def _type_problems(path: Path, header: Mapping[str, TensorInfo]) -> list[str]:
     return [f"{path}: expected {', '.join(FLOATS)}, got {_some(odd)}"] if odd else []
 
 
-def grow_from(path: Path, part: nn.Module) -> None:
+def grow_from(path: Path, part: nn.Module, *, replaced: str = "") -> None:
     """Copy the weights of a .safetensors file into a freshly made module of the same sizes or larger ones.
 
     Where the module has more (bits, channels, layers), it keeps what it was made with, beside the file's numbers.
+    Of its submodule `replaced`, the file may have other tensors, which are left out.
 
     Raises:
         ModelFormatError: the file cannot be read, or has tensors that find no place in the module.
     """
     header, sizes = read_header(path), shapes_of(part)
-    found = {name: tensor.shape for name, tensor in header.items()}
+    left_out = {name for name in header if replaced and name.startswith(f"{replaced}.") and name not in sizes}
+    found = {name: tensor.shape for name, tensor in header.items() if name not in left_out}
     fitting = {name: shape for name, shape in found.items() if _fits(shape, sizes.get(name))}
     expected = {name: shape for name, shape in sizes.items() if name in found} | fitting
     problems = _type_problems(path, header) + shape_problems(path, expected, found)
@@ -254,6 +256,8 @@ def grow_from(path: Path, part: nn.Module) -> None:
     state = part.state_dict()
     with torch.no_grad():
         for name, tensor in load_file(path).items():
+            if name in left_out:
+                continue
             state[name][tuple(slice(side) for side in tensor.shape)].copy_(tensor)
 
 

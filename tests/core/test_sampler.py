@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bigr_cli.core.condition import Prefix
 from bigr_cli.core.config import GUIDANCE_SCHEDULES, GUMBEL_SCHEDULES, ORDERS, SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.orders import fixed_ranks
@@ -281,11 +282,11 @@ def test_logits_are_divided_by_the_temperature_and_guided(
 ) -> None:
     """With the flip logit c for a label and u for none, a bit of x_T flips with P = σ((u + s (c − u)) / τ)."""
     c, u, batch = -1.5, 0.5, 400
-    logits = torch.full((CLASSES + 1, 1, 1), c)
-    logits[CLASSES] = u
+    none = generator.condition_tokens(torch.tensor([CLASSES])).tokens
 
-    def condition(codes: Tensor, labels: Tensor, mask: Tensor, *, ratios: Any) -> Tensor:
-        return logits[labels].expand(-1, TOKENS, 16)
+    def condition(codes: Tensor, prefix: Prefix, mask: Tensor) -> Tensor:
+        unlabelled = (prefix.tokens == none).all(dim=-1, keepdim=True)  # (B, 1, 1)
+        return torch.where(unlabelled, u, c).expand(-1, TOKENS, 16)
 
     monkeypatch.setattr(generator, "condition", condition)
     monkeypatch.setattr(generator.transcoder.condition_embedding, "forward", lambda cond: cond[..., :8])

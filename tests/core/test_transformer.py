@@ -157,7 +157,7 @@ class TestInterpolation:
     @torch.no_grad()
     def test_embeddings_are_summed_by_their_ratios(self, generator: Generator) -> None:
         table = generator.condition_tokens.table.weight
-        mixed = generator.condition_tokens((torch.tensor([1]), torch.tensor([CLASSES])), (0.3, 0.7))
+        mixed = generator.condition_tokens((torch.tensor([1]), torch.tensor([CLASSES])), (0.3, 0.7)).tokens
         torch.testing.assert_close(mixed, (0.3 * table[1] + 0.7 * table[CLASSES])[None, None])
 
     def test_ratios_that_do_not_fit(self, generator: Generator, codes: Tensor) -> None:
