@@ -85,14 +85,16 @@ class Model(Retouching, Representing):
         *,
         count: int = 1,
         seed: int | None = None,
+        negative: Label = None,
         batch_size: int | None = None,
         **sampling: Any,
     ) -> list[Image]:
-        """Pictures of these labels, `count` of each, as PIL images in their order.
+        """Pictures of these labels or texts, `count` of each, as PIL images in their order.
 
         Args:
-            labels: a label or several, each by name or number; None is no label.
+            labels: a label or several, each by name or number, or texts if the model reads those; None is no label.
             count: how many pictures of each.
+            negative: a label, or text, that guidance leads away from.
             seed: of the first picture; picture i has seed + i. None draws one.
             batch_size: how many to draw at once; the pictures do not depend on it.
             sampling: settings of the sampler, such as `steps` and `guidance`, instead of the model's own.
@@ -101,7 +103,8 @@ class Model(Retouching, Representing):
             UnknownNameError: a label that the model has not.
             UsageError: a setting, count or seed out of range.
         """
-        pictures = self.generate_iter(labels, count=count, seed=seed, batch_size=batch_size, **sampling)
+        more: dict[str, Any] = {"negative": negative, "batch_size": batch_size, **sampling}
+        pictures = self.generate_iter(labels, count=count, seed=seed, **more)
         return [picture.image for picture in pictures]
 
     def generate_iter(
@@ -110,12 +113,13 @@ class Model(Retouching, Representing):
         *,
         count: int = 1,
         seed: int | None = None,
+        negative: Label = None,
         batch_size: int | None = None,
         **sampling: Any,
     ) -> Iterator[Picture]:
         """As `generate`, but each picture as soon as its batch is done. Errors are raised by this call itself."""
         wanted = [labels] if labels is None or isinstance(labels, str | int) else list(labels)
-        jobs = request.plan(self.config, wanted, count=count, seed=seed)
+        jobs = request.plan(self.config, wanted, count=count, seed=seed, negative=negative)
         return self.make(jobs, self.settings(**sampling), batch_size=batch_size)
 
     def make(
@@ -140,8 +144,9 @@ class Model(Retouching, Representing):
     def _batch(self, jobs: Sequence[Job], settings: SamplingConfig, watch: Watcher | None) -> Iterator[Picture]:
         start = time.perf_counter()
         codes = self.sample_codes(
-            torch.tensor([job.class_index for job in jobs]),
+            self.network.conditions([job.guide for job in jobs]),
             [job.seed for job in jobs],
+            against=self.network.conditions([job.against for job in jobs]),
             observe=(lambda i, codes, masked: watch(jobs, i, codes, masked)) if watch else None,
             **vars(settings),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bigr_cli import request
+from bigr_cli.core.condition import Labels
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import Tokenizer
@@ -62,9 +63,7 @@ class LoadedModel:
         """The number format of the generator's weights."""
         return self.generator.positions.dtype
 
-    def sample_codes(
-        self, labels: Tensor | tuple[Tensor, ...], seeds: Tensor | Sequence[int], **options: Any
-    ) -> Tensor:
+    def sample_codes(self, labels: Labels, seeds: Tensor | Sequence[int], **options: Any) -> Tensor:
         """Draw codes (B, L, K) bool, by the model's own settings where none are given.
 
         Arguments and errors are those of `BinaryModel.sample_codes`.
@@ -122,6 +121,7 @@ class LoadedModel:
             folder=shown,
             weights=self.config.sha256,
             labels=tuple(labels),
+            condition=self.generator.config.condition,
             seed=seed,
             sampling=settings,
             device=str(self.device),

@@ -67,11 +67,19 @@ class Masking:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Painting:
-    """What is painted there, and how it is joined to the rest."""
+class Guiding:
+    """What is to be painted."""
 
     class_label: options.ClassLabel = None
+    text: options.Text = None
     guess_class: options.GuessClass = False
+    negative: options.Negative = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painting(Guiding):
+    """What is painted there, and how it is joined to the rest."""
+
     best_of: options.BestOf = 1
     blend: options.BlendHow = "poisson"
     window: options.WindowSide = None

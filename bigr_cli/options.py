@@ -282,6 +282,13 @@ MaskResize = Annotated[
 ClassLabel = Annotated[
     str | None, _option("--class", panel=PAINTING, metavar="LABEL", help="What to paint: a label by name or number.")
 ]
+Text = Annotated[
+    str | None, _option("--text", panel=PAINTING, metavar="TEXT", help="What to paint, for models that read texts.")
+]
+Negative = Annotated[
+    str | None,
+    _option("--negative", panel=SAMPLING, metavar="LABEL|TEXT", help="What guidance leads away from, instead of none."),
+]
 GuessClass = Annotated[
     bool,
     _option("--guess-class", panel=PAINTING, help="Take the label under which the model finds the rest likeliest."),

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bigr_cli import schema
-from bigr_cli.core.config import LARGEST_SEED, SamplingConfig
+from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.errors import ConfigError, UnknownNameError, UsageError
 from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.plain_text import plain_text
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
 
@@ -21,16 +22,29 @@ Label = str | int | None
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to be made: `class_index` is its label for the model, `index` its place in the request."""
+    """One picture to be made: `guide` is its label or text for the model, `index` its place in the request.
+
+    `against` is what guidance leads away from; None is no label.
+    """
 
     label: str
-    class_index: int
+    guide: Guide
     seed: int
     index: int
+    against: Guide = None
 
 
-def plan(config: ModelConfig, labels: Sequence[Label], *, count: int = 1, seed: int | None = None) -> list[Job]:
-    """The pictures of a request: `count` of each label, picture i with seed + i; a seed is drawn if there is none.
+def plan(
+    config: ModelConfig,
+    labels: Sequence[Label],
+    *,
+    count: int = 1,
+    seed: int | None = None,
+    negative: Label = None,
+) -> list[Job]:
+    """The pictures of a request: `count` of each label or text, picture i with seed + i; one is drawn if there is none.
+
+    Guidance leads away from `negative`.
 
     Raises:
         UnknownNameError: a label that the model has not; suggests the nearest.
@@ -45,12 +59,35 @@ def plan(config: ModelConfig, labels: Sequence[Label], *, count: int = 1, seed: 
     if not 0 <= first <= LARGEST_SEED - (total - 1):
         last = f"; {total} pictures use the seeds from it on" if total > 1 else ""
         raise UsageError(f"seed: expected whole numbers from 0 to 2^63 - 1, got {first}{last}")
-    wanted = [(name_of(config, index), index) for index in (label_index(config, label) for label in labels)]
+    wanted = [(name_of(config, guide), guide) for guide in (guide_of(config, label) for label in labels)]
+    against = guide_of(config, negative)
     return [
-        Job(name, class_index, first + place * count + number, place * count + number)
-        for place, (name, class_index) in enumerate(wanted)
+        Job(name, guide, first + place * count + number, place * count + number, against)
+        for place, (name, guide) in enumerate(wanted)
         for number in range(count)
     ]
+
+
+def reads_text(config: ModelConfig) -> bool:
+    """Whether the model is conditioned on texts, not on classes; UsageError if it has no generator."""
+    class_count(config)
+    return config.generator is not None and config.generator.condition == "text"
+
+
+def guide_of(config: ModelConfig, label: Label) -> Guide:
+    """What a label means for the model: the index of a class, or a text; None is no label.
+
+    Raises:
+        UsageError: a number, for a model that reads texts.
+        UnknownNameError: the model has no such label.
+    """
+    if not reads_text(config):
+        index = label_index(config, label)
+        return None if index == class_count(config) else index
+    if label is not None and not isinstance(label, str):
+        raise UsageError(f"{config.name} reads texts and has no classes, got the number {label}")
+    text = plain_text(label or "")
+    return None if text.casefold() in ("", NO_LABEL) else text
 
 
 def label_index(config: ModelConfig, label: Label) -> int:
@@ -75,13 +112,21 @@ def label_index(config: ModelConfig, label: Label) -> int:
         return int(text)
     if text.casefold() == NO_LABEL:
         return classes
-    raise UnknownNameError("label", text, config.labels, hint=f"labels of {config.name}: {listing(config)}")
+    hint = f"labels of {config.name}: {listing(config)}"
+    if len(text.split()) > 2:
+        hint = f"{config.name} knows labels, not sentences ({listing(config)}); other models read texts"
+    raise UnknownNameError("label", text, config.labels, hint=hint)
 
 
-def name_of(config: ModelConfig, class_index: int) -> str:
-    """How a class is called, so that `label_index` of it is the class again."""
+def name_of(config: ModelConfig, guide: Guide) -> str:
+    """How a class, or a text, is called, so that `guide_of` of it is the same again."""
+    if isinstance(guide, str):
+        return guide
     classes = class_count(config)
+    class_index = classes if guide is None else guide
     if class_index == classes:
+        if reads_text(config):
+            return NO_LABEL
         return str(classes) if _same(config.labels, NO_LABEL) is not None else NO_LABEL
     return config.labels[class_index] if config.labels else str(class_index)
 
@@ -95,6 +140,8 @@ def class_count(config: ModelConfig) -> int:
 
 def listing(config: ModelConfig, most: int = 20) -> str:
     """The model's labels in a line, the first of them if there are many."""
+    if reads_text(config):
+        return "any text"
     classes = class_count(config)
     if not config.labels:
         return f"0 to {classes - 1}"

@@ -127,7 +127,7 @@ class Retouching(LoadedModel):
         if not 0 <= strength <= 1:
             raise UsageError(f"strength: expected 0 to 1, got {strength}")
         original = Original(image)
-        away = None if from_label is None else self.label_index(from_label)
+        away = request.guide_of(self.config, from_label)
         wishes = self._wishes(label, count, seed, sampling, window=window, against=away)
         if mask is None:
             makers = [edit_whole(self.network, original, strength, wish, how=blend) for wish in wishes]
@@ -216,8 +216,8 @@ class Retouching(LoadedModel):
         if labels and len(labels) < len(stops):
             raise UsageError("stops are either all labels or all pictures")
         if labels:
-            indices = [self.label_index(stop) for stop in labels]
-            return self._finished(between_labels(self.network, indices, frames, wish, loop=loop), batch_size)
+            guides = [request.guide_of(self.config, stop) for stop in labels]
+            return self._finished(between_labels(self.network, guides, frames, wish, loop=loop), batch_size)
         pictures = [stop if isinstance(stop, Original) else Original(stop) for stop in stops]  # type: ignore[arg-type]
         return self._finished(between_pictures(self.network, pictures, frames, wish, loop=loop), batch_size)
 
@@ -233,16 +233,8 @@ class Retouching(LoadedModel):
     ) -> list[Wish]:
         """What is wished for in each variant."""
         jobs = request.plan(self.config, [label], count=count, seed=seed)
-        settings, classes = self.settings(painting=painting, **sampling), request.class_count(self.config)
-        return [
-            Wish(
-                settings=settings,
-                seed=job.seed,
-                label=None if job.class_index == classes else job.class_index,
-                **more,
-            )
-            for job in jobs
-        ]
+        settings = self.settings(painting=painting, **sampling)
+        return [Wish(settings=settings, seed=job.seed, label=job.guide, **more) for job in jobs]
 
     def _painted(self, makers: Sequence[Painter[Painted]], batch_size: int | None) -> list[Image]:
         return [made.image for made in self._finished(side_by_side(makers), batch_size)]

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bigr_cli.core.config import Guide
 from bigr_cli.core.layers import Table
-
-Guide = int | str | None  # what one picture shall show: a class's index, a text, or nothing
 
 
 @dataclass(frozen=True)

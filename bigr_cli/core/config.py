@@ -7,6 +7,7 @@ from typing import Literal
 
 from bigr_cli.errors import ConfigError
 
+Guide = int | str | None  # what one picture shall show: a class's index, a text, or nothing
 Order = Literal["entropy", "confidence", "halton", "random", "raster"]
 GuidanceSchedule = Literal["constant", "linear", "cosine"]
 GumbelSchedule = Literal["constant", "up", "down"]

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.condition import Condition, Guide, Labels, Ratios, Texts, on_device
+from bigr_cli.core.condition import Condition, Labels, Ratios, Texts, on_device
 from bigr_cli.core.config import (
     GeneratorConfig,
     GuidanceSchedule,
+    Guide,
     GumbelSchedule,
     Order,
     SamplingConfig,
@@ -52,9 +53,8 @@ class BinaryModel(nn.Module):
         Raises:
             ValueError: a text for a model of classes, or the other way round.
         """
-        condition = self.generator.condition_tokens
-        if self.read is None:
-            batch = condition.batch(guides)
+        if self.read is None or any(isinstance(guide, int) for guide in guides):
+            batch = self.generator.condition_tokens.batch(guides)
         else:
             batch = self.read([str(guide or "") for guide in guides])
         return batch.to(self.generator.positions.device)

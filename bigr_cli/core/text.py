@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.condition import Condition, Guide, Labels, Prefix, Ratios, Texts, column, zip_ratios
-from bigr_cli.core.config import BYTES, TextConfig
+from bigr_cli.core.condition import Condition, Labels, Prefix, Ratios, Texts, column, zip_ratios
+from bigr_cli.core.config import BYTES, Guide, TextConfig
 from bigr_cli.core.layers import RMSNorm, SelfBlock, Table, normal
 
 _PADDING = 256  # what stands after the last byte

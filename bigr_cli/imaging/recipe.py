@@ -6,11 +6,12 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from bigr_cli import __version__, schema
 from bigr_cli.core.config import LARGEST_SEED, SamplingConfig, require, require_positive
 from bigr_cli.errors import ConfigError, UsageError
+from bigr_cli.plain_text import is_plain
 
 FORMAT = 1
 GENERATE = "generate"
@@ -21,6 +22,7 @@ _SUBJECTS = ("image", "stops")  # options that the command line has as arguments
 class Recipe:
     """How a picture, or a sheet of `count` pictures of each label, was made.
 
+    `labels` are classes, or, with `condition` text, texts.
     `folder` is where the model was, as it was given, if it was given by folder and not by name. `weights` has the
     SHA-256 of each weights file. `options` holds what is particular to the task, such as a sheet's columns.
     """
@@ -31,6 +33,7 @@ class Recipe:
     folder: str | None = None
     weights: dict[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    condition: Literal["class", "text"] = "class"
     seed: int
     count: int = 1
     sampling: SamplingConfig
@@ -46,7 +49,12 @@ class Recipe:
         for name in ("task", "model", "folder", "device", "dtype", "version", "labels"):
             value = getattr(self, name)
             for text in value if isinstance(value, tuple) else (value or "",):
-                require(text.isprintable(), f"{name}: has characters that cannot be shown")
+                require(is_plain(text), f"{name}: has characters that cannot be shown")
+
+    @property
+    def subject(self) -> tuple[str, str | list[str]]:
+        """What it shows, with the name of that: "label" or "text", several as a list."""
+        return self.condition.replace("class", "label"), self.labels[0] if len(self.labels) == 1 else list(self.labels)
 
     def to_json(self) -> str:
         """One line of ASCII."""
@@ -95,6 +103,7 @@ def command(recipe: Recipe, *, model: str, output: str | None = None) -> str | N
     """
     if recipe.task == GENERATE:
         words, subjects = (["-n", str(recipe.count)] if recipe.count > 1 else []), list(recipe.labels)
+        words += ["--negative", str(recipe.options["negative"])] if "negative" in recipe.options else []
         outputs = _outputs(recipe.options, output)
     else:
         words, subjects = _task_options(recipe.options), _subjects(recipe.options)

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from bigr_cli.core.config import LARGEST_SEED, SamplingConfig
+from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.errors import BigrError
 
@@ -33,17 +33,17 @@ class Ask:
     """Tokens to be drawn for one picture.
 
     `codes` (L, K) bool and `masked` (L,) bool, on any device. `other` is a second label, mixed in with `ratio`;
-    `against` is the label that guidance leads away from. A label is a class's index; None is no label.
+    `against` is the label that guidance leads away from. A label is a class's index, or a text; None is none.
     """
 
     codes: Tensor
     masked: Tensor
     seed: int
     settings: SamplingConfig
-    label: int | None = None
-    other: int | None = None
+    label: Guide = None
+    other: Guide = None
     ratio: float = 0.0
-    against: int | None = None
+    against: Guide = None
 
 
 Painter = Generator[Sequence[Ask], Tensor, Result]  # it is sent the codes of all its asks, (N, L, K) bool
@@ -82,16 +82,11 @@ def side_by_side(painters: Sequence[Painter[Result]]) -> Painter[list[Result]]:
 def draw(network: BinaryModel, asks: Sequence[Ask], watch: Callable[[int], None] | None = None) -> Tensor:
     """The codes of asks that have the same settings: (N, L, K) bool."""
     device = network.generator.positions.device
-    classes = network.generator.config.classes
-
-    def labels(values: Iterable[int | None]) -> Tensor:
-        return torch.tensor([classes if value is None else value for value in values])
-
     mixed = any(ask.ratio != 0 for ask in asks)
-    plain, away = labels(ask.label for ask in asks), labels(ask.against for ask in asks)
+    plain, away = (network.conditions([getattr(ask, name) for ask in asks]) for name in ("label", "against"))
     ratio = torch.tensor([ask.ratio for ask in asks])
     return network.sample_codes(
-        (plain, labels(ask.other for ask in asks)) if mixed else plain,
+        (plain, network.conditions([ask.other for ask in asks])) if mixed else plain,
         [ask.seed for ask in asks],
         known=(torch.stack([a.codes for a in asks]).to(device), torch.stack([a.masked for a in asks]).to(device)),
         ratios=(1 - ratio, ratio) if mixed else (1.0,),

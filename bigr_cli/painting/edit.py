@@ -12,7 +12,7 @@ from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.windows import Window, cut, resized, touched_tokens
 from bigr_cli.painting.asks import Ask, Painter
 from bigr_cli.painting.inpaint import Painted, joined
-from bigr_cli.painting.repaint import Repainted, Wish, decode, encode, label_tensor, lowest
+from bigr_cli.painting.repaint import Repainted, Wish, decode, encode, lowest
 
 
 def edit_whole(
@@ -40,7 +40,7 @@ def edit_whole(
     if count == 0:
         return Painted(original.image, wish.label)
     seeds = torch.tensor([wish.seed], device=codes.device)
-    fit = seen_scores(network.generator, codes[None], label_tensor(network, wish), outside[None], seeds)[0]
+    fit = seen_scores(network.generator, codes[None], network.conditions([wish.label]), outside[None], seeds)[0]
     redrawn = lowest(fit.masked_fill(outside, torch.inf), count)
     drawn = yield [Ask(codes, redrawn | outside, wish.seed, wish.sampling, label=wish.label, against=wish.against)]
     shown = resized(decode(network, drawn[0]), side, side)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from bigr_cli.core.config import LARGEST_SEED, require, require_positive
-from bigr_cli.core.likelihood import label_scores, token_scores
+from bigr_cli.core.likelihood import token_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.random import Stream, uniform
 from bigr_cli.errors import UsageError
@@ -19,7 +19,7 @@ from bigr_cli.imaging.originals import LARGEST, Original
 from bigr_cli.imaging.windows import Pixels, Window, cut, resized
 from bigr_cli.painting.asks import Ask, Painter, derived_seed, side_by_side
 from bigr_cli.painting.inpaint import Painted
-from bigr_cli.painting.repaint import Wish, decode, encode, label_tensor, lowest
+from bigr_cli.painting.repaint import Wish, decode, encode, likeliest_label, lowest
 
 _SHARED = 0.25  # of a window: how much of it its neighbours show too, at least
 
@@ -76,7 +76,7 @@ def enrich(
         seen = Window((width - whole) // 2, (height - whole) // 2, whole)
         codes = encode(network, cut(plain, seen, size))
         unknown = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
-        wish = replace(wish, label=int(label_scores(network.generator, codes, unknown, wish.seed).argmax()))
+        wish = replace(wish, label=likeliest_label(network, codes, unknown, wish.seed))
     side = wish.window or max(min(size, width, height), min(size // 2, max(width, height)))
     windows = [Window(x, y, side) for y in _spread(height, side) for x in _spread(width, side)]
     made = yield from side_by_side(
@@ -117,7 +117,7 @@ def _least_likely(network: BinaryModel, codes: Tensor, group: Tensor, strength: 
     if strength == 1:
         return group
     seeds = torch.tensor([wish.seed], device=codes.device)
-    fit = token_scores(network.generator, codes[None], label_tensor(network, wish), group[None], seeds)[0]
+    fit = token_scores(network.generator, codes[None], network.conditions([wish.label]), group[None], seeds)[0]
     return lowest(fit.masked_fill(~group, torch.inf), max(1, round(strength * int(group.sum()))))
 
 

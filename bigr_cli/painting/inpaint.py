@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bigr_cli.core.config import LARGEST_SEED
+from bigr_cli.core.config import LARGEST_SEED, Guide
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.imaging.blending import Blend, blend
 from bigr_cli.imaging.canvas import Margins
@@ -25,10 +25,10 @@ Mask = NDArray[np.float32]  # (H, W) in [0, 1], 1 = repaint
 
 @dataclass(frozen=True)
 class Painted:
-    """A finished picture, the label it was painted for (a class's index, None for none), and its score, if any."""
+    """A finished picture, what it was painted for (a class's index or a text, None for none), and any score."""
 
     image: Image.Image
-    label: int | None = None
+    label: Guide = None
     score: float | None = None
 
 

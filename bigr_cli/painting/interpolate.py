@@ -10,12 +10,13 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from bigr_cli.core.config import Guide
 from bigr_cli.core.likelihood import seen_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.imaging.originals import Original
 from bigr_cli.painting.asks import Ask, Painter
-from bigr_cli.painting.repaint import Wish, decode, label_tensor, lowest
+from bigr_cli.painting.repaint import Wish, decode, lowest
 
 _REDRAWN = 0.5  # of the tokens, half of the way between two pictures
 
@@ -46,7 +47,7 @@ def places(stops: int, frames: int, *, loop: bool = False) -> list[Place]:
 
 
 def between_labels(
-    network: BinaryModel, labels: Sequence[int], frames: int, wish: Wish, *, loop: bool = False
+    network: BinaryModel, labels: Sequence[Guide], frames: int, wish: Wish, *, loop: bool = False
 ) -> Painter[list[Image.Image]]:
     """Frames of the model's size from label to label: mixed embeddings, and the same random numbers for every frame."""
     config = network.generator.config
@@ -115,7 +116,7 @@ def _unlikely(network: BinaryModel, codes: Tensor, count: int, wish: Wish) -> Te
     if count == 0:
         return nothing
     seeds = torch.tensor([wish.seed], device=codes.device)
-    fit = seen_scores(network.generator, codes[None], label_tensor(network, wish), nothing[None], seeds)[0]
+    fit = seen_scores(network.generator, codes[None], network.conditions([wish.label]), nothing[None], seeds)[0]
     return lowest(fit, count)
 
 

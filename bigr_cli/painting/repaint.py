@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bigr_cli.core.config import SamplingConfig
+from bigr_cli.core.config import Guide, SamplingConfig
 from bigr_cli.core.likelihood import label_scores, seen_scores
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.errors import UsageError
 from bigr_cli.imaging.arrays import to_pixels
 from bigr_cli.imaging.windows import (
     Pixels,
@@ -33,15 +34,16 @@ _OVERLAP = 0.125  # of a window: how far new paint fades into paint that was the
 class Wish:
     """What is to be painted: a label for guidance, one to be led away from, a seed, and how to sample.
 
-    A label is a class's index; None is no label. `window` is the side of the windows in pixels; None lets the region
-    and the picture decide. In a region that is larger, `step` is how much of a window the next one is further on.
+    A label is a class's index, or a text; None is none. `window` is the side of the windows in pixels; None lets the
+    region and the picture decide. In a region that is larger, `step` is how much of a window the next one is further
+    on.
     `scored` asks how likely the model finds what it has drawn.
     """
 
     settings: SamplingConfig
     seed: int
-    label: int | None = None
-    against: int | None = None
+    label: Guide = None
+    against: Guide = None
     window: int | None = None
     step: float = 0.5
     scored: bool = False
@@ -111,6 +113,17 @@ def guess_label(network: BinaryModel, pixels: Pixels, region: Where, seed: int, 
     unknown = torch.from_numpy(touched_tokens(region, windows[0], config.grid).reshape(-1)).to(codes.device)
     if bool(unknown.all()):
         return None
+    return likeliest_label(network, codes, unknown, seed)
+
+
+def likeliest_label(network: BinaryModel, codes: Tensor, unknown: Tensor, seed: int) -> int:
+    """The class under which codes (L, K) are likeliest, without the tokens that are unknown (L,).
+
+    Raises:
+        UsageError: the model has no classes.
+    """
+    if network.generator.config.condition != "class":
+        raise UsageError("guessing a label needs a model of classes; this one reads texts")
     return int(label_scores(network.generator, codes, unknown, seed).argmax())
 
 
@@ -142,12 +155,6 @@ def _draw_window(
     return drawn[0], masked
 
 
-def label_tensor(network: BinaryModel, wish: Wish) -> Tensor:
-    """The label of a wish as a batch of one, (1,) int64; the index after the last class is no label."""
-    label = network.generator.config.classes if wish.label is None else wish.label
-    return torch.tensor([label], device=network.generator.positions.device)
-
-
 def lowest(scores: Tensor, count: int) -> Tensor:
     """Where the `count` lowest of scores (L,) are, the first of equal ones: (L,) bool."""
     chosen = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
@@ -160,7 +167,7 @@ def _score(network: BinaryModel, codes: Tensor, masked: Tensor, wish: Wish) -> f
     device = codes.device
     nothing = torch.zeros(1, len(masked), dtype=torch.bool, device=device)
     seeds = torch.tensor([wish.seed], device=device)
-    fit = seen_scores(network.generator, codes[None], label_tensor(network, wish), nothing, seeds)[0]
+    fit = seen_scores(network.generator, codes[None], network.conditions([wish.label]), nothing, seeds)[0]
     return float(fit[masked].sum())
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from bigr_cli import console
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import Masking, Painting, Sampling
+from bigr_cli.option_groups import Masking, Sampling
 from bigr_cli.tasks._given import Given
+from bigr_cli.tasks._guides import GUIDE_OPTIONS
 from bigr_cli.tasks._recipes import Chooser
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from bigr_cli.zoo.config import ModelConfig
 
 MASK_OPTIONS = ("mask", "mask_box", "mask_alpha", "invert_mask", "mask_grow", "mask_resize")
-PAINT_OPTIONS = ("class_label", "guess_class", "best_of", "blend", "window")
+PAINT_OPTIONS = (*GUIDE_OPTIONS, "best_of", "blend", "window")
 _NAMES = {"class_label": "class"}  # where the option is not called like its parameter
 
 PATTERN = "{stem}-{task}-{seed}.{suffix}"
@@ -235,26 +236,6 @@ def mask_request(given: Given) -> "MaskRequest":
         grow=masking.mask_grow,
         resize=masking.mask_resize,
     )
-
-
-def label_of(config: "ModelConfig", word: str | None) -> tuple[int | None, str]:
-    """The class that a label means, and how it is called; (None, "none") for none.
-
-    Raises:
-        UnknownNameError: the model has no such label.
-    """
-    from bigr_cli import request
-
-    classes = request.class_count(config)
-    index = request.label_index(config, word) if word is not None else classes
-    return (None, "none") if index == classes else (index, request.name_of(config, index))
-
-
-def chosen_label(config: "ModelConfig", painting: Painting) -> tuple[int | None, str]:
-    """The class of --class, and how it is called; UsageError if it is to be guessed as well."""
-    if painting.class_label is not None and painting.guess_class:
-        raise UsageError("--class and --guess-class exclude each other")
-    return label_of(config, painting.class_label)
 
 
 def warn_if_empty(original: "Original", mask: "NDArray[np.float32]") -> None:

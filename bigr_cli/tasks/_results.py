@@ -116,7 +116,7 @@ def _record(path: Path, recipe: "Recipe", *, index: int, seconds: float) -> dict
         "path": path,
         "task": recipe.task,
         "model": recipe.model,
-        "label": recipe.labels[0] if len(recipe.labels) == 1 else list(recipe.labels),
+        recipe.subject[0]: recipe.subject[1],
         "seed": recipe.seed,
         "index": index,
         "seconds": round(seconds, 4),

@@ -113,4 +113,4 @@ class SheetMaker:
 
     def _described(self, recipe: "Recipe", shows: str) -> "Recipe":
         captions = {"captions": True} if self._captions and shows == "grid" else {}
-        return replace(recipe, options={"shows": shows, "columns": self._columns, **captions})
+        return replace(recipe, options={**recipe.options, "shows": shows, "columns": self._columns, **captions})

@@ -10,12 +10,12 @@ from bigr_cli.option_groups import Batch, Machine, Masking, Messages, Painting, 
 from bigr_cli.registry import task
 from bigr_cli.tasks._batch import run
 from bigr_cli.tasks._given import Given
+from bigr_cli.tasks._guides import guide, guided
 from bigr_cli.tasks._jobs import (
     MASK_OPTIONS,
     PAINT_OPTIONS,
     Opened,
     Prepared,
-    label_of,
     mask_request,
     recorded,
     warn_if_empty,
@@ -90,15 +90,20 @@ def edit(
 
 def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> Prepared:
     """What `bigr edit` does with one picture."""
+    from bigr_cli.request import reads_text
+
     masks, painting, strength = mask_request(given), given.group(Painting), given.params["strength"]
-    if painting.class_label is None or painting.guess_class:
-        raise UsageError("no class given", hint=f"--class says what to paint; bigr models labels {config.name}")
+    wanted, away = guided(config, painting), given.params["from_class"]
+    if painting.guess_class or (painting.class_label is None and painting.text is None):
+        option = "--text" if reads_text(config) else "--class"
+        raise UsageError(f"no {option[2:]} given", hint=f"{option} says what to paint")
+    if away is not None and painting.negative is not None:
+        raise UsageError("--from-class and --negative exclude each other: both say what guidance leads away from")
     if masks.given and strength is not None:
         raise UsageError("--strength is for edits without a mask; what a mask covers is drawn anew altogether")
     if not masks.given and painting.best_of > 1:
         raise UsageError("--best-of chooses among repainted regions, so it needs a mask")
-    label, name = label_of(config, painting.class_label)
-    against = label_of(config, given.params["from_class"])[0] if given.params["from_class"] is not None else None
+    against = wanted.against if away is None else guide(config, away)
     share = STRENGTH if strength is None else strength
 
     def open_one(original: "Original", seed: int) -> Opened:
@@ -107,7 +112,7 @@ def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> 
         from bigr_cli.painting.inpaint import inpaint
         from bigr_cli.painting.repaint import Wish
 
-        wish = Wish(settings=settings, seed=seed, label=label, against=against, window=painting.window)
+        wish = Wish(settings=settings, seed=seed, label=wanted.label, against=against, window=painting.window)
         if not masks.given:
             return lambda network: edit_whole(network, original, share, wish, how=painting.blend)
         mask = read_mask(masks, original)
@@ -115,4 +120,4 @@ def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> 
         return lambda network: inpaint(network, original, mask, wish, how=painting.blend, best_of=painting.best_of)
 
     kept = recorded(given, "from_class", "strength", *MASK_OPTIONS, *PAINT_OPTIONS)
-    return Prepared(open=open_one, label=name, options=kept)
+    return Prepared(open=open_one, label=wanted.name, options=kept)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigr_cli import options
-from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import Batch, Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.option_groups import Batch, Guiding, Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import task
 from bigr_cli.tasks._batch import run
 from bigr_cli.tasks._given import Given
-from bigr_cli.tasks._jobs import Opened, Prepared, label_of, recorded
+from bigr_cli.tasks._guides import GUIDE_OPTIONS, guided
+from bigr_cli.tasks._jobs import Opened, Prepared, recorded
 
 if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig
@@ -83,10 +83,9 @@ def enrich(
     count: options.Count = 1,
     seed: options.Seed = None,
     recipe: options.Recipe = None,
-    class_label: options.ClassLabel = None,
-    guess_class: options.GuessClass = False,
     window: options.WindowSide = None,
     *,
+    guiding: Guiding,
     redrawing: Redrawing,
     batch: Batch,
     sampling: Sampling,
@@ -111,17 +110,14 @@ def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> 
     wanted, window = given.group(Redrawing), given.params["window"]
     groups = min(4, wanted.rate**2) if wanted.groups is None else wanted.groups
     detail = Detail(**{**vars(wanted), "groups": groups})
-    guess = given.params["guess_class"]
-    if guess and given.params["class_label"] is not None:
-        raise UsageError("--class and --guess-class exclude each other")
-    label, name = label_of(config, given.params["class_label"])
+    guess, painted = given.params["guess_class"], guided(config, given.group(Guiding))
 
     def open_one(original: "Original", seed: int) -> Opened:
         from bigr_cli.painting.enrich import enrich as redraw
         from bigr_cli.painting.repaint import Wish
 
-        wish = Wish(settings=settings, seed=seed, label=label, window=window)
+        wish = Wish(settings=settings, seed=seed, label=painted.label, against=painted.against, window=window)
         return lambda network: redraw(network, original, detail, wish, guess=guess)
 
-    kept = recorded(given, "class_label", "guess_class", "window", *vars(wanted))
-    return Prepared(open=open_one, label=name, options=kept)
+    kept = recorded(given, *GUIDE_OPTIONS, "window", *vars(wanted))
+    return Prepared(open=open_one, label=painted.name, options=kept)

@@ -1,10 +1,11 @@
-"""`bigr generate`: pictures from labels."""
+"""`bigr generate`: pictures from labels or texts."""
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import task
 from bigr_cli.tasks._given import given_by
+from bigr_cli.tasks._guides import guide
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
 from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths
@@ -34,7 +36,19 @@ ALL = "all"
 Labels = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="LABEL", help="Labels by name or number; none is no label, all is every label.", show_default=False
+        metavar="LABEL|TEXT",
+        help="Labels by name or number, or texts, as the model has it; none is no label, all is every label.",
+        show_default=False,
+    ),
+]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE",
+        rich_help_panel=options.SAMPLING,
+        help="A file with labels or texts, one a line; - is stdin.",
+        show_default=False,
     ),
 ]
 AllLabels = Annotated[
@@ -49,6 +63,7 @@ class Request:
     jobs: "list[Job]"
     count: int
     settings: "SamplingConfig"
+    options: dict[str, Any] = field(default_factory=dict)  # for the recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +78,15 @@ class Targets:
 
 @task(
     TASK,
-    help="Generate pictures from labels.",
+    help="Generate pictures from labels or texts.",
     examples=(
         "bigr generate cat",
         "bigr generate cat house -n 4 --seed 7 -o pictures/",
         "bigr generate --all-labels -n 8 --grid sheet.png -o 'all/{label}/{index:04}.webp'",
         "bigr generate cat --steps 10 --guidance 4 --order halton --steps-preview cat.gif",
         "bigr generate tree -o - > tree.png",
+        "bigr generate -m scenes-64-text 'a blue boat on the sea at sunset' -n 4",
+        "bigr generate -m scenes-64-text --prompts texts.txt --negative 'at night' -o out/",
     ),
 )
 @grouped
@@ -77,6 +94,8 @@ def generate(
     context: typer.Context,
     labels: Labels = None,
     all_labels: AllLabels = False,
+    prompts: Prompts = None,
+    negative: options.Negative = None,
     model: options.Model = None,
     count: options.Count = 1,
     seed: options.Seed = None,
@@ -104,9 +123,12 @@ def generate(
     name = chooser.model(model)
     config = read_config(find_model(name))
     settings = request.settings(config, chooser.sampling(sampling))
-    wanted = _labels(config, labels or (), all_labels, chooser.recipe)
+    wanted = _labels(config, [*(labels or ()), *_read(prompts)], all_labels, chooser.recipe)
+    if negative is None and chooser.recipe is not None:
+        negative = chooser.recipe.options.get("negative")
+    guide(config, negative)
     count, first = chooser.option("count", count), chooser.option("seed", seed)
-    jobs = request.plan(config, wanted, count=count, seed=first)
+    jobs = request.plan(config, wanted, count=count, seed=first, negative=negative)
     targets = _targets(jobs, config, writing, sheets)
     if not any(targets.wanted) and targets.grid is None:
         console.say(f"nothing to do: all {len(jobs)} are there already")
@@ -117,17 +139,26 @@ def generate(
     loaded = load(name, device=machine.device, dtype=dtype, threads=machine.threads)
     numbers = f"{loaded.device} in {str(loaded.dtype).removeprefix('torch.')}"
     console.say(f"{loaded.name} on {numbers}, seed {jobs[0].seed}{' (drawn)' if first is None else ''}")
-    made = Request(jobs=jobs, count=count, settings=settings)
+    made = Request(jobs=jobs, count=count, settings=settings, options={"negative": negative} if negative else {})
     _make(loaded, made, targets, writing, sheets, machine.batch_size)
 
 
 def _labels(config: "ModelConfig", given: Sequence[str], every: bool, before: "Recipe | None") -> "Sequence[Label]":
     """The labels asked for, or else the recipe's."""
-    from bigr_cli.request import class_count, listing
+    from bigr_cli.request import class_count, listing, reads_text
 
     if not given and not every and before is not None:
         return before.labels
     chosen: list[Label] = [ALL] if every else list(given)
+    if reads_text(config):
+        if every:
+            raise UsageError(f"{config.name} reads texts and has no labels")
+        if not chosen:
+            hint = f'for example: bigr generate "a red house on grass at night" -m {config.name} -n 4'
+            raise UsageError(f"no text given; {config.name} takes any", hint=hint)
+        for text in chosen:
+            guide(config, str(text))
+        return chosen
     if not chosen:
         example = quote(config.labels[0]) if config.labels else "0"
         raise UsageError(
@@ -138,6 +169,25 @@ def _labels(config: "ModelConfig", given: Sequence[str], every: bool, before: "R
         return chosen
     classes = range(class_count(config))
     return [label for word in chosen for label in (classes if str(word).casefold() == ALL else [word])]
+
+
+def _read(prompts: Path | None) -> list[str]:
+    """The labels or texts of a file or of stdin, one a line; blank lines and what is no UTF-8 stand for nothing."""
+    if prompts is None:
+        return []
+    if str(prompts) == "-":
+        if sys.stdin.isatty():
+            raise UsageError("stdin is a terminal, from which no texts come", hint="bigr generate --prompts - < FILE")
+        data = sys.stdin.buffer.read()
+    else:
+        try:
+            data = prompts.expanduser().read_bytes()
+        except OSError as error:
+            raise UsageError(f"{prompts}: cannot be read: {error.strerror or error}") from error
+    lines = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
+    if not any(lines):
+        raise UsageError(f"{'stdin' if str(prompts) == '-' else prompts}: has no line with a label or text")
+    return [line for line in lines if line]
 
 
 def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, sheets: Sheets) -> Targets:
@@ -191,7 +241,9 @@ def _make(
 
         try:
             for picture in model.make(todo, settings, batch_size=batch_size, watch=watch):
-                recipe = model.recipe(settings, task=TASK, labels=[picture.label], seed=picture.seed)
+                recipe = model.recipe(
+                    settings, task=TASK, labels=[picture.label], seed=picture.seed, options=request.options
+                )
                 results.save(picture.index, picture.image, recipe, seconds=picture.seconds)
                 maker.add(picture.index, picture.image, picture.label)
         finally:
@@ -206,6 +258,7 @@ def _make(
         labels=[job.label for job in jobs[:: request.count]],
         seed=jobs[0].seed,
         count=request.count,
+        options=request.options,
     )
     for path in maker.write(whole, metadata=metadata, overwrite=writing.overwrite):
         console.say(f"wrote {path}")

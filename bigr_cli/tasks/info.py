@@ -55,7 +55,7 @@ def _show(file: Path, recipe: "Recipe", *, json: bool, apart: bool) -> None:
         console.warn(f"{file}: no model here has the weights that it was made with")
     if json:
         record = {"path": file, "task": recipe.task, "model": recipe.model, "seed": recipe.seed}
-        record["label"] = recipe.labels[0] if len(recipe.labels) == 1 else list(recipe.labels)
+        record |= dict([recipe.subject])
         console.json_line(record | {"command": again, "recipe": recipe.to_dict()})
         return
     lines = [*([""] if apart else []), str(file), *_lines(recipe), *(["", again] if again else [])]
@@ -69,7 +69,7 @@ def _lines(recipe: "Recipe") -> list[str]:
         "task": recipe.task,
         "model": recipe.model + (f" in {recipe.folder}" if recipe.folder else ""),
         "weights": digests,
-        "label": ", ".join(recipe.labels),
+        recipe.subject[0]: ", ".join(recipe.labels),
         "seed": str(recipe.seed),
         "pictures": f"{recipe.count} of each label" if recipe.count > 1 else "",
         **{name.replace("_", " "): _text(value) for name, value in vars(recipe.sampling).items()},

@@ -10,12 +10,12 @@ from bigr_cli.option_groups import Batch, Machine, Masking, Messages, Painting, 
 from bigr_cli.registry import task
 from bigr_cli.tasks._batch import run
 from bigr_cli.tasks._given import Given
+from bigr_cli.tasks._guides import guided
 from bigr_cli.tasks._jobs import (
     MASK_OPTIONS,
     PAINT_OPTIONS,
     Opened,
     Prepared,
-    chosen_label,
     mask_request,
     recorded,
     warn_if_empty,
@@ -78,12 +78,12 @@ def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> 
     masks, painting = mask_request(given), given.group(Painting)
     if not masks.given:
         raise UsageError("no mask given", hint="--mask FILE, --mask-box X,Y,W,H or --mask-alpha says what to repaint")
-    label, name = chosen_label(config, painting)
+    wanted = guided(config, painting)
 
     def open_one(original: "Original", seed: int) -> Opened:
         mask = read_mask(masks, original)
         warn_if_empty(original, mask)
-        wish = Wish(settings=settings, seed=seed, label=label, window=painting.window)
+        wish = Wish(settings=settings, seed=seed, label=wanted.label, against=wanted.against, window=painting.window)
         return lambda network: paint(
             network,
             original,
@@ -94,4 +94,4 @@ def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> 
             best_of=painting.best_of,
         )
 
-    return Prepared(open=open_one, label=name, options=recorded(given, *MASK_OPTIONS, *PAINT_OPTIONS))
+    return Prepared(open=open_one, label=wanted.name, options=recorded(given, *MASK_OPTIONS, *PAINT_OPTIONS))

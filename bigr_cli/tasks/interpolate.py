@@ -12,16 +12,17 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.option_groups import Guiding, Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import task
 from bigr_cli.tasks._given import given_by
-from bigr_cli.tasks._jobs import label_of
+from bigr_cli.tasks._guides import guide, guided
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import check_stdout
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bigr_cli.core.config import Guide
     from bigr_cli.imaging.originals import Original
     from bigr_cli.imaging.recipe import Recipe
     from bigr_cli.zoo.config import ModelConfig
@@ -50,7 +51,7 @@ class Film:
 class Way:
     """The stops, either labels or pictures, and how they are called together."""
 
-    labels: "list[int]"
+    labels: "list[Guide]"
     pictures: "list[Original]"
     name: str
 
@@ -70,10 +71,13 @@ def interpolate(
     context: typer.Context,
     stops: Annotated[
         list[str],
-        typer.Argument(metavar="STOP STOP...", help="Labels, or files of pictures; two or more.", show_default=False),
+        typer.Argument(
+            metavar="STOP STOP...", help="Labels or texts, or files of pictures; two or more.", show_default=False
+        ),
     ],
     model: options.Model = None,
     class_label: options.ClassLabel = None,
+    text: options.Text = None,
     seed: options.Seed = None,
     recipe: options.Recipe = None,
     *,
@@ -88,7 +92,7 @@ def interpolate(
 
     Between labels, the embeddings are mixed, and every frame uses the same random numbers, so that pictures change
     smoothly. Between pictures, the bits in which they differ are switched, the most certain first, and what would not
-    look like a picture is drawn anew; frames have the model's size. --class guides those.
+    look like a picture is drawn anew; frames have the model's size. --class or --text guides those.
     """
     from bigr_cli import request
     from bigr_cli.api import load
@@ -102,9 +106,10 @@ def interpolate(
     config = read_config(find_model(name))
     way = _way(config, stops)
     settings = request.settings(config, chooser.sampling(sampling), painting=not way.labels)
-    label = label_of(config, class_label)[0]
-    if way.labels and class_label is not None:
-        raise UsageError("--class guides the way between pictures; between labels, they are the guides")
+    label = guided(config, Guiding(class_label=class_label, text=text)).label
+    if way.labels and label is not None:
+        option = "--class" if text is None else "--text"
+        raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
     asked = chooser.option("seed", seed)
     first = secrets.randbelow(2**32) if asked is None else asked
     fields: dict[str, str | int] = {"label": way.name, "seed": first, "model": config.name, "task": TASK}
@@ -124,12 +129,12 @@ def interpolate(
         **vars(settings),
     )
     shown = {"stops": list(stops), "frames": film.frames, "loop": film.loop, "fps": film.fps}
-    labels = [name_of(config, index) for index in way.labels]
+    labels = [name_of(config, label) for label in way.labels]
     made = loaded.recipe(settings, task=TASK, labels=labels, seed=first, options=shown)
     _write(target, images, film, None if writing.no_metadata else made, overwrite=writing.overwrite)
     seconds = round(time.perf_counter() - began, 3)
     for path in target.paths if writing.json else ():
-        record = {"path": path, "task": TASK, "model": loaded.name, "label": way.name, "seed": first}
+        record = {"path": path, "task": TASK, "model": loaded.name, "seed": first, **dict([made.subject])}
         console.json_line(record | {"frames": len(images), "seconds": seconds, "recipe": made.to_dict()})
     console.say(f"wrote {len(images)} frames to {target.described}")
 
@@ -164,11 +169,10 @@ def _way(config: "ModelConfig", stops: Sequence[str]) -> Way:
     if files:
         pictures = [read_original(Path(stop)) for stop in stops]
         return Way(labels=[], pictures=pictures, name="-to-".join(Path(stop).stem for stop in stops))
-    labels = [label_of(config, stop)[0] for stop in stops]
+    labels = [guide(config, stop) for stop in stops]
     if None in labels:
         raise UsageError('"none" is no stop on a way between labels')
-    indices = [index for index in labels if index is not None]
-    return Way(labels=indices, pictures=[], name="-to-".join(name_of(config, index) for index in indices))
+    return Way(labels=labels, pictures=[], name="-to-".join(name_of(config, label) for label in labels))
 
 
 def _target(writing: Writing, fields: dict[str, str | int], film: Film, *, filmed: bool) -> _Target:

@@ -45,14 +45,14 @@ def list_(json: Json = False) -> None:
             f"{'*' if entry.name == chosen else ' '} {entry.name}",
             entry.state,
             f"{entry.config.image_size} px" if entry.config else "",
-            str(entry.config.generator.classes) if entry.config and entry.config.generator else "",
+            _condition(entry),
             _millions(entry.parameters),
             _weights(entry),
             entry.where,
         )
         for entry in entries
     ]
-    console.table(("  name", "state", "size", "classes", "parameters", "weights", "from"), rows)
+    console.table(("  name", "state", "size", "condition", "parameters", "weights", "from"), rows)
     for entry in entries:
         if entry.problem:
             console.warn(entry.problem)
@@ -233,10 +233,19 @@ def record(entry: Entry) -> dict[str, Any]:
         "pull_bytes": config.source.size if config and config.source and entry.state == "to be pulled" else None,
         "parameters": entry.parameters,
         "image_size": config.image_size if config else None,
+        "condition": config.generator.condition if config and config.generator else None,
         "classes": config.generator.classes if config and config.generator else None,
         "licence": config.licence if config else None,
         "problem": entry.problem or None,
     }
+
+
+def _condition(entry: Entry) -> str:
+    """What its pictures are made from."""
+    generator = entry.config.generator if entry.config else None
+    if generator is None:
+        return ""
+    return f"text ({generator.text.encoder})" if generator.text else f"{generator.classes} classes"
 
 
 def _millions(count: int | None) -> str:

@@ -11,12 +11,12 @@ from bigr_cli.option_groups import Batch, Machine, Masking, Messages, Painting, 
 from bigr_cli.registry import task
 from bigr_cli.tasks._batch import run
 from bigr_cli.tasks._given import Given
+from bigr_cli.tasks._guides import guided
 from bigr_cli.tasks._jobs import (
     MASK_OPTIONS,
     PAINT_OPTIONS,
     Opened,
     Prepared,
-    chosen_label,
     mask_request,
     recorded,
     warn_if_empty,
@@ -105,14 +105,14 @@ def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> 
             "expected either a larger canvas or a mask that says what to keep",
             hint="--left, --right, --top, --bottom, --aspect or --size makes the canvas larger",
         )
-    label, name = chosen_label(config, painting)
+    wanted = guided(config, painting)
 
     def open_one(original: "Original", seed: int) -> Opened:
         from bigr_cli.imaging.masks import read_mask
         from bigr_cli.painting.inpaint import inpaint, outpaint
         from bigr_cli.painting.repaint import Wish
 
-        wish = Wish(settings=settings, seed=seed, label=label, window=painting.window)
+        wish = Wish(settings=settings, seed=seed, label=wanted.label, against=wanted.against, window=painting.window)
         more: dict[str, Any] = {
             "how": painting.blend,
             "guess": painting.guess_class,
@@ -127,4 +127,4 @@ def prepare(given: Given, config: "ModelConfig", settings: "SamplingConfig") -> 
         return lambda network: outpaint(network, original, margins, wish, **more)
 
     sides = recorded(given, "left", "right", "top", "bottom", "aspect", "size")
-    return Prepared(open=open_one, label=name, options=sides | recorded(given, *MASK_OPTIONS, *PAINT_OPTIONS))
+    return Prepared(open=open_one, label=wanted.name, options=sides | recorded(given, *MASK_OPTIONS, *PAINT_OPTIONS))

@@ -63,6 +63,8 @@ def _summary(config: ModelConfig) -> str:
     codes = f"{size}×{size} pixels as {grid}×{grid} tokens of {bits} bits"
     if config.generator is None:
         return f"A tokenizer for bigr: pictures of {codes}."
+    if config.generator.text is not None:
+        return f"A BiGR model: pictures from texts, {codes}."
     return f"A BiGR model: pictures of {config.generator.classes} classes, {codes}."
 
 
@@ -70,6 +72,7 @@ def _usage(config: ModelConfig) -> str:
     if config.generator is None:
         return f"bigr train-generator --tokenizer {config.name}"
     label = config.labels[0].split(",")[0] if config.labels else "0"
+    label = "a red house on grass at night" if config.generator.text is not None else label
     first = f"bigr models pull {config.name}\n" if config.source else ""
     return f'{first}bigr generate "{label}" --model {config.name}'
 

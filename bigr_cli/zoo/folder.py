@@ -27,6 +27,7 @@ from bigr_cli.zoo.config import (
     read_config,
 )
 from bigr_cli.zoo.source import readable_size
+from bigr_cli.zoo.texts import text_reader
 from bigr_cli.zoo.weights import FLOATS, TensorInfo, hash_problems, read_header, sha256_of
 
 Weights = nn.Module | Mapping[str, Tensor]
@@ -132,6 +133,7 @@ def load_model(
     _check_files(directory, config, parts, verify)
     for name, part in parts.items():
         _fill(part, directory / name, device, dtype)
+    model.read = text_reader(config.generator.text)
     return model.to(device).eval().requires_grad_(False), config
 
 

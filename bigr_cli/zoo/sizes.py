@@ -1,6 +1,6 @@
 """How many parameters a model has, from its config alone (so that listing models needs no torch)."""
 
-from bigr_cli.core.config import AutoencoderConfig, CompactConfig, GeneratorConfig, TokenizerConfig
+from bigr_cli.core.config import BYTES, AutoencoderConfig, CompactConfig, GeneratorConfig, TextConfig, TokenizerConfig
 from bigr_cli.zoo.config import ModelConfig
 
 _TIME_WAVES = 256  # numbers in the sinusoid of a timestep
@@ -25,12 +25,23 @@ def generator_parameters(config: GeneratorConfig) -> int:
     """The number of parameters of a generator: transformer and transcoder."""
     dim, width, bits = config.dim, config.transcoder_width, config.bits
     block = 6 * dim + 2 * dim + 4 * dim * dim + 3 * dim * config.ffn_width
-    embeddings = (config.classes + 1) * dim + _linear(bits, dim) + dim + config.tokens * dim
+    condition = (config.classes + 1) * dim if config.text is None else _texts(config.text, dim)
+    embeddings = condition + _linear(bits, dim) + dim + config.tokens * dim
     transformer = embeddings + _linear(dim, 6 * dim) + config.layers * block + dim
     inputs = _linear(_TIME_WAVES, width) + _linear(width, width) + _linear(bits, width) + _linear(dim, width)
     denoiser = 2 * _linear(width, width) + _linear(width, 3 * width)
     outputs = _linear(width, 2 * width) + _linear(width, bits)
     return transformer + inputs + config.transcoder_layers * denoiser + outputs
+
+
+def _texts(config: TextConfig, dim: int) -> int:
+    width = config.width
+    projection = _linear(width, dim) + 2 * _linear(dim, dim) + dim
+    if config.encoder != BYTES:
+        return projection
+    hidden = 32 * round(8 * width / 3 / 32)
+    block = 2 * width + 4 * width * width + 3 * width * hidden
+    return projection + (257 + config.tokens) * width + config.layers * block + width
 
 
 def _linear(inputs: int, outputs: int) -> int:
