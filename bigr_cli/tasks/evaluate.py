@@ -13,7 +13,8 @@ from bigr_cli.tasks._representation import loaded
 
 if TYPE_CHECKING:
     from bigr_cli.api import Model
-    from bigr_cli.evaluation.probe import Linear, Score
+    from bigr_cli.evaluation.logistic import Linear
+    from bigr_cli.evaluation.probe import Score
     from bigr_cli.evaluation.probe_data import Split
 
 TASK = "evaluate probe"
@@ -44,7 +45,7 @@ Count = Annotated[
         min=1,
         metavar="N",
         rich_help_panel=options.INPUT,
-        help="Pictures to train on: without it all of a folder, or 4000 scenes.",
+        help="Pictures to train on: without it all of a folder, or 2000 scenes.",
         show_default=False,
     ),
 ]
@@ -129,11 +130,11 @@ def probe(
 
     split = open_split(data, test, config.image_size, count=count, test_count=test_count, seed=seed)
     network = loaded(model, machine)
-    rows, linear = _measured(network, split, machine.batch_size or network.batch_size(), seed)
+    rows, classifiers = _measured(network, split, machine.batch_size or network.batch_size(), seed)
     best = max((row for row in rows if row[1] is not None), key=lambda row: (row[2].held_out, -row[2].held_out_loss))
     layer = int(best[1] or 0)
     if save is not None:
-        _save(save, network, linear, split, layer, overwrite=overwrite)
+        _save(save, network, classifiers[layer], split, layer, overwrite=overwrite)
     if json:
         sizes = {"train": len(split.train), "test": len(split.test), "classes": len(split.labels)}
         facts = {"task": TASK, "model": network.name, "data": data, "test_data": test, "seed": seed, **sizes}
@@ -153,7 +154,7 @@ def probe(
 Row = tuple[str, int | None, "Score"]
 
 
-def _measured(model: "Model", split: "Split", batch: int, seed: int) -> "tuple[list[Row], Linear]":
+def _measured(model: "Model", split: "Split", batch: int, seed: int) -> "tuple[list[Row], list[Linear]]":
     """A row for each kind of features, and the classifiers of the layers."""
     import torch
 
@@ -170,21 +171,17 @@ def _measured(model: "Model", split: "Split", batch: int, seed: int) -> "tuple[l
         )
     targets, test_targets = torch.from_numpy(split.train.targets), torch.from_numpy(split.test.targets)
     rows: list[Row] = []
-    with console.progress(len(train), "training classifiers") as bar:
+    layers: list[Linear] = []
+    with console.progress(sum(map(len, train.values())), "training classifiers") as bar:
         for name in (PIXELS, CODES, ENCODER, RANDOM, LAYERS):
-            scores, linear = probed(
-                train.pop(name),
-                targets,
-                test.pop(name),
-                test_targets,
-                len(split.labels),
-                seed=seed,
-                device=model.device,
-            )
-            layers = name == LAYERS
-            rows += [("generator" if layers else name, i if layers else None, score) for i, score in enumerate(scores)]
-            bar.advance()
-    return rows, linear
+            for known, unknown in zip(train.pop(name), test.pop(name), strict=True):
+                score, linear = probed(
+                    known, targets, unknown, test_targets, len(split.labels), seed=seed, device=model.device
+                )
+                rows.append(("generator", len(layers), score) if name == LAYERS else (name, None, score))
+                layers += [linear] if name == LAYERS else []
+                bar.advance()
+    return rows, layers
 
 
 def _save(path: Path, model: "Model", linear: "Linear", split: "Split", layer: int, *, overwrite: bool) -> None:
@@ -193,7 +190,7 @@ def _save(path: Path, model: "Model", linear: "Linear", split: "Split", layer: i
     from bigr_cli.evaluation.probe_files import Probe, save_probe
 
     known = about(wanted_features(model.config, layer=layer), model.config, model.name, model.folder)
-    weight, bias = linear.folded(layer)
+    weight, bias = linear.folded()
     save_probe(path, Probe(weight, bias, split.labels, known), overwrite=overwrite)
 
 

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigr_cli.evaluation import probe as probes
-
 Run = Callable[..., object]
 
 
@@ -17,7 +15,6 @@ Run = Callable[..., object]
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGR_MODEL", str(tiny_model))
-    monkeypatch.setattr(probes, "_STEPS", (60, 60))
 
 
 def colours(root: Path, classes: dict[str, tuple[int, int, int]], count: int) -> Path:
