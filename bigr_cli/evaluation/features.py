@@ -60,7 +60,7 @@ def wanted_features(
     """What these settings mean for a model.
 
     Args:
-        layer: the number of a block, 0 is the first, or "all"; None is the middle one.
+        layer: the number of a block, 0 is the first, or "all"; None is the model's default, or the middle one.
         pool: "mean", "tokens" or "codes".
         label: by name or number; None is no label.
 
@@ -81,6 +81,8 @@ def wanted_features(
             "codes", (), False, index, request.name_of(config, index), (-(-generator.tokens * generator.bits // 8),)
         )
     every = layer == ALL
+    if layer is None and config.representation is not None:
+        layer = config.representation.layer
     layers = tuple(range(generator.layers)) if every else (_number(layer, generator.layers),)
     inner = (generator.dim,) if pool == "mean" else (generator.tokens, generator.dim)
     return Wanted(

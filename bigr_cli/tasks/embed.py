@@ -10,7 +10,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import BigrError, ImageError, RunError
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import task
-from bigr_cli.tasks._representation import Pictures, SceneCount, SceneSeed, finish, loaded, report
+from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def embed(
     output: Output,
     model: options.Model = None,
     count: SceneCount = None,
-    seed: SceneSeed = 0,
+    seed: PictureSeed = 0,
     recursive: options.Recursive = False,
     layer: Layer = None,
     pool: Pool = "mean",

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli.evaluation.probe import DECAYS, probe, measure
+from bigr_cli.evaluation.probe import DECAYS, measure, probe
 from bigr_cli.evaluation.probe_data import parted
 
 CPU = torch.device("cpu")
