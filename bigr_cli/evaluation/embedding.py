@@ -46,7 +46,11 @@ def batch_size(model: LoadedModel, wanted: Wanted, asked: int | None) -> int:
 
 def identity(model: LoadedModel, items: Sequence[Item], wanted: Wanted, batch: int) -> str:
     """A text that is the same only if a run makes the same bits: weights, settings, machine, files and their dates."""
-    fixed = (__version__, sorted(model.config.sha256.items()), wanted, batch, model.device.type, str(model.dtype))
+    import torch
+
+    threads = torch.get_num_threads() if model.device.type == "cpu" else 0  # sums are split among them, and rounded
+    machine = (model.device.type, str(model.dtype), threads)
+    fixed = (__version__, sorted(model.config.sha256.items()), wanted, batch, *machine)
     digest = hashlib.sha256(repr(fixed).encode())
     for item in items:
         digest.update(f"{item!r} {_state(item)}\n".encode("utf-8", "surrogateescape"))

@@ -156,8 +156,12 @@ def _make_shards(
         if len(items) > 1:  # otherwise it is the error of the command itself
             report(name, error)
 
-    with console.progress(my_share, "embedding") as bar:
-        embed_items(network, items, wanted, shards, mine, batch=batch, advance=bar.advance, fail=fail)
+    try:
+        with console.progress(my_share, "embedding") as bar:
+            embed_items(network, items, wanted, shards, mine, batch=batch, advance=bar.advance, fail=fail)
+    except UsageError:  # it would come again: there is nothing to go on from
+        shards.remove()
+        raise
     processes.wait()
     return number
 

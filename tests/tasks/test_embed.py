@@ -240,6 +240,31 @@ def test_nothing_is_written_if_no_picture_can_be_read(bigr: Run, tmp_path: Path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize("layer", ["0", "1", "all"])
+def test_features_that_are_not_finite(bigr: Run, data: Path, monkeypatch: pytest.MonkeyPatch, layer: str) -> None:
+    from bigr_cli.core import transformer
+
+    block = transformer.Block.forward
+    monkeypatch.setattr(transformer.Block, "forward", lambda *words: block(*words) * float("nan"))
+    done = bigr("embed", "data", "--recursive", "--layer", layer, "-o", "f.npz")
+    assert done.code == 2
+    assert f"layer {layer.replace('all', '0')}: features are not finite" in done.err
+    assert [path.name for path in Path().iterdir()] == ["data"]
+
+
+def test_an_empty_folder_and_one_picture(bigr: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = bigr("embed", "empty", "-o", "f.npz")
+    assert done.code == 2
+    assert "empty" in done.err
+    assert not Path("f.npz").exists()
+    noise(30, 20).save("one.png")
+    assert bigr("embed", "one.png", "-o", "f.npz").code == 0
+    assert np.load("f.npz")["features"].shape == (1, 16)
+    found = bigr("search", "one.png", "--index", "f.npz", "--json")
+    assert json.loads(found.out)["path"] == "one.png"
+
+
 def test_nothing_is_overwritten_unasked(bigr: Run, data: Path) -> None:
     Path("f.npz").write_bytes(b"mine")
     assert bigr("embed", "data", "--recursive", "-o", "f.npz").code == 2
