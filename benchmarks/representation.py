@@ -54,7 +54,7 @@ class Run:
             raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), list(map(str, words)))
         self.seconds = time.perf_counter() - start
         self.processor = usage.ru_utime + usage.ru_stime
-        self.megabytes = usage.ru_maxrss / (1 if sys.platform == "darwin" else 1024) / 1024 * 1.048576
+        self.megabytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 Row = dict[str, object]
