@@ -42,12 +42,16 @@ class DeviceInfo:
 def select_device(name: str = "auto") -> torch.device:
     """The torch device of that name: "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:N" or "mps".
 
-    Raises DeviceError for any other name, and for a device that is not there; it never falls back to another one.
+    Where torchrun has started several processes on a machine (LOCAL_RANK), "auto" and "cuda" give each its own GPU in
+    turn. Raises DeviceError for any other name, and for a device that is not there; it never falls back to another one.
     """
     import torch
 
     wanted = name.strip().lower()
     present = available_devices()
+    if wanted in ("auto", "cuda") and present[0] == "cuda:0":
+        gpus, place = [each for each in present if each.startswith("cuda")], os.environ.get("LOCAL_RANK", "")
+        wanted = gpus[int(place) % len(gpus)] if place.isdecimal() else gpus[0]
     if wanted == "auto":
         return torch.device(present[0])
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", wanted):

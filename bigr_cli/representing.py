@@ -32,7 +32,8 @@ class Representing(LoadedModel):
         Args:
             images: pictures of any size and mode, of which the middle square is taken, scaled to the model's size; or
                 (N, 3, H, W) in [0, 1] of that size.
-            layer: the block whose output is taken, 0 is the first, or "all"; None is the middle one.
+            layer: the block whose output is taken, 0 is the first, or "all"; None is the model's default,
+                or the middle one.
             pool: "mean" over the tokens, all "tokens", or the "codes", one bit a bit.
             label: the class under which the generator sees them, by name or number; None is no label.
             batch_size: how many to look at once.

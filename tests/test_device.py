@@ -40,6 +40,24 @@ def test_anything_else_is_an_error(name: str) -> None:
         device.select_device(name)
 
 
+@pytest.mark.parametrize(
+    ("asked", "place", "expected"),
+    [
+        ("auto", "", "cuda:0"),
+        ("auto", "1", "cuda:1"),
+        ("cuda", "3", "cuda:1"),
+        ("cuda:0", "1", "cuda:0"),
+        ("cpu", "1", "cpu"),
+    ],
+)
+def test_processes_of_torchrun_take_turns(
+    monkeypatch: pytest.MonkeyPatch, asked: str, place: str, expected: str
+) -> None:
+    monkeypatch.setattr(device, "available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
+    monkeypatch.setenv("LOCAL_RANK", place)
+    assert device.select_device(asked) == torch.device(expected)
+
+
 def test_a_device_that_is_not_there_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "available_devices", lambda: ["cuda:0", "cpu"])
     assert device.select_device("auto") == device.select_device("cuda") == torch.device("cuda:0")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,30 +23,18 @@ from bigr_cli.evaluation.shards import Shard, Shards
 if TYPE_CHECKING:
     from bigr_cli.loaded import LoadedModel
 
-SHARD = 512  # pictures in a shard, about
+SHARD = 256  # pictures in a shard, about
 _SHARD_BYTES = 2**26
 _BATCH_BYTES = 2**28  # that the features of a batch may have
 
 
 @dataclass
 class Embedded:
-    """What a run has made so far: the pictures' paths and labels, those left out, and how many shards hold it all."""
+    """What shards hold together, but for the features: paths, labels, and the pictures left out with the reasons."""
 
     paths: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
-    shards: int = 0
-
-    def add(self, shard: Shard) -> None:
-        self.paths += shard.paths
-        self.labels += shard.labels
-        self.failed += shard.failed
-        self.shards += 1
-
-    @property
-    def done(self) -> int:
-        """How many pictures were dealt with."""
-        return len(self.paths) + len(self.failed)
 
 
 def batch_size(model: LoadedModel, wanted: Wanted, asked: int | None) -> int:
@@ -57,11 +46,21 @@ def batch_size(model: LoadedModel, wanted: Wanted, asked: int | None) -> int:
 
 def identity(model: LoadedModel, items: Sequence[Item], wanted: Wanted, batch: int) -> str:
     """A text that is the same only if a run makes the same bits: weights, settings, machine, files and their dates."""
-    fixed = (__version__, sorted(model.config.sha256.items()), wanted, batch, str(model.device), str(model.dtype))
+    import torch
+
+    threads = torch.get_num_threads() if model.device.type == "cpu" else 0  # sums are split among them, and rounded
+    machine = (model.device.type, str(model.dtype), threads)
+    fixed = (__version__, sorted(model.config.sha256.items()), wanted, batch, *machine)
     digest = hashlib.sha256(repr(fixed).encode())
     for item in items:
         digest.update(f"{item!r} {_state(item)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def shard_size(wanted: Wanted, batch: int) -> int:
+    """How many pictures make a shard: whole batches."""
+    row = math.prod(wanted.shape) * wanted.dtype.itemsize
+    return batch * max(1, min(SHARD, _SHARD_BYTES // row) // batch)
 
 
 def embed_items(
@@ -69,33 +68,39 @@ def embed_items(
     items: Sequence[Item],
     wanted: Wanted,
     shards: Shards,
+    numbers: Sequence[int],
     *,
     batch: int,
-    begun: Callable[[int], None] = lambda done: None,
     advance: Callable[[int], None] = lambda count: None,
     fail: Callable[[str, BigrError], None] = lambda name, error: None,
-) -> Embedded:
-    """Embed the pictures that the shards do not hold yet, and put them there.
+) -> None:
+    """Make the shards of these numbers, in rising order.
+
+    Which pictures are in a batch together does not depend on the numbers: so they have the same features in any case.
 
     Args:
+        items: all pictures, those of other shards too.
         batch: how many at once.
-        begun: told how many were done before; `advance` how many more are; `fail` what is left out, as it happens.
+        advance: told how many more are done; `fail` what is left out, as it happens.
 
     Raises:
         RunError: a shard cannot be written.
     """
+    size = shard_size(wanted, batch)
+    mine = chain.from_iterable(items[number * size : (number + 1) * size] for number in numbers)
+    coming = _embedded(model, read_batches(mine, model.config.image_size, batch), wanted, advance, fail)
+    for number in numbers:
+        shards.write(number, _joined(list(islice(coming, size // batch)), wanted))
+
+
+def gathered(shards: Shards, count: int) -> Embedded:
+    """What the first `count` shards say of their pictures. RunError if one cannot be read."""
     made = Embedded()
-    for shard in shards.open():
-        made.add(shard)
-    begun(made.done)
-    row = math.prod(wanted.shape) * wanted.dtype.itemsize
-    per_shard = max(1, min(SHARD, _SHARD_BYTES // row) // batch)  # batches
-    batches = read_batches(items[made.done :], model.config.image_size, batch)
-    coming = _embedded(model, batches, wanted, advance, fail)
-    while some := list(islice(coming, per_shard)):
-        shard = _joined(some, wanted)
-        shards.write(made.shards, shard)
-        made.add(shard)
+    for number in range(count):
+        shard = shards.read(number)
+        made.paths += shard.paths
+        made.labels += map(sys.intern, shard.labels)
+        made.failed += shard.failed
     return made
 
 

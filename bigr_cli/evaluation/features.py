@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import request
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import ModelError, UsageError
 from bigr_cli.request import Label
 from bigr_cli.zoo.config import ModelConfig
 
@@ -60,7 +60,7 @@ def wanted_features(
     """What these settings mean for a model.
 
     Args:
-        layer: the number of a block, 0 is the first, or "all"; None is the middle one.
+        layer: the number of a block, 0 is the first, or "all"; None is the model's default, or the middle one.
         pool: "mean", "tokens" or "codes".
         label: by name or number; None is no label.
 
@@ -81,6 +81,8 @@ def wanted_features(
             "codes", (), False, index, request.name_of(config, index), (-(-generator.tokens * generator.bits // 8),)
         )
     every = layer == ALL
+    if layer is None and config.representation is not None:
+        layer = config.representation.layer
     layers = tuple(range(generator.layers)) if every else (_number(layer, generator.layers),)
     inner = (generator.dim,) if pool == "mean" else (generator.tokens, generator.dim)
     return Wanted(
@@ -98,6 +100,7 @@ def embed_batch(network: BinaryModel, images: Tensor, wanted: Wanted) -> NDArray
 
     Raises:
         ValueError: the pictures are not of the model's size.
+        ModelError: features are not finite.
     """
     import torch
 
@@ -111,7 +114,11 @@ def embed_batch(network: BinaryModel, images: Tensor, wanted: Wanted) -> NDArray
         labels = torch.full((len(codes),), wanted.label, device=codes.device)
         found = layer_features(network.generator, codes, labels, wanted.layers, mean=wanted.pool == "mean")
         features: NDArray[Any] = (found if wanted.every else found[:, 0]).cpu().numpy()
-        return features
+    finite = np.isfinite(features).reshape(*features.shape[: 1 + wanted.every], -1).all(axis=-1)  # (B,) or (B, layers)
+    if not finite.all():
+        layer = int(np.argwhere(~finite)[:, 1].min()) if wanted.every else wanted.layer
+        raise ModelError(f"layer {layer}: features are not finite", hint="--dtype float32 has a larger range")
+    return features
 
 
 def _number(layer: int | str | None, count: int) -> int:

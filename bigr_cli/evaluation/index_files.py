@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import json
 import math
 import zipfile
@@ -108,9 +107,8 @@ def _npz(stream: IO[bytes], table: Table, blocks: Iterable[NDArray[Any]]) -> Non
         with archive.open(zipfile.ZipInfo("features.npy"), "w", force_zip64=True) as entry:
             _npy(entry, table, blocks)
         for name, array in texts.items():
-            buffer = io.BytesIO()
-            np.save(buffer, array, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), buffer.getvalue())
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def _npy(stream: IO[bytes], table: Table, blocks: Iterable[NDArray[Any]]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ _READERS = 2
 _AHEAD = 2  # batches that are read while one is worked on
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A picture: a file, or scene `scene` = (seed, number).
 
@@ -84,7 +85,7 @@ def find_items(
         items += [Item(f"{SCENES}:{seed}:{number}", scene=(seed, number)) for number in numbers]
     files = [word for word in words if word != SCENES]
     for entry in find_inputs(files, recursive=recursive) if files else ():
-        items.append(Item(entry.name, entry.folder.parts[0] if entry.folder.parts else ""))
+        items.append(Item(entry.name, sys.intern(entry.folder.parts[0]) if entry.folder.parts else ""))
     return items
 
 
@@ -103,7 +104,7 @@ def read_item(item: Item, size: int) -> Pixels:
     return Pixels(np.asarray(fitted(read_original(Path(item.name)), size)), item.label)
 
 
-def read_batches(items: Sequence[Item], size: int, batch: int) -> Iterator[list[tuple[Item, Read]]]:
+def read_batches(items: Iterable[Item], size: int, batch: int) -> Iterator[list[tuple[Item, Read]]]:
     """The items in their order, `batch` at a time, read ahead by threads; what cannot be read is an error in its place.
 
     The batches follow from the items alone, so that the same ones are together whichever of them can be read.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LAYERS, PIXELS, CODES, ENCODER, RANDOM = "layers", "pixels", "codes", "encoder", "random"
 PIXEL_SIDE = 32  # larger pictures are reduced: beyond this, pixels cost much and tell little more
 
-_SCENES, _SCENES_TEST = 4000, 1000
+_SCENES, _SCENES_TEST = 2000, 1000
 _TEST_SHARE = 0.2
 _FEW = 512  # pictures for which starting a process to read them does not pay
 
@@ -60,7 +60,7 @@ def open_split(
         data: a folder with a subfolder a class, or "scenes".
         test: another such folder, or "scenes"; None keeps a part of `data` apart.
         size: of the pictures in pixels.
-        count: how many to train on; None is all of a folder, or 4000 scenes. `test_count` likewise, a fifth or 1000.
+        count: how many to train on; None is all of a folder, or 2000 scenes. `test_count` likewise, a fifth or 1000.
         seed: which pictures they are, where not all are taken.
 
     Raises:

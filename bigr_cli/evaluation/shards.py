@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,26 +35,26 @@ class Shards:
         """`identity` is a text that is the same only if the shards would be the same."""
         whole = output.absolute()
         self.folder = whole.parent / f".{whole.name[:48]}.features"
-        self._identity = identity
+        self.identity = identity
 
-    def open(self) -> list[Shard]:
-        """The shards that are there already, from the first on without a gap, without their features.
+    def open(self) -> None:
+        """Make the folder, if it is not there with this identity.
 
         Raises:
-            RunError: the folder cannot be made.
+            RunError: it cannot be made.
         """
         try:
-            if self._found() != self._identity:
+            if self._found() != self.identity:
                 self.remove()
                 self.folder.mkdir(parents=True)
                 with whole_file(self.folder / _IDENTITY) as hidden:
-                    hidden.write_text(self._identity, encoding="utf-8")
+                    hidden.write_text(self.identity, encoding="utf-8")
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
-        done: list[Shard] = []
-        while (shard := self._read(len(done))) is not None:
-            done.append(Shard(shard.features[:0], shard.paths, shard.labels, shard.failed))
-        return done
+
+    def missing(self, count: int) -> list[int]:
+        """The numbers below `count` of the shards that are not there, or damaged."""
+        return [number for number in range(count) if self._read(number) is None]
 
     def write(self, number: int, shard: Shard) -> None:
         """Keep a shard; RunError if it cannot be written."""
@@ -67,13 +66,12 @@ class Shards:
         except OSError as error:
             raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 
-    def blocks(self, count: int) -> Iterator[NDArray[Any]]:
-        """The features of the first `count` shards, one after the other; RunError if one cannot be read again."""
-        for number in range(count):
-            shard = self._read(number)
-            if shard is None:
-                raise RunError(f"{self._path(number)}: cannot be read again after writing")
-            yield shard.features
+    def read(self, number: int) -> Shard:
+        """A shard; RunError if it is not there or damaged."""
+        shard = self._read(number)
+        if shard is None:
+            raise RunError(f"{self._path(number)}: cannot be read again after writing")
+        return shard
 
     def remove(self) -> None:
         """Delete the folder, if it is there."""

@@ -34,7 +34,7 @@ SceneCount = Annotated[
         show_default=False,
     ),
 ]
-SceneSeed = Annotated[
+PictureSeed = Annotated[
     int,
     typer.Option(
         "--seed",
@@ -42,7 +42,7 @@ SceneSeed = Annotated[
         max=2**31,
         metavar="N",
         rich_help_panel=options.INPUT,
-        help="Which scenes: another seed is another data set.",
+        help="Which pictures are taken, where not all are; another seed means other scenes.",
     ),
 ]
 

@@ -10,7 +10,7 @@ from bigr_cli.errors import BigrError, ModelFormatError
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import task
 from bigr_cli.tasks._given import given_by
-from bigr_cli.tasks._representation import Pictures, SceneCount, SceneSeed, finish, loaded, report
+from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
 
 TASK = "classify"
 
@@ -37,7 +37,7 @@ def classify(
     probe: ProbeFile,
     model: options.Model = None,
     count: SceneCount = None,
-    seed: SceneSeed = 0,
+    seed: PictureSeed = 0,
     recursive: options.Recursive = False,
     json: options.Json = False,
     *,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bigr_cli import console, options
-from bigr_cli.errors import BigrError, ImageError, RunError
+from bigr_cli.errors import BigrError, ImageError, RunError, UsageError
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import task
-from bigr_cli.tasks._representation import Pictures, SceneCount, SceneSeed, finish, loaded, report
+from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bigr_cli.api import Model
     from bigr_cli.evaluation.embedding import Embedded
     from bigr_cli.evaluation.features import Wanted
+    from bigr_cli.evaluation.items import Item
+    from bigr_cli.evaluation.processes import Team
     from bigr_cli.evaluation.shards import Shards
 
 TASK = "embed"
@@ -74,7 +76,7 @@ def embed(
     output: Output,
     model: options.Model = None,
     count: SceneCount = None,
-    seed: SceneSeed = 0,
+    seed: PictureSeed = 0,
     recursive: options.Recursive = False,
     layer: Layer = None,
     pool: Pool = "mean",
@@ -92,12 +94,15 @@ def embed(
 
     A run that was stopped goes on where it was, if the same command is given again.
 
+    Under torchrun or accelerate launch, the processes share the work, and the file is the same.
+
     A picture that cannot be read is reported and left out; the exit code is then 1.
     """
-    from bigr_cli.evaluation.embedding import batch_size, embed_items, identity
+    from bigr_cli.evaluation.embedding import batch_size, gathered, identity
     from bigr_cli.evaluation.features import wanted_features
     from bigr_cli.evaluation.index_files import check_kind
     from bigr_cli.evaluation.items import find_items
+    from bigr_cli.evaluation.processes import team
     from bigr_cli.evaluation.shards import Shards
     from bigr_cli.imaging.files import check_targets
     from bigr_cli.zoo.config import read_config
@@ -110,56 +115,91 @@ def embed(
     config = read_config(find_model(model))
     wanted = wanted_features(config, layer=layer, pool=pool, label=label)
     items = find_items(images, config.image_size, count=count, seed=seed, recursive=recursive)
-    network = loaded(model, machine)
-    batch = batch_size(network, wanted, machine.batch_size)
-    shards = Shards(output, identity(network, items, wanted, batch))
-    alone: list[BigrError] = []
+    with team() as processes:
+        if not processes.first:
+            console.configure(quiet=True)
+        network = processes.after_the_first(lambda: loaded(model, machine))
+        batch = batch_size(network, wanted, machine.batch_size)
+        shards = Shards(output, identity(network, items, wanted, batch))
+        number = _make_shards(shards, network, items, wanted, batch, processes)
+        made = gathered(shards, number) if processes.first else None
+        if made is not None:
+            if failures is not None:
+                _write_failures(failures, made.failed)
+            _write(output, made, shards, number, network, wanted, overwrite=overwrite)
+        processes.wait()
+    if made is not None:
+        _tell(output, made, network, wanted, time.perf_counter() - began, json=json)
+        finish(made.failed, len(items))
+
+
+def _make_shards(
+    shards: "Shards", network: "Model", items: "Sequence[Item]", wanted: "Wanted", batch: int, processes: "Team"
+) -> int:
+    """Have all shards there, made before or now, by this process and the others; gives how many there are."""
+    from bigr_cli.evaluation.embedding import embed_items, shard_size
+
+    if processes.told(shards.identity) != shards.identity:
+        what = "pictures, model, settings and number format must be the same"
+        raise UsageError(f"process {processes.rank} would make other features: {what}", hint="try --dtype float32")
+    size = shard_size(wanted, batch)
+    number = -(-len(items) // size)
+    if processes.first:
+        shards.open()
+    missing = processes.told(shards.missing(number) if processes.first else [])
+    mine = missing[processes.rank :: processes.count]
+    left, my_share = (sum(min(size, len(items) - each * size) for each in some) for some in (missing, mine))
+    if left < len(items):
+        console.say(f"going on: {len(items) - left} of {len(items)} pictures were done before")
 
     def fail(name: str, error: BigrError) -> None:
-        if len(items) == 1:
-            alone.append(error)
-        else:
+        if len(items) > 1:  # otherwise it is the error of the command itself
             report(name, error)
 
-    with console.progress(len(items), "embedding") as bar:
-
-        def begun(done: int) -> None:
-            bar.advance(done)
-            if done:
-                console.say(f"going on: {done} of {len(items)} pictures were done before")
-
-        made = embed_items(network, items, wanted, shards, batch=batch, begun=begun, advance=bar.advance, fail=fail)
-    if failures is not None:
-        _write_failures(failures, made.failed)
-    if not made.paths:
+    try:
+        with console.progress(my_share, "embedding") as bar:
+            embed_items(network, items, wanted, shards, mine, batch=batch, advance=bar.advance, fail=fail)
+    except UsageError:  # it would come again: there is nothing to go on from
         shards.remove()
-        if len(items) == 1:
-            raise alone[0] if alone else ImageError(made.failed[0][1])
-        raise RunError(f"none of {len(items)} pictures could be read; {output} was not written")
-    shape = _write(output, made, shards, network, wanted, overwrite=overwrite)
-    if json:
-        about = {"model": network.name, "layer": wanted.layer, "pool": pool, "label": wanted.label_name}
-        failed = [{"source": name, "error": reason} for name, reason in made.failed]
-        numbers = {"count": shape[0], "shape": shape, "dtype": str(wanted.dtype), "failed": failed}
-        seconds = round(time.perf_counter() - began, 3)
-        console.json_line({"path": output, "task": TASK, **about, **numbers, "seconds": seconds})
-    else:
-        console.say(f"wrote {output}: {' × '.join(map(str, shape))} {wanted.dtype}")
-    finish(made.failed, len(items))
+        raise
+    processes.wait()
+    return number
 
 
 def _write(
-    output: Path, made: "Embedded", shards: "Shards", network: "Model", wanted: "Wanted", *, overwrite: bool
-) -> tuple[int, ...]:
-    """Write what the shards hold, and remove them; gives the features' shape."""
+    output: Path,
+    made: "Embedded",
+    shards: "Shards",
+    number: int,
+    network: "Model",
+    wanted: "Wanted",
+    *,
+    overwrite: bool,
+) -> None:
+    """Write what so many shards hold, and remove them."""
     from bigr_cli.evaluation.about import about
     from bigr_cli.evaluation.index_files import Table, write_table
 
+    if not made.paths:
+        shards.remove()
+        if len(made.failed) == 1:
+            raise ImageError(made.failed[0][1])
+        raise RunError(f"none of {len(made.failed)} pictures could be read; {output} was not written")
     known = about(wanted, network.config, network.name, network.folder)
     table = Table(made.paths, made.labels, wanted.shape, wanted.dtype, known)
-    write_table(output, table, shards.blocks(made.shards), overwrite=overwrite)
+    write_table(output, table, (shards.read(each).features for each in range(number)), overwrite=overwrite)
     shards.remove()
-    return (len(made.paths), *wanted.shape)
+
+
+def _tell(output: Path, made: "Embedded", network: "Model", wanted: "Wanted", seconds: float, *, json: bool) -> None:
+    shape = (len(made.paths), *wanted.shape)
+    if not json:
+        console.say(f"wrote {output}: {' × '.join(map(str, shape))} {wanted.dtype}")
+        return
+    about = {"model": network.name, "layer": wanted.layer, "pool": wanted.pool, "label": wanted.label_name}
+    failed = [{"source": name, "error": reason} for name, reason in made.failed]
+    numbers = {"count": shape[0], "shape": shape, "dtype": str(wanted.dtype), "failed": failed}
+    console.json_line({"path": output, "task": TASK, **about, **numbers, "seconds": round(seconds, 3)})
 
 
 def _write_failures(path: Path, failed: "Sequence[tuple[str, str]]") -> None:

@@ -9,11 +9,12 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import task
-from bigr_cli.tasks._representation import loaded
+from bigr_cli.tasks._representation import PictureSeed, loaded
 
 if TYPE_CHECKING:
     from bigr_cli.api import Model
-    from bigr_cli.evaluation.probe import Linear, Score
+    from bigr_cli.evaluation.logistic import Linear
+    from bigr_cli.evaluation.probe import Score
     from bigr_cli.evaluation.probe_data import Split
 
 TASK = "evaluate probe"
@@ -44,7 +45,7 @@ Count = Annotated[
         min=1,
         metavar="N",
         rich_help_panel=options.INPUT,
-        help="Pictures to train on: without it all of a folder, or 4000 scenes.",
+        help="Pictures to train on: without it all of a folder, or 2000 scenes.",
         show_default=False,
     ),
 ]
@@ -59,17 +60,6 @@ TestCount = Annotated[
         show_default=False,
     ),
 ]
-Seed = Annotated[
-    int,
-    typer.Option(
-        "--seed",
-        min=0,
-        max=2**31,
-        metavar="N",
-        rich_help_panel=options.INPUT,
-        help="Which pictures are taken, and in which order.",
-    ),
-]
 Save = Annotated[
     Path | None,
     typer.Option(
@@ -80,6 +70,24 @@ Save = Annotated[
         show_default=False,
     ),
 ]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        rich_help_panel=options.OUTPUT,
+        help="Draw the accuracy by layer, as .svg or .png; needs matplotlib.",
+        show_default=False,
+    ),
+]
+SetDefault = Annotated[
+    bool,
+    typer.Option(
+        "--set-default",
+        rich_help_panel=options.OUTPUT,
+        help="Note the best layer in the model's config.yaml; embed, search and classify take it from there.",
+    ),
+]
 
 
 @task(
@@ -88,7 +96,8 @@ Save = Annotated[
     examples=(
         "bigr evaluate probe --data scenes",
         "bigr evaluate probe --data photos/train --test photos/val --json",
-        "bigr evaluate probe --data scenes --count 2000 --save probe.safetensors",
+        "bigr evaluate probe --data scenes --plot layers.svg --save probe.safetensors",
+        "bigr evaluate probe --data photos/ -m runs/mine --set-default",
     ),
 )
 @grouped
@@ -98,8 +107,10 @@ def probe(
     model: options.Model = None,
     count: Count = None,
     test_count: TestCount = None,
-    seed: Seed = 0,
+    seed: PictureSeed = 0,
     save: Save = None,
+    plot: Plot = None,
+    set_default: SetDefault = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     *,
@@ -113,47 +124,53 @@ def probe(
 
     Weight decay and the best layer are chosen on a fifth of the training pictures; the test set has no say in it.
     """
+    began = time.perf_counter()
+    from bigr_cli.evaluation.layer_plot import check_plot
+    from bigr_cli.evaluation.probe_files import check_probe_path
     from bigr_cli.imaging.files import check_targets
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
-    began = time.perf_counter()
+    save, plot = (path and path.expanduser() for path in (save, plot))
     if save is not None:
-        from bigr_cli.evaluation.probe_files import check_probe_path
-
-        save = save.expanduser()
         check_probe_path(save)
-        check_targets([save], overwrite=overwrite)
-    config = read_config(find_model(model))
+    if plot is not None:
+        check_plot(plot)
+    check_targets([path for path in (save, plot) if path is not None], overwrite=overwrite)
+    folder = find_model(model)
+    config = read_config(folder)
     from bigr_cli.evaluation.probe_data import open_split
 
     split = open_split(data, test, config.image_size, count=count, test_count=test_count, seed=seed)
     network = loaded(model, machine)
-    rows, linear = _measured(network, split, machine.batch_size or network.batch_size(), seed)
+    rows, classifiers = _measured(network, split, machine.batch_size or network.batch_size(), seed)
     best = max((row for row in rows if row[1] is not None), key=lambda row: (row[2].held_out, -row[2].held_out_loss))
     layer = int(best[1] or 0)
+    if not json:
+        _show(rows, layer)
+        console.say(f"best layer: {layer}, by the pictures held out of {len(split.train)}; {len(split.test)} to test")
     if save is not None:
-        _save(save, network, linear, split, layer, overwrite=overwrite)
+        _save(save, network, classifiers[layer], split, layer, overwrite=overwrite)
+    if plot is not None:
+        _plot(plot, rows, layer, f"{network.name} on {data}, {len(split.train)} pictures", overwrite=overwrite)
+    if set_default:
+        from bigr_cli.zoo.default_layer import set_default_layer
+
+        set_default_layer(folder, layer)
+        console.say(f"{network.name}: features are of layer {layer} where none is named")
     if json:
         sizes = {"train": len(split.train), "test": len(split.test), "classes": len(split.labels)}
         facts = {"task": TASK, "model": network.name, "data": data, "test_data": test, "seed": seed, **sizes}
-        records = [_record(*row) for row in rows]
+        files = {"path": save, "plot": plot, "default_layer": layer if set_default else None}
         seconds = round(time.perf_counter() - began, 3)
-        console.json_line({**facts, "best": _record(*best), "rows": records, "path": save, "seconds": seconds})
-        return
-    console.table(
-        ("features", "layer", "top-1", "top-5", "k-NN", "held out", "decay"),
-        [_cells(*row, best=best[1]) for row in rows],
-    )
-    console.say(f"best layer: {layer}, by the pictures held out of {len(split.train)}; {len(split.test)} to test on")
-    if save is not None:
-        console.say(f"wrote {save}")
+        records = [_record(*row) for row in rows]
+        console.json_line({**facts, "best": _record(*best), "rows": records, **files, "seconds": seconds})
 
 
 Row = tuple[str, int | None, "Score"]
 
 
-def _measured(model: "Model", split: "Split", batch: int, seed: int) -> "tuple[list[Row], Linear]":
+def _measured(model: "Model", split: "Split", batch: int, seed: int) -> "tuple[list[Row], list[Linear]]":
     """A row for each kind of features, and the classifiers of the layers."""
     import torch
 
@@ -170,21 +187,17 @@ def _measured(model: "Model", split: "Split", batch: int, seed: int) -> "tuple[l
         )
     targets, test_targets = torch.from_numpy(split.train.targets), torch.from_numpy(split.test.targets)
     rows: list[Row] = []
-    with console.progress(len(train), "training classifiers") as bar:
+    layers: list[Linear] = []
+    with console.progress(sum(map(len, train.values())), "training classifiers") as bar:
         for name in (PIXELS, CODES, ENCODER, RANDOM, LAYERS):
-            scores, linear = probed(
-                train.pop(name),
-                targets,
-                test.pop(name),
-                test_targets,
-                len(split.labels),
-                seed=seed,
-                device=model.device,
-            )
-            layers = name == LAYERS
-            rows += [("generator" if layers else name, i if layers else None, score) for i, score in enumerate(scores)]
-            bar.advance()
-    return rows, linear
+            for known, unknown in zip(train.pop(name), test.pop(name), strict=True):
+                score, linear = probed(
+                    known, targets, unknown, test_targets, len(split.labels), seed=seed, device=model.device
+                )
+                rows.append(("generator", len(layers), score) if name == LAYERS else (name, None, score))
+                layers += [linear] if name == LAYERS else []
+                bar.advance()
+    return rows, layers
 
 
 def _save(path: Path, model: "Model", linear: "Linear", split: "Split", layer: int, *, overwrite: bool) -> None:
@@ -193,8 +206,23 @@ def _save(path: Path, model: "Model", linear: "Linear", split: "Split", layer: i
     from bigr_cli.evaluation.probe_files import Probe, save_probe
 
     known = about(wanted_features(model.config, layer=layer), model.config, model.name, model.folder)
-    weight, bias = linear.folded(layer)
+    weight, bias = linear.folded()
     save_probe(path, Probe(weight, bias, split.labels, known), overwrite=overwrite)
+    console.say(f"wrote {path}")
+
+
+def _plot(path: Path, rows: "list[Row]", best: int, title: str, *, overwrite: bool) -> None:
+    from bigr_cli.evaluation.layer_plot import write_layer_plot
+    from bigr_cli.evaluation.probe import NEIGHBOURS
+
+    layers = [score for _, layer, score in rows if layer is not None]
+    curves = {
+        "linear classifier": [score.top1 for score in layers],
+        f"{NEIGHBOURS} nearest": [score.neighbours for score in layers],
+    }
+    baselines = {name: score.top1 for name, layer, score in rows if layer is None}
+    write_layer_plot(path, curves, baselines, best=best, title=title, overwrite=overwrite)
+    console.say(f"wrote {path}")
 
 
 def _record(name: str, layer: int | None, score: "Score") -> dict[str, Any]:
@@ -203,8 +231,13 @@ def _record(name: str, layer: int | None, score: "Score") -> dict[str, Any]:
     return {"features": name, "layer": layer, **rounded, "weight_decay": score.decay}
 
 
-def _cells(name: str, layer: int | None, score: "Score", *, best: int | None) -> list[str]:
-    mark = " *" if layer is not None and layer == best else ""
+def _show(rows: "list[Row]", best: int) -> None:
+    columns = ("features", "layer", "top-1", "top-5", "k-NN", "held out", "decay")
+    console.table(columns, [_cells(*row, best=best) for row in rows])
+
+
+def _cells(name: str, layer: int | None, score: "Score", *, best: int) -> list[str]:
+    mark = " *" if layer == best else ""
     shares = (score.top1, score.top5, score.neighbours, score.held_out)
     return [
         name,

@@ -35,11 +35,19 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepresentationConfig:
+    """Where a model says most about pictures: the generator's block `layer`, 0 is the first."""
+
+    layer: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Everything about a model but its weights.
 
     `generator` is None while only the tokenizer is trained. `labels` names the classes in their order, or is empty.
     `sampling` is for whole pictures, `painting` for parts of one that is given, where it is not None.
+    `representation` says which features are meant if none are named; None is the middle layer.
     `sha256` has the hash of each weights file by its name. `source` says what the weights can be made of.
     """
 
@@ -51,6 +59,7 @@ class ModelConfig:
     labels: tuple[str, ...] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     painting: SamplingConfig | None = None
+    representation: RepresentationConfig | None = None
     provenance: Provenance = field(default_factory=Provenance)
     licence: str = ""
     source: Source | None = None
@@ -73,6 +82,9 @@ class ModelConfig:
             for name, sampling in (("sampling", self.sampling), ("painting", self.painting)):
                 got = sampling.timesteps if sampling else 1
                 require(got <= most, f"{name}.timesteps: the generator has {most}, got {got}")
+        if self.representation is not None:
+            blocks, layer = self.generator.layers if self.generator else 0, self.representation.layer
+            require(0 <= layer < blocks, f"representation.layer: the generator has {blocks} blocks, got {layer}")
         for file, digest in self.sha256.items():
             require(file in (TOKENIZER_FILE, GENERATOR_FILE), f"sha256: {file!r} is no weights file")
             require(bool(_HASH.fullmatch(digest)), f"sha256.{file}: expected 64 hexadecimal digits, got {digest!r}")

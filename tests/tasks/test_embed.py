@@ -1,6 +1,8 @@
 """`bigr embed` as its users meet it."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +28,19 @@ shards.Shards.write = dying
 from bigr_cli.app import main
 sys.exit(main(sys.argv[1:]))
 """
+
+SMALL_SHARDS = """
+import sys
+from bigr_cli.evaluation import embedding
+embedding.SHARD = 8
+from bigr_cli.app import main
+sys.exit(main(sys.argv[1:]))
+"""
+# The second of two processes, which makes shards 1, 3 and 5; it waits until the first has made its own.
+DIES_LATER = DIES.replace("if number == 2:", "if number == 1:").replace(
+    "os.kill", "import time\n        while not self._path(4).exists(): time.sleep(0.01)\n        os.kill"
+)
+WORK = ("embed", "scenes", "--count", "45", "--batch-size", "4", "--device", "cpu", "--dtype", "float32")
 
 
 @pytest.fixture(autouse=True)
@@ -117,19 +132,81 @@ def test_scenes_and_codes(bigr: Run) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("embed", "scenes", "--count", "45", "--batch-size", "4", "--device", "cpu", "--dtype", "float32")
-    command = [sys.executable, "-c", DIES, *words, "-o", "killed.npz"]
+    command = [sys.executable, "-c", DIES, *WORK, "-o", "killed.npz"]
     killed = subprocess.run(command, capture_output=True, check=False, timeout=300)
     assert killed.returncode < 0
     assert not Path("killed.npz").exists()
     assert len(list(Path(".killed.npz.features").glob("*.npz"))) == 3
     monkeypatch.setattr("bigr_cli.evaluation.embedding.SHARD", 8)
-    done = bigr(*words, "-o", "killed.npz")
+    done = bigr(*WORK, "-o", "killed.npz")
     assert done.code == 0, done.err
     assert "24 of 45 pictures were done before" in done.err
-    assert bigr(*words, "-o", "whole.npz").code == 0
+    assert bigr(*WORK, "-o", "whole.npz").code == 0
     assert Path("killed.npz").read_bytes() == Path("whole.npz").read_bytes()
     assert sorted(path.name for path in Path().iterdir()) == ["killed.npz", "whole.npz"]
+
+
+def together(count: int, script: str | None, *words: str) -> list[subprocess.CompletedProcess[str]]:
+    """`bigr` in several processes, started as torchrun does; `script` is run by the last one instead."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {**os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    running = []
+    for rank in range(count):
+        code = ["-c", script] if script and rank == count - 1 else ["-c", SMALL_SHARDS]
+        running.append(
+            subprocess.Popen(
+                [sys.executable, *code, *words],
+                env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    ended = []
+    for process in running:
+        out, err = process.communicate(timeout=300)
+        ended.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
+    return ended
+
+
+def test_processes_share_the_work(bigr: Run, tmp_path: Path) -> None:
+    assert bigr(*WORK, "-o", "whole.npz").code == 0
+    first, second = together(2, None, *WORK, "-o", "shared.npz", "--json")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert json.loads(first.stdout)["count"] == 45
+    assert second.stdout == ""
+    assert Path("shared.npz").read_bytes() == Path("whole.npz").read_bytes()
+    assert sorted(path.name for path in Path().iterdir()) == ["shared.npz", "whole.npz"]
+
+
+@pytest.mark.slow
+def test_a_lost_share_is_done_later(bigr: Run, tmp_path: Path) -> None:
+    assert bigr(*WORK, "-o", "whole.npz").code == 0
+    first, lost = together(2, DIES_LATER, *WORK, "-o", "shared.npz")
+    assert lost.returncode < 0
+    assert first.returncode == 1, first.stderr
+    assert "another process has ended" in first.stderr
+    assert not Path("shared.npz").exists()
+    done = {int(path.stem) for path in Path(".shared.npz.features").glob("*.npz")}
+    assert done == {0, 2, 4, 1}
+    first, second = together(2, None, *WORK, "-o", "shared.npz")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "32 of 45 pictures were done before" in first.stderr
+    assert Path("shared.npz").read_bytes() == Path("whole.npz").read_bytes()
+    assert sorted(path.name for path in Path().iterdir()) == ["shared.npz", "whole.npz"]
+
+
+@pytest.mark.parametrize(("rank", "count"), [("2", "2"), ("-1", "2"), ("0", "0"), ("one", "2")])
+def test_numbers_of_processes_that_make_no_sense(
+    bigr: Run, monkeypatch: pytest.MonkeyPatch, rank: str, count: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", count)
+    done = bigr("embed", "scenes", "--count", 3, "-o", "f.npz")
+    assert done.code == 2
+    assert "WORLD_SIZE" in done.err
 
 
 def test_other_settings_do_not_go_on_from_the_shards(bigr: Run, data: Path) -> None:
@@ -161,6 +238,31 @@ def test_nothing_is_written_if_no_picture_can_be_read(bigr: Run, tmp_path: Path)
     assert bigr("embed", "a.png", "-o", "f.npz").code == 2
     assert bigr("embed", "a.png", "b.png", "-o", "f.npz").code == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("layer", ["0", "1", "all"])
+def test_features_that_are_not_finite(bigr: Run, data: Path, monkeypatch: pytest.MonkeyPatch, layer: str) -> None:
+    from bigr_cli.core import transformer
+
+    block = transformer.Block.forward
+    monkeypatch.setattr(transformer.Block, "forward", lambda *words: block(*words) * float("nan"))
+    done = bigr("embed", "data", "--recursive", "--layer", layer, "-o", "f.npz")
+    assert done.code == 2
+    assert f"layer {layer.replace('all', '0')}: features are not finite" in done.err
+    assert [path.name for path in Path().iterdir()] == ["data"]
+
+
+def test_an_empty_folder_and_one_picture(bigr: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = bigr("embed", "empty", "-o", "f.npz")
+    assert done.code == 2
+    assert "empty" in done.err
+    assert not Path("f.npz").exists()
+    noise(30, 20).save("one.png")
+    assert bigr("embed", "one.png", "-o", "f.npz").code == 0
+    assert np.load("f.npz")["features"].shape == (1, 16)
+    found = bigr("search", "one.png", "--index", "f.npz", "--json")
+    assert json.loads(found.out)["path"] == "one.png"
 
 
 def test_nothing_is_overwritten_unasked(bigr: Run, data: Path) -> None:

@@ -1,14 +1,14 @@
 """`bigr evaluate probe` and `bigr classify` as their users meet them."""
 
+import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-from bigr_cli.evaluation import probe as probes
 
 Run = Callable[..., object]
 
@@ -17,7 +17,6 @@ Run = Callable[..., object]
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIGR_MODEL", str(tiny_model))
-    monkeypatch.setattr(probes, "_STEPS", (60, 60))
 
 
 def colours(root: Path, classes: dict[str, tuple[int, int, int]], count: int) -> Path:
@@ -124,6 +123,49 @@ def test_flat_folders_missing_ones_and_broken_pictures(bigr: Run, tmp_path: Path
     assert done.code == 2
     assert "1.png" in done.err
     assert bigr("evaluate", "probe", "--data", "scenes", "--count", 20).code == 2
+
+
+def test_a_plot_by_layer(bigr: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    colours(tmp_path / "d", RGB, 5)
+    for name in ("a.svg", "b.svg", "c.png"):
+        done = bigr("evaluate", "probe", "--data", "d", "--plot", name)
+        assert done.code == 0, done.err
+        assert f"wrote {name}" in done.err
+    text = Path("a.svg").read_text(encoding="utf-8")
+    assert text.startswith("<?xml")
+    assert text == Path("b.svg").read_text(encoding="utf-8")
+    with Image.open("c.png") as image:
+        assert image.width > 900
+    again = bigr("evaluate", "probe", "--data", "d", "--plot", "c.png")
+    assert again.code == 2
+    assert "--overwrite" in again.err
+
+
+def test_plots_of_other_kinds_or_without_matplotlib(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    colours(tmp_path / "d", RGB, 5)
+    assert ".svg or .png" in bigr("evaluate", "probe", "--data", "d", "--plot", "a.jpg").err
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else found(name))
+    done = bigr("evaluate", "probe", "--data", "d", "--plot", "a.svg")
+    assert done.code == 2
+    assert "pip install 'bigr-cli[report]'" in done.err
+    assert not Path("a.svg").exists()
+
+
+def test_the_best_layer_becomes_the_default(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:
+    colours(tmp_path / "d", RGB, 5)
+    shutil.copytree(tiny_model, tmp_path / "mine")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+    done = bigr("evaluate", "probe", "--data", "d", "-m", "mine", "--set-default", "--json")
+    assert done.code == 0, done.err
+    line = json.loads(done.out)
+    assert line["default_layer"] == line["best"]["layer"]
+    after = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+    assert [name for name in after if after[name] != before[name]] == ["config.yaml"]
+    assert bigr("models", "verify", "mine").code == 0
+    made = bigr("embed", "d", "--recursive", "-m", "mine", "-o", "f.npz", "--json")
+    assert json.loads(made.out)["layer"] == line["default_layer"]
 
 
 def test_features_that_are_not_finite(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

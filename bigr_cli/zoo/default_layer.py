@@ -1,0 +1,27 @@
+"""Writing down, in a model's own folder, which of its layers describes pictures best."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from bigr_cli.errors import RunError
+from bigr_cli.files import whole_file
+from bigr_cli.zoo.config import CONFIG_FILE, ModelConfig, RepresentationConfig, dump_config, read_config
+
+
+def set_default_layer(directory: Path, layer: int) -> ModelConfig:
+    """Have features be of this layer where none is named; gives the config as it is now. The weights stay as they are.
+
+    Raises:
+        ConfigError: the generator has no such layer.
+        RunError: the config cannot be written; then it is as it was.
+    """
+    config = replace(read_config(directory), representation=RepresentationConfig(layer=layer))
+    path = directory / CONFIG_FILE
+    try:
+        with whole_file(path) as hidden:
+            hidden.write_text(dump_config(config), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return config
