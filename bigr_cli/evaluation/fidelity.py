@@ -140,7 +140,7 @@ def frechet(samples: Tensor | Statistics, reference: Tensor | Statistics) -> dic
     return found
 
 
-def frechet_distance(samples: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
+def frechet_distance(samples: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]]) -> float:
     """The Fréchet distance between two sets of features (N, D)."""
     return frechet(torch.from_numpy(samples), torch.from_numpy(reference))[KEY_METRIC_FID]
 

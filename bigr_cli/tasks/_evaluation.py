@@ -46,18 +46,6 @@ class Judging:
     fetch_weights: Annotated[
         bool, _option("--fetch-weights", panel=JUDGING, help="Download weights of torch-fidelity's that are not here.")
     ] = False
-    resize: Annotated[
-        int | None,
-        _option(
-            "--resize",
-            panel=JUDGING,
-            min=1,
-            max=4096,
-            metavar="N",
-            help="Cut the square out of the middle of every picture and scale it to N × N. Without it, pictures of two "
-            "sizes are an error.",
-        ),
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

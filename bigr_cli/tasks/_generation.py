@@ -67,6 +67,18 @@ class Comparing:
             help="Some of fid,is,kid,prc (prc: precision and recall). Without it, all that can be computed.",
         ),
     ] = None
+    resize: Annotated[
+        int | None,
+        _option(
+            "--resize",
+            panel=options.INPUT,
+            min=1,
+            max=4096,
+            metavar="N",
+            help="Cut the square out of the middle of every picture and scale it to N × N. Without it, pictures of two "
+            "sizes are an error.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,18 +165,18 @@ def planned(
         jobs, settings, size = _to_draw(model, sweep, drawing, sampling)
         what, count = "samples", len(jobs)
     else:
-        pictures = _given(folder, sweep, model, drawing, judging, sampling)
+        pictures = _given(folder, sweep, model, drawing, comparing, sampling)
         what, count, size = pictures.what, pictures.count, (pictures.width, pictures.height)
     if files and len(settings) > 1:
         raise UsageError("--npz and --statistics are for one set of samples, and a sweep draws several")
-    size = (judging.resize, judging.resize) if judging.resize else size
+    size = (comparing.resize, comparing.resize) if comparing.resize else size
     if comparing.reference is None and comparing.metrics is None and drawing.npz and not drawing.statistics:
-        return Plan(None, None, [], judging.resize, pictures, jobs, settings)
+        return Plan(None, None, [], comparing.resize, pictures, jobs, settings)
     extractor = open_judge(judging, scenes=comparing.reference == SCENES)
     extractor.check_size(*size, what)
     reference = None
     if comparing.reference is not None:
-        reference = open_reference(comparing.reference, size, count=comparing.reference_count, resize=judging.resize)
+        reference = open_reference(comparing.reference, size, count=comparing.reference_count, resize=comparing.resize)
     elif comparing.metrics is None and not files:
         raise UsageError("nothing to compare with", hint="--reference DIR, scenes or FILE; --metrics is needs none")
     metrics = choose_metrics(comparing.metrics, extractor, reference)
@@ -172,7 +184,7 @@ def planned(
     if reference is not None and reference.pictures is not None:
         counts.append((reference.pictures.what, reference.pictures.count))
     check_counts(metrics, counts)
-    return Plan(extractor, reference, metrics, judging.resize, pictures, jobs, settings)
+    return Plan(extractor, reference, metrics, comparing.resize, pictures, jobs, settings)
 
 
 def _sorted(words: list[str], drawing: Drawing) -> tuple[Path | None, list[str]]:
@@ -217,7 +229,7 @@ def _to_draw(
 
 
 def _given(
-    folder: Path, sweep: list[str], model: str | None, drawing: Drawing, judging: Judging, sampling: Sampling
+    folder: Path, sweep: list[str], model: str | None, drawing: Drawing, comparing: Comparing, sampling: Sampling
 ) -> "PictureSet":
     """The pictures of a folder; UsageError if settings are given that only drawing has."""
     from bigr_cli.evaluation.pictures import folder as pictures_of
@@ -226,4 +238,4 @@ def _given(
     if sweep or set_ or drawing.seed:
         option = "sweep" if sweep else set_[0].replace("_", "-") if set_ else "seed"
         raise UsageError(f"--{option} is about pictures that are drawn, but {folder} holds pictures already")
-    return pictures_of(folder, count=drawing.count, resize=judging.resize)
+    return pictures_of(folder, count=drawing.count, resize=comparing.resize)
