@@ -62,23 +62,25 @@ class BitCounts:
 
     def usage(self, threshold: float = 0.8, duplicate: float = 0.9) -> dict[str, float]:
         """What `bit_usage` says."""
-        entropies, correlations = self.entropies(), self.correlations()
-        pairs = max(1, len(entropies) * (len(entropies) - 1) // 2)
+        entropies = self.entropies()
         return {
             "bits_used": float((entropies > threshold).double().mean()),
             "bits_entropy": float(entropies.mean()),
-            "bits_duplicated": float((correlations > duplicate).any(dim=1).double().mean()),
-            "bits_correlation_mean": float(correlations.sum() / pairs),
-            "bits_correlation_max": float(correlations.max()),
+            "bits_duplicated": float((self.correlations() > duplicate).any(dim=1).double().mean()),
         }
+
+    def correlation(self) -> dict[str, float]:
+        """The mean and the largest correlation of two bits, whatever its sign."""
+        found = self.correlations()
+        pairs = max(1, len(found) * (len(found) - 1) // 2)
+        return {"bits_correlation_mean": float(found.sum() / pairs), "bits_correlation_max": float(found.max())}
 
 
 def bit_usage(codes: Tensor, threshold: float = 0.8, duplicate: float = 0.9) -> dict[str, float]:
     """Use of the bits over all tokens: (N, L, K) bool codes.
 
     Returns `bits_used`, the share of bits with an entropy above `threshold` bit; `bits_entropy`, the mean entropy;
-    `bits_duplicated`, the share of bits that correlate with an earlier one by more than `duplicate`; and the mean and
-    the largest correlation of two bits, whatever its sign.
+    `bits_duplicated`, the share of bits that correlate with an earlier one by more than `duplicate`.
     """
     counts = BitCounts(codes.shape[-1])
     counts.add(codes)

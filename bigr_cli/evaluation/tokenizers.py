@@ -111,6 +111,7 @@ def measure_tokenizer(
         "rfid": _distance(seen, pictures.what) if network is not None else None,
         "bits_per_pixel": config.grid**2 * config.bits / (pictures.width * pictures.height),
         **counts.usage(),
+        **counts.correlation(),
     }
     return Rebuilt(figures, seen.psnr, counts, worst)
 
