@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from judging import SIZE, UNSEEN, answers, embeddings, frechet, load_judge, real_pictures
+from judging import SIZE, UNSEEN, answers, embeddings, load_judge, real_pictures
 from numpy.typing import NDArray
 from tables import show
 from torch import Tensor
@@ -33,6 +33,7 @@ from bigr_cli.api import Model, load
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import as_floats
+from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.imaging.grids import grid
 from bigr_cli.request import plan
@@ -70,7 +71,7 @@ def judged(images: Tensor, numbers: Tensor, *, real: int, device: str) -> dict[s
     pixel, feature = nearest_pair(images, torch.from_numpy(embedded))
     return {
         "recognised_%": 100 * float(right.mean()),
-        "frechet": frechet(embedded, reference(real, device)),
+        "frechet": frechet_distance(embedded, reference(real, device)),
         "nearest_pixels": pixel,
         "nearest_embedding": feature,
         "by_label": {

@@ -19,10 +19,10 @@ from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource, Source, open_source
 from bigr_cli.evaluation.classifier import ScenesClassifier, load_classifier
+from bigr_cli.evaluation.pictures import UNSEEN
 
 JUDGE = Path(__file__).resolve().parent / "judge"
 SIZE = 64
-UNSEEN = 3 * 2**40  # no training reaches this scene, and none of those held out during training, from 2^41 on, is one
 
 
 @cache
@@ -57,25 +57,9 @@ def accuracy(images: Tensor, labels: Tensor, judge: ScenesClassifier | None = No
 
 
 def embeddings(images: Tensor, judge: ScenesClassifier | None = None) -> NDArray[np.float64]:
-    """(N, D): what `frechet` compares."""
+    """(N, D): what `frechet_distance` compares."""
     judge = judge or load_judge()
     return torch.cat([judge.embedding(batch) for batch in _batches(images, judge)]).double().cpu().numpy()
-
-
-def frechet(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Fréchet distance between normal distributions with the means and covariances of two sets of embeddings (N, D).
-
-    |μa - μb|² + tr(Σa + Σb - 2 (Σa Σb)^½); the last trace is the sum of the square roots of the eigenvalues of the
-    symmetric Σa^½ Σb Σa^½, which are those of Σa Σb.
-    """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(f"expected two sets (N, D) of at least two embeddings each, got {a.shape} and {b.shape}")
-    between = float(np.square(a.mean(0) - b.mean(0)).sum())
-    first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    values, vectors = np.linalg.eigh(first)
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    shared = np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(0)).sum()
-    return between + float(np.trace(first) + np.trace(second) - 2 * shared)
 
 
 def _all(source: Source, count: int) -> tuple[Tensor, Tensor]:

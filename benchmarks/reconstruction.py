@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from judging import SIZE, UNSEEN, answers, embeddings, frechet, load_judge
+from judging import SIZE, UNSEEN, answers, embeddings, load_judge
 from PIL import Image
 from tables import show
 from torch import Tensor
@@ -24,6 +24,7 @@ from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource
 from bigr_cli.device import select_device
 from bigr_cli.evaluation.classifier import ScenesClassifier
+from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.imaging.grids import grid
@@ -110,7 +111,7 @@ def main() -> None:
     measures: dict[str, object] = {"model": config.name, "pictures": len(source)}
     measures |= fidelity(originals, made, focus)
     measures |= read(originals, made, truth(judge, source), judge)
-    measures |= {"frechet": frechet(embeddings(originals, judge), embeddings(made, judge))}
+    measures |= {"frechet": frechet_distance(embeddings(originals, judge), embeddings(made, judge))}
     measures |= bit_usage(codes)
     if options.picture:
         picture(originals, made).save(options.picture)

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from generation import open_model
-from judging import UNSEEN, answers, embeddings, frechet, load_judge, real_pictures
+from judging import UNSEEN, answers, embeddings, load_judge, real_pictures
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import maximum_filter
@@ -39,6 +39,7 @@ from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource
 from bigr_cli.errors import BigrError
+from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import boxes
 from bigr_cli.imaging.canvas import Margins
 from bigr_cli.imaging.originals import Original
@@ -204,7 +205,7 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     real = embeddings(real_pictures(4096, start=UNSEEN + 10**6)[0])
     small = [Image.fromarray(image).resize((32, 32), Image.Resampling.BOX) for image in images]
     poor = [image.resize((64, 64), Image.Resampling.BILINEAR) for image in small]
-    before = frechet(embeddings(as_judged(np.stack([np.asarray(image) for image in poor]))), real)
+    before = frechet_distance(embeddings(as_judged(np.stack([np.asarray(image) for image in poor]))), real)
     rows = [{"what": "reduced and enlarged", "pictures": len(poor), "frechet": before}]
     paper = Detail(strength=1, reduce=True)
     ways = (
@@ -225,7 +226,7 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
             for index, image in enumerate(poor)
         ]
         made = pictures(all_done(model, painters, "enrich"))
-        after = frechet(embeddings(as_judged(made)), real)
+        after = frechet_distance(embeddings(as_judged(made)), real)
         rows.append(
             {
                 "what": f"enriched, {name}",

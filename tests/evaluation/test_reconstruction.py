@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
+from bigr_cli.evaluation.reconstruction import BitCounts, bit_usage, boxes, psnr
 
 
 @given(error=st.floats(0.001, 0.5), batch=st.integers(1, 3), side=st.integers(1, 9))
@@ -73,3 +73,16 @@ def test_usage_of_bits_that_are_stuck_or_repeat() -> None:
     assert usage["bits_used"] == pytest.approx(5 / 6)
     assert usage["bits_entropy"] == pytest.approx(5 / 6, abs=0.01)
     assert usage["bits_duplicated"] == pytest.approx(2 / 6)
+
+
+def test_bits_are_counted_the_same_in_any_parts() -> None:
+    codes = torch.rand(12, 5, 7, generator=torch.Generator().manual_seed(0)) > 0.3
+    codes[..., 6] = ~codes[..., 0]
+    counts = BitCounts(7)
+    for part in codes.split(5):
+        counts.add(part)
+    assert counts.usage() == pytest.approx(bit_usage(codes))
+    wanted = torch.corrcoef(codes.flatten(0, 1).T.double()).abs().tril(-1)
+    assert torch.allclose(counts.correlations(), wanted, atol=1e-9)
+    assert counts.correlation()["bits_correlation_max"] == pytest.approx(1)
+    assert counts.correlation()["bits_correlation_mean"] == pytest.approx(float(wanted.sum()) / 21)

@@ -1,0 +1,100 @@
+"""What the figures for generated pictures mean: the same ones for pictures of which one knows how good they are.
+
+    python benchmarks/reference_points.py --count 1000
+
+FID, IS, KID, precision and recall, all by torch-fidelity, from one set of unseen scenes: of as many other unseen scenes
+(the floor), of these as the tokenizer gives them back (the ceiling of what the generator can reach), of these blurred,
+and of what the model draws with its own settings. Each by two networks: the one that comes with the package, whose
+features are part of the tokenizer's loss, and the judge, against which nothing was trained.
+
+Pictures that the model has drawn are kept until all is measured, so a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from judging import JUDGE
+from PIL import Image, ImageFilter
+from tables import show
+from torch import Tensor
+
+from bigr_cli import console
+from bigr_cli.api import Model, load
+from bigr_cli.data.loading import as_floats
+from bigr_cli.evaluation.draws import balanced, draws
+from bigr_cli.evaluation.extractors import SCENES, open_extractor
+from bigr_cli.evaluation.generation import Judge
+from bigr_cli.evaluation.pictures import UNSEEN, PictureSet, scenes, stacked
+from bigr_cli.evaluation.references import choose_metrics, open_reference
+
+
+def given_back(pictures: PictureSet, model: Model) -> PictureSet:
+    """Pictures after the tokenizer has encoded and decoded them."""
+
+    def batches(at_once: int) -> Iterator[Tensor]:
+        for batch in pictures.batches(at_once):
+            yield stacked([np.asarray(image) for image in model.decode(model.encode(as_floats(batch)))])
+
+    return replace(pictures, what="reconstructions", batches=batches)
+
+
+def blurred(pictures: PictureSet, radius: float) -> PictureSet:
+    """Pictures after a Gaussian blur."""
+
+    def batches(at_once: int) -> Iterator[Tensor]:
+        for batch in pictures.batches(at_once):
+            images = (Image.fromarray(one) for one in batch.permute(0, 2, 3, 1).contiguous().numpy())
+            yield stacked([np.asarray(image.filter(ImageFilter.GaussianBlur(radius))) for image in images])
+
+    return replace(pictures, what=f"blurred by {radius:g}", batches=batches)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="name or folder of a model; or the default model")
+    parser.add_argument("--count", type=int, default=10_000, help="pictures of every kind (default 10000)")
+    parser.add_argument("--blur", type=float, nargs="*", default=[0.6, 2.0], help="radii in pixels (default 0.6 2)")
+    parser.add_argument(
+        "--features", nargs="*", default=[SCENES, str(JUDGE)], help="networks, as of --features of bigr"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first drawn picture (default 0)")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of tables")
+    options = parser.parse_args()
+    model = load(options.model, device=options.device)
+    size = model.config.image_size
+    real = scenes(size, options.count, start=UNSEEN + options.count)
+    drawn = draws(model, balanced(model.config, options.count, options.seed), model.settings(), None)
+    with console.progress(options.count, "drawing") as bar:
+        drawn.share(0, 1, bar.advance)
+    kinds = {
+        "real scenes": real,
+        "reconstructions": given_back(real, model),
+        **{f"blurred by {radius:g}": blurred(real, radius) for radius in options.blur},
+        model.name: drawn.pictures(),
+    }
+    for features in options.features:
+        extractor = open_extractor(features)
+        reference = open_reference(SCENES, (size, size), count=options.count, resize=None)
+        judge = Judge(extractor, reference, choose_metrics(None, extractor, reference), device=model.device)
+        rows = []
+        with torch.inference_mode():
+            for name, pictures in kinds.items():
+                figures = judge.figures(judge.features(pictures))
+                rows.append({"pictures": name, "features": extractor.about["name"], "count": options.count} | figures)
+        if options.json:
+            show(rows, as_json=True)
+        else:
+            print(f"\n{extractor.about['name']}\n")
+            show([{key: value for key, value in row.items() if key != "features"} for row in rows])
+    drawn.discard()
+
+
+if __name__ == "__main__":
+    main()

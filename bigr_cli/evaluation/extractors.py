@@ -1,0 +1,214 @@
+"""Networks whose features the metrics compare, each registered with torch-fidelity.
+
+`--features scenes` is the classifier of scenes that comes with the package, a folder with a `classifier.yaml` another
+such one, a model's name or folder the model's own representation, and anything else a name that torch-fidelity knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
+
+from bigr_cli.data.loading import as_floats
+from bigr_cli.errors import ModelError, RunError, UnknownNameError, UsageError
+from bigr_cli.evaluation.about import about
+from bigr_cli.evaluation.classifier import CONFIG_FILE, SHIPPED, load_classifier, read_classifier_config
+from bigr_cli.evaluation.features import embed_batch, wanted_features
+from bigr_cli.evaluation.pretrained import INCEPTION, check_weights, weights_for
+from bigr_cli.zoo.find import find_model, list_models, packaged_models
+from bigr_cli.zoo.folder import load_model
+
+SCENES = "scenes"
+CHOICES = (
+    "--features scenes (the classifier that comes with the package), --features MODEL (a bigr model's representation),"
+    " --weights FILE, or --fetch-weights to let torch-fidelity download its Inception"
+)
+_METRICS = ("isc", "fid", "kid", "prc")  # as torch-fidelity calls them
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network in torch-fidelity's registry, and which of its features go to which metric.
+
+    Attributes:
+        name: what torch-fidelity calls it.
+        layers: for each metric, by torch-fidelity's name of it, the features; "isc" is missing where there are none.
+        size: the side of the pictures it reads; None is any.
+        about: what tells it from others.
+        options: further arguments of torch-fidelity's for it.
+    """
+
+    name: str
+    layers: Mapping[str, str]
+    size: int | None
+    about: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def network(self, metrics: tuple[str, ...], device: torch.device) -> FeatureExtractorBase:
+        """The network itself, which gives the features that these metrics want.
+
+        Raises:
+            ModelError: its weights are not what they should be.
+            RunError: they could not be fetched.
+        """
+        from torch_fidelity.utils import create_feature_extractor
+
+        wanted = list(dict.fromkeys(self.layers[metric] for metric in metrics))
+        try:
+            made = create_feature_extractor(self.name, wanted, cuda=False, verbose=False, **self.options)
+        except (RuntimeError, KeyError, TypeError, AttributeError, NotImplementedError, EOFError) as error:
+            weights = self.options.get("feature_extractor_weights_path")
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{weights or self.name}: not the weights of {self.name} ({reason})") from error
+        except OSError as error:
+            raise RunError(f"{self.name}: its weights could not be fetched ({error})") from error
+        return made.to(device)
+
+    def check_size(self, width: int, height: int, what: str) -> None:
+        """UsageError unless it reads pictures of this size."""
+        if self.size is not None and (width, height) != (self.size, self.size):
+            raise UsageError(
+                f"{what}: {width} × {height} pixels; {self.name} reads {self.size} × {self.size}",
+                hint=f"--resize {self.size} cuts the square out of the middle and scales it",
+            )
+
+
+def open_extractor(wanted: str | None, *, weights: Path | None = None, fetch: bool = False) -> Extractor:
+    """The extractor of this name, registered and with its weights at hand.
+
+    Args:
+        wanted: `scenes`, a classifier's folder, a model's name or folder, or a name that torch-fidelity knows; None
+            is torch-fidelity's Inception.
+        weights: a file of weights for an extractor of torch-fidelity's own.
+        fetch: let torch-fidelity download weights that are not here.
+
+    Raises:
+        UsageError: its weights are not here and may not be fetched, or are given for one that has its own.
+        ModelError: a model or classifier is damaged, or the file of weights is.
+        UnknownNameError: there is nothing of that name.
+    """
+    name = wanted or INCEPTION
+    if name in FEATURE_EXTRACTORS_REGISTRY and not name.startswith("bigr-"):
+        return _of_torch_fidelity(name, weights, fetch)
+    if weights is not None:
+        raise UsageError(f"--weights is for networks of torch-fidelity's own; {name} brings its weights")
+    if name == SCENES:
+        return _classifier(packaged_models() / SHIPPED)
+    if (Path(name).expanduser() / CONFIG_FILE).is_file():
+        return _classifier(Path(name).expanduser())
+    return _model(name)
+
+
+def _of_torch_fidelity(name: str, weights: Path | None, fetch: bool) -> Extractor:
+    kind = FEATURE_EXTRACTORS_REGISTRY[name]
+    layers = {}
+    for metric in _METRICS:
+        try:
+            layers[metric] = kind.get_default_feature_layer_for_metric(metric)
+        except KeyError:  # it has no class probabilities
+            continue
+    found = weights_for(name) if weights is None else weights
+    if weights is not None:
+        check_weights(weights, name)
+    if found is None and not fetch:
+        raise UsageError(f"{name}: its weights are not here", hint=f"choose {CHOICES}")
+    options = {} if found is None else {"feature_extractor_weights_path": str(found)}
+    digest = {} if found is None else {"weights": {found.name: _sha256(found)}}
+    return Extractor(name, layers, None, {"name": name, "from": "torch-fidelity", **digest}, options)
+
+
+def _classifier(folder: Path) -> Extractor:
+    config = read_classifier_config(folder)
+    name = f"bigr-{config.name}-{config.sha256[:8]}"
+
+    class Features(FeatureExtractorBase):  # type: ignore[misc]
+        """A classifier of scenes as torch-fidelity wants it."""
+
+        def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
+            super().__init__(name, features_list)
+            self.classifier = load_classifier(folder)
+
+        @staticmethod
+        def get_provided_features_list() -> tuple[str, ...]:
+            return "embedding", "logits"
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric: str) -> str:
+            return "logits" if metric == "isc" else "embedding"
+
+        @staticmethod
+        def can_be_compiled() -> bool:
+            return False
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            """(B, 3, H, W) uint8 → the features that were asked for, each (B, D)."""
+            embedded = self.classifier.embedding(as_floats(images))
+            head = self.classifier.heads[next(iter(self.classifier.heads))]
+            found = {"embedding": embedded, "logits": head(embedded)}
+            return tuple(found[each] for each in self.features_list)
+
+    _register(name, Features)
+    layers = {metric: Features.get_default_feature_layer_for_metric(metric) for metric in _METRICS}
+    facts = {"name": config.name, "from": "bigr-cli", "weights": {"classifier": config.sha256}}
+    return Extractor(name, layers, config.image_size, facts)
+
+
+def _model(wanted: str) -> Extractor:
+    """The representation of a model, at the layer that `bigr embed` takes."""
+    try:
+        directory = find_model(wanted)
+    except UnknownNameError as error:
+        names = [SCENES, *FEATURE_EXTRACTORS_REGISTRY, *(entry.name for entry in list_models())]
+        raise UnknownNameError("features", wanted, names, hint=f"choose {CHOICES}") from error
+    network, config = load_model(directory)
+    features = wanted_features(config)
+    called = config.name if directory == Path(wanted).expanduser() else directory.name
+    known = about(features, config, called, None)
+    digest = "".join(config.sha256.values())
+    name = f"bigr-{called}-layer{features.layer}-{digest[:8] or abs(hash(directory.resolve())) % 10**8}"
+
+    class Features(FeatureExtractorBase):  # type: ignore[misc]
+        """A model's layer as torch-fidelity wants it."""
+
+        def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
+            super().__init__(name, features_list)
+            self.model = network
+
+        @staticmethod
+        def get_provided_features_list() -> tuple[str, ...]:
+            return ("mean",)
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric: str) -> str:
+            return {"fid": "mean", "kid": "mean", "prc": "mean"}[metric]
+
+        @staticmethod
+        def can_be_compiled() -> bool:
+            return False
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            """(B, 3, H, W) uint8 → the mean over the tokens (B, D)."""
+            return (torch.from_numpy(embed_batch(self.model, as_floats(images), features)),)
+
+    _register(name, Features)
+    facts = {"name": called, "from": "bigr-cli", "layer": known.layer, "pool": known.pool, "weights": known.weights}
+    return Extractor(name, {metric: "mean" for metric in ("fid", "kid", "prc")}, config.image_size, facts)
+
+
+def _register(name: str, kind: Callable[..., Any]) -> None:
+    """Once for each name, which has the weights' hash in it."""
+    if name not in FEATURE_EXTRACTORS_REGISTRY:
+        register_feature_extractor(name, kind)
+
+
+def _sha256(path: Path) -> str:
+    from bigr_cli.zoo.weights import sha256_of
+
+    return sha256_of(path)

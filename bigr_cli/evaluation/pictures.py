@@ -1,0 +1,186 @@
+"""Sets of pictures that are compared: folders, scenes, arrays in a file, or what a model draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from bigr_cli.data.scenes import LABELS
+from bigr_cli.data.sources import SCENES, FolderSource, ScenesSource, open_source
+from bigr_cli.errors import ImageError, UsageError
+from bigr_cli.imaging.files import read_image
+from bigr_cli.imaging.grids import grid
+from bigr_cli.imaging.metadata import UNREADABLE
+
+UNSEEN = 3 * 2**40  # no training reaches this scene, and none of those held out during training, from 2^41 on, is one
+_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for pictures stored on their side
+
+Batches = Callable[[int], Iterator[Tensor]]
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Pictures of one size, in a fixed order.
+
+    Attributes:
+        what: what messages call them.
+        count: how many there are.
+        width, height: of every one, in pixels.
+        batches: with the number of pictures in a batch, gives them as (B, 3, H, W) uint8.
+        about: what identifies them.
+        classes: how many there are of each class; empty if that is not known.
+        identity: the same text means the same pictures.
+    """
+
+    what: str
+    count: int
+    width: int
+    height: int
+    batches: Batches
+    about: dict[str, Any]
+    classes: dict[str, int]
+    identity: str = ""
+
+    def resized(self, side: int | None) -> PictureSet:
+        """With the square in the middle of every picture scaled to `side` pixels; None leaves them as they are."""
+        if side is None or (self.width, self.height) == (side, side):
+            return self
+
+        def batches(size: int) -> Iterator[Tensor]:
+            for batch in self.batches(size):
+                images = (Image.fromarray(one) for one in batch.permute(0, 2, 3, 1).contiguous().numpy())
+                yield stacked([np.asarray(fitted(image, side)) for image in images])
+
+        about = self.about | {"resized_from": [self.width, self.height]}
+        return replace(self, width=side, height=side, batches=batches, about=about)
+
+    def record(self) -> dict[str, Any]:
+        """What is written down about them."""
+        each = sorted(set(self.classes.values()))
+        per_class = each[0] if len(each) == 1 else [each[0], each[-1]] if each else None
+        labels = {"classes": len(self.classes) or None, "per_class": per_class}
+        return {**self.about, "count": self.count, "size": [self.width, self.height], **labels}
+
+
+def fitted(image: Image.Image, side: int) -> Image.Image:
+    """The square in the middle, scaled."""
+    return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
+
+
+def scenes(size: int, count: int, *, seed: int = 0, start: int = UNSEEN) -> PictureSet:
+    """Scenes that no training has seen, drawn at this size, their classes in turn."""
+    open_source(SCENES, size)  # checks the size
+    source = ScenesSource(size, seed, start, count)
+
+    def batches(at_once: int) -> Iterator[Tensor]:
+        for first in range(0, count, at_once):
+            numbers = range(first, min(first + at_once, count))
+            yield stacked([source.picture(number).pixels for number in numbers])
+
+    classes = _counts(LABELS[source.label(index)] for index in range(count))
+    about = {"source": SCENES, "seed": seed, "start": start}
+    return PictureSet(f"{count} scenes", count, size, size, batches, about, classes, source.fingerprint())
+
+
+def folder(path: Path, *, count: int | None = None, resize: int | None = None) -> PictureSet:
+    """The pictures of a folder and its subfolders, which are the classes, upright and without transparency.
+
+    Args:
+        path: the folder.
+        count: how many are taken, evenly from all; None is all.
+        resize: the side they are fitted to; without it they must all be of one size.
+
+    Raises:
+        UsageError: there is no such folder, it holds no pictures or too few, or they differ in size.
+        ImageError: a picture cannot be read.
+    """
+    if not path.is_dir():
+        raise UsageError(f"{path}: no such folder")
+    source = open_source(str(path), resize or 1)
+    if not isinstance(source, FolderSource):
+        raise UsageError(f"{path}: is not a folder")
+    total = len(source)
+    if count is not None and count > total:
+        raise UsageError(f"{path}: {count} pictures are wanted, {total} are there")
+    chosen = [index * total // count for index in range(count)] if count else list(range(total))
+    paths = [source.root / source.files[index] for index in chosen]
+    width, height = (resize, resize) if resize else _common_size(paths)
+
+    def batches(at_once: int) -> Iterator[Tensor]:
+        for first in range(0, len(paths), at_once):
+            yield stacked([_pixels(each, width, height, resize) for each in paths[first : first + at_once]])
+
+    names = [source.labels[source.targets[index]] for index in chosen] if source.labels else []
+    about = {"source": "folder", "path": str(path)} | ({"fitted_to": resize} if resize else {})
+    return PictureSet(
+        str(path), len(paths), width, height, batches, about, _counts(names), f"{source.fingerprint()}:{count}"
+    )
+
+
+def array(pixels: NDArray[np.uint8], path: Path) -> PictureSet:
+    """Pictures (N, H, W, 3) uint8 out of a file; UsageError for an array that is none of these."""
+    if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
+        raise UsageError(f"{path}: arr_0: expected (N, H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
+
+    def batches(at_once: int) -> Iterator[Tensor]:
+        for first in range(0, len(pixels), at_once):
+            yield stacked(list(pixels[first : first + at_once]))
+
+    height, width = pixels.shape[1:3]
+    return PictureSet(str(path), len(pixels), width, height, batches, {"source": "npz", "path": str(path)}, {})
+
+
+def sheet(pictures: PictureSet, count: int = 32, columns: int = 16) -> Image.Image:
+    """The first of them, side by side."""
+    first = next(iter(pictures.batches(min(count, pictures.count))))
+    return grid([Image.fromarray(one) for one in first.permute(0, 2, 3, 1).contiguous().numpy()], columns=columns)
+
+
+def stacked(pictures: list[NDArray[np.uint8]]) -> Tensor:
+    """Pictures (H, W, 3) → (B, 3, H, W) uint8."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+
+
+def _counts(names: Any) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def _common_size(paths: list[Path]) -> tuple[int, int]:
+    """The size that all have, by their files' headers."""
+    first: tuple[int, int] | None = None
+    for path in paths:
+        try:
+            with Image.open(path) as opened:
+                lying = opened.getexif().get(_ORIENTATION) in _LYING
+                size = (opened.height, opened.width) if lying else opened.size
+        except UNREADABLE as error:
+            raise ImageError(f"{path}: is not a picture that can be read ({error})") from error
+        first = first or size
+        if size != first:
+            sizes = [f"{width} × {height}" for width, height in (first, size)]
+            raise UsageError(
+                f"{paths[0]} has {sizes[0]} pixels, {path} has {sizes[1]}: figures would depend on how they are scaled",
+                hint="--resize N cuts the square out of the middle of each and scales it to N × N",
+            )
+    if first is None:
+        raise UsageError("there are no pictures")
+    return first
+
+
+def _pixels(path: Path, width: int, height: int, resize: int | None) -> NDArray[np.uint8]:
+    image = read_image(path).convert("RGB")
+    image = fitted(image, resize) if resize else image
+    if image.size != (width, height):
+        raise UsageError(f"{path}: has {image.width} × {image.height} pixels, the others {width} × {height}")
+    return np.asarray(image)

@@ -1,0 +1,110 @@
+"""Plots as SVG, by matplotlib, which the extra `bigr-cli[report]` brings."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bigr_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Line = tuple[Sequence[float], Sequence[float]]
+
+_SETTINGS: Any = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "bigr",  # the same plot is the same file
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+_SIZE = (6.0, 3.6)  # inches
+
+
+def require_matplotlib() -> None:
+    """UsageError unless it is installed."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise UsageError("a report needs matplotlib for its plots", hint="pip install 'bigr-cli[report]'")
+
+
+def lines(series: Mapping[str, Line], *, x: str, y: str, names: Sequence[str] = ()) -> str:
+    """Lines with a dot at each value, one for each name; `names` are those of the values 0, 1, … along x."""
+
+    def draw(axes: Axes) -> None:
+        for name, (across, up) in series.items():
+            axes.plot(across, up, marker="o", label=name)
+        if names:
+            axes.set_xticks(range(len(names)), names)
+        if len(series) > 1:
+            axes.legend()
+
+    return _svg(draw, x, y)
+
+
+def dots(places: Line, names: Sequence[str], *, x: str, y: str) -> str:
+    """A dot at each place, with its name."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot(*places, marker="o", linestyle="none")
+        for name, across, up in zip(names, *places, strict=True):
+            axes.annotate(name, (across, up), textcoords="offset points", xytext=(6, 4), fontsize=8)
+        axes.margins(x=0.2)
+
+    return _svg(draw, x, y)
+
+
+def histogram(series: Mapping[str, Sequence[float]], *, x: str, y: str, bins: int = 40) -> str:
+    """How values are spread, an outline for each name."""
+
+    def draw(axes: Axes) -> None:
+        together = [value for values in series.values() for value in values]
+        edges = (min(together), max(together) + 1e-9)
+        for name, values in series.items():
+            axes.hist(list(values), bins=bins, range=edges, histtype="stepfilled", alpha=0.5, label=name)
+        if len(series) > 1:
+            axes.legend()
+
+    return _svg(draw, x, y)
+
+
+def bars(series: Mapping[str, Sequence[float]], *, x: str, y: str, limit: float | None = None) -> str:
+    """A step for each number of a row, one row of them for each name; `limit` is a line across."""
+
+    def draw(axes: Axes) -> None:
+        for name, values in series.items():
+            axes.step(range(len(values)), list(values), where="mid", label=name)
+        if limit is not None:
+            axes.axhline(limit, color="#888888", linewidth=1, linestyle="--")
+        if len(series) > 1:
+            axes.legend()
+
+    return _svg(draw, x, y)
+
+
+def _svg(draw: Any, x: str, y: str) -> str:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        buffer = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    # What stands before the element names addresses on the network, and has no place inside a page.
+    return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)

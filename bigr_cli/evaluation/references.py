@@ -1,0 +1,144 @@
+"""What samples are compared with: a folder, scenes, or a file of statistics, features or pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bigr_cli.data.sources import SCENES
+from bigr_cli.errors import UsageError
+from bigr_cli.evaluation.extractors import Extractor
+from bigr_cli.evaluation.fidelity import BINARY, METRICS, Reference, check_finite, extract
+from bigr_cli.evaluation.pictures import PictureSet, array, folder, scenes
+from bigr_cli.evaluation.statistics import SUFFIXES, Statistics, StatisticsFile, read_statistics
+
+MANY = 10_000  # scenes, unless another number is asked for
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A reference before any feature is computed: pictures, or what a file holds, or both."""
+
+    where: str
+    pictures: PictureSet | None
+    file: StatisticsFile
+
+    def allows(self, metric: str) -> bool:
+        """Whether it has what a metric (by torch-fidelity's name) needs."""
+        whole = self.pictures is not None or self.file.features is not None
+        return whole or metric not in BINARY or (metric == "fid" and self.file.statistics is not None)
+
+    def read(
+        self,
+        network: nn.Module,
+        extractor: Extractor,
+        metrics: Sequence[str],
+        device: torch.device,
+        batch: int,
+        advance: Callable[[int], None],
+    ) -> Reference:
+        """With features computed where they are needed; UsageError if they are not finite or of another network."""
+        statistics, features = self.file.statistics, {}
+        _check_extractor(statistics, extractor, self.where)
+        needed = [metric for metric in metrics if metric in BINARY and not (metric == "fid" and statistics)]
+        if self.file.features is not None:
+            check_finite(self.file.features, f"{self.where}: features")
+            features = {extractor.layers[metric]: self.file.features for metric in needed}
+        elif self.pictures is not None and needed:
+            features = extract(network, self.pictures, device, batch, advance)
+        return Reference(features, statistics, self._about(features))
+
+    def identity(self) -> str:
+        """The same text means the same reference."""
+        if self.pictures is not None and self.pictures.identity:
+            return self.pictures.identity
+        status = Path(self.where).expanduser().stat()
+        return f"{Path(self.where).expanduser().resolve()}:{status.st_size}:{status.st_mtime_ns}"
+
+    def _about(self, features: dict[str, Any]) -> dict[str, Any]:
+        if self.pictures is not None:
+            return self.pictures.record()
+        statistics = self.file.statistics
+        count = len(next(iter(features.values()))) if features else statistics.count if statistics else None
+        kind = "features" if self.file.features is not None else "statistics"
+        return {"source": kind, "path": self.where, "count": count, "size": None, "classes": None, "per_class": None}
+
+
+def open_reference(where: str, size: tuple[int, int], *, count: int | None, resize: int | None) -> Opened:
+    """What `--reference` names, its pictures of the samples' size.
+
+    Args:
+        where: `scenes`, a folder, or a .npz or .pt file.
+        size: width and height of the samples, after any resizing.
+        count: how many of its pictures; None is all, or 10,000 scenes.
+        resize: the side that pictures are fitted to.
+
+    Raises:
+        UsageError: it is not there, is empty, is of another size, or has too few pictures.
+        ModelFormatError: a file cannot be read.
+    """
+    nothing = StatisticsFile()
+    if where == SCENES:
+        if size[0] != size[1]:
+            raise UsageError(f"scenes are square, the samples have {size[0]} × {size[1]} pixels", hint="--resize N")
+        return Opened(where, scenes(size[0], count or MANY), nothing)
+    path = Path(where).expanduser()
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        file = read_statistics(path)
+        found = None
+        if file.pictures is not None:
+            shown = file.pictures if count is None else file.pictures[:count]
+            found = _of_size(array(shown, path).resized(resize), size)
+        return Opened(where, found, replace(file, pictures=None))
+    return Opened(where, _of_size(folder(path, count=count, resize=resize), size), nothing)
+
+
+def choose_metrics(
+    wanted: str | None, extractor: Extractor, reference: Opened | None, *, default: Sequence[str] = tuple(METRICS)
+) -> list[str]:
+    """The metrics by torch-fidelity's names: those asked for, or all that can be computed.
+
+    Raises:
+        UsageError: there is no metric of that name, or it lacks a reference or class probabilities.
+    """
+    asked = [word.strip().lower() for word in wanted.split(",")] if wanted is not None else list(default)
+    chosen = []
+    for word in dict.fromkeys(asked):
+        if word not in METRICS:
+            raise UsageError(f"metrics: expected some of {', '.join(METRICS)}, got {word!r}")
+        metric = METRICS[word]
+        reason = _obstacle(metric, extractor, reference)
+        if reason is None:
+            chosen.append(metric)
+        elif wanted is not None:
+            raise UsageError(f"{word}: {reason}")
+    return chosen
+
+
+def _obstacle(metric: str, extractor: Extractor, reference: Opened | None) -> str | None:
+    if metric not in extractor.layers:
+        return f"{extractor.name} gives no class probabilities"
+    if metric in BINARY and reference is None:
+        return "needs --reference"
+    if reference is not None and not reference.allows(metric):
+        return f"{reference.where} holds statistics only, which do for fid"
+    return None
+
+
+def _of_size(pictures: PictureSet, size: tuple[int, int]) -> PictureSet:
+    if (pictures.width, pictures.height) != size:
+        raise UsageError(
+            f"{pictures.what}: {pictures.width} × {pictures.height} pixels, the samples have {size[0]} × {size[1]}",
+            hint="--resize N cuts the square out of the middle of all and scales it to N × N",
+        )
+    return pictures
+
+
+def _check_extractor(statistics: Statistics | None, extractor: Extractor, where: str) -> None:
+    if statistics is not None and statistics.extractor not in (None, extractor.name):
+        raise UsageError(f"{where}: was made with {statistics.extractor}, not {extractor.name}", hint="see --features")

@@ -1,0 +1,126 @@
+"""What a report on generated pictures shows: a table, plots of a sweep, the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from bigr_cli.evaluation.plots import dots, lines
+from bigr_cli.evaluation.report import Report, Table, made_by
+
+Record = dict[str, Any]
+
+
+class Column(NamedTuple):
+    """A figure: its name, its short name, and which way is better."""
+
+    name: str
+    short: str
+    better: str
+
+
+COLUMNS = {
+    "frechet_inception_distance": Column("Fréchet distance (FID)", "FID", "lower"),
+    "inception_score_mean": Column("Inception score (IS)", "IS", "higher"),
+    "inception_score_std": Column("IS, deviation over the splits", "IS ±", ""),
+    "kernel_inception_distance_mean": Column("kernel distance (KID)", "KID", "lower"),
+    "kernel_inception_distance_std": Column("KID, deviation over the subsets", "KID ±", ""),
+    "precision": Column("precision", "precision", "higher"),
+    "recall": Column("recall", "recall", "higher"),
+    "f_score": Column("F-score of the two", "F", "higher"),
+}
+
+
+def facts(record: Record) -> list[tuple[str, str]]:
+    """What the figures of a record depend on, in words: a name and a text each."""
+    found = [("samples", _set(record["samples"]))]
+    if record.get("reference"):
+        found.append(("reference", _set(record["reference"])))
+    if "extractor" in record:
+        judge = record["extractor"]
+        layers = ", ".join(dict.fromkeys(judge["layers"].values()))
+        found.append(("features", f"{judge['name']} ({judge['from']}), {layers}" if layers else judge["name"]))
+        resize = record["resize"]
+        found.append(("resizing", f"to {resize['to']}: {resize['how']}" if resize else "none"))
+        settings = ", ".join(f"{name} {value}" for name, value in record["settings"].items())
+        found.append(("settings", settings))
+    return found
+
+
+def _set(about: Record) -> str:
+    kind = about["source"]
+    where = about.get("path") or about.get("model") or ""
+    count = "an unknown number of" if about.get("count") is None else f"{about['count']:,}"
+    size = f" of {about['size'][0]} × {about['size'][1]}" if about.get("size") else ""
+    each = about.get("per_class")
+    spread = "" if each is None else f", {each if isinstance(each, int) else f'{each[0]} to {each[1]}'} a class"
+    seed = f", seed {about['seed']}" if "seed" in about else ""
+    return f"{count} pictures{size}: {kind} {where}".rstrip() + spread + seed
+
+
+def generation_report(records: Sequence[Record], sheets: Sequence[Image.Image], command: str) -> Report:
+    """The page about samples: `records` as `--json` prints them, a sheet of pictures for each."""
+    swept = list(records[0].get("point", {}))
+    keys = [key for key in COLUMNS if key in records[0]]
+    rows = [
+        [*(str(record["point"][name]) for name in swept), *(f"{record[key]:.4g}" for key in keys)] for record in records
+    ]
+    columns = [*swept, *(COLUMNS[key].short for key in keys)]
+    best = frozenset(
+        (row, len(swept) + place)
+        for place, key in enumerate(keys)
+        if swept and COLUMNS[key].better
+        for row in _best(records, key)
+    )
+    captions = [said(record.get("point", {})) or "the first pictures" for record in records]
+    made = records[0]["samples"]
+    return Report(
+        title=f"Generated pictures: {made.get('model') or made.get('path')}",
+        summary=f"{made['count']:,} samples{' for each row' if swept else ''}, measured by {made_by()}",
+        table=Table(columns, rows, best),
+        facts=facts(records[0]),
+        results={"command": command, "records": list(records)},
+        plots=_plots(records, swept, keys),
+        pictures=list(zip(captions, sheets, strict=True)),
+        command=command,
+    )
+
+
+def said(point: Record) -> str:
+    """A point of a sweep in words."""
+    return ", ".join(f"{name} {value}" for name, value in point.items())
+
+
+def _best(records: Sequence[Record], key: str) -> list[int]:
+    """The rows with the best value."""
+    values = [record[key] for record in records]
+    wanted = min(values) if COLUMNS[key].better == "lower" else max(values)
+    return [number for number, value in enumerate(values) if value == wanted]
+
+
+def _plots(records: Sequence[Record], swept: Sequence[str], keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Each figure over the first setting of the sweep, a line for each combination of the others."""
+    found: dict[str, tuple[str, str]] = {}
+    if not swept or len(records) < 2:
+        return found
+    first, others = swept[0], swept[1:]
+    numeric = all(isinstance(record["point"][first], int | float) for record in records)
+    names = list(dict.fromkeys(str(record["point"][first]) for record in records))
+    for key in (key for key in keys if COLUMNS[key].better and key != "f_score"):
+        series: dict[str, tuple[list[float], list[float]]] = {}
+        for record in records:
+            name = said({other: record["point"][other] for other in others})
+            across, up = series.setdefault(name, ([], []))
+            value = record["point"][first]
+            across.append(float(value) if numeric else names.index(str(value)))
+            up.append(float(record[key]))
+        column = COLUMNS[key]
+        svg = lines(series, x=first.replace("_", " "), y=column.short, names=() if numeric else names)
+        found[f"{key}"] = (f"{column.name}: {column.better} is better", svg)
+    if "precision" in keys:
+        both = ([float(record["precision"]) for record in records], [float(record["recall"]) for record in records])
+        svg = dots(both, [said(record["point"]) for record in records], x="precision", y="recall")
+        found["precision_recall"] = ("Precision and recall of every point", svg)
+    return found

@@ -1,0 +1,154 @@
+"""How well a tokenizer gives pictures back, picture by picture, with memory for a batch and no more."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.data.loading import as_floats
+from bigr_cli.errors import RunError, UsageError
+from bigr_cli.evaluation.extractors import Extractor
+from bigr_cli.evaluation.fidelity import check_counts, check_finite, frechet_distance
+from bigr_cli.evaluation.pictures import PictureSet
+from bigr_cli.evaluation.pretrained import LPIPS
+from bigr_cli.evaluation.reconstruction import BitCounts, psnr
+from bigr_cli.imaging.grids import grid
+
+_EXCEEDED = 5  # the percentile that 95 % of the pictures exceed
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was measured of a tokenizer: figures, the values of every picture, use of the bits, and the worst pictures.
+
+    `worst` has pairs of original and reconstruction (H, W, 3) uint8 with the PSNR, the lowest first.
+    """
+
+    figures: dict[str, float | None]
+    psnr: list[float]
+    counts: BitCounts
+    worst: list[tuple[float, NDArray[np.uint8], NDArray[np.uint8]]]
+
+    def sheet(self, columns: int = 8) -> Image.Image:
+        """The worst pictures, each original above what came back."""
+        pairs = [grid([Image.fromarray(one), Image.fromarray(two)], columns=1) for _, one, two in self.worst]
+        return grid(pairs, columns=columns, labels=[f"{value:.1f} dB" for value, _, _ in self.worst])
+
+
+@dataclass
+class _Seen:
+    """What is known of the pictures that have come through so far."""
+
+    psnr: list[float] = field(default_factory=list)
+    ssim: list[float] = field(default_factory=list)
+    lpips: list[float] = field(default_factory=list)
+    before: list[Tensor] = field(default_factory=list)
+    after: list[Tensor] = field(default_factory=list)
+    worst: list[tuple[float, int, NDArray[np.uint8], NDArray[np.uint8]]] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def given_back(tokenizer: Tokenizer, images: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 3, H, W) uint8 → what comes back, likewise, on the CPU, and the codes (B, L, K) in between."""
+    codes = tokenizer.encode(as_floats(images.to(tokenizer.embed.device)))
+    return tokenizer.decode(codes).clamp(0, 1).mul(255).round().byte().cpu(), codes.cpu()
+
+
+def measure_tokenizer(
+    tokenizer: Tokenizer,
+    pictures: PictureSet,
+    *,
+    extractor: Extractor | None,
+    lpips: nn.Module | None,
+    batch: int,
+    shown: int,
+    advance: Callable[[int], None],
+) -> Rebuilt:
+    """Encode and decode pictures of the tokenizer's size, and compare what comes back, rounded to 8 bits.
+
+    Args:
+        extractor: whose features the Fréchet distance is taken of; None leaves it out.
+        lpips: as `load_lpips` gives it; None leaves it out.
+        batch: pictures at once.
+        shown: how many of the worst pictures are kept.
+
+    Raises:
+        UsageError: there are too few pictures, or features are not finite.
+    """
+    device = tokenizer.embed.device
+    network = extractor.network(("fid",), device) if extractor is not None else None
+    if network is not None:
+        check_counts(("fid",), [(pictures.what, pictures.count)])
+    seen, counts = _Seen(), BitCounts(tokenizer.config.bits)
+    with torch.inference_mode():
+        for images in pictures.batches(batch):
+            made, codes = given_back(tokenizer, images)
+            counts.add(codes)
+            _compare(seen, images, made, shown)
+            if lpips is not None:
+                seen.lpips += lpips(images.to(device), made.to(device)).flatten().double().tolist()
+            if network is not None:
+                for found, part in ((seen.before, images), (seen.after, made)):
+                    found.append(network(part.to(device))[0].float().cpu())
+            advance(len(images))
+    worst = [(-value, one, two) for value, _, one, two in sorted(seen.worst, reverse=True)]
+    config = tokenizer.config
+    figures: dict[str, float | None] = {
+        "psnr": float(np.mean(seen.psnr)),
+        "psnr_95": float(np.percentile(seen.psnr, _EXCEEDED)),
+        "ssim": float(np.mean(seen.ssim)),
+        "ssim_95": float(np.percentile(seen.ssim, _EXCEEDED)),
+        "lpips": float(np.mean(seen.lpips)) if lpips is not None else None,
+        "rfid": _distance(seen, pictures.what) if network is not None else None,
+        "bits_per_pixel": config.grid**2 * config.bits / (pictures.width * pictures.height),
+        **counts.usage(),
+        **counts.correlation(),
+    }
+    return Rebuilt(figures, seen.psnr, counts, worst)
+
+
+def load_lpips(device: torch.device) -> nn.Module:
+    """torch-fidelity's LPIPS, for pairs of uint8 pictures; RunError if its weights cannot be fetched."""
+    from torch_fidelity.utils import create_sample_similarity
+
+    try:
+        made: nn.Module = create_sample_similarity(LPIPS, cuda=False, verbose=False).to(device)
+    except OSError as error:
+        raise RunError(f"{LPIPS}: its weights could not be fetched ({error})") from error
+    except (RuntimeError, EOFError) as error:
+        raise UsageError(f"{LPIPS}: the weights in torch's cache are damaged ({error})") from error
+    return made
+
+
+def ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Structural similarity of two pictures (H, W, 3), with the window of the paper: a Gaussian of 1.5 pixels."""
+    from skimage.metrics import structural_similarity
+
+    window: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(one, other, channel_axis=2, data_range=255, **window))
+
+
+def _compare(seen: _Seen, images: Tensor, made: Tensor, shown: int) -> None:
+    values = psnr(as_floats(made), as_floats(images)).tolist()
+    pairs = [part.permute(0, 2, 3, 1).contiguous().numpy() for part in (images, made)]
+    for value, one, two in zip(values, *pairs, strict=True):
+        entry = (-value, -len(seen.psnr), one, two)  # the numbers differ, so no two arrays are compared
+        (heapq.heappush if len(seen.worst) < shown else heapq.heappushpop)(seen.worst, entry)
+        seen.psnr.append(value)
+        seen.ssim.append(ssim(one, two))
+
+
+def _distance(seen: _Seen, what: str) -> float:
+    before, after = torch.cat(seen.before), torch.cat(seen.after)
+    check_finite(before, f"{what}: features")
+    check_finite(after, f"{what}: features of what came back")
+    return frechet_distance(after.numpy(), before.numpy())

@@ -1,0 +1,241 @@
+"""What `bigr evaluate generation` is asked for, checked before a model is loaded or a picture drawn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigr_cli import options
+from bigr_cli.errors import UsageError
+from bigr_cli.option_groups import Sampling
+from bigr_cli.tasks._evaluation import JUDGING, Judging, open_judge
+
+if TYPE_CHECKING:
+    from bigr_cli.core.config import SamplingConfig
+    from bigr_cli.evaluation.extractors import Extractor
+    from bigr_cli.evaluation.pictures import PictureSet
+    from bigr_cli.evaluation.references import Opened
+    from bigr_cli.evaluation.sweep import Point
+    from bigr_cli.request import Job
+
+COUNT = 10_000
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[DIR] [SETTING=VALUES]...",
+        help="A folder of generated pictures; without one they are drawn. More settings for --sweep.",
+        show_default=False,
+    ),
+]
+
+
+def _option(*names: str, panel: str, help: str, **details: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=panel, help=help, show_default=False, **details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparing:
+    """What is compared, and by which figures."""
+
+    reference: Annotated[
+        str | None,
+        _option(
+            "--reference",
+            panel=options.INPUT,
+            metavar="DIR|scenes|FILE",
+            help="Real pictures: a folder, scenes, .npz with mu and sigma or arr_0, or .pt of torch-fidelity's.",
+        ),
+    ] = None
+    reference_count: Annotated[
+        int | None,
+        _option(
+            "--reference-count",
+            panel=options.INPUT,
+            min=1,
+            metavar="N",
+            help="How many of them: without it all of a folder, or 10000 scenes.",
+        ),
+    ] = None
+    metrics: Annotated[
+        str | None,
+        _option(
+            "--metrics",
+            panel=JUDGING,
+            metavar="LIST",
+            help="Some of fid,is,kid,prc (prc: precision and recall). Without it, all that can be computed.",
+        ),
+    ] = None
+    resize: Annotated[
+        int | None,
+        _option(
+            "--resize",
+            panel=options.INPUT,
+            min=1,
+            max=4096,
+            metavar="N",
+            help="Cut the square out of the middle of every picture and scale it to N × N. Without it, pictures of two "
+            "sizes are an error.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """Which pictures are drawn, and which files are written of them."""
+
+    count: Annotated[
+        int | None,
+        _option(
+            *("-n", "--count"),
+            panel=options.SAMPLING,
+            min=1,
+            max=1_000_000,
+            metavar="N",
+            help="How many pictures to draw, 10000 if not given; or how many of DIR to take.",
+        ),
+    ] = None
+    seed: Annotated[
+        int, _option("--seed", panel=options.SAMPLING, min=0, metavar="N", help="Picture i has the seed N + i; 0.")
+    ] = 0
+    sweep: Annotated[
+        list[str] | None,
+        _option(
+            "--sweep",
+            panel=options.SAMPLING,
+            metavar="SETTING=VALUES",
+            help="Try all combinations of these values, such as: --sweep guidance=1,1.5,2 steps=10,20",
+        ),
+    ] = None
+    npz: Annotated[
+        Path | None,
+        _option(
+            "--npz",
+            panel=options.OUTPUT,
+            metavar="FILE",
+            help="Write the samples as ADM's evaluator reads them (arr_0).",
+        ),
+    ] = None
+    statistics: Annotated[
+        Path | None,
+        _option(
+            "--statistics",
+            panel=options.OUTPUT,
+            metavar="FILE",
+            help="Write mean and covariance of the samples' features (mu, sigma), which --reference reads.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known before a model is loaded."""
+
+    extractor: "Extractor | None"
+    reference: "Opened | None"
+    metrics: "list[str]"
+    resize: int | None
+    pictures: "PictureSet | None"
+    jobs: "list[Job]"
+    settings: "list[tuple[Point, SamplingConfig]]"
+
+
+def planned(
+    words: list[str],
+    model: str | None,
+    *,
+    comparing: Comparing,
+    judging: Judging,
+    drawing: Drawing,
+    sampling: Sampling,
+    overwrite: bool,
+) -> Plan:
+    """What is to be done; UsageError and its kinds for whatever cannot be."""
+    from bigr_cli.evaluation.extractors import SCENES
+    from bigr_cli.evaluation.fidelity import check_counts
+    from bigr_cli.evaluation.references import choose_metrics, open_reference
+
+    folder, sweep = _sorted(words, drawing)
+    files = _files(drawing, overwrite=overwrite)
+    pictures: PictureSet | None = None
+    jobs: list[Job] = []
+    settings: list[tuple[Point, SamplingConfig]] = []
+    if folder is None:
+        jobs, settings, size = _to_draw(model, sweep, drawing, sampling)
+        what, count = "samples", len(jobs)
+    else:
+        pictures = _given(folder, sweep, model, drawing, comparing, sampling)
+        what, count, size = pictures.what, pictures.count, (pictures.width, pictures.height)
+    if files and len(settings) > 1:
+        raise UsageError("--npz and --statistics are for one set of samples, and a sweep draws several")
+    size = (comparing.resize, comparing.resize) if comparing.resize else size
+    if comparing.reference is None and comparing.metrics is None and drawing.npz and not drawing.statistics:
+        return Plan(None, None, [], comparing.resize, pictures, jobs, settings)
+    extractor = open_judge(judging, scenes=comparing.reference == SCENES)
+    extractor.check_size(*size, what)
+    reference = None
+    if comparing.reference is not None:
+        reference = open_reference(comparing.reference, size, count=comparing.reference_count, resize=comparing.resize)
+    elif comparing.metrics is None and not files:
+        raise UsageError("nothing to compare with", hint="--reference DIR, scenes or FILE; --metrics is needs none")
+    metrics = choose_metrics(comparing.metrics, extractor, reference)
+    counts = [(what, count)]
+    if reference is not None and reference.pictures is not None:
+        counts.append((reference.pictures.what, reference.pictures.count))
+    check_counts(metrics, counts)
+    return Plan(extractor, reference, metrics, comparing.resize, pictures, jobs, settings)
+
+
+def _sorted(words: list[str], drawing: Drawing) -> tuple[Path | None, list[str]]:
+    """The folder among the words, if there is one, and the settings of the sweep."""
+    from bigr_cli.evaluation.sweep import is_setting
+
+    more = [word for word in words if is_setting(word)]
+    folders = [word for word in words if not is_setting(word)]
+    if more and not drawing.sweep:
+        raise UsageError(f"{more[0]}: values to try follow --sweep")
+    if len(folders) > 1:
+        raise UsageError(f"expected one folder of generated pictures, got {', '.join(folders)}")
+    return Path(folders[0]).expanduser() if folders else None, [*(drawing.sweep or ()), *more]
+
+
+def _files(drawing: Drawing, *, overwrite: bool) -> list[Path]:
+    """The files that are to be written, which can be."""
+    from bigr_cli.imaging.files import check_targets
+
+    files = [path.expanduser() for path in (drawing.npz, drawing.statistics) if path is not None]
+    for path in files:
+        if path.suffix.lower() != ".npz":
+            raise UsageError(f"{path}: expected a name that ends in .npz")
+    check_targets(files, overwrite=overwrite)
+    return files
+
+
+def _to_draw(
+    model: str | None, sweep: list[str], drawing: Drawing, sampling: Sampling
+) -> "tuple[list[Job], list[tuple[Point, SamplingConfig]], tuple[int, int]]":
+    """The pictures, the settings of every point of the sweep, and the pictures' size."""
+    from bigr_cli import request
+    from bigr_cli.evaluation.draws import balanced
+    from bigr_cli.evaluation.sweep import points
+    from bigr_cli.zoo.config import read_config
+    from bigr_cli.zoo.find import find_model
+
+    config = read_config(find_model(model))
+    given = {name: value for name, value in vars(sampling).items() if value is not None}
+    tried = [(point, request.settings(config, given, point)) for point in points(sweep, list(given))]
+    return balanced(config, drawing.count or COUNT, drawing.seed), tried, (config.image_size, config.image_size)
+
+
+def _given(
+    folder: Path, sweep: list[str], model: str | None, drawing: Drawing, comparing: Comparing, sampling: Sampling
+) -> "PictureSet":
+    """The pictures of a folder; UsageError if settings are given that only drawing has."""
+    from bigr_cli.evaluation.pictures import folder as pictures_of
+
+    set_ = [name for name, value in vars(sampling).items() if value is not None]
+    if sweep or set_ or drawing.seed:
+        option = "sweep" if sweep else set_[0].replace("_", "-") if set_ else "seed"
+        raise UsageError(f"--{option} is about pictures that are drawn, but {folder} holds pictures already")
+    return pictures_of(folder, count=drawing.count, resize=comparing.resize)

@@ -1,0 +1,240 @@
+"""`bigr evaluate generation`: how much generated pictures look like real ones."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bigr_cli import console, options
+from bigr_cli.option_groups import Machine, Messages, Sampling, grouped
+from bigr_cli.registry import group, task
+from bigr_cli.tasks import _evaluation
+from bigr_cli.tasks._evaluation import Judging, Reporting
+from bigr_cli.tasks._generation import Comparing, Drawing, Plan, Words, planned
+from bigr_cli.tasks._representation import loaded
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+    from bigr_cli.evaluation.draws import Draws
+    from bigr_cli.evaluation.generation import Judge
+    from bigr_cli.evaluation.pictures import PictureSet
+    from bigr_cli.evaluation.sweep import Point, Results
+
+TASK = "evaluate generation"
+
+group("evaluate", help="Measure how well a model draws, gives back and understands pictures.")
+
+
+@task(
+    TASK,
+    help="Measure how much generated pictures look like real ones: FID, IS, KID, precision, recall.",
+    examples=(
+        "bigr evaluate generation --reference scenes --count 2000",
+        "bigr evaluate generation samples/ --reference photos/ --weights inception.pth",
+        "bigr evaluate generation --reference scenes --sweep guidance=1,2,3 steps=8,16 --report sweep/",
+        "bigr evaluate generation -m bigr-l-d24 -n 50000 --reference VIRTUAL_imagenet256_labeled.npz --fetch-weights",
+        "bigr evaluate generation --count 50000 --npz samples.npz",
+    ),
+)
+@grouped
+def generation(
+    context: typer.Context,
+    words: Words = None,
+    model: options.Model = None,
+    *,
+    comparing: Comparing,
+    judging: Judging,
+    drawing: Drawing,
+    sampling: Sampling,
+    reporting: Reporting,
+    machine: Machine,
+    messages: Messages,
+) -> None:
+    """Every figure comes out of torch-fidelity and bears its name; --json adds what makes figures comparable.
+
+    Pictures are drawn of all classes in turn; number i has the seed SEED + i, whatever the batch size and the number
+    of processes (torchrun --nproc-per-node 4 -m bigr_cli evaluate generation …). A run that was stopped goes on where
+    it was when it is started again.
+    """
+    again = _evaluation.command_line(context)
+    report = _evaluation.check_report(reporting)
+    plan = planned(
+        words or [],
+        model,
+        comparing=comparing,
+        judging=judging,
+        drawing=drawing,
+        sampling=sampling,
+        overwrite=reporting.overwrite,
+    )
+    run = _Run(plan, drawing, machine, reporting)
+    if plan.pictures is not None:
+        run.judge_given(plan.pictures)
+    elif not run.judge_drawn(model):
+        return
+    if plan.metrics and not reporting.json:
+        _show(run.records)
+    if report is not None:
+        from bigr_cli.evaluation.report import write_report
+        from bigr_cli.evaluation.report_generation import generation_report
+
+        write_report(report, generation_report(run.records, run.shown(), again), overwrite=reporting.overwrite)
+        console.say(f"wrote {report / 'index.html'}")
+    run.discard()
+
+
+class _Run:
+    """Samples on their way to figures: `records` has one for each point of the sweep."""
+
+    def __init__(self, plan: Plan, drawing: Drawing, machine: Machine, reporting: Reporting) -> None:
+        self._plan, self._drawing, self._machine, self._reporting = plan, drawing, machine, reporting
+        self._judge: Judge | None = None
+        self._sets: list[PictureSet] = []
+        self._draws: list[Draws] = []
+        self._results: Results | None = None
+        self.records: list[dict[str, Any]] = []
+
+    def judge_given(self, pictures: "PictureSet") -> None:
+        """Pictures that are there already."""
+        from bigr_cli.device import select_device, set_threads
+
+        set_threads(self._machine.threads)
+        device = select_device(self._machine.device)
+        self._sets = [pictures]
+        with console.progress(pictures.count, "looking at pictures") as bar:
+            self._add(self._measured(pictures, pictures, {}, device, bar.advance))
+
+    def judge_drawn(self, name: str | None) -> bool:
+        """Pictures of all points of the sweep; False in a process that only draws for another one."""
+        from bigr_cli.evaluation.draws import draws, kept_in
+        from bigr_cli.evaluation.report_generation import said
+        from bigr_cli.evaluation.sweep import Results
+
+        model = loaded(name, replace(self._machine, device=_evaluation.device_of(self._machine.device)))
+        plan = self._plan
+        self._draws = [draws(model, plan.jobs, settings, self._machine.batch_size) for _, settings in plan.settings]
+        self._sets = [drawn.pictures() for drawn in self._draws]
+        results = self._results = Results(kept_in("results", self._identity()))
+        if not self._share(model.device):
+            return False
+        for number, drawn in enumerate(self._draws):
+            point = plan.settings[number][0]
+            found = results.find(number)
+            if found is not None:
+                console.say(f"{said(point) or 'all'}: was done before the last stop")
+            else:
+                with console.progress(len(plan.jobs), f"drawing {said(point)}".strip()) as bar:
+                    pictures = drawn.pictures(bar.advance)
+                    found = self._measured(pictures, self._sets[number], point, model.device, lambda _: None)
+                results.keep(number, found)
+            self._add(found)
+        return True
+
+    def shown(self) -> "list[Image]":
+        """A sheet of the first pictures of each point."""
+        from bigr_cli.evaluation.pictures import sheet
+
+        return [sheet(pictures) for pictures in self._sets]
+
+    def discard(self) -> None:
+        """Delete what was kept for the case of a stop."""
+        for drawn in self._draws:
+            drawn.discard()
+        if self._results is not None:
+            self._results.discard()
+
+    def _share(self, device: "torch.device") -> bool:
+        """With several processes, draw this one's share and wait for the others; False if it is done then."""
+        rank, world = _evaluation.processes()
+        if world == 1:
+            return True
+        for drawn in self._draws:
+            with console.progress(-(-len(self._plan.jobs) // world), "drawing") as bar:
+                drawn.share(rank, world, bar.advance)
+        _evaluation.wait_for_all(device)
+        return rank == 0
+
+    def _measured(
+        self,
+        pictures: "PictureSet",
+        again: "PictureSet",
+        point: "Point",
+        device: "torch.device",
+        advance: "Callable[[int], None]",
+    ) -> dict[str, Any]:
+        """The record of a set of samples, of which files are written if that was asked for.
+
+        `again` is the same set, for another pass.
+        """
+        from bigr_cli.evaluation.fidelity import statistics_of
+        from bigr_cli.evaluation.generation import Judge
+        from bigr_cli.evaluation.statistics import write_samples, write_statistics
+
+        began = time.perf_counter()
+        plan, drawing, overwrite = self._plan, self._drawing, self._reporting.overwrite
+        record: dict[str, Any] = {"task": TASK, "point": point} if point else {"task": TASK}
+        if plan.extractor is None:
+            record["samples"] = again.resized(plan.resize).record()
+        else:
+            if self._judge is None:
+                extra = ("fid",) if drawing.statistics else ()
+                with console.progress(None, "looking at the reference"):
+                    self._judge = Judge(
+                        plan.extractor,
+                        plan.reference,
+                        plan.metrics,
+                        device=device,
+                        batch=self._machine.batch_size,
+                        resize=plan.resize,
+                        extra=extra,
+                    )
+            features = self._judge.features(pictures, advance)
+            record |= self._judge.record(again, self._judge.figures(features))
+            if drawing.statistics:
+                found = statistics_of(features[plan.extractor.layers["fid"]], plan.extractor)
+                write_statistics(drawing.statistics.expanduser(), found, overwrite=overwrite)
+                console.say(f"wrote {drawing.statistics}")
+        if drawing.npz:
+            source = pictures if plan.extractor is None else again
+            write_samples(drawing.npz.expanduser(), source.resized(plan.resize), overwrite=overwrite)
+            console.say(f"wrote {drawing.npz}")
+        return record | {"seconds": round(time.perf_counter() - began, 3)}
+
+    def _add(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+        if self._reporting.json:
+            console.json_line(record)
+
+    def _identity(self) -> dict[str, Any]:
+        """What the results depend on."""
+        from bigr_cli.evaluation.generation import versions
+
+        plan = self._plan
+        return {
+            "draws": [str(drawn.folder) for drawn in self._draws],
+            "extractor": plan.extractor.name if plan.extractor else None,
+            "reference": plan.reference.identity() if plan.reference else None,
+            "metrics": plan.metrics,
+            "resize": plan.resize,
+            "files": [str(self._drawing.npz), str(self._drawing.statistics)],
+            "versions": versions(),
+        }
+
+
+def _show(records: Sequence[dict[str, Any]]) -> None:
+    """A table on stdout, and what the figures depend on, on stderr."""
+    from bigr_cli.evaluation.report_generation import COLUMNS, facts
+
+    swept = list(records[0].get("point", {}))
+    keys = [key for key in COLUMNS if key in records[0]]
+    rows = [[*(str(record["point"][name]) for name in swept), *_evaluation.rounded(record, keys)] for record in records]
+    if swept:
+        console.table([*swept, *(COLUMNS[key].short for key in keys)], rows)
+    else:
+        console.table(("metric", "value"), [[COLUMNS[key].name, rows[0][n]] for n, key in enumerate(keys)])
+    for name, text in facts(records[0]):
+        console.say(f"{name}: {text}")

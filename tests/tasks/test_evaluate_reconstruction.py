@@ -1,0 +1,141 @@
+"""`bigr evaluate reconstruction` as its users meet it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from bigr_cli.evaluation.pictures import folder
+from bigr_cli.evaluation.tokenizers import given_back, measure_tokenizer, ssim
+from bigr_cli.zoo.folder import load_tokenizer
+
+Run = Callable[..., object]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIGR_MODEL", str(tiny_model))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: "hub")
+
+
+def pictures(name: str, count: int, size: int = 16) -> Path:
+    rng = np.random.default_rng(count)
+    Path(name).mkdir()
+    for index in range(count):
+        Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(f"{name}/{index:02}.png")
+    return Path(name)
+
+
+def test_every_figure_of_a_tokenizer(bigr: Run, tiny_model: Path) -> None:
+    pictures("in", 9)
+    words = ("evaluate", "reconstruction", "--data", "in", "--features", tiny_model, "--device", "cpu")
+    done = bigr(*words, "--json")
+    assert done.code == 0, done.err
+    record = json.loads(done.out)
+    tokenizer, _ = load_tokenizer(tiny_model)
+    images = torch.cat(list(folder(Path("in"), resize=16).batches(9)))
+    made, codes = given_back(tokenizer, images)
+    pairs = [part.permute(0, 2, 3, 1).numpy() for part in (images, made)]
+    wanted = [peak_signal_noise_ratio(one, two) for one, two in zip(*pairs, strict=True)]
+    assert record["psnr"] == pytest.approx(np.mean(wanted), abs=1e-4)
+    assert record["psnr_95"] == pytest.approx(np.percentile(wanted, 5), abs=1e-4)
+    assert record["ssim"] == pytest.approx(np.mean([ssim(one, two) for one, two in zip(*pairs, strict=True)]))
+    assert record["bits_per_pixel"] == pytest.approx(codes[0].numel() / 256)
+    assert record["lpips"] is None
+    assert record["rfid"] > 0
+    assert 0 <= record["bits_correlation_mean"] <= record["bits_correlation_max"] <= 1 + 1e-9
+    assert record["pictures"]["count"] == 9
+    assert record["extractor"]["layer"] == "mean"
+
+
+def test_ssim_is_that_of_the_paper() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    two = np.clip(one + rng.normal(size=one.shape) * 20, 0, 255).astype(np.uint8)
+    assert ssim(one, one) == pytest.approx(1)
+    channels = [
+        structural_similarity(
+            one[..., c], two[..., c], gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
+        )
+        for c in range(3)
+    ]
+    assert ssim(one, two) == pytest.approx(np.mean(channels))
+
+
+def test_the_worst_pictures_come_first(tiny_model: Path) -> None:
+    pictures("in", 10)
+    tokenizer, _ = load_tokenizer(tiny_model)
+    found = [
+        measure_tokenizer(
+            tokenizer, folder(Path("in"), resize=16), extractor=None, lpips=None, batch=batch, shown=4,
+            advance=lambda _: None,
+        )
+        for batch in (3, 10)
+    ]  # fmt: skip
+    for made in found:
+        values = [value for value, _, _ in made.worst]
+        assert values == sorted(made.psnr)[:4]
+        assert made.sheet().width == 4 * 16 + 3 * 2
+    assert found[0].psnr == pytest.approx(found[1].psnr, abs=1e-3)
+    assert found[0].figures["rfid"] is None
+    assert found[0].figures["bits_entropy"] == pytest.approx(found[1].figures["bits_entropy"])
+
+
+def test_several_tokenizers_in_one_table(bigr: Run, tiny_model: Path) -> None:
+    pictures("in", 6, size=20)
+    shutil.copytree(tiny_model, "other")
+    words = ("evaluate", "reconstruction", tiny_model, "other", "--data", "in", "--features", tiny_model)
+    done = bigr(*words, "--worst", "worst.png", "--report", "r")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].split()[:4] == ["tiny", "16", "×", "6"]
+    assert Image.open("worst.png").width > 100
+    records = json.loads(Path("r/results.json").read_text())["records"]
+    assert records[0]["psnr"] == records[1]["psnr"]
+    assert Path("r/index.html").read_text().count("<svg") == 4
+    again = bigr(*words, "--worst", "worst.png")
+    assert again.code == 2
+    assert "exists already" in again.err
+
+
+def test_what_is_not_at_hand_is_left_out_and_said(bigr: Run) -> None:
+    pictures("in", 4)
+    done = bigr("evaluate", "reconstruction", "--data", "in")
+    assert done.code == 0, done.err
+    assert "rFID is left out: inception-v3-compat: its weights are not here" in done.err
+    assert "LPIPS: not measured" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--data", "nowhere"), "no such folder"),
+        (("--data", "empty"), "holds no pictures"),
+        (("--data", "in", "--features", "scenes"), "reads 64 × 64"),
+        (("--data", "in", "--weights", "w.pth"), "w.pth: no such file"),
+        (("--data", "in", "-n", 9), "9 pictures are wanted"),
+        (("tinny", "--data", "in"), "unknown model"),
+        (("--data", "broken"), "not a picture that can be read"),
+        (("--data", "in", "--worst", "w.txt"), "w.txt"),
+        (("--data", "one", "--features", "MODEL"), "fid needs at least 2"),
+        ((), "--data"),
+    ],
+)
+def test_bad_input(bigr: Run, words: tuple[object, ...], message: str, tiny_model: Path) -> None:
+    pictures("in", 3)
+    pictures("one", 1)
+    Path("empty").mkdir()
+    Path("broken").mkdir()
+    Path("broken/a.png").write_bytes(b"no picture")
+    words = tuple(tiny_model if word == "MODEL" else word for word in words)
+    done = bigr("evaluate", "reconstruction", *words)
+    assert done.code == 2, done.err
+    assert message in done.err
