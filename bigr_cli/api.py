@@ -22,7 +22,7 @@ from bigr_cli.representing import Representing
 from bigr_cli.request import Job, Label
 from bigr_cli.retouching import Retouching
 from bigr_cli.zoo.find import default_model, find_model
-from bigr_cli.zoo.folder import load_model, load_tokenizer
+from bigr_cli.zoo.folder import load_model
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -68,9 +68,8 @@ def load(
     devices.set_threads(threads)
     chosen = devices.select_device(device)
     kind = devices.select_dtype(dtype, chosen)
-    network, config = load_model(directory, device=chosen, dtype=kind)
-    if kind is not torch.float32:  # decoding is a small part of the work, and its rounding would be seen
-        network.tokenizer = load_tokenizer(directory, device=chosen)[0]
+    # Decoding is a small part of the work, and its rounding would be seen.
+    network, config = load_model(directory, device=chosen, dtype=kind, tokenizer_dtype=torch.float32)
     if directory == Path(wanted).expanduser():
         return Model(network, config, folder=str(wanted))
     return Model(network, config, name=directory.name)
