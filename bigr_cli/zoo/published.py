@@ -53,6 +53,7 @@ def import_published(
     name: str | None = None,
     labels: tuple[str, ...] = (),
     licence: str = "",
+    dtype: torch.dtype | None = None,
     overwrite: bool = False,
 ) -> ModelConfig:
     """Make a model folder of the published files of a tokenizer and a generator, of whatever sizes.
@@ -65,6 +66,7 @@ def import_published(
         output: the folder to make.
         name: of the model; None takes the folder's.
         labels: names of the classes in their order, or none.
+        dtype: what to store the weights as; None stores them as they are.
 
     Raises:
         CheckpointError: a file cannot be used, or the two do not fit; lists everything that is wrong, by file.
@@ -84,7 +86,7 @@ def import_published(
         provenance=Provenance(version=f"bigr-cli {__version__}", sources=(tokenizer.name, generator.name)),
         licence=licence,
     )
-    return save_model(output, config, first.state, second.state, overwrite=overwrite)
+    return save_model(output, config, first.state, second.state, dtype=dtype, overwrite=overwrite)
 
 
 def convert_published(
