@@ -43,9 +43,9 @@ NAMES = ("bigr-l-d24", "bigr-xl-d24", "bigr-xxl-d24", "bigr-xxl-d32", "bigr-l-d3
 BIGR = [sys.executable, "-m", "bigr_cli"]
 LOADING = """
 import sys, time
-import bigr_cli
+from bigr_cli import api
 start = time.perf_counter()
-model = bigr_cli.load(sys.argv[1], device="cpu", dtype=sys.argv[2])
+model = api.load(sys.argv[1], device="cpu", dtype=sys.argv[2])
 print(time.perf_counter() - start)
 for tensor in model.network.parameters():
     tensor.sum()  # weights that are mapped count as memory once they were used
