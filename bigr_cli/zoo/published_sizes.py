@@ -23,8 +23,12 @@ _GENERATOR_SIZES = {
     "layers.0.feed_forward.w1.weight": 2,
     "denoise_mlp.x_embedder.weight": 2,
 }
-# What blocks of the tokenizer are, by a tensor that only they have.
-_KINDS = {"conv1.weight": "residual", "q.weight": "attention", "conv.weight": "scale"}
+# What blocks of the tokenizer are, by what only they have; a single one may be missing, and is named later.
+_KINDS = {
+    **dict.fromkeys(("norm1", "conv1", "norm2", "conv2"), "residual"),
+    **dict.fromkeys(("q", "k", "v", "proj_out"), "attention"),
+    "conv": "scale",
+}
 _TAIL = ["residual", "attention", "residual", "norm", "conv"]
 
 
@@ -119,7 +123,7 @@ def _kinds(shapes: Shapes) -> list[str]:
     names: dict[int, set[str]] = {}
     for name in shapes:
         if found := re.match(r"encoder\.blocks\.(\d+)\.(.+)", name):
-            names.setdefault(int(found[1]), set()).add(found[2])
+            names.setdefault(int(found[1]), set()).add(found[2].partition(".")[0])
     kinds: list[str] = []
     while parts := names.get(len(kinds)):
         plain = "conv" if len(shapes.get(f"encoder.blocks.{len(kinds)}.weight", ())) == 4 else "norm"
