@@ -1,4 +1,4 @@
-"""Mutated checkpoints through `bigr models import`: the file and the tensor are named, nothing is run, nothing is left."""
+"""Mutated checkpoints through `bigr models import`: file and tensor are named, nothing is run, nothing is left."""
 
 import argparse
 import builtins
@@ -98,7 +98,16 @@ def mutate(kind: str, role: str, state: State, rng: random.Random, mark: Path) -
     elif kind == "renamed":
         state[rng.choice(NAMES).format(name)] = state.pop(name)
     elif kind == "no tensor":
-        odd = (None, 3, "x", [1.0], {}, torch.ones(2).int(), torch.ones(2, dtype=torch.float64), torch.ones(2).to_sparse())
+        odd = (
+            None,
+            3,
+            "x",
+            [1.0],
+            {},
+            torch.ones(2).int(),
+            torch.ones(2, dtype=torch.float64),
+            torch.ones(2).to_sparse(),
+        )
         state[name] = rng.choice(odd)
     return name
 
