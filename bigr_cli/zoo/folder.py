@@ -26,6 +26,7 @@ from bigr_cli.zoo.config import (
     read_config,
 )
 from bigr_cli.zoo.source import readable_size
+from bigr_cli.zoo.spread import Spread, fill_spread
 from bigr_cli.zoo.stored import StoredTensors, write_tensors
 from bigr_cli.zoo.weights import FLOATS, TensorInfo, hash_problems, read_header
 
@@ -110,6 +111,7 @@ def load_model(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     tokenizer_dtype: torch.dtype | None = None,
+    spread: Spread | None = None,
     verify: bool = False,
 ) -> tuple[BinaryModel, ModelConfig]:
     """Load a model for use: in eval mode, without gradients.
@@ -119,6 +121,7 @@ def load_model(
         device: where the model shall be.
         dtype: number format of the weights, whatever the files hold; None is float32. Tables stay in float32.
         tokenizer_dtype: that of the tokenizer, if it is another one.
+        spread: keep the generator's blocks elsewhere, for want of room; see `spread.fill_spread`.
         verify: compare the files' hashes with the config's first.
 
     Raises:
@@ -133,8 +136,14 @@ def load_model(
     parts = {TOKENIZER_FILE: model.tokenizer, GENERATOR_FILE: model.generator}
     _check_files(directory, config, parts, verify)
     _fill(model.tokenizer, directory / TOKENIZER_FILE, device, tokenizer_dtype or dtype)
-    _fill(model.generator, directory / GENERATOR_FILE, device, dtype)
-    return model.to(device).eval().requires_grad_(False), config
+    model.tokenizer.to(device)
+    if spread is not None:
+        where = torch.device(device)
+        fill_spread(model.generator, directory / GENERATOR_FILE, where, dtype or torch.float32, spread)
+    else:
+        _fill(model.generator, directory / GENERATOR_FILE, device, dtype)
+        model.generator.to(device)
+    return model.eval().requires_grad_(False), config
 
 
 def load_tokenizer(
