@@ -2,7 +2,7 @@
 
     python benchmarks/startup.py
 
-The median, least and most of nine runs of `bigr --help`, of `import bigr_cli` (beside an empty program, for what Python
+The median, least and most of nine runs of `bigr --help`, of `bigr models list`, of `import bigr_cli` (beside an empty program, for what Python
 itself takes) and of `bigr generate cat -n 8`, which loads the default model and writes eight pictures.
 """
 
@@ -30,6 +30,7 @@ def commands(folder: Path, model: str | None) -> dict[str, list[str]]:
         "python -c pass": [sys.executable, "-c", "pass"],
         "import bigr_cli": [sys.executable, "-c", "import bigr_cli"],
         "bigr --help": [*BIGR, "--help"],
+        "bigr models list": [*BIGR, "models", "list"],
         "bigr generate cat -n 8": [*BIGR, *generate],
     }
 
