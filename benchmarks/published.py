@@ -10,6 +10,8 @@ random weights; the largest have 6 GB, and three times as much must be free on t
 the system counts (`ru_maxrss`), with the pages of mapped files, which it takes back whenever it needs them; "own" is
 what it cannot take back (RssAnon + RssShmem, looked at fifty times a second).
 
+"CPU seconds" are those on a processor, all threads together, which say more than "seconds" on a machine that is shared.
+
 `--tasks` sends a model through import, every task with settings as cheap as they can be, export in the published form
 and import again, and compares the weights' hashes.
 """
@@ -56,22 +58,24 @@ import bigr_cli
 from bigr_cli import request
 steps, timesteps, dtype = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 model = bigr_cli.load(sys.argv[1], device="cpu", dtype=dtype)
-times = [time.perf_counter()]
+clock = time.process_time
+times = [clock()]
 jobs = request.plan(model.config, ["207"], count=1, seed=0)
 settings = model.settings(steps=steps, timesteps=timesteps)
-(picture,) = model.make(jobs, settings, watch=lambda *_: times.append(time.perf_counter()))
+(picture,) = model.make(jobs, settings, watch=lambda *_: times.append(clock()))
 picture.image.save(sys.argv[5])
 iterations = [b - a for a, b in zip(times, times[1:])]
-print(json.dumps({"iterations": iterations, "decoding": time.perf_counter() - times[-1]}))
+print(json.dumps({"iterations": iterations, "decoding": clock() - times[-1]}))
 """
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that ended well: its output, how long it took and the memory it had at most, in bytes."""
+    """A process that ended well: its output, how long it took, of that on a processor, and its peak memory in bytes."""
 
     output: str
     seconds: float
+    busy: float
     resident: int
     own: int
 
@@ -97,7 +101,7 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words, text)
     unit = 1 if sys.platform == "darwin" else 1024
-    return Finished(text, seconds, usage.ru_maxrss * unit, own[0])
+    return Finished(text, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit, own[0])
 
 
 def _watch(process: int, most: list[int], ended: threading.Event) -> None:
@@ -147,6 +151,7 @@ def row(model: str, what: str, done: Finished, **more: object) -> dict[str, obje
         "model": model,
         "what": what,
         "seconds": round(done.seconds, 1),
+        "CPU seconds": round(done.busy, 1),
         "resident GB": round(done.resident / 1e9, 2),
         "own GB": round(done.own / 1e9, 2),
         **more,
@@ -198,8 +203,8 @@ def _drawn(name: str, folder: Path, options: argparse.Namespace, picture: Path) 
     told = json.loads(done.output)
     times = told["iterations"]
     more = {
-        "seconds an iteration": round(sum(times) / len(times), 2),
-        "seconds of decoding": round(told["decoding"], 2),
+        "CPU seconds an iteration": round(sum(times) / len(times), 2),
+        "CPU seconds of decoding": round(told["decoding"], 2),
     }
     return row(name, f"draw, {options.steps} steps of {options.timesteps} timesteps, {options.dtype}", done, **more)
 
