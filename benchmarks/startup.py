@@ -2,8 +2,9 @@
 
     python benchmarks/startup.py
 
-The median, least and most of nine runs of `bigr --help`, of `import bigr_cli` (beside an empty program, for what Python
-itself takes) and of `bigr generate cat -n 8`, which loads the default model and writes eight pictures.
+The median, least and most of nine runs of `bigr --help`, of `bigr models list`, of `import bigr_cli` (beside an empty
+program, for what Python itself takes) and of `bigr generate cat -n 8`, which loads the default model and writes eight
+pictures.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def commands(folder: Path, model: str | None) -> dict[str, list[str]]:
         "python -c pass": [sys.executable, "-c", "pass"],
         "import bigr_cli": [sys.executable, "-c", "import bigr_cli"],
         "bigr --help": [*BIGR, "--help"],
+        "bigr models list": [*BIGR, "models", "list"],
         "bigr generate cat -n 8": [*BIGR, *generate],
     }
 

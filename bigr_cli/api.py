@@ -22,7 +22,8 @@ from bigr_cli.representing import Representing
 from bigr_cli.request import Job, Label
 from bigr_cli.retouching import Retouching
 from bigr_cli.zoo.find import default_model, find_model
-from bigr_cli.zoo.folder import load_model, load_tokenizer
+from bigr_cli.zoo.folder import load_model
+from bigr_cli.zoo.spread import Spread
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,6 +51,8 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
+    offload: bool = False,
+    device_map: str | None = None,
 ) -> Model:
     """A model, ready to use.
 
@@ -58,19 +61,26 @@ def load(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto", "float32", "bfloat16" or "float16", for the generator; the tokenizer stays in float32.
         threads: how many CPU threads torch may use; None leaves that to torch.
+        offload: keep the transformer's blocks outside of the device's memory, and bring each when it is its turn.
+        device_map: "auto" does so with the blocks that have no room, and uses all GPUs.
 
     Raises:
+        UsageError: both `offload` and a `device_map` are given, or one that there is not.
         ModelError: there is no such model, or it is damaged.
         DeviceError: there is no such device or format here.
     """
     wanted = default_model() if name_or_dir is None else name_or_dir
     directory = find_model(wanted)
+    if device_map not in (None, "auto"):
+        raise UsageError(f"device_map: expected auto, got {device_map!r}")
+    if offload and device_map:
+        raise UsageError("--offload and --device-map exclude each other")
+    spread: Spread | None = "offload" if offload else "auto" if device_map else None
     devices.set_threads(threads)
     chosen = devices.select_device(device)
     kind = devices.select_dtype(dtype, chosen)
-    network, config = load_model(directory, device=chosen, dtype=kind)
-    if kind is not torch.float32:  # decoding is a small part of the work, and its rounding would be seen
-        network.tokenizer = load_tokenizer(directory, device=chosen)[0]
+    # Decoding is a small part of the work, and its rounding would be seen.
+    network, config = load_model(directory, device=chosen, dtype=kind, tokenizer_dtype=torch.float32, spread=spread)
     if directory == Path(wanted).expanduser():
         return Model(network, config, folder=str(wanted))
     return Model(network, config, name=directory.name)

@@ -1,11 +1,21 @@
 """Files and folders that appear whole or not at all: written beside their place, flushed to the disk, renamed."""
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_SHOWN = 48  # letters of a name that its hidden neighbours have too; names may have 255 bytes
 
 
 @contextmanager
@@ -32,20 +42,23 @@ def whole_directory(path: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `path` when the block ends; after an error it is removed
     (and with it the folders above that had to be made).
 
-    What was at `path` before is removed, and put back if the change of places fails.
+    What was at `path` before is removed, and put back if the change of places fails. What a process that was killed at
+    it left behind is put back, or removed, by the next one.
     """
     path = path.resolve()
     made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    hidden, old = _beside(path), _beside(path)
+    hidden, old = _beside(path), _beside(path, "old")
+    _recover(path)
     try:
         hidden.mkdir()
-        yield hidden
-        flush(hidden)
-        if path.exists():
-            path.rename(old)
-        hidden.rename(path)
-        flush(path.parent)
+        with _held(hidden):
+            yield hidden
+            flush(hidden)
+            if path.exists():
+                path.rename(old)
+            hidden.rename(path)
+            flush(path.parent)
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
@@ -85,6 +98,42 @@ def _place(hidden: Path, path: Path) -> None:
         hidden.replace(path)
 
 
-def _beside(path: Path) -> Path:
+def _beside(path: Path, suffix: str = "part") -> Path:
     whole = path.absolute()
-    return whole.parent / f".{whole.name[:48]}.{secrets.token_hex(6)}.part"  # names may have 255 bytes
+    return whole.parent / f".{whole.name[:_SHOWN]}.{secrets.token_hex(6)}.{suffix}"
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Keeps a folder from being taken for a leftover; says whether that was possible, as no other process has it."""
+    if fcntl is None:
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except OSError:
+            free = False
+        yield free
+    finally:
+        os.close(handle)
+
+
+def _recover(path: Path) -> None:
+    """Deal with what `whole_directory` left at `path` when its process was killed, unless another one is at it now."""
+    if fcntl is None or len(path.name) > _SHOWN:  # then there is no telling whose it is
+        return
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{12}}\.(part|old)")
+    leftovers = [other for other in path.parent.iterdir() if name.fullmatch(other.name) and other.is_dir()]
+    with suppress(FileNotFoundError):  # another process may be tidying up as well
+        for leftover in leftovers:
+            with _held(leftover) as unused:
+                if not unused:
+                    return
+    for leftover in leftovers:
+        if leftover.suffix == ".old" and not path.exists():
+            leftover.rename(path)
+        else:
+            shutil.rmtree(leftover, ignore_errors=True)

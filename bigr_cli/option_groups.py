@@ -93,6 +93,14 @@ class Machine:
     device: options.Device = "auto"
     dtype: options.Dtype = "auto"
     threads: options.Threads = None
+    offload: options.Offload = False
+    device_map: options.DeviceMap = None
+
+    def placing(self, dtype: str | None = None) -> dict[str, Any]:
+        """How a model is to be loaded, as arguments of `api.load`; `dtype` goes before what was given."""
+        names = ("device", "dtype", "threads", "offload", "device_map")
+        given = {name: getattr(self, name) for name in names}
+        return given if dtype is None else {**given, "dtype": dtype}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -352,6 +352,23 @@ Threads = Annotated[
     int | None,
     _option("--threads", panel=MACHINE, min=1, metavar="N", help="CPU threads. Without it, what torch chooses."),
 ]
+Offload = Annotated[
+    bool,
+    _option(
+        "--offload",
+        panel=MACHINE,
+        help="For models larger than the device's memory: bring each layer there when it is its turn. Slower.",
+    ),
+]
+DeviceMap = Annotated[
+    Literal["auto"] | None,
+    _option(
+        "--device-map",
+        panel=MACHINE,
+        metavar="auto",
+        help="auto spreads the layers over all GPUs, and over main memory and the disk if they do not suffice.",
+    ),
+]
 
 Quiet = Annotated[
     bool, _option("-q", "--quiet", panel=MESSAGES, callback=_quiet, help="Only warnings and errors on stderr.")

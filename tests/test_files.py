@@ -1,6 +1,8 @@
 """Files and folders appear whole or not at all."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,56 @@ def test_a_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -
     assert names(tmp_path / "real") == ["x"]
     assert (tmp_path / "link").is_symlink()
     assert names(tmp_path) == ["link", "real"]
+
+
+def killed_at(moment: str, path: Path) -> None:
+    """Have a process make a folder at `path` and kill itself in the middle."""
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+from bigr_cli.files import whole_directory
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+rename, calls = os.rename, []
+def renaming(self, target):
+    calls.append(target)
+    if {moment!r} == "moving" and len(calls) == 2: die()
+    rename(self, target)
+Path.rename = renaming
+with whole_directory(Path({str(path)!r})) as hidden:
+    (hidden / "new").touch()
+    if {moment!r} == "writing": die()
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode < 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals and locks of POSIX")
+@pytest.mark.parametrize(("moment", "before"), [("writing", True), ("writing", False), ("moving", True)])
+def test_what_a_killed_process_left_is_tidied_up(tmp_path: Path, moment: str, before: bool) -> None:
+    path, other = tmp_path / "a", tmp_path / ".b.0123456789ab.part"
+    other.mkdir()
+    if before:
+        path.mkdir()
+        (path / "old").touch()
+    killed_at(moment, path)
+    assert len(names(tmp_path)) == 2 + before  # the other's, what was made, and what was there, moved aside or not
+    with pytest.raises(OSError, match="full"), whole_directory(path):
+        raise OSError("full")
+    assert names(tmp_path) == [other.name, *(["a"] if before else [])]
+    if before:
+        assert names(path) == ["old"]
+    with whole_directory(path) as hidden:
+        (hidden / "newer").touch()
+    assert names(path) == ["newer"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs locks of POSIX")
+def test_what_another_process_is_making_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with whole_directory(path) as first:
+        (first / "one").touch()
+        with whole_directory(path) as second:
+            (second / "two").touch()
+        assert names(path) == ["two"]
+        assert names(first) == ["one"]
+    assert names(path) == ["one"]
+    assert names(tmp_path) == ["a"]

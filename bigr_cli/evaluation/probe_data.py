@@ -17,6 +17,7 @@ from bigr_cli.core.representation import layer_features
 from bigr_cli.data.loading import as_floats, load_batches
 from bigr_cli.data.sources import SCENES, Source, open_source
 from bigr_cli.errors import ModelError, UsageError
+from bigr_cli.zoo.spread import spread_like
 
 if TYPE_CHECKING:
     from bigr_cli.core.model import BinaryModel
@@ -207,12 +208,12 @@ def _features(network: BinaryModel, random: Generator, images: Tensor, layer: in
 
 
 def untrained(generator: Generator, seed: int) -> Generator:
-    """A generator of the same sizes as it is before training, on the same device."""
+    """A generator of the same sizes as it is before training, on the same device, or spread in the same way."""
     made = type(generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = made(generator.config)
-    return fresh.to(generator.positions.device).eval().requires_grad_(False)
+    return spread_like(fresh, generator).eval().requires_grad_(False)
 
 
 def _some(names: list[str], limit: int = 5) -> str:

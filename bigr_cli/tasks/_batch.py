@@ -79,7 +79,7 @@ def run(context: typer.Context, task: str, prepare: Prepare) -> None:
 def _loaded(name: str | None, dtype: str, machine: Machine, planned: Plan) -> "Model":
     from bigr_cli.api import load
 
-    model = load(name, device=machine.device, dtype=dtype, threads=machine.threads)
+    model = load(name, **machine.placing(dtype))
     numbers = f"{model.device} in {str(model.dtype).removeprefix('torch.')}"
     first = planned.jobs[0]
     console.say(f"{model.name} on {numbers}, seed {first.seed}{' (drawn)' if first.drawn else ''}")

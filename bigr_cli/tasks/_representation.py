@@ -51,7 +51,7 @@ def loaded(name: str | None, machine: Machine) -> "Model":
     """The model, on the device and in the format asked for, and a message about it."""
     from bigr_cli.api import load
 
-    model = load(name, device=machine.device, dtype=machine.dtype, threads=machine.threads)
+    model = load(name, **machine.placing())
     console.say(f"{model.name} on {model.device} in {str(model.dtype).removeprefix('torch.')}")
     return model
 

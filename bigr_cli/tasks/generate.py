@@ -135,8 +135,7 @@ def generate(
         return
     from bigr_cli.api import load
 
-    dtype = chooser.option("dtype", machine.dtype)
-    loaded = load(name, device=machine.device, dtype=dtype, threads=machine.threads)
+    loaded = load(name, **machine.placing(chooser.option("dtype", machine.dtype)))
     numbers = f"{loaded.device} in {str(loaded.dtype).removeprefix('torch.')}"
     console.say(f"{loaded.name} on {numbers}, seed {jobs[0].seed}{' (drawn)' if first is None else ''}")
     made = Request(jobs=jobs, count=count, settings=settings, options={"negative": negative} if negative else {})

@@ -117,7 +117,7 @@ def interpolate(
     if not target.wanted:
         console.say("nothing to do: it is there already")
         return
-    loaded = load(name, device=machine.device, dtype=chooser.option("dtype", machine.dtype), threads=machine.threads)
+    loaded = load(name, **machine.placing(chooser.option("dtype", machine.dtype)))
     began = time.perf_counter()
     images = loaded.interpolate(
         way.labels or way.pictures,

@@ -1,7 +1,7 @@
 """`bigr models ...`: the models that there are, what is in them, and new ones out of published checkpoints."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +27,15 @@ ModelName = Annotated[
     str | None,
     typer.Argument(
         metavar="[NAME|DIR]", show_default=False, help="A model by name or folder; without it, the default."
+    ),
+]
+
+StoredDtype = Annotated[
+    Literal["float16", "bfloat16", "float32"] | None,
+    typer.Option(
+        metavar="NAME",
+        show_default=False,
+        help="Keep the weights as float16, bfloat16 or float32. Without it, as they are published.",
     ),
 ]
 
@@ -162,13 +171,26 @@ def verify(
 @task(
     "models import",
     help="Make a model folder of published checkpoints.",
-    examples=["bigr models import --tokenizer bae.th --generator bigr_L.pt --heads 16 --image-size 256 -o bigr-l"],
+    examples=[
+        "bigr models import --tokenizer bae.th --generator bigr_L_d24.pt --labels imagenet-1k --name my-bigr-l",
+        "bigr models import --tokenizer bae.th --generator mine.pt --heads 8 --image-size 128 -o mine",
+    ],
 )
 def import_(
     tokenizer: Annotated[Path, typer.Option(help="The binary autoencoder's file.", metavar="FILE")],
     generator: Annotated[Path, typer.Option(help="The transformer's file.", metavar="FILE")],
-    heads: Annotated[int, typer.Option(min=1, metavar="N", help="Attention heads of the transformer.")],
-    image_size: Annotated[int, typer.Option(min=1, metavar="PIXELS", help="Width and height of its pictures.")],
+    heads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Attention heads of the transformer, unless it has a published one's sizes."
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="PIXELS", help="Width and height of its pictures, to be checked against the files."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -183,10 +205,13 @@ def import_(
         ),
     ] = None,
     licence: Annotated[str, typer.Option(metavar="NAME", help="Under what terms it may be used, such as MIT.")] = "",
+    dtype: StoredDtype = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """All sizes but --heads and --image-size are read off the tensors. Nothing in the files is run."""
+    """All sizes but --heads are read off the tensors, and for L, XL and XXL that too. Nothing in the files is run."""
+    import torch
+
     from bigr_cli.zoo.config import check_name
     from bigr_cli.zoo.labels import read_labels
     from bigr_cli.zoo.published import import_published
@@ -204,6 +229,7 @@ def import_(
         name=name,
         labels=read_labels(labels) if labels else (),
         licence=licence,
+        dtype=None if dtype is None else getattr(torch, dtype),
         overwrite=overwrite,
     )
     if json:

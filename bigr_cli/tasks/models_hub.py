@@ -1,13 +1,13 @@
 """`bigr models pull` and `push`: models from a hub, and to one."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from bigr_cli import console
 from bigr_cli.options import Json, Overwrite, Quiet
 from bigr_cli.registry import task
-from bigr_cli.tasks.models import read_entry, record
+from bigr_cli.tasks.models import StoredDtype, read_entry, record
 from bigr_cli.zoo.find import find_model
 
 
@@ -20,14 +20,7 @@ def pull(
     model: Annotated[
         str, typer.Argument(metavar="NAME", help="A model of bigr models list, or owner/repository of a hub.")
     ],
-    dtype: Annotated[
-        Literal["float16", "bfloat16", "float32"] | None,
-        typer.Option(
-            metavar="NAME",
-            show_default=False,
-            help="Keep the weights as float16, bfloat16 or float32. Without it, as they are published.",
-        ),
-    ] = None,
+    dtype: StoredDtype = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", show_default=False, help="What to call it among your models.")
     ] = None,

@@ -15,9 +15,15 @@ __all__ = ["find_model", "list_models", "load"]
 
 
 def load(
-    name: str | Path | None = None, *, device: str = "auto", dtype: str = "auto", threads: int | None = None
+    name: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int | None = None,
+    offload: bool = False,
+    device_map: str | None = None,
 ) -> "Model":
     """A model, ready to use, by name or folder; without either, the default model. See `bigr_cli.api.load`."""
     from bigr_cli import api
 
-    return api.load(name, device=device, dtype=dtype, threads=threads)
+    return api.load(name, device=device, dtype=dtype, threads=threads, offload=offload, device_map=device_map)

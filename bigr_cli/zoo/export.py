@@ -67,9 +67,9 @@ def export_model(folder: Path, output: Path, kind: Format, *, overwrite: bool = 
             _write_one(output, kind, config, tokenizer, generator)
             return [output]
         with whole_directory(output) as hidden:
-            torch.save(dict(_published_tokenizer(tokenizer)), hidden / PUBLISHED_TOKENIZER)
+            torch.save(dict(published_tokenizer(tokenizer)), hidden / PUBLISHED_TOKENIZER)
             timesteps = config.generator.diffusion_timesteps
-            torch.save({"ema": dict(_published_generator(generator, timesteps))}, hidden / PUBLISHED_GENERATOR)
+            torch.save({"ema": dict(published_generator(generator, timesteps))}, hidden / PUBLISHED_GENERATOR)
         return [output / PUBLISHED_TOKENIZER, output / PUBLISHED_GENERATOR]
     except (OSError, RuntimeError) as error:  # torch.save says RuntimeError when a disk is full
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
@@ -108,7 +108,7 @@ def _write_one(
         save_file(tensors, hidden, metadata={"format": "pt", "config": json.dumps(plain)})
 
 
-def _published_tokenizer(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def published_tokenizer(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of the published autoencoder (reference section 1)."""
     for name, tensor in state.items():
         yield f"ae.{names.published_tokenizer_name(name)}", tensor
@@ -130,7 +130,7 @@ def _last_block(state: Mapping[str, Tensor]) -> str:
     return f"decoder.blocks.{max(numbers)}.weight"
 
 
-def _published_generator(state: Mapping[str, Tensor], timesteps: int) -> Iterator[tuple[str, Tensor]]:
+def published_generator(state: Mapping[str, Tensor], timesteps: int) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of the published generator; its transcoder is there twice, and so in the published files."""
     for name, tensor in state.items():
         published = names.published_generator_name(name)

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bigr_cli.core.model import BinaryModel
@@ -27,8 +26,10 @@ from bigr_cli.zoo.config import (
     read_config,
 )
 from bigr_cli.zoo.source import readable_size
+from bigr_cli.zoo.spread import Spread, fill_spread
+from bigr_cli.zoo.stored import StoredTensors, write_tensors
 from bigr_cli.zoo.texts import text_reader
-from bigr_cli.zoo.weights import FLOATS, TensorInfo, hash_problems, read_header, sha256_of
+from bigr_cli.zoo.weights import FLOATS, TensorInfo, hash_problems, read_header
 
 Weights = nn.Module | Mapping[str, Tensor]
 MODEL_FILES = (CONFIG_FILE, TOKENIZER_FILE, GENERATOR_FILE, CARD_FILE)
@@ -96,7 +97,7 @@ def write_model_files(
         states[GENERATOR_FILE] = _state(generator)
     _check_states(directory, config, states)
     try:
-        hashes = {name: _write_weights(directory / name, state, dtype) for name, state in states.items()}
+        hashes = {name: write_tensors(directory / name, state, dtype) for name, state in states.items()}
         config = replace(config, sha256=hashes)
         _write_text(directory / CARD_FILE, render_card(config) if card is None else card)
         _write_text(directory / CONFIG_FILE, dump_config(config))
@@ -110,6 +111,8 @@ def load_model(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
+    tokenizer_dtype: torch.dtype | None = None,
+    spread: Spread | None = None,
     verify: bool = False,
 ) -> tuple[BinaryModel, ModelConfig]:
     """Load a model for use: in eval mode, without gradients.
@@ -118,6 +121,8 @@ def load_model(
         directory: a model folder.
         device: where the model shall be.
         dtype: number format of the weights, whatever the files hold; None is float32. Tables stay in float32.
+        tokenizer_dtype: that of the tokenizer, if it is another one.
+        spread: keep the generator's blocks elsewhere, for want of room; see `spread.fill_spread`.
         verify: compare the files' hashes with the config's first.
 
     Raises:
@@ -131,10 +136,16 @@ def load_model(
         model = BinaryModel(config.tokenizer, config.generator)
     parts = {TOKENIZER_FILE: model.tokenizer, GENERATOR_FILE: model.generator}
     _check_files(directory, config, parts, verify)
-    for name, part in parts.items():
-        _fill(part, directory / name, device, dtype)
+    _fill(model.tokenizer, directory / TOKENIZER_FILE, device, tokenizer_dtype or dtype)
+    model.tokenizer.to(device)
+    if spread is not None:
+        where = torch.device(device)
+        fill_spread(model.generator, directory / GENERATOR_FILE, where, dtype or torch.float32, spread)
+    else:
+        _fill(model.generator, directory / GENERATOR_FILE, device, dtype)
+        model.generator.to(device)
     model.read = text_reader(config.generator.text)
-    return model.to(device).eval().requires_grad_(False), config
+    return model.eval().requires_grad_(False), config
 
 
 def load_tokenizer(
@@ -176,8 +187,8 @@ def _modules(config: ModelConfig) -> dict[str, nn.Module]:
     return parts
 
 
-def _state(weights: Weights) -> dict[str, Tensor]:
-    return dict(weights.state_dict() if isinstance(weights, nn.Module) else weights)
+def _state(weights: Weights) -> Mapping[str, Tensor]:
+    return weights.state_dict() if isinstance(weights, nn.Module) else weights
 
 
 def _check_states(directory: Path, config: ModelConfig, states: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -190,20 +201,6 @@ def _check_states(directory: Path, config: ModelConfig, states: Mapping[str, Map
         problems += shape_problems(directory / name, shapes_of(part), found)
     if problems:
         raise ModelFormatError("; ".join(problems))
-
-
-def _write_weights(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype | None) -> str:
-    """Write a .safetensors file and return its hash."""
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state.items()}
-    with whole_file(path) as hidden:
-        hidden.touch()
-        mode = hidden.stat().st_mode
-        try:
-            save_file(tensors, hidden, metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise RunError(f"{path}: cannot be written: {error}") from error
-        hidden.chmod(mode)  # safetensors leaves files that only their owner can read
-        return sha256_of(hidden)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -295,11 +292,11 @@ def _some(names: list[str], limit: int = 8) -> str:
 
 
 def _fill(part: nn.Module, path: Path, device: str | torch.device, dtype: torch.dtype | None) -> None:
-    """Give a module that was laid out on the meta device its weights."""
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelFormatError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    for name in list(tensors):  # one at a time, so that no more than one is there twice
-        tensors[name] = tensors[name].to(device).to(dtype or torch.float32)
-    part.load_state_dict(tensors, assign=True)
+    """Give a module that was laid out on the meta device its weights, as they are in the file or one by one."""
+    wanted = dtype or torch.float32
+    stored = StoredTensors(path, wanted)
+    if torch.device(device).type == "cpu" and stored.kinds == {wanted}:
+        state = stored.mapped()
+    else:
+        state = {name: tensor.to(device) for name, tensor in stored.items()}
+    part.load_state_dict(state, assign=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -17,16 +17,19 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import CheckpointError, ConfigError
 from bigr_cli.zoo import published_names as names
-from bigr_cli.zoo.checkpoint import read_checkpoint
+from bigr_cli.zoo.checkpoint import Checkpoint
 from bigr_cli.zoo.config import ModelConfig, Provenance, check_name, safe_name
 from bigr_cli.zoo.folder import check_destination, save_model, shape_problems, shapes_of
 from bigr_cli.zoo.published_sizes import autoencoder_sizes, generator_sizes
+from bigr_cli.zoo.stored import Renamed
 
 _Read = TypeVar("_Read")
 _Config = TypeVar("_Config", AutoencoderConfig, GeneratorConfig)
 _PREFIX = "ae."
 _UNUSED = "generator.logsigma."
 _SECOND_COPIES = "diffusion_processor."
+_ANY_GRID = 16  # to look through a tokenizer whose generator cannot be read
+_DENOISER, _DENOISER_COPY = "denoise_mlp.", "diffusion_processor._denoise_fn."
 _TABLES = {"k_final": "k", "b_final": "b", "beta": "beta"}
 # Layers of a published generator → iterations and Gumbel scale that go with it (reference section 5).
 _SAMPLING = {24: (20, 0.17), 36: (25, 0.25), 48: (25, 0.30)}
@@ -37,19 +40,20 @@ class _Part(Generic[_Config]):
     """The architecture and the tensors, by our names, of a published file."""
 
     config: _Config
-    state: dict[str, Tensor]
+    state: Mapping[str, Tensor]
 
 
 def import_published(
     tokenizer: Path,
     generator: Path,
     *,
-    heads: int,
-    image_size: int,
+    heads: int | None = None,
+    image_size: int | None = None,
     output: Path,
     name: str | None = None,
     labels: tuple[str, ...] = (),
     licence: str = "",
+    dtype: torch.dtype | None = None,
     overwrite: bool = False,
 ) -> ModelConfig:
     """Make a model folder of the published files of a tokenizer and a generator, of whatever sizes.
@@ -57,11 +61,12 @@ def import_published(
     Args:
         tokenizer: a file whose tensors are named `ae.…`.
         generator: a file with a state dict, or with one as "ema" or "model".
-        heads: attention heads of the generator, which its tensors do not tell.
-        image_size: width and height in pixels, likewise.
+        heads: attention heads of the generator, which its tensors do not tell; None is for published sizes.
+        image_size: width and height in pixels; None takes as many as make the generator's tokens.
         output: the folder to make.
         name: of the model; None takes the folder's.
         labels: names of the classes in their order, or none.
+        dtype: what to store the weights as; None stores them as they are.
 
     Raises:
         CheckpointError: a file cannot be used, or the two do not fit; lists everything that is wrong, by file.
@@ -73,7 +78,7 @@ def import_published(
     first, second = _read_both(tokenizer, generator, heads=heads, image_size=image_size)
     config = ModelConfig(
         name=name,
-        image_size=image_size,
+        image_size=first.config.image_size,
         tokenizer=first.config,
         generator=second.config,
         labels=labels,
@@ -81,7 +86,7 @@ def import_published(
         provenance=Provenance(version=f"bigr-cli {__version__}", sources=(tokenizer.name, generator.name)),
         licence=licence,
     )
-    return save_model(output, config, first.state, second.state, overwrite=overwrite)
+    return save_model(output, config, first.state, second.state, dtype=dtype, overwrite=overwrite)
 
 
 def convert_published(
@@ -116,11 +121,12 @@ def convert_published(
 
 
 def _read_both(
-    tokenizer: Path, generator: Path, *, heads: int, image_size: int
+    tokenizer: Path, generator: Path, *, heads: int | None, image_size: int | None
 ) -> tuple[_Part[AutoencoderConfig], _Part[GeneratorConfig]]:
     problems: list[str] = []
-    first = _attempt(tokenizer, problems, lambda: _read_tokenizer(tokenizer, image_size, problems))
     second = _attempt(generator, problems, lambda: _read_generator(generator, heads, problems))
+    grid = second.config.grid if second else _ANY_GRID
+    first = _attempt(tokenizer, problems, lambda: _read_tokenizer(tokenizer, image_size, grid, problems))
     if first and second:
         problems += _disagreements(tokenizer, first.config, generator, second.config)
     if problems or first is None or second is None:
@@ -147,53 +153,65 @@ def _attempt(path: Path, problems: list[str], read: Callable[[], _Read]) -> _Rea
         return None
 
 
-def _read_tokenizer(path: Path, image_size: int, problems: list[str]) -> _Part[AutoencoderConfig]:
+def _read_tokenizer(path: Path, image_size: int | None, grid: int, problems: list[str]) -> _Part[AutoencoderConfig]:
     """A tokenizer's config and tensors by our names; what is wrong with the tensors is added to the problems."""
-    content = read_checkpoint(path)
-    state = {key.removeprefix(_PREFIX): tensor for key, tensor in content.items() if key.startswith(_PREFIX)}
-    state = {key: tensor for key, tensor in state.items() if not key.startswith(_UNUSED)}
-    if not state:
+    content = Checkpoint(path)
+    shapes = {key.removeprefix(_PREFIX): shape for key, shape in content.shapes.items() if key.startswith(_PREFIX)}
+    shapes = {key: shape for key, shape in shapes.items() if not key.startswith(_UNUSED)}
+    if not shapes:
         swapped = "; it is a generator (are the two files swapped?)" if "tok_embeddings.weight" in content else ""
         raise CheckpointError(f"is no tokenizer: it has no tensors named {_PREFIX}*{swapped}")
-    config = autoencoder_sizes({key: tuple(tensor.shape) for key, tensor in state.items()}, image_size=image_size)
+    config = autoencoder_sizes(shapes, image_size=image_size, grid=grid)
     with torch.device("meta"):
         expected = shapes_of(Tokenizer(config))
     published = {names.published_tokenizer_name(ours): shape for ours, shape in expected.items()}
     # Files have a conv_out for every residual block, and it acts only where the channel count changes.
-    state = {key: tensor for key, tensor in state.items() if key in published or ".conv_out." not in key}
-    problems += _tensor_problems(path, published, state, _PREFIX)
-    return _Part(config, _renamed(state, names.tokenizer_name))
+    used = [key for key in shapes if key in published or ".conv_out." not in key]
+    state = Renamed(content, {names.tokenizer_name(key) or key: _PREFIX + key for key in used})
+    problems += shape_problems(
+        path,
+        {_PREFIX + key: shape for key, shape in published.items()},
+        {_PREFIX + key: shapes[key] for key in used},
+    )
+    problems += _number_problems(path, content, [_PREFIX + key for key in used])
+    return _Part(config, state)
 
 
-def _read_generator(path: Path, heads: int, problems: list[str]) -> _Part[GeneratorConfig]:
+def _read_generator(path: Path, heads: int | None, problems: list[str]) -> _Part[GeneratorConfig]:
     """A generator's config and tensors by our names; what is wrong with the tensors is added to the problems."""
-    content = read_checkpoint(path)
-    if any(key.startswith(_PREFIX) for key in content):
+    content = Checkpoint(path)
+    if 2 * sum(key.startswith(_PREFIX) for key in content) > len(content):
         raise CheckpointError("is no generator but a tokenizer (are the two files swapped?)")
-    config = generator_sizes({key: tuple(tensor.shape) for key, tensor in content.items()}, heads=heads)
+    config = generator_sizes(content.shapes, heads=heads)
     with torch.device("meta"):
         expected = shapes_of(Generator(config))
     published = {names.published_generator_name(ours): shape for ours, shape in expected.items()}
-    state = {key: tensor for key, tensor in content.items() if not key.startswith(_SECOND_COPIES)}
-    problems += _tensor_problems(path, published, state)
+    used = [key for key in content if not key.startswith(_SECOND_COPIES)]
+    problems += shape_problems(path, published, {key: content.shapes[key] for key in used})
+    problems += _number_problems(path, content, used)
     problems += _schedule_problems(path, content, config.diffusion_timesteps)
-    return _Part(config, _renamed(state, names.generator_name))
+    problems += _copy_problems(path, content)
+    return _Part(config, Renamed(content, {names.generator_name(key) or key: key for key in used}))
 
 
-def _renamed(state: Mapping[str, Tensor], rename: Callable[[str], str | None]) -> dict[str, Tensor]:
-    return {rename(key) or key: tensor for key, tensor in state.items()}
+def _number_problems(path: Path, content: Checkpoint, used: Iterable[str]) -> list[str]:
+    infinite = [key for key in used if not bool(torch.isfinite(content[key]).all())]
+    return [f"{path}: {key} has values that are not finite" for key in infinite[:8]]
 
 
-def _tensor_problems(
-    path: Path, expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor], prefix: str = ""
-) -> list[str]:
-    wanted = {prefix + key: shape for key, shape in expected.items()}
-    problems = shape_problems(path, wanted, {prefix + key: tuple(tensor.shape) for key, tensor in state.items()})
-    infinite = [prefix + key for key, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
-    return problems + [f"{path}: {key} has values that are not finite" for key in infinite[:8]]
+def _copy_problems(path: Path, content: Checkpoint) -> list[str]:
+    """Whether what is in the file twice is the same both times; a tensor that has one place for both is."""
+    problems = []
+    for copy in content:
+        key = copy.replace(_DENOISER_COPY, _DENOISER, 1)
+        if copy.startswith(_DENOISER_COPY) and key in content:
+            one, other = content[key], content[copy]
+            if one.data_ptr() != other.data_ptr() and not torch.equal(one, other):
+                problems.append(f"{path}: {key} is there twice, and the other, {copy}, differs")
+    return problems[:8]
 
 
-def _schedule_problems(path: Path, content: Mapping[str, Tensor], timesteps: int) -> list[str]:
+def _schedule_problems(path: Path, content: Checkpoint, timesteps: int) -> list[str]:
     """Whether tables of noise that the file has are those of the one schedule that there is."""
     schedule = BernoulliSchedule(timesteps)
     for published, ours in _TABLES.items():

@@ -13,6 +13,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 _SCHEDULE = "diffusion_processor.scheduler.k_final"
 _TIMESTEPS = 256  # where the file does not say
 _FFN_MULTIPLES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+# Attention heads of the published generators (L, XL, XXL), which their tensors do not tell, by layers and width.
+_HEADS = {(24, 1024): 16, (36, 1280): 20, (48, 1536): 24}
 # Tensors that tell sizes, and how many axes they have.
 _GENERATOR_SIZES = {
     "tok_embeddings.weight": 2,
@@ -21,13 +23,18 @@ _GENERATOR_SIZES = {
     "layers.0.feed_forward.w1.weight": 2,
     "denoise_mlp.x_embedder.weight": 2,
 }
-# What blocks of the tokenizer are, by a tensor that only they have.
-_KINDS = {"conv1.weight": "residual", "q.weight": "attention", "conv.weight": "scale"}
+# What blocks of the tokenizer are, by what only they have; a single one may be missing, and is named later.
+_KINDS = {
+    **dict.fromkeys(("norm1", "conv1", "norm2", "conv2"), "residual"),
+    **dict.fromkeys(("q", "k", "v", "proj_out"), "attention"),
+    "conv": "scale",
+}
 _TAIL = ["residual", "attention", "residual", "norm", "conv"]
 
 
-def autoencoder_sizes(shapes: Shapes, *, image_size: int) -> AutoencoderConfig:
-    """The tokenizer with these tensors (names without `ae.`) for pictures of `image_size` pixels.
+def autoencoder_sizes(shapes: Shapes, *, image_size: int | None, grid: int) -> AutoencoderConfig:
+    """The tokenizer with these tensors (names without `ae.`), for pictures of `image_size` pixels or, where that is
+    None, of as many as make `grid` tokens along a side.
 
     Raises:
         CheckpointError: the tensors are not those of the published architecture; or (ConfigError) cannot be.
@@ -47,6 +54,7 @@ def autoencoder_sizes(shapes: Shapes, *, image_size: int) -> AutoencoderConfig:
         if width % channels:
             raise CheckpointError(f"{first}: {width} channels are no multiple of the first {channels}")
         multipliers.append(width // channels)
+    image_size = grid * 2 ** (len(levels) - 1) if image_size is None else image_size
     counts = [[kind for _, kind in level].count("residual") for level in levels]
     attention = [[kind for _, kind in level].count("attention") for level in levels]
     if len(set(counts)) > 1 or any(a not in (0, c) for a, c in zip(attention, counts, strict=True)):
@@ -63,8 +71,8 @@ def autoencoder_sizes(shapes: Shapes, *, image_size: int) -> AutoencoderConfig:
     )
 
 
-def generator_sizes(shapes: Shapes, *, heads: int) -> GeneratorConfig:
-    """The generator with these tensors and so many heads.
+def generator_sizes(shapes: Shapes, *, heads: int | None) -> GeneratorConfig:
+    """The generator with these tensors and so many heads; None takes those of the published one that has these sizes.
 
     Raises:
         CheckpointError: the tensors are not those of the published architecture; or (ConfigError) cannot be.
@@ -76,12 +84,18 @@ def generator_sizes(shapes: Shapes, *, heads: int) -> GeneratorConfig:
     if grid * grid != tokens:
         raise CheckpointError(f"diffusion_pos_embed_learned: {tokens} tokens are no square")
     ffn = shapes["layers.0.feed_forward.w1.weight"][0]
+    layers = _count(shapes, r"layers\.(\d+)\.")
+    if heads is None and (layers, dim) not in _HEADS:
+        fitting = ", ".join(map(str, _all_fitting(dim)))
+        raise CheckpointError(
+            f"{layers} layers {dim} wide are no published size: --heads must say how many ({fitting})"
+        )
     config = GeneratorConfig(
         grid=grid,
         bits=bits,
         classes=shapes["cls_embedding.embedding_table.weight"][0] - 1,
-        layers=_count(shapes, r"layers\.(\d+)\."),
-        heads=_fitting(heads, dim),
+        layers=layers,
+        heads=_fitting(_HEADS[layers, dim] if heads is None else heads, dim),
         dim=dim,
         ffn_multiple=_ffn_multiple(dim, ffn),
         transcoder_layers=_count(shapes, r"denoise_mlp\.blocks\.(\d+)\."),
@@ -109,7 +123,7 @@ def _kinds(shapes: Shapes) -> list[str]:
     names: dict[int, set[str]] = {}
     for name in shapes:
         if found := re.match(r"encoder\.blocks\.(\d+)\.(.+)", name):
-            names.setdefault(int(found[1]), set()).add(found[2])
+            names.setdefault(int(found[1]), set()).add(found[2].partition(".")[0])
     kinds: list[str] = []
     while parts := names.get(len(kinds)):
         plain = "conv" if len(shapes.get(f"encoder.blocks.{len(kinds)}.weight", ())) == 4 else "norm"
@@ -134,9 +148,12 @@ def _count(shapes: Collection[str], pattern: str) -> int:
 
 def _fitting(heads: int, dim: int) -> int:
     if heads < 1 or dim % (4 * heads):
-        fitting = [n for n in range(1, dim // 4 + 1) if dim % (4 * n) == 0]
-        raise ConfigError(f"{heads} heads do not fit a width of {dim}; {', '.join(map(str, fitting))} do")
+        raise ConfigError(f"{heads} heads do not fit a width of {dim}; {', '.join(map(str, _all_fitting(dim)))} do")
     return heads
+
+
+def _all_fitting(dim: int) -> list[int]:
+    return [heads for heads in range(1, dim // 4 + 1) if dim % (4 * heads) == 0]
 
 
 def _ffn_multiple(dim: int, width: int) -> int:

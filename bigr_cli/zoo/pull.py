@@ -9,9 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from bigr_cli import console
 from bigr_cli.errors import ModelError, ModelFormatError, UsageError
@@ -29,7 +26,8 @@ from bigr_cli.zoo.folder import check_destination, save_model
 from bigr_cli.zoo.published import convert_published
 from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import is_repository, readable_size
-from bigr_cli.zoo.weights import read_header, sha256_of
+from bigr_cli.zoo.stored import StoredTensors
+from bigr_cli.zoo.weights import sha256_of
 
 _LARGEST_TEXT = 10_000_000  # bytes of a config or card
 
@@ -165,14 +163,9 @@ def _read_card(repository: str, commit: str, offline: bool) -> str | None:
     return text
 
 
-def _read_weights(file: hub.HubFile, expected: str) -> dict[str, Tensor]:
+def _read_weights(file: hub.HubFile, expected: str) -> StoredTensors:
     _checked(file, expected)
-    read_header(file.path)
-    try:
-        tensors: dict[str, Tensor] = load_file(file.path)
-    except (SafetensorError, OSError) as error:
-        raise ModelFormatError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
-    return tensors
+    return StoredTensors(file.path)
 
 
 def _announce(config: ModelConfig, repository: str, files: Sequence[hub.HubFile]) -> None:

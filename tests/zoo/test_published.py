@@ -18,9 +18,12 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import BigrError, CheckpointError, ConfigError, UsageError
 from bigr_cli.zoo import published_names as names
-from bigr_cli.zoo.checkpoint import read_checkpoint
-from bigr_cli.zoo.folder import check_model, load_model
+from bigr_cli.zoo.checkpoint import Checkpoint
+from bigr_cli.zoo.config import read_config
+from bigr_cli.zoo.find import packaged_models
+from bigr_cli.zoo.folder import check_model, load_model, shapes_of
 from bigr_cli.zoo.published import import_published
+from bigr_cli.zoo.published_sizes import autoencoder_sizes, generator_sizes
 
 GIVEN = Path(__file__).parents[1] / "data" / "published"
 TOKENIZER, GENERATOR, TRAINED = (GIVEN / name for name in ("binaryae_ema_1000.th", "bigr_tiny.pt", "0001000.pt"))
@@ -147,6 +150,52 @@ def test_heads_that_do_not_divide(tmp_path: Path, heads: int) -> None:
     )
 
 
+def test_the_image_size_is_found(tmp_path: Path) -> None:
+    assert made(tmp_path, image_size=None).image_size == 16
+
+
+def test_heads_that_are_not_said(tmp_path: Path) -> None:
+    message = refused(tmp_path, heads=None, image_size=None)
+    assert message.endswith("2 layers 64 wide are no published size: --heads must say how many (1, 2, 4, 8, 16)")
+
+
+@pytest.mark.parametrize("name", ["bigr-l-d24", "bigr-xl-d24", "bigr-xxl-d24", "bigr-xxl-d32", "bigr-l-d32-512"])
+def test_published_sizes_are_known(name: str) -> None:
+    card = read_config(packaged_models() / name)
+    assert card.generator is not None
+    with torch.device("meta"):
+        second = shapes_of(Generator(card.generator))
+        first = shapes_of(Tokenizer(card.tokenizer))
+    found = generator_sizes({names.published_generator_name(key): shape for key, shape in second.items()}, heads=None)
+    assert found == card.generator
+    shapes = {names.published_tokenizer_name(key): shape for key, shape in first.items()}
+    assert autoencoder_sizes(shapes, image_size=None, grid=found.grid) == card.tokenizer
+
+
+def test_a_second_copy_that_differs(tmp_path: Path) -> None:
+    copy = "diffusion_processor._denoise_fn.x_embedder.weight"
+
+    def differ(state: dict[str, Tensor]) -> None:
+        state[copy] = state["denoise_mlp.x_embedder.weight"] + 1
+
+    def agree(state: dict[str, Tensor]) -> None:
+        state[copy] = state["denoise_mlp.x_embedder.weight"].clone()
+
+    made(tmp_path, generator=changed(tmp_path, GENERATOR, agree))
+    message = refused(tmp_path, generator=changed(tmp_path, GENERATOR, differ), output=tmp_path / "other")
+    assert f"denoise_mlp.x_embedder.weight is there twice, and the other, {copy}, differs" in message
+
+
+def test_a_file_may_be_larger_than_what_is_used_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path)
+    opened = []
+    read = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: opened.append(a) or read(*a, **k))
+    monkeypatch.setattr("bigr_cli.zoo.checkpoint._USED_AT_ONCE", 1 << 16)
+    assert made(tmp_path, output=tmp_path / "other").sha256 == read_config(tmp_path / "out").sha256
+    assert len(opened) > 20
+
+
 def test_a_wrong_image_size(tmp_path: Path) -> None:
     assert "they do not fit, or --image-size should be 16" in refused(tmp_path, image_size=32)
     assert "image_size: expected a multiple of 4, got 18" in refused(tmp_path, image_size=18)
@@ -271,7 +320,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, source: Path) -> None:
     for length in [*range(0, 9), 100, 1000, *range(step, len(whole), step), len(whole) - 100, len(whole) - 1]:
         file.write_bytes(whole[:length])
         with pytest.raises(CheckpointError, match=re.escape(f"{file}: ")):
-            read_checkpoint(file)
+            Checkpoint(file)
     assert "is not a checkpoint" in refused(tmp_path, **{"generator" if source == TRAINED else "tokenizer": file})
 
 
@@ -300,7 +349,7 @@ def test_which_state_is_taken(tmp_path: Path) -> None:
     ):
         for zipped in (True, False):
             torch.save(content, file, _use_new_zipfile_serialization=zipped)
-            assert read_checkpoint(file)["x"].item() == expected
+            assert Checkpoint(file)["x"].item() == expected
 
 
 def test_an_existing_folder_is_kept(tmp_path: Path) -> None:
