@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bigr_cli.files import whole_directory, whole_file
+from bigr_cli.files import cache_file, whole_directory, whole_file
 
 
 def names(folder: Path) -> list[str]:
@@ -75,3 +75,17 @@ def test_a_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -
     assert names(tmp_path / "real") == ["x"]
     assert (tmp_path / "link").is_symlink()
     assert names(tmp_path) == ["link", "real"]
+
+
+def test_a_file_of_a_cache_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    path.write_text("old")
+    with pytest.raises(ValueError), cache_file(path) as hidden:
+        hidden.write_text("half")
+        raise ValueError
+    assert path.read_text() == "old"
+    with cache_file(path) as hidden:
+        hidden.write_text("new")
+        assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["kept"]
+    assert path.read_text() == "new"

@@ -1,7 +1,9 @@
 """Reading texts: as bytes, and by encoders, whose features are kept."""
 
+import multiprocessing
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,21 @@ def test_a_broken_file_of_the_cache_is_made_anew(home: Path, content: bytes) -> 
     assert torch.equal(FeatureReader(other, WORDS)(["blue sky"]).features, made.features)
     assert other.asked == ["blue sky"]
     assert path.read_bytes() == whole
+
+
+def _total(number: int) -> float:
+    texts = [f"text {each % 40}" for each in range(number, number + 40)]
+    return float(FeatureReader(Words(), WORDS)(texts).features.sum())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs processes that are forked")
+def test_several_processes_share_the_cache(home: Path) -> None:
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("fork")) as pool:
+        totals = set(pool.map(_total, range(0, 80, 10)))
+    assert len(totals) == 1
+    kept = list((home / "cache" / "texts").rglob("*"))
+    assert len([path for path in kept if path.suffix == ".npy"]) == 40
+    assert not [path for path in kept if path.suffix == ".part"]
 
 
 def test_nothing_is_kept_unless_asked(home: Path) -> None:
