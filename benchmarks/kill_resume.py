@@ -2,20 +2,23 @@
 
     python benchmarks/kill_resume.py --points 10
 
-Small trainings are run once undisturbed: a tokenizer, a generator, and a generator on cached codes. Then each is killed
-with SIGKILL, in a new run folder at every point, resumed, and every byte of its last checkpoint (weights, averages,
-optimisers) and of its model folder compared. The points take turns: at a random time, as soon as a random checkpoint is
-there, while one is being written, while a file of the model is being written. Ends with exit code 1 if a bit differs.
+Small trainings are run once undisturbed: a tokenizer, a generator, a generator on cached codes, and one on captions in
+tar shards. Then each is killed with SIGKILL, in a new run folder at every point, resumed, and every byte of its last
+checkpoint (weights, averages, optimisers) and of its model folder compared. The points take turns: at a random time, as
+soon as a random checkpoint is there, while one is being written, while a file of the model is being written. Ends with
+exit code 1 if a bit differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import multiprocessing
 import os
 import random
 import signal
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +26,10 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from PIL import Image
 from tables import show
+
+from bigr_cli.data.sources import ScenesSource
 
 TOKENIZER = """
 tokenizer: {architecture: compact, image_size: 16, bits: 6, channels: [16, 32], encoder_blocks: [0, 1],
@@ -52,6 +58,7 @@ run: {steps: 40, batch: 8, ema: 0.99, log_every: 7, validate_every: 15, checkpoi
 """
 # A finite source, in a new order in every pass, with codes from the cache.
 CACHED = ("data.count=50", "data.cache_codes=3", "masking.share=batch", "optimizer.name=adamw")
+CAPTIONS = ("generator.text.width=16", "generator.text.tokens=64", "data.flip=true")
 STEPS, SAVED_EVERY = 40, 4
 LAST = f"checkpoints/step-{STEPS:08d}.safetensors"
 COMPARED = (LAST, "tokenizer.safetensors", "generator.safetensors", "config.yaml", "README.md", "training.yaml")
@@ -114,7 +121,30 @@ def trainings(work: Path) -> list[Training]:
         Training("tokenizer", "train-tokenizer", tokenizer, work / "tokenizer"),
         Training("generator", "train-generator", generator, work / "generator"),
         Training("generator, cached codes", "train-generator", (*generator, *CACHED), work / "cached"),
+        Training(
+            "generator, captions in shards",
+            "train-generator",
+            (*generator, "--data", write_shards(work / "shards"), *CAPTIONS),
+            work / "captions",
+        ),
     ]
+
+
+def write_shards(folder: Path) -> str:
+    """Two tar files of scenes with two captions each, in pieces of 25; returns a pattern for them."""
+    folder.mkdir()
+    source = ScenesSource(16, count=50)
+    for number in range(2):
+        with tarfile.open(folder / f"{number}.tar", "w") as archive:
+            for index in range(25 * number, 25 * number + 25):
+                picture = io.BytesIO()
+                Image.fromarray(source.picture(index).pixels).save(picture, "PNG")
+                words = f"{source.caption(index)}\n{source.scene(index).caption}".encode()
+                for name, content in ((f"{index:03d}.png", picture.getvalue()), (f"{index:03d}.txt", words)):
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+    return f"{folder}/{{0..1}}.tar"
 
 
 def differing_bits(one: Path, other: Path) -> int:

@@ -38,6 +38,17 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
+def cache_file(path: Path) -> Iterator[Path]:
+    """As `whole_file`, without waiting for the disk: for what can be made again, and is checked when it is read."""
+    hidden = _beside(path)
+    try:
+        yield hidden
+        hidden.replace(path)
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+@contextmanager
 def whole_directory(path: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `path` when the block ends; after an error it is removed
     (and with it the folders above that had to be made).

@@ -387,7 +387,12 @@ Settings = Annotated[
 ]
 TrainingData = Annotated[
     str | None,
-    _option("--data", panel=TRAINING, metavar="DIR|scenes", help="What to train on: a folder of pictures, or scenes."),
+    _option(
+        "--data",
+        panel=TRAINING,
+        metavar="DIR|TAR|scenes",
+        help="What to train on: a folder of pictures, tar shards such as 'DIR/*.tar', or scenes.",
+    ),
 ]
 TrainingConfigFile = Annotated[
     Path | None,

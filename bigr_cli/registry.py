@@ -194,13 +194,13 @@ def built_in_entry_points() -> Iterator[EntryPoint]:
             yield EntryPoint(module.name, f"bigr_cli.tasks.{module.name}", ENTRY_POINT_GROUP)
 
 
-def plugin_entry_points() -> Iterator[tuple[EntryPoint, Origin]]:
+def plugin_entry_points(group: str = ENTRY_POINT_GROUP) -> Iterator[tuple[EntryPoint, Origin]]:
     """Installed plugins that BIGR_PLUGINS allows: all if it is not set, none for "none", or those it lists."""
     allowed = os.environ.get(PLUGINS_VARIABLE)
     if allowed is not None and allowed.strip() in ("", "none"):
         return
     names = None if allowed is None else {name.strip() for name in allowed.split(",")}
-    found = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    found = importlib.metadata.entry_points(group=group)
     for entry_point in sorted(found, key=lambda candidate: candidate.name):
         distribution = entry_point.dist
         origin = Origin(distribution.name, distribution.version) if distribution else Origin("unknown", "")

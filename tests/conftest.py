@@ -74,6 +74,27 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which transformers saved a T5 of random weights, 16 wide, with a tokenizer of letters."""
+    transformers = pytest.importorskip("transformers")
+    import torch
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+
+    letters = ["<pad>", "</s>", "<unk>", *"abcdefghijklmnopqrstuvwxyz ,."]
+    tokenizer = Tokenizer(models.WordLevel({letter: number for number, letter in enumerate(letters)}, "<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    marks = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    folder = tmp_path_factory.mktemp("t5") / "tiny-t5"
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks).save_pretrained(folder)
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "num_decoder_layers": 1}
+    torch.manual_seed(0)
+    config = transformers.T5Config(vocab_size=len(letters), feed_forward_proj="gated-gelu", **sizes)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def bigr(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run `bigr` in this process: `bigr("generate", "cat", "-n", 2)`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bigr_cli.files import whole_directory, whole_file
+from bigr_cli.files import cache_file, whole_directory, whole_file
 
 
 def names(folder: Path) -> list[str]:
@@ -130,3 +130,17 @@ def test_what_another_process_is_making_is_left_alone(tmp_path: Path) -> None:
         assert names(first) == ["one"]
     assert names(path) == ["one"]
     assert names(tmp_path) == ["a"]
+
+
+def test_a_file_of_a_cache_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    path.write_text("old")
+    with pytest.raises(ValueError), cache_file(path) as hidden:
+        hidden.write_text("half")
+        raise ValueError
+    assert path.read_text() == "old"
+    with cache_file(path) as hidden:
+        hidden.write_text("new")
+        assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["kept"]
+    assert path.read_text() == "new"

@@ -15,6 +15,7 @@ from bigr_cli.registry import task
     examples=(
         "bigr train-generator --tokenizer runs/tok --data scenes -o runs/gen run.steps=2000",
         "bigr train-generator --tokenizer scenes-64 --data photos/ generator.dim=256 generator.heads=8",
+        "bigr train-generator --tokenizer scenes-64 --data scenes generator.text.encoder=bytes",
         "bigr train-generator --resume runs/gen",
     ),
 )

@@ -10,14 +10,17 @@ from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TextConfig, To
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on: `scenes` (without end, or the first `count`) or a folder (all of it, or `count` pictures).
+    """What is trained on: `scenes` (without end, or the first `count`), a folder or tar shards (all, or `count`).
 
     Of the scenes, those in `without` ("red house") are left out, to see what a model makes of them.
 
     `validation` pictures are held out: of a folder a tenth at most, chosen by the seed. A folder's pictures are
     mirrored (`flip`) and cut (`crop` is the smallest share of the side) at random. `cache_codes` lets the generator's
     training keep the codes of so many variants of every picture on disk, instead of encoding each anew in every pass;
-    0 keeps none.
+    0 keeps none. Likewise `cache_texts` keeps what a text encoder makes of captions.
+
+    Broken pictures with captions, and those in shards, are left out if their `headers` show it, or with `pictures`,
+    for which all are read whole before training begins.
     """
 
     source: str = "scenes"
@@ -29,6 +32,8 @@ class DataConfig:
     flip: bool = False
     crop: float = 1.0
     cache_codes: int = 0
+    cache_texts: bool = True
+    check: Literal["headers", "pictures"] = "headers"
 
     def __post_init__(self) -> None:
         require_positive(self, "validation")

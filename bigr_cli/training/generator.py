@@ -87,7 +87,7 @@ class GeneratorObjective(Objective):
         torch.manual_seed(config.run.seed)
         self.model = Generator(self.sizes)
         self._frozen: list[Any] = [tokenizer]  # a list hides it from the module tree
-        self.read = text_reader(self.sizes.text)
+        self.read = text_reader(self.sizes.text, keep=config.data.cache_texts)
         self._validation: list[tuple[Tensor, Condition]] = []
 
     @property
@@ -121,7 +121,7 @@ class GeneratorObjective(Objective):
 
     def _conditions(self, batch: Batch) -> Condition:
         """What the pictures are conditioned on: their captions or their classes."""
-        return self.read(batch.captions).to(batch.labels.device) if self.read is not None else batch.labels
+        return self.read(batch.captions, batch.labels.device) if self.read is not None else batch.labels
 
     @torch.no_grad()
     def _draw_codes(self, batch: Batch) -> Tensor:
@@ -153,7 +153,7 @@ class GeneratorObjective(Objective):
         if self.read is None:
             labels: Condition = torch.tensor([number % self.sizes.classes for number in numbers], device=device)
         else:
-            labels = self.read([self.held_out.caption(n % len(self.held_out)) for n in numbers]).to(device)
+            labels = self.read([self.held_out.caption(n % len(self.held_out)) for n in numbers], device)
         codes = sample(average, labels, torch.arange(_PREVIEW, device=device), self.config.sampling)
         return grid(to_images(self.tokenizer.decode(codes).float().clamp(0, 1)), columns=8)
 

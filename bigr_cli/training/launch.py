@@ -10,7 +10,8 @@ from typing import TypeVar
 import torch
 
 from bigr_cli import console, schema, yaml_text
-from bigr_cli.data.sources import FolderSource, ScenesSource, Source, color_and_label, open_source
+from bigr_cli.data.pictures import FileSource
+from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, RunError, UsageError
 from bigr_cli.files import whole_file
 from bigr_cli.training.checkpoint import FOLDER, list_checkpoints, step_of
@@ -80,16 +81,20 @@ def pin_tokenizer(training: GeneratorTraining, directory: Path) -> GeneratorTrai
     return replace(training, tokenizer_sha256=found)
 
 
-def open_data(data: DataConfig, size: int) -> tuple[Source, Source]:
-    """What is trained on, and what is held out. Raises UsageError for a folder that is too small or not there."""
+def open_data(data: DataConfig, size: int, *, captions: bool = False) -> tuple[Source, Source]:
+    """What is trained on, and what is held out; with captions, if these are needed.
+
+    Raises:
+        UsageError: data that are too few, or not there, or broken.
+    """
     if data.source == "scenes":
         training = open_source(data.source, size, seed=data.seed, count=data.count)
         if isinstance(training, ScenesSource):
             training = replace(training, without=frozenset(map(color_and_label, data.without)))
         return training, open_source(data.source, size, seed=data.seed, start=HELD_OUT, count=data.validation)
-    every = open_source(data.source, size)
-    if not isinstance(every, FolderSource):
-        raise TypeError(f"expected a folder, got {type(every).__name__}")
+    every = open_source(data.source, size, captions=captions, check=data.check)
+    if not isinstance(every, FileSource):
+        raise TypeError(f"expected pictures in files, got {type(every).__name__}")
     held_out = min(data.validation, len(every) // 10)
     if held_out == 0:
         raise UsageError(f"{data.source}: expected at least 10 pictures, of which one is held out, got {len(every)}")
@@ -123,7 +128,7 @@ def launch(
     if checkpoint is not None and step_of(checkpoint) >= training.run.steps:
         console.say(f"{folder}: finished, after {step_of(checkpoint)} steps; with a larger run.steps it would go on")
         return folder
-    source, held_out = open_data(training.data, size)
+    source, held_out = open_data(training.data, size, captions=_on_captions(training))
     objective = build(held_out)
     if training.init and checkpoint is None:
         start_from(training.init, _WEIGHTS[type(training)], objective.model)
@@ -142,6 +147,10 @@ def launch(
     trainer.train()
     console.say(f"done: {folder} is a model folder")
     return folder
+
+
+def _on_captions(training: TokenizerTraining | GeneratorTraining) -> bool:
+    return isinstance(training, GeneratorTraining) and training.generator.text is not None
 
 
 def _run_folder(name: str, output: Path | None, resume: Path | None) -> Path:

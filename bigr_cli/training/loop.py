@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bigr_cli import console
 from bigr_cli.data.loading import Batch, Positions
 from bigr_cli.data.sources import Source
-from bigr_cli.errors import ConfigError, RunError, UsageError
+from bigr_cli.errors import ConfigError, ImageError, RunError, UsageError
 from bigr_cli.files import whole_file
 from bigr_cli.training.acceleration import accelerator_for
 from bigr_cli.training.checkpoint import last_state, load_checkpoint, save_checkpoint, step_of, writing
@@ -181,7 +181,6 @@ class Trainer:
             start=self.step * parts,
             rank=self.accelerator.process_index,
             processes=processes,
-            augment=self.data.augmented or self.data.cache_codes > 0,
         )
         with self.accelerator.main_process_first():  # it may write a cache, which the others then read
             return self.objective.batches(self.source, positions, workers=self.data.workers)
@@ -280,6 +279,9 @@ def _failures(run: Path) -> Iterator[None]:
         yield
     except RunError as error:
         error.hint = error.hint or last_state(run)
+        raise
+    except ImageError as error:
+        error.hint = f"data.check=pictures leaves out what cannot be read; {last_state(run)}"
         raise
     except torch.OutOfMemoryError as error:
         hint = f"a smaller run.batch, or a larger run.accumulate, needs less; {last_state(run)}"

@@ -11,18 +11,26 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache, utils
+from huggingface_hub import (
+    constants,
+    get_hf_file_metadata,
+    hf_hub_url,
+    snapshot_download,
+    try_to_load_from_cache,
+    utils,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -144,6 +152,18 @@ def fetch(file: HubFile) -> Path:
     return file.path
 
 
+def cached_folder(repository: str, revision: str = "main") -> Path | None:
+    """Where the hub's own cache has files of a repository, if it has any."""
+    config = _cached(repository, "config.json", revision)
+    return config.parent if config else None
+
+
+def fetch_folder(repository: str, patterns: Sequence[str], *, revision: str = "main") -> Path:
+    """The files of a repository that fit the patterns, in the hub's own cache. Raises what `look_up` raises."""
+    with _explained(repository):
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
+
+
 def forget(file: HubFile) -> None:
     """Remove what was fetched, once it has been used; the hub's own cache stays as it is."""
     shutil.rmtree(file.folder, ignore_errors=True)
@@ -260,7 +280,7 @@ def explained(error: Exception, what: str) -> BigrError:
         return ModelError(f"{what}: the hub does not allow it to this login", hint=LOGIN_HINT)
     if isinstance(error, RepositoryNotFoundError):
         return ModelError(f"{what}: there is no such repository", hint=f"if it is private, {LOGIN_HINT}")
-    if isinstance(error, EntryNotFoundError):
+    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
         return MissingFileError(f"{what}: the repository has no such file")
     if isinstance(error, HFValidationError):
         return ModelError(f"{what}: the hub does not take this name: {error}")
@@ -270,5 +290,6 @@ def explained(error: Exception, what: str) -> BigrError:
         return RunError(f"{what}: the disk is full", hint=f"make room, then {_AGAIN_HINT}")
     if isinstance(error, OSError) and error.filename is not None:
         return RunError(f"{error.filename}: {error.strerror or error}")
-    reason = " ".join(str(error).split()) or type(error).__name__
+    cause = error.__cause__ or error if isinstance(error, LocalEntryNotFoundError) else error
+    reason = " ".join(str(cause).split()) or type(cause).__name__
     return RunError(f"{what}: the hub cannot be reached: {reason}", hint=_AGAIN_HINT)

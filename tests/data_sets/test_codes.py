@@ -13,8 +13,9 @@ from bigr_cli.core.config import CompactConfig
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data import codes
 from bigr_cli.data.codes import PackedCodes, cached_codes, code_batches
+from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.loading import Positions, all_batches, as_floats
-from bigr_cli.data.sources import FolderSource, ScenesSource
+from bigr_cli.data.sources import ScenesSource
 from bigr_cli.errors import RunError
 
 SOURCE = ScenesSource(16, count=10)

@@ -66,7 +66,7 @@ def test_batches_move_with_or_without_codes() -> None:
     batch = next(all_batches(SOURCE, 2)).to(torch.device("cpu"))
     assert batch.codes is None
     codes = torch.ones(2, 4, 3, dtype=torch.bool)
-    moved = Batch(*batch[:3], codes).to(torch.device("cpu"))
+    moved = Batch(*batch[:3], codes=codes).to(torch.device("cpu"))
     assert moved.codes is not None
     assert torch.equal(moved.codes, codes)
 

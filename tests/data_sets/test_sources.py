@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bigr_cli.data import scenes
-from bigr_cli.data.sources import FolderSource, ScenesSource, open_source
+from bigr_cli.data.folders import FolderSource
+from bigr_cli.data.sources import ScenesSource, open_source
 from bigr_cli.errors import ImageError, UsageError
 
 

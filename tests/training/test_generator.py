@@ -12,8 +12,9 @@ from scipy.stats import chisquare
 
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
 from bigr_cli.core.transformer import Generator
+from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.loading import Positions, all_batches
-from bigr_cli.data.sources import FolderSource, ScenesSource, Source
+from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.config import DataConfig, GeneratorShape, GeneratorTraining, MaskingConfig
 from bigr_cli.training.generator import GeneratorObjective, draw_mask, masked_loss, token_cover

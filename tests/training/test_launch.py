@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from bigr_cli import schema
 from bigr_cli.core.config import CompactConfig
-from bigr_cli.data.sources import FolderSource, ScenesSource, Source
+from bigr_cli.data.folders import FolderSource
+from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError, RunError, UnknownNameError, UsageError
 from bigr_cli.training.checkpoint import list_checkpoints
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining

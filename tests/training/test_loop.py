@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from bigr_cli import console
 from bigr_cli.data.loading import Batch, as_floats
-from bigr_cli.data.sources import Picture, ScenesSource
+from bigr_cli.data.pictures import Picture
+from bigr_cli.data.sources import ScenesSource
 from bigr_cli.errors import ConfigError, DeviceError, RunError
 from bigr_cli.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from bigr_cli.training.config import DataConfig, OptimizerConfig, RunConfig

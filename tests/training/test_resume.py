@@ -43,6 +43,7 @@ POINTS = [
     ("tokenizer", "while_writing_the_model"),
     ("generator", "at_checkpoint"),
     ("generator, cached codes", "at_time"),
+    ("generator, captions in shards", "at_checkpoint"),
 ]
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.loading import Batch, all_batches
-from bigr_cli.data.sources import FolderSource, ScenesSource, Source
+from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError, ModelFormatError, UsageError
 from bigr_cli.training.config import AdversarialConfig, TokenizerLosses, TokenizerTraining
 from bigr_cli.training.optim import Optimizers

@@ -78,8 +78,31 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.tokens["hub"] = self.headers["Authorization"]
             repository, _, rest = path[1:].partition("/resolve/")
             self.resolve(repository, f"{repository}/{rest.partition('/')[2]}")
+        elif path.startswith("/api/models/"):
+            owner, name, *kind = path.removeprefix("/api/models/").split("/")[:3]
+            self.describe(f"{owner}/{name}", kind)
         else:
             self.reply(404)
+
+    def describe(self, repository: str, kind: list[str]) -> None:
+        """Which files a repository has: their names, or all about them (`tree`)."""
+        files = {
+            name.removeprefix(f"{repository}/"): content
+            for name, content in self.hub.files.items()
+            if name.startswith(f"{repository}/")
+        }
+        if not files:
+            self.reply(404, {"X-Error-Code": "RepoNotFound"})
+        elif kind == ["tree"]:
+            hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+            large = {name: {"oid": hashes[name], "size": len(files[name]), "pointerSize": 130} for name in files}
+            entries = [
+                {"type": "file", "path": name, "oid": hashes[name][:40], "size": len(files[name]), "lfs": large[name]}
+                for name in files
+            ]
+            self.reply(200, json=entries)
+        else:
+            self.reply(200, json={"id": repository, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]})
 
     def resolve(self, repository: str, name: str) -> None:
         """Send on to where large files are, as the hub does for all that are in LFS."""

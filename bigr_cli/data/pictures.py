@@ -1,0 +1,200 @@
+"""Pictures that lie in files or shards: cut to squares, scaled, augmented; those that cannot be read left out."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from bigr_cli import console
+from bigr_cli.errors import ImageError, UsageError
+
+Check = Literal["headers", "pictures"]
+
+_FIRST = 3  # names that a report has
+_AT_ONCE = 1024
+
+_Source = TypeVar("_Source", bound="FileSource")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One example: `pixels` (size, size, 3) uint8; `focus` (size, size) uint8, how much of the object a pixel shows."""
+
+    pixels: NDArray[np.uint8]
+    label: int
+    focus: NDArray[np.uint8] | None = None
+
+
+class FileSource(ABC):
+    """Pictures that lie somewhere as files, cropped to squares and scaled to `size` pixels.
+
+    Variants are mirrored (`flip`) and cut out of the square at random, with at least `crop` times its side; of several
+    captions, variants take turns.
+    """
+
+    labels: tuple[str, ...]
+    size: int
+    flip: bool
+    crop: float
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many pictures there are."""
+
+    @abstractmethod
+    def label(self, index: int) -> int:
+        """The class of picture `index`; 0 if there are no classes."""
+
+    @abstractmethod
+    def captions_of(self, index: int) -> tuple[str, ...]:
+        """Every caption of picture `index`."""
+
+    def has_caption(self, index: int) -> bool:
+        """Whether picture `index` has any."""
+        return bool(self.captions_of(index))
+
+    @abstractmethod
+    def opened(self, index: int) -> AbstractContextManager[IO[bytes]]:
+        """The bytes of picture `index`."""
+
+    @abstractmethod
+    def called(self, index: int) -> str:
+        """The name of picture `index`, for messages."""
+
+    @abstractmethod
+    def take(self: _Source, indices: NDArray[np.int64], *, flip: bool = False, crop: float = 1.0) -> _Source:
+        """Some of the pictures, augmented in this way."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """What identifies the data: the same string means the same pictures."""
+
+    def caption(self, index: int, variant: int = 0) -> str:
+        """One caption of picture `index`; empty if there is none."""
+        said = self.captions_of(index)
+        return said[variant % len(said)] if said else ""
+
+    def picture(self, index: int, variant: int = 0) -> Picture:
+        """Picture `index`. Raises ImageError, with its name, if it cannot be read."""
+        try:
+            with self.opened(index) as stream, Image.open(stream) as opened:
+                image = ImageOps.exif_transpose(opened).convert("RGB")
+        except Exception as error:  # Pillow raises what it likes about a broken file
+            raise ImageError(f"{self.called(index)}: not a readable picture ({error})") from error
+        rng = np.random.default_rng((variant, index)) if variant else None
+        return Picture(np.asarray(self._square(image, rng)), self.label(index))
+
+    def _square(self, image: Image.Image, rng: np.random.Generator | None) -> Image.Image:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        if rng is not None and self.crop < 1:
+            side = max(1, round(side * rng.uniform(self.crop, 1)))
+            left, top = (int(rng.integers(0, extent - side + 1)) for extent in image.size)
+        box = (left, top, left + side, top + side)
+        square = image.resize((self.size, self.size), Image.Resampling.LANCZOS, box=box)
+        return ImageOps.mirror(square) if rng is not None and self.flip and rng.random() < 0.5 else square
+
+    def split(
+        self: _Source, held_out: int, *, seed: int, count: int | None, flip: bool, crop: float
+    ) -> tuple[_Source, _Source]:
+        """(training, held out): `held_out` pictures chosen by the seed are kept apart; only training is augmented."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        apart, rest = np.sort(order[:held_out]), np.sort(order[held_out:])[:count]
+        return self.take(rest, flip=flip, crop=crop), self.take(apart)
+
+
+class LeftOut:
+    """What is not trained on, and why: counted, with the first names."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, reason: str, name: Callable[[], str]) -> None:
+        """`reason` completes "12 …"; the name is asked for only if it will be told."""
+        self._counts[reason] = self._counts.get(reason, 0) + 1
+        names = self._names.setdefault(reason, [])
+        if len(names) < _FIRST:
+            names.append(name())
+
+    @property
+    def count(self) -> int:
+        """How much it is in all."""
+        return sum(self._counts.values())
+
+    def report(self, where: str, total: int) -> None:
+        """Warn of all that is left out. Raises UsageError if that is all there is."""
+        parts = [
+            f"{count:,} {reason} ({', '.join(self._names[reason])}{', …' if count > len(self._names[reason]) else ''})"
+            for reason, count in self._counts.items()
+        ]
+        if parts and self.count >= total:
+            raise UsageError(f"{where}: none of {total:,} pictures can be used: {', '.join(parts)}")
+        if parts:
+            console.warn(f"{where}: {self.count:,} of {total:,} pictures are left out: {', '.join(parts)}")
+
+
+def is_readable(stream: IO[bytes], *, whole: bool) -> bool:
+    """Whether a file begins as a picture does, or is one that can be decoded to its end."""
+    try:
+        with Image.open(stream) as image:
+            if whole:
+                image.load()
+            return bool(min(image.size) > 0)
+    except Exception:  # Pillow raises what it likes about a broken file
+        return False
+
+
+def unreadable(source: FileSource, *, whole: bool) -> list[int]:
+    """The numbers of the pictures that are none, by their beginnings or read whole."""
+
+    def broken(index: int) -> bool:
+        try:
+            with source.opened(index) as stream:
+                return not is_readable(stream, whole=whole)
+        except OSError:
+            return True
+
+    found: list[int] = []
+    with console.progress(len(source), "checking pictures") as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for first in range(0, len(source), _AT_ONCE):
+            chunk = range(len(source))[first : first + _AT_ONCE]
+            found += [index for index, bad in zip(chunk, pool.map(broken, chunk), strict=True) if bad]
+            bar.advance(len(chunk))
+    return found
+
+
+def usable(
+    source: _Source, where: str, *, captions: bool, check: Check | None, left_out: LeftOut | None = None
+) -> _Source:
+    """The pictures that can be trained on; warns of how many are not, and why.
+
+    Args:
+        where: what was asked for, for messages.
+        captions: whether a picture needs one.
+        check: what to look at of each picture; None looks at nothing.
+        left_out: what is known to be left out already.
+
+    Raises:
+        UsageError: there are none.
+    """
+    left_out = left_out or LeftOut()
+    total = len(source) + left_out.count
+    wordless = [index for index in range(len(source)) if not source.has_caption(index)] if captions else []
+    bad = sorted(set(unreadable(source, whole=check == "pictures")).difference(wordless)) if check else []
+    for reason, indices in (("without a caption", wordless), ("unreadable", bad)):
+        for index in indices:
+            left_out.add(reason, partial(source.called, index))
+    left_out.report(where, total)
+    lost = np.array(wordless + bad, dtype=np.int64)
+    return source.take(np.setdiff1d(np.arange(len(source)), lost)) if len(lost) else source
