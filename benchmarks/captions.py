@@ -32,9 +32,9 @@ from bigr_cli.device import select_device
 from bigr_cli.training.config import GeneratorTraining
 from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import launch
+from bigr_cli.zoo.encoders import open_encoder
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.folder import load_tokenizer
-from bigr_cli.zoo.t5 import open_encoder
 from bigr_cli.zoo.texts import FeatureReader
 
 TOKENS = 32  # more than any caption of a scene has
@@ -104,13 +104,11 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     console.configure(quiet=True)
     device, rows = select_device(options.device), list[dict[str, object]]()
-    shared = [
-        f"run.batch={BATCH}",
-        f"run.steps={options.steps}",
-        f"run.log_every={max(1, options.steps // LOGGED)}",
-        *options.settings,
-    ]
-    shared = [*shared, f"run.validate_every={10 * options.steps}", "data.seed=1"]
+    often = [f"run.log_every={max(1, options.steps // LOGGED)}", f"run.validate_every={10 * options.steps}"]
+    # What is previewed at the end is not measured.
+    fixed = ["run.compile=false", "data.seed=1", "sampling.steps=1", "sampling.timesteps=1", "data.validation=1"]
+    fixed += [f"run.batch={BATCH}", f"run.steps={options.steps}"]
+    shared = [*fixed, *often, *options.settings]
     with tempfile.TemporaryDirectory() as name:
         os.environ["BIGR_HOME"] = f"{name}/home"
         source = ScenesSource(64, seed=1)
