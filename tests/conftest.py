@@ -95,6 +95,31 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_text_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """The folder of a model like `tiny_model` that reads texts of up to 32 bytes."""
+    from dataclasses import replace
+
+    import torch
+
+    from bigr_cli.core.config import TextConfig
+    from bigr_cli.core.transformer import Generator
+    from bigr_cli.zoo.config import read_config
+    from bigr_cli.zoo.folder import load_tokenizer, save_model
+
+    torch.manual_seed(1)
+    config = read_config(tiny_model)
+    text = TextConfig(tokens=32, width=16, layers=1, heads=2, group=4)
+    sizes = replace(config.generator, classes=0, condition="text", text=text)
+    generator = Generator(sizes)
+    for parameter in generator.parameters():
+        parameter.data = torch.randn_like(parameter) * 0.4
+    folder = tmp_path_factory.mktemp("models") / "tiny-text"
+    config = replace(config, name="tiny-text", generator=sizes, labels=(), sha256={})
+    save_model(folder, config, load_tokenizer(tiny_model)[0], generator)
+    return folder
+
+
 @pytest.fixture
 def bigr(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run `bigr` in this process: `bigr("generate", "cat", "-n", 2)`."""

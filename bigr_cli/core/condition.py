@@ -74,7 +74,7 @@ class ClassCondition(nn.Module):
         Raises:
             ValueError: the number of ratios differs from the number of label tensors.
         """
-        mixed = [column(ratio, 2) * self.table(part) for part, ratio in zip_ratios(labels, ratios)]
+        mixed = [column(ratio, 2) * self.table(_numbers(part)) for part, ratio in zip_ratios(labels, ratios)]
         tokens = torch.stack(mixed).sum(dim=0)[:, None]
         return Prefix(tokens, tokens)
 

@@ -112,7 +112,7 @@ class Draws:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _sampled(self, jobs: Sequence[request.Job]) -> Tensor:
-        labels = torch.tensor([job.class_index for job in jobs])
+        labels = self.model.network.conditions([job.guide for job in jobs])
         return self.model.sample_codes(labels, [job.seed for job in jobs], **vars(self.settings)).cpu()
 
     def _path(self, number: int) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import request
+from bigr_cli.core.config import Guide
 from bigr_cli.errors import ModelError, UsageError
 from bigr_cli.request import Label
 from bigr_cli.zoo.config import ModelConfig
@@ -30,7 +31,7 @@ class Wanted:
         pool: "mean" over the tokens, all "tokens", or the "codes" themselves, packed.
         layers: the blocks whose output is taken, 0 is the first; none for codes.
         every: whether there is an axis for the layers even if there is only one.
-        label: the index of the class under which the generator sees the picture.
+        label: the class, or text, under which the generator sees the picture; None is none.
         label_name: its name.
         shape: of the features of one picture.
     """
@@ -38,7 +39,7 @@ class Wanted:
     pool: Pool
     layers: tuple[int, ...]
     every: bool
-    label: int
+    label: Guide
     label_name: str
     shape: tuple[int, ...]
 
@@ -70,15 +71,15 @@ def wanted_features(
     """
     if pool not in get_args(Pool):
         raise UsageError(f"pool: expected {', '.join(get_args(Pool))}, got {pool!r}")
-    index = request.label_index(config, label)
+    guide = request.guide_of(config, label)
     generator = config.generator
-    if generator is None:  # label_index has raised the error already; this is for the type checker
+    if generator is None:  # guide_of has raised the error already; this is for the type checker
         raise UsageError(f"{config.name}: has no generator")
     if pool == "codes":
-        if layer is not None or index != generator.classes:
+        if layer is not None or guide is not None:
             raise UsageError("codes come from the tokenizer: they have no layer and no label")
         return Wanted(
-            "codes", (), False, index, request.name_of(config, index), (-(-generator.tokens * generator.bits // 8),)
+            "codes", (), False, guide, request.name_of(config, guide), (-(-generator.tokens * generator.bits // 8),)
         )
     every = layer == ALL
     if layer is None and config.representation is not None:
@@ -89,8 +90,8 @@ def wanted_features(
         pool="mean" if pool == "mean" else "tokens",
         layers=layers,
         every=every,
-        label=index,
-        label_name=request.name_of(config, index),
+        label=guide,
+        label_name=request.name_of(config, guide),
         shape=(generator.layers, *inner) if every else inner,
     )
 
@@ -111,7 +112,7 @@ def embed_batch(network: BinaryModel, images: Tensor, wanted: Wanted) -> NDArray
         codes = network.tokenizer.encode(images.to(weight.device, weight.dtype))
         if wanted.pool == "codes":
             return packed(codes)
-        labels = torch.full((len(codes),), wanted.label, device=codes.device)
+        labels = network.conditions([wanted.label] * len(codes))
         found = layer_features(network.generator, codes, labels, wanted.layers, mean=wanted.pool == "mean")
         features: NDArray[Any] = (found if wanted.every else found[:, 0]).cpu().numpy()
     finite = np.isfinite(features).reshape(*features.shape[: 1 + wanted.every], -1).all(axis=-1)  # (B,) or (B, layers)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.scenes import LABELS
-from bigr_cli.data.sources import SCENES, FolderSource, ScenesSource, open_source
+from bigr_cli.data.sources import SCENES, ScenesSource, open_source
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.files import read_image
 from bigr_cli.imaging.grids import grid

@@ -196,7 +196,7 @@ def _features(network: BinaryModel, random: Generator, images: Tensor, layer: in
     tokenizer, generator = network.tokenizer, network.generator
     encoded = tokenizer.encoder(images.to(tokenizer.embed.dtype))  # (B, C, h, w)
     codes = (tokenizer.to_bits(encoded) > 0).flatten(2).transpose(1, 2)  # (B, L, K)
-    labels = torch.full((len(images),), generator.config.classes, device=images.device)
+    labels = network.conditions([None] * len(images))
     side = min(PIXEL_SIDE, images.shape[-1])
     return {
         PIXELS: adaptive_avg_pool2d(images, side).flatten(1)[:, None],

@@ -269,7 +269,10 @@ def test_wrong_usage_is_told_before_torch_is_imported() -> None:
     assert done.returncode == 20
 
 
-def test_examples_of_the_help_run(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_examples_of_the_help_run(capfdbinary: pytest.CaptureFixture[bytes], tiny_text_model: Path, home: Path) -> None:
+    (home / "models").mkdir(parents=True)
+    (home / "models" / "scenes-64-text").symlink_to(tiny_text_model)
+    Path("texts.txt").write_text("a boat\na house\n", encoding="utf-8")
     task = discover().tasks[("generate",)]
     assert len(task.examples) >= 4
     for example in task.examples:
