@@ -104,7 +104,7 @@ def tiny_text_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) 
 
     from bigr_cli.core.config import TextConfig
     from bigr_cli.core.transformer import Generator
-    from bigr_cli.zoo.config import read_config
+    from bigr_cli.zoo.config import Provenance, read_config
     from bigr_cli.zoo.folder import load_tokenizer, save_model
 
     torch.manual_seed(1)
@@ -115,7 +115,8 @@ def tiny_text_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) 
     for parameter in generator.parameters():
         parameter.data = torch.randn_like(parameter) * 0.4
     folder = tmp_path_factory.mktemp("models") / "tiny-text"
-    config = replace(config, name="tiny-text", generator=sizes, labels=(), sha256={})
+    known = Provenance(data="scenes", without=("red house", "blue fish"))
+    config = replace(config, name="tiny-text", generator=sizes, labels=(), provenance=known, sha256={})
     save_model(folder, config, load_tokenizer(tiny_model)[0], generator)
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,3 +84,24 @@ def captions_beside(picture: Path) -> tuple[str, ...]:
         return captions_in(picture.with_suffix(".txt").read_bytes())
     except FileNotFoundError:
         return ()
+
+
+def read_texts(path: Path) -> list[str]:
+    """The texts in a file, or for "-" on stdin, one a line, without blank lines; what is no UTF-8 becomes U+FFFD.
+
+    Raises:
+        UsageError: it cannot be read, or has none.
+    """
+    if str(path) == "-":
+        if sys.stdin.isatty():
+            raise UsageError("stdin is a terminal, from which no texts come", hint="for example: --prompts - < FILE")
+        data = sys.stdin.buffer.read()
+    else:
+        try:
+            data = path.expanduser().read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    lines = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
+    if not any(lines):
+        raise UsageError(f"{'stdin' if str(path) == '-' else path}: has no line with a text")
+    return [line for line in lines if line]

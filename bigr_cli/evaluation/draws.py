@@ -1,8 +1,8 @@
 """Pictures that a model draws to be judged: the same ones in any batch, in any number of processes, after any stop.
 
-Picture i is of class i modulo the number of classes and has the seed SEED + i. What was drawn is kept as codes in a
-folder of the cache, a file for every 64 pictures, until the evaluation is through; a run that was stopped finds them
-there, and several processes share the work by writing different ones.
+Picture i is of class i modulo the number of classes, or of text i, and has the seed SEED + i. What was drawn is kept
+as codes in a folder of the cache, a file for every 64 pictures, until the evaluation is through; a run that was stopped
+finds them there, and several processes share the work by writing different ones.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from torch import Tensor
 
 from bigr_cli import __version__, home, request
 from bigr_cli.core.config import SamplingConfig
+from bigr_cli.data import scenes
+from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import RunError
 from bigr_cli.evaluation.pictures import PictureSet, stacked
 from bigr_cli.files import whole_file
@@ -35,9 +37,18 @@ CHUNK = 64
 
 
 def balanced(config: ModelConfig, count: int, seed: int) -> list[request.Job]:
-    """`count` pictures of all classes in turn, or of none if there are none; errors as `request.plan`."""
+    """`count` pictures of all classes in turn, or of none if there are none; errors as `request.plan`.
+
+    A model of texts that was trained on scenes is given captions of other scenes.
+    """
     classes = request.class_count(config)
-    labels: list[int | None] = [index % classes for index in range(count)] if classes else [None] * count
+    labels: list[request.Label]
+    if classes:
+        labels = [index % classes for index in range(count)]
+    elif config.provenance.data == SCENES:
+        labels = [scenes.describe(seed, index).caption for index in range(count)]
+    else:
+        labels = [None] * count
     return request.plan(config, labels, seed=seed)
 
 
@@ -144,7 +155,8 @@ def draws(model: Model, jobs: Sequence[request.Job], settings: SamplingConfig, b
     """What is drawn or found with these settings; kept under a name that is the same only for the same pictures."""
     size = batch_size or model.batch_size()
     made = Draws(model, jobs, settings, size, Path())
-    identity = made.about() | {"count": len(jobs), "version": __version__, "folder": model.folder}
+    shown = hashlib.sha256(repr([(job.label, job.against) for job in jobs]).encode()).hexdigest()
+    identity = made.about() | {"count": len(jobs), "shown": shown, "version": __version__, "folder": model.folder}
     return Draws(model, jobs, settings, size, kept_in("draws", identity))
 
 

@@ -1,6 +1,5 @@
 """`bigr generate`: pictures from labels or texts."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +115,7 @@ def generate(
     Every picture carries its recipe, which bigr info shows and --recipe takes settings, labels and seed from.
     """
     from bigr_cli import request
+    from bigr_cli.data.captions import read_texts
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
@@ -123,7 +123,7 @@ def generate(
     name = chooser.model(model)
     config = read_config(find_model(name))
     settings = request.settings(config, chooser.sampling(sampling))
-    wanted = _labels(config, [*(labels or ()), *_read(prompts)], all_labels, chooser.recipe)
+    wanted = _labels(config, [*(labels or ()), *(read_texts(prompts) if prompts else ())], all_labels, chooser.recipe)
     if negative is None and chooser.recipe is not None:
         negative = chooser.recipe.options.get("negative")
     guide(config, negative)
@@ -168,25 +168,6 @@ def _labels(config: "ModelConfig", given: Sequence[str], every: bool, before: "R
         return chosen
     classes = range(class_count(config))
     return [label for word in chosen for label in (classes if str(word).casefold() == ALL else [word])]
-
-
-def _read(prompts: Path | None) -> list[str]:
-    """The labels or texts of a file or of stdin, one a line; blank lines and what is no UTF-8 stand for nothing."""
-    if prompts is None:
-        return []
-    if str(prompts) == "-":
-        if sys.stdin.isatty():
-            raise UsageError("stdin is a terminal, from which no texts come", hint="bigr generate --prompts - < FILE")
-        data = sys.stdin.buffer.read()
-    else:
-        try:
-            data = prompts.expanduser().read_bytes()
-        except OSError as error:
-            raise UsageError(f"{prompts}: cannot be read: {error.strerror or error}") from error
-    lines = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
-    if not any(lines):
-        raise UsageError(f"{'stdin' if str(prompts) == '-' else prompts}: has no line with a label or text")
-    return [line for line in lines if line]
 
 
 def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, sheets: Sheets) -> Targets:

@@ -36,6 +36,7 @@ def run_model_config(
         painting=training.painting if isinstance(training, GeneratorTraining) else None,
         provenance=Provenance(
             data=training.data.source,
+            without=training.data.without,
             steps=step,
             pictures=step * training.run.batch,
             seed=training.run.seed,

@@ -23,9 +23,13 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where a model comes from: what it saw, for how long, and what made it."""
+    """Where a model comes from: what it saw, for how long, and what made it.
+
+    `without` are scenes ("red house") that were kept from it.
+    """
 
     data: str = ""
+    without: tuple[str, ...] = ()
     steps: int | None = None
     pictures: int | None = None
     seed: int | None = None

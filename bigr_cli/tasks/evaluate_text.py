@@ -1,0 +1,162 @@
+"""`bigr evaluate text`: whether pictures show what texts ask for."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigr_cli import console, options
+from bigr_cli.errors import UsageError
+from bigr_cli.option_groups import Machine, Messages, Sampling, grouped
+from bigr_cli.registry import task
+from bigr_cli.tasks import _evaluation
+from bigr_cli.tasks._representation import loaded
+
+if TYPE_CHECKING:
+    from bigr_cli.evaluation.agreement import Asked, Judge
+    from bigr_cli.evaluation.draws import Draws
+    from bigr_cli.zoo.config import ModelConfig
+
+TASK = "evaluate text"
+COUNT = 1000
+SCENES = "scenes"
+
+
+def _option(*names: str, panel: str, help: str, **details: Any) -> Any:
+    return typer.Option(*names, rich_help_panel=panel, help=help, **details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """Which texts, and what judges the pictures."""
+
+    captions: Annotated[
+        str,
+        _option("--captions", panel=options.INPUT, metavar="scenes|FILE", help="Captions of scenes, or a text a line."),
+    ] = SCENES
+    count: Annotated[
+        int | None,
+        _option(
+            *("-n", "--count"),
+            panel=options.INPUT,
+            min=1,
+            max=100_000,
+            metavar="N",
+            help=f"Scenes of each kind ({COUNT} if not given), or the first texts of FILE.",
+            show_default=False,
+        ),
+    ] = None
+    seed: Annotated[
+        int, _option("--seed", panel=options.SAMPLING, min=0, max=2**31, metavar="N", help="Of scenes and pictures.")
+    ] = 0
+    sweep: Annotated[
+        list[str] | None,
+        _option(
+            "--sweep",
+            panel=options.SAMPLING,
+            metavar="SETTING=VALUES",
+            help="Try all combinations of these values, such as guidance=1,2,4; can be repeated.",
+            show_default=False,
+        ),
+    ] = None
+    clip: Annotated[
+        str | None,
+        _option(
+            "--clip",
+            panel=_evaluation.JUDGING,
+            metavar="NAME|DIR",
+            help="Judge by this CLIP of transformers instead of by the classifier of scenes.",
+            show_default=False,
+        ),
+    ] = None
+
+
+@task(
+    TASK,
+    help="Measure whether pictures show what texts ask for.",
+    examples=(
+        "bigr evaluate text -m scenes-64-text",
+        "bigr evaluate text -m scenes-64-text --sweep guidance=1,2,4 -n 500 --json",
+        "bigr evaluate text -m my-model --captions texts.txt --clip openai/clip-vit-base-patch32",
+    ),
+)
+@grouped
+def text(
+    model: options.Model = None,
+    json: options.Json = False,
+    *,
+    asking: Asking,
+    sampling: Sampling,
+    machine: Machine,
+    messages: Messages,
+) -> None:
+    """Of scenes, the shipped classifier says which object, colour, ground and time of day it sees.
+
+    Pairs of a colour and an object that a model's training has left out are asked for too, apart from the others.
+
+    A run that was stopped goes on where it was when it is started again.
+    """
+    from bigr_cli import request
+    from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_judge, scenes_judge
+    from bigr_cli.evaluation.draws import draws
+    from bigr_cli.evaluation.sweep import points
+    from bigr_cli.zoo.config import read_config
+    from bigr_cli.zoo.find import find_model
+
+    config = read_config(find_model(model))
+    if not request.reads_text(config):
+        raise UsageError(f"{config.name} knows classes and reads no texts", hint="bigr evaluate generation measures it")
+    given = {name: value for name, value in vars(sampling).items() if value is not None}
+    settings = [(each, request.settings(config, given, each)) for each in points(asking.sweep or [], list(given))]
+    kinds = _asked(config, asking)
+    network = loaded(model, replace(machine, device=_evaluation.device_of(machine.device)))
+    judge: Judge = clip_judge(asking.clip, network.device) if asking.clip else scenes_judge(network.device)
+    records: list[dict[str, Any]] = []
+    kept: list[Draws] = []
+    for point, chosen in settings:
+        for asked in kinds:
+            began = time.perf_counter()
+            jobs = request.plan(config, asked.texts, seed=asking.seed)
+            drawn = draws(network, jobs, chosen, machine.batch_size)
+            kept.append(drawn)
+            with console.progress(len(jobs), f"drawing {asked.kind}") as bar:
+                figures = judge(asked, drawn.pictures(), bar.advance)
+            record = {"task": TASK, "model": network.name, "point": point, "captions": asked.kind, "count": len(jobs)}
+            rounded = {name: round(value, 6) for name, value in figures.items()}
+            record |= {**rounded, "judge": asking.clip or SCENES, "seed": asking.seed}
+            records.append(record | {"seconds": round(time.perf_counter() - began, 3)})
+            if json:
+                console.json_line({**records[-1], "sampling": vars(chosen)})
+    if not json:
+        columns = [CLIP] if asking.clip else [*QUESTIONS, ALL]
+        swept = list(settings[0][0])
+        console.table(
+            [*swept, "captions", "pictures", *columns],
+            [
+                [*(str(each["point"][name]) for name in swept), each["captions"], str(each["count"])]
+                + [f"{each[name]:.2f}" if name == CLIP else f"{100 * each[name]:.1f} %" for name in columns]
+                for each in records
+            ],
+        )
+    for drawn in kept:
+        drawn.discard()
+
+
+def _asked(config: "ModelConfig", asking: Asking) -> "list[Asked]":
+    """The texts, checked against what judges them."""
+    from bigr_cli.data.sources import color_and_label
+    from bigr_cli.evaluation.agreement import asked_scenes, asked_texts
+
+    if asking.captions != SCENES:
+        if asking.clip is None:
+            raise UsageError("texts of one's own need a judge", hint="--clip openai/clip-vit-base-patch32, or a folder")
+        found = asked_texts(Path(asking.captions).expanduser())
+        return [replace(each, texts=each.texts[: asking.count]) for each in found]
+    if asking.clip is None and config.image_size % 16:
+        raise UsageError(
+            f"the classifier of scenes sees sizes that 16 divides, and {config.name} has {config.image_size}"
+        )
+    apart = frozenset(map(color_and_label, config.provenance.without))
+    return asked_scenes(asking.count or COUNT, asking.seed, apart)
