@@ -31,7 +31,7 @@ class ClassCondition(nn.Module):
         if len(parts) != len(ratios):
             raise ValueError(f"ratios: expected {len(parts)}, one for each label, got {len(ratios)}")
         mixed = [_column(ratio) * self.table(part) for part, ratio in zip(parts, ratios, strict=True)]
-        return torch.stack(mixed).sum(dim=0)[:, None]
+        return torch.stack(mixed).sum(dim=0)[:, None].to(self.table.weight.dtype)  # ratios may be in float32
 
     def null(self, labels: Labels) -> Labels:
         """The "no label" entries that guidance compares with, of the same form as the labels given."""

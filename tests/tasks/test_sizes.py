@@ -111,8 +111,8 @@ def try_every_task(bigr: Bigr, place: Path, tokenizer: TokenizerConfig, *more: s
         assert features["features"].shape == (2, 2, 16)
 
 
-def test_every_task_with_an_odd_grid_and_weights_left_in_the_file(bigr: Bigr, tmp_path: Path) -> None:
-    try_every_task(bigr, tmp_path, TOKENIZERS["3x3"], "--offload")
+def test_every_task_with_an_odd_grid_in_bfloat16_and_weights_left_in_the_file(bigr: Bigr, tmp_path: Path) -> None:
+    try_every_task(bigr, tmp_path, TOKENIZERS["3x3"], "--offload", "--dtype", "bfloat16")
 
 
 @pytest.mark.slow
