@@ -75,7 +75,7 @@ class ClassCondition(nn.Module):
             ValueError: the number of ratios differs from the number of label tensors.
         """
         mixed = [column(ratio, 2) * self.table(_numbers(part)) for part, ratio in zip_ratios(labels, ratios)]
-        tokens = torch.stack(mixed).sum(dim=0)[:, None]
+        tokens = torch.stack(mixed).sum(dim=0)[:, None].to(self.table.weight.dtype)  # ratios may be in float32
         return Prefix(tokens, tokens)
 
     def null(self, labels: Labels) -> Labels:

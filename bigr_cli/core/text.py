@@ -77,6 +77,7 @@ class TextCondition(nn.Module):
             own, there = self._tokens(_texts(part))
             tokens = tokens.to(own) + column(ratio, 3) * own
             keep = keep.to(own.device) | (there & (torch.as_tensor(column(ratio, 2), device=own.device) != 0))
+        tokens = tokens.to(self.empty.dtype)  # ratios may be in float32
         pooled = tokens.sum(dim=1, keepdim=True) / keep.sum(dim=1).clamp_min(1)[:, None, None]
         return Prefix(tokens, self.pool(pooled), keep)
 

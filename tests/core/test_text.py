@@ -158,3 +158,10 @@ class TestSampling:
             model.sample_codes(model.conditions(["a"]), [1, 2])
         with pytest.raises(ValueError, match="expected texts, got class numbers"):
             model.sample_codes(torch.tensor([0]), [1])
+
+    def test_ways_between_texts_in_short_number_formats(self, model: BinaryModel) -> None:
+        """A ratio for each row is in float32, whatever the model is in."""
+        short = BinaryModel(model.tokenizer.config, model.generator.config).cast(torch.bfloat16).eval()
+        pair = (short.conditions(["a red house"]), short.conditions(["a boat"]))
+        mixed = short.sample_codes(pair, [1], ratios=(torch.tensor([0.7]), torch.tensor([0.3])), steps=2, timesteps=2)
+        assert mixed.shape == (1, 16, BITS)

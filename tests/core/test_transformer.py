@@ -1,5 +1,6 @@
 """The transformer: positions, masks, labels, and what its parts must leave alone."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -159,6 +160,11 @@ class TestInterpolation:
         table = generator.condition_tokens.table.weight
         mixed = generator.condition_tokens((torch.tensor([1]), torch.tensor([CLASSES])), (0.3, 0.7)).tokens
         torch.testing.assert_close(mixed, (0.3 * table[1] + 0.7 * table[CLASSES])[None, None])
+
+    def test_ratios_keep_the_number_format(self, generator: Generator) -> None:
+        table = copy.deepcopy(generator.condition_tokens).bfloat16()
+        mixed = table((LABELS, LABELS), (torch.full((len(LABELS),), 0.25), torch.full((len(LABELS),), 0.75)))
+        assert mixed.dtype == torch.bfloat16
 
     def test_ratios_that_do_not_fit(self, generator: Generator, codes: Tensor) -> None:
         with pytest.raises(ValueError, match="ratios: expected 2, one for each label, got 3"):
