@@ -164,7 +164,7 @@ class TestInterpolation:
     def test_ratios_keep_the_number_format(self, generator: Generator) -> None:
         table = copy.deepcopy(generator.condition_tokens).bfloat16()
         mixed = table((LABELS, LABELS), (torch.full((len(LABELS),), 0.25), torch.full((len(LABELS),), 0.75)))
-        assert mixed.dtype == torch.bfloat16
+        assert mixed.tokens.dtype == torch.bfloat16
 
     def test_ratios_that_do_not_fit(self, generator: Generator, codes: Tensor) -> None:
         with pytest.raises(ValueError, match="ratios: expected 2, one for each label, got 3"):
