@@ -49,16 +49,21 @@ def places(stops: int, frames: int, *, loop: bool = False) -> list[Place]:
 def between_labels(
     network: BinaryModel, labels: Sequence[Guide], frames: int, wish: Wish, *, loop: bool = False
 ) -> Painter[list[Image.Image]]:
-    """Frames of the model's size from label to label: mixed embeddings, and the same random numbers for every frame."""
+    """Frames of the model's size from label to label: mixed embeddings, and the same random numbers for every frame.
+
+    Bits that flicker from frame to frame are steadied; the stops are the pictures that the model draws of them.
+    """
     config = network.generator.config
     nothing = torch.zeros(config.tokens, config.bits, dtype=torch.bool)
     everything = torch.ones(config.tokens, dtype=torch.bool)
     asks = []
-    for place in places(len(labels), frames, loop=loop):
+    way = places(len(labels), frames, loop=loop)
+    for place in way:
         one, other = labels[place.start], labels[(place.start + 1) % len(labels)]
         asks.append(Ask(nothing, everything, wish.seed, wish.settings, label=one, other=other, ratio=place.share))
     drawn = yield asks
-    return _decoded(network, drawn)
+    stops = torch.tensor([place.share in (0, 1) for place in way])
+    return _decoded(network, steadied(drawn, stops, loop=loop))
 
 
 def between_pictures(
@@ -85,6 +90,25 @@ def between_pictures(
             fixed[number] = mixed
     drawn = iter((yield asks)) if asks else iter(())
     return _decoded(network, [fixed[number] if number in fixed else next(drawn) for number in range(frames)])
+
+
+def steadied(codes: Tensor, fixed: Tensor, *, loop: bool = False) -> Tensor:
+    """Codes of frames (F, L, K) in which no bit differs from both its neighbours in time, but in frames `fixed` (F,).
+
+    It is the median of three frames, until nothing changes; in a loop the last frame comes before the first.
+    """
+    codes = codes.clone()
+    still = fixed.to(codes.device)[:, None, None]
+    for _ in range(len(codes)):  # a bit that alternates along the way takes half as many turns
+        before, after = codes.roll(1, dims=0), codes.roll(-1, dims=0)
+        if not loop:
+            before[0], after[-1] = codes[0], codes[-1]
+        median = torch.where(before == after, before, codes)
+        changed = torch.where(still, codes, median)
+        if torch.equal(changed, codes):
+            break
+        codes = changed
+    return codes
 
 
 def fitted(picture: Original, size: int) -> Image.Image:
