@@ -60,7 +60,8 @@ def test_every_name_means_its_class(config: ModelConfig) -> None:
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(1, 5), st.integers(0, LAST - 100))
 def test_seeds_count_over_all_labels(config: ModelConfig, labels: list[int], count: int, seed: int) -> None:
     jobs = request.plan(config, labels, count=count, seed=seed)
-    assert [job.class_index for job in jobs] == [label for label in labels for _ in range(count)]
+    wanted = [None if label == len(config.labels) else label for label in labels]
+    assert [job.guide for job in jobs] == [label for label in wanted for _ in range(count)]
     assert [job.index for job in jobs] == list(range(len(labels) * count))
     assert [job.seed for job in jobs] == [seed + job.index for job in jobs]
 

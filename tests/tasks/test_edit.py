@@ -40,7 +40,7 @@ def test_strength_says_how_much_is_drawn_anew(bigr: Run) -> None:
     ("options", "message"),
     [
         ((), "no class given"),
-        (("--class", "cat", "--guess-class"), "no class given"),
+        (("--class", "cat", "--guess-class"), "exclude each other"),
         (("--class", "cat", "--mask-box", "0,0,5,5", "--strength", "0.5"), "without a mask"),
         (("--class", "cat", "--strength", "1.5"), "--strength"),
         (("--class", "cat", "--best-of", "3"), "needs a mask"),

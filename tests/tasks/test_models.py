@@ -53,7 +53,7 @@ def test_list(bigr: Bigr, tiny: Path) -> None:
     outcome = bigr("models", "list")
     assert outcome.code == 0
     (row,) = [line.split() for line in outcome.out.splitlines() if " tiny " in line]
-    assert row == ["tiny", "ready", "16", "px", "10", "1.0", "M", "4.0", "MB", "home"]
+    assert row == ["tiny", "ready", "16", "px", "10", "classes", "1.0", "M", "4.0", "MB", "home"]
     records = [json.loads(line) for line in bigr("models", "list", "--json").out.splitlines()]
     (record,) = [record for record in records if record["name"] == "tiny"]
     assert record["path"] == str(tiny)

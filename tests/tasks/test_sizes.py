@@ -12,17 +12,10 @@ from PIL import Image
 
 from bigr_cli.core.config import AutoencoderConfig, CompactConfig, GeneratorConfig, SamplingConfig, TokenizerConfig
 from bigr_cli.core.model import BinaryModel
-from bigr_cli.evaluation import probe
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.folder import save_model
 
 Bigr = Callable[..., Any]
-
-
-@pytest.fixture(autouse=True)
-def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How well a probe is trained plays no part here."""
-    monkeypatch.setattr(probe, "_STEPS", (3, 3))
 
 
 COMPACT = {"encoder_blocks": (1, 0, 1), "decoder_blocks": (1, 0, 1), "attention_heads": 2}
