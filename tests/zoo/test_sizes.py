@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bigr_cli.core.config import AutoencoderConfig, CompactConfig, GeneratorConfig, TokenizerConfig
+from bigr_cli.core.config import AutoencoderConfig, CompactConfig, GeneratorConfig, TextConfig, TokenizerConfig
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.zoo.sizes import generator_parameters, tokenizer_parameters
@@ -33,6 +33,9 @@ def test_tokenizer(config: TokenizerConfig) -> None:
     [
         GeneratorConfig(grid=16, bits=24, classes=1000),
         GeneratorConfig(grid=3, bits=5, classes=7, layers=3, heads=2, dim=24, ffn_multiple=8, transcoder_width=13),
+        GeneratorConfig(grid=8, bits=24, classes=0, condition="text", text=TextConfig()),
+        GeneratorConfig(grid=8, bits=24, classes=0, condition="text", text=TextConfig(width=48, layers=3, tokens=64)),
+        GeneratorConfig(grid=8, bits=24, classes=0, condition="text", text=TextConfig("t5", tokens=120, width=512)),
     ],
 )
 def test_generator(config: GeneratorConfig) -> None:
