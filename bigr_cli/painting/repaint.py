@@ -27,7 +27,7 @@ from bigr_cli.imaging.windows import (
 )
 from bigr_cli.painting.asks import Ask, Painter, derived_seed
 
-_OVERLAP = 0.125  # of a window: how far new paint fades into paint that was there before
+_OVERLAP = 0.05  # of a window: how far new paint fades into paint that was there before
 
 
 @dataclass(frozen=True, kw_only=True)
