@@ -93,6 +93,11 @@ def _option(*names: str, panel: str, help: str, variable: str | None = None, **d
     return typer.Option(*names, envvar=variable, rich_help_panel=panel, help=help, show_default=False, **details)
 
 
+def own_option(*names: str, panel: str, help: str, show_default: bool = False, **details: Any) -> Any:
+    """An option that only one command has; no environment variable stands for it."""
+    return typer.Option(*names, rich_help_panel=panel, help=help, show_default=show_default, **details)
+
+
 Model = Annotated[
     str | None,
     _option(

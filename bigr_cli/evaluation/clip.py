@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from bigr_cli.errors import ModelError, UsageError
 from bigr_cli.zoo import hub
 from bigr_cli.zoo.source import is_repository
+from bigr_cli.zoo.with_transformers import quiet_transformers, require_transformers
 
 _FILES = ("*.json", "*.safetensors", "merges.txt")
 
@@ -36,13 +36,11 @@ def open_clip(source: str, device: torch.device) -> Clip:
     """The CLIP of a folder of transformers' files, or of a repository of the hub.
 
     Raises:
-        UsageError: it is neither, or transformers is not installed.
-        ModelError: there is no CLIP in it.
+        UsageError: it is neither.
+        ModelError: there is no CLIP in it, or transformers is not installed.
         What `hub.fetch_folder` raises.
     """
-    if find_spec("transformers") is None:
-        hint = 'pipx inject bigr-cli transformers, or pip install "bigr-cli[text]"'
-        raise UsageError("--clip needs transformers, which is not installed", hint=hint)
+    require_transformers("--clip")
     folder = Path(source).expanduser()
     if not folder.is_dir():
         if not is_repository(source):
@@ -53,8 +51,9 @@ def open_clip(source: str, device: torch.device) -> Clip:
     import transformers
 
     try:
-        processor = transformers.CLIPProcessor.from_pretrained(str(folder), local_files_only=True)
-        network = transformers.CLIPModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
+        with quiet_transformers():
+            processor = transformers.CLIPProcessor.from_pretrained(str(folder), local_files_only=True)
+            network = transformers.CLIPModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
     except Exception as error:  # transformers raises what it likes about what it finds in a folder
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{source}: holds no CLIP that can be read ({reason})") from error

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bigr_cli.errors import UsageError
+from bigr_cli.evaluation.plots import require_matplotlib
 from bigr_cli.imaging.files import write_bytes
 
 KINDS = (".svg", ".png")
@@ -17,8 +17,7 @@ def check_plot(path: Path) -> None:
     """Raise UsageError unless a plot can have this name, and matplotlib is there to draw it."""
     if path.suffix.lower() not in KINDS:
         raise UsageError(f"{path}: expected a name that ends with {' or '.join(KINDS)}")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError(f"{path}: plots need matplotlib", hint="pip install 'bigr-cli[report]'")
+    require_matplotlib(str(path))
 
 
 def write_layer_plot(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -29,12 +30,10 @@ _SETTINGS: Any = {
 _SIZE = (6.0, 3.6)  # inches
 
 
-def require_matplotlib() -> None:
-    """UsageError unless it is installed."""
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        raise UsageError("a report needs matplotlib for its plots", hint="pip install 'bigr-cli[report]'")
+def require_matplotlib(what: str) -> None:
+    """Raise UsageError, with the command that installs it, unless matplotlib is here for `what`."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError(f"{what}: needs matplotlib for its plots", hint="pip install 'bigr-cli[report]'")
 
 
 def lines(series: Mapping[str, Line], *, x: str, y: str, names: Sequence[str] = ()) -> str:

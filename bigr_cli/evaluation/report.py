@@ -84,7 +84,7 @@ def check_report_folder(folder: Path, *, overwrite: bool) -> Path:
     Raises:
         UsageError: it is there already and must not be replaced, or is something else than a report; no matplotlib.
     """
-    require_matplotlib()
+    require_matplotlib("a report")
     if folder.is_dir() and any(folder.iterdir()):
         if not (folder / RESULTS).is_file():
             raise UsageError(f"{folder}: is a folder of something else than a report, and stays as it is")

@@ -1,27 +1,30 @@
 """What the commands that compare pictures have in common: their options, and what their records say."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bigr_cli import options
-from bigr_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch
-
     from bigr_cli.evaluation.extractors import Extractor
 
 JUDGING = "Judging"
 
 
-def _option(*names: str, panel: str, help: str, **details: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=panel, help=help, show_default=False, **details)
+Sweep = Annotated[
+    list[str] | None,
+    options.own_option(
+        "--sweep",
+        panel=options.SAMPLING,
+        metavar="SETTING=VALUES",
+        help="Try all combinations of these values, such as guidance=1,1.5,2; can be repeated.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class Judging:
 
     features: Annotated[
         str | None,
-        _option(
+        options.own_option(
             "--features",
             panel=JUDGING,
             metavar="NAME|MODEL|DIR",
@@ -40,11 +43,18 @@ class Judging:
     ] = None
     weights: Annotated[
         Path | None,
-        _option("--weights", panel=JUDGING, metavar="FILE", help="Weights of torch-fidelity's Inception, or of what "
-                "--features names."),
-    ] = None  # fmt: skip
+        options.own_option(
+            "--weights",
+            panel=JUDGING,
+            metavar="FILE",
+            help="Weights of torch-fidelity's Inception, or of what --features names.",
+        ),
+    ] = None
     fetch_weights: Annotated[
-        bool, _option("--fetch-weights", panel=JUDGING, help="Download weights of torch-fidelity's that are not here.")
+        bool,
+        options.own_option(
+            "--fetch-weights", panel=JUDGING, help="Download weights of torch-fidelity's that are not here."
+        ),
     ] = False
 
 
@@ -54,7 +64,7 @@ class Reporting:
 
     report: Annotated[
         Path | None,
-        _option(
+        options.own_option(
             "--report",
             panel=options.OUTPUT,
             metavar="DIR",
@@ -95,33 +105,6 @@ def command_line(context: typer.Context) -> str:
             name = [parameter.opts[-1]] if parameter.opts[-1].startswith("-") else []
             words += name if isinstance(each, bool) else [*name, str(each)]
     return shlex.join(words)
-
-
-def processes() -> tuple[int, int]:
-    """The number of this process, and how many torchrun or accelerate has started."""
-    try:
-        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    except ValueError:
-        raise UsageError("RANK and WORLD_SIZE in the environment are no numbers") from None
-
-
-def device_of(name: str) -> str:
-    """The device as `load` takes it: with several processes each gets a GPU of its own."""
-    rank = os.environ.get("LOCAL_RANK")
-    if rank is None or name not in ("auto", "cuda"):
-        return name
-    from bigr_cli.device import select_device
-
-    return f"cuda:{rank}" if select_device(name).type == "cuda" else name
-
-
-def wait_for_all(device: "torch.device") -> None:
-    """Go on when every process has come this far."""
-    from datetime import timedelta
-
-    from accelerate import PartialState
-
-    PartialState(cpu=device.type == "cpu", timeout=timedelta(days=7)).wait_for_everyone()
 
 
 def rounded(figures: dict[str, float], keys: Sequence[str]) -> list[str]:

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bigr_cli import options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Sampling
-from bigr_cli.tasks._evaluation import JUDGING, Judging, open_judge
+from bigr_cli.tasks._evaluation import JUDGING, Judging, Sweep, open_judge
 
 if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig
@@ -31,17 +31,13 @@ Words = Annotated[
 ]
 
 
-def _option(*names: str, panel: str, help: str, **details: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=panel, help=help, show_default=False, **details)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Comparing:
     """What is compared, and by which figures."""
 
     reference: Annotated[
         str | None,
-        _option(
+        options.own_option(
             "--reference",
             panel=options.INPUT,
             metavar="DIR|scenes|FILE",
@@ -50,7 +46,7 @@ class Comparing:
     ] = None
     reference_count: Annotated[
         int | None,
-        _option(
+        options.own_option(
             "--reference-count",
             panel=options.INPUT,
             min=1,
@@ -60,7 +56,7 @@ class Comparing:
     ] = None
     metrics: Annotated[
         str | None,
-        _option(
+        options.own_option(
             "--metrics",
             panel=JUDGING,
             metavar="LIST",
@@ -69,7 +65,7 @@ class Comparing:
     ] = None
     resize: Annotated[
         int | None,
-        _option(
+        options.own_option(
             "--resize",
             panel=options.INPUT,
             min=1,
@@ -87,7 +83,7 @@ class Drawing:
 
     count: Annotated[
         int | None,
-        _option(
+        options.own_option(
             *("-n", "--count"),
             panel=options.SAMPLING,
             min=1,
@@ -97,20 +93,15 @@ class Drawing:
         ),
     ] = None
     seed: Annotated[
-        int, _option("--seed", panel=options.SAMPLING, min=0, metavar="N", help="Picture i has the seed N + i; 0.")
-    ] = 0
-    sweep: Annotated[
-        list[str] | None,
-        _option(
-            "--sweep",
-            panel=options.SAMPLING,
-            metavar="SETTING=VALUES",
-            help="Try all combinations of these values, such as: --sweep guidance=1,1.5,2 steps=10,20",
+        int,
+        options.own_option(
+            "--seed", panel=options.SAMPLING, min=0, metavar="N", help="Picture i has the seed N + i; 0."
         ),
-    ] = None
+    ] = 0
+    sweep: Sweep = None
     npz: Annotated[
         Path | None,
-        _option(
+        options.own_option(
             "--npz",
             panel=options.OUTPUT,
             metavar="FILE",
@@ -119,7 +110,7 @@ class Drawing:
     ] = None
     statistics: Annotated[
         Path | None,
-        _option(
+        options.own_option(
             "--statistics",
             panel=options.OUTPUT,
             metavar="FILE",

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from bigr_cli import options
 from bigr_cli.errors import UsageError
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
     from bigr_cli.imaging.recipe import Recipe
     from bigr_cli.request import Job
 
-
-def _option(*names: str, help: str, **details: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=options.OUTPUT, help=help, show_default=False, **details)
+_option = partial(options.own_option, panel=options.OUTPUT)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """`bigr enrich`: detail for pictures that lack it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
 TASK = "enrich"
 PANEL = "Detail"
 
-
-def _option(*names: str, help: str, **details: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=PANEL, help=help, **details)
+_option = partial(options.own_option, panel=PANEL, show_default=True)
 
 
 @dataclass(frozen=True, kw_only=True)

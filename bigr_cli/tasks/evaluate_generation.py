@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -114,12 +113,12 @@ class _Run:
         from bigr_cli.evaluation.report_generation import said
         from bigr_cli.evaluation.sweep import Results
 
-        model = loaded(name, replace(self._machine, device=_evaluation.device_of(self._machine.device)))
+        model = loaded(name, self._machine)
         plan = self._plan
         self._draws = [draws(model, plan.jobs, settings, self._machine.batch_size) for _, settings in plan.settings]
         self._sets = [drawn.pictures() for drawn in self._draws]
         results = self._results = Results(kept_in("results", self._identity()))
-        if not self._share(model.device):
+        if not self._share():
             return False
         for number, drawn in enumerate(self._draws):
             point = plan.settings[number][0]
@@ -147,16 +146,16 @@ class _Run:
         if self._results is not None:
             self._results.discard()
 
-    def _share(self, device: "torch.device") -> bool:
+    def _share(self) -> bool:
         """With several processes, draw this one's share and wait for the others; False if it is done then."""
-        rank, world = _evaluation.processes()
-        if world == 1:
-            return True
-        for drawn in self._draws:
-            with console.progress(-(-len(self._plan.jobs) // world), "drawing") as bar:
-                drawn.share(rank, world, bar.advance)
-        _evaluation.wait_for_all(device)
-        return rank == 0
+        from bigr_cli.evaluation.processes import team
+
+        with team() as processes:
+            for drawn in self._draws if processes.count > 1 else ():
+                with console.progress(-(-len(self._plan.jobs) // processes.count), "drawing") as bar:
+                    drawn.share(processes.rank, processes.count, bar.advance)
+            processes.wait()
+        return processes.first
 
     def _measured(
         self,

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, grouped
@@ -24,51 +22,51 @@ COUNT = 1000
 SCENES = "scenes"
 
 
-def _option(*names: str, panel: str, help: str, **details: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=panel, help=help, **details)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Asking:
     """Which texts, and what judges the pictures."""
 
     captions: Annotated[
         str,
-        _option("--captions", panel=options.INPUT, metavar="scenes|FILE", help="Captions of scenes, or a text a line."),
+        options.own_option(
+            "--captions",
+            panel=options.INPUT,
+            metavar="scenes|FILE",
+            help="Captions of scenes, or a text a line.",
+            show_default=True,
+        ),
     ] = SCENES
     count: Annotated[
         int | None,
-        _option(
+        options.own_option(
             *("-n", "--count"),
             panel=options.INPUT,
             min=1,
             max=100_000,
             metavar="N",
             help=f"Scenes of each kind ({COUNT} if not given), or the first texts of FILE.",
-            show_default=False,
         ),
     ] = None
     seed: Annotated[
-        int, _option("--seed", panel=options.SAMPLING, min=0, max=2**31, metavar="N", help="Of scenes and pictures.")
-    ] = 0
-    sweep: Annotated[
-        list[str] | None,
-        _option(
-            "--sweep",
+        int,
+        options.own_option(
+            "--seed",
             panel=options.SAMPLING,
-            metavar="SETTING=VALUES",
-            help="Try all combinations of these values, such as guidance=1,2,4; can be repeated.",
-            show_default=False,
+            min=0,
+            max=2**31,
+            metavar="N",
+            help="Of scenes and pictures.",
+            show_default=True,
         ),
-    ] = None
+    ] = 0
+    sweep: _evaluation.Sweep = None
     clip: Annotated[
         str | None,
-        _option(
+        options.own_option(
             "--clip",
             panel=_evaluation.JUDGING,
             metavar="NAME|DIR",
             help="Judge by this CLIP of transformers instead of by the classifier of scenes.",
-            show_default=False,
         ),
     ] = None
 
@@ -111,7 +109,7 @@ def text(
     given = {name: value for name, value in vars(sampling).items() if value is not None}
     settings = [(each, request.settings(config, given, each)) for each in points(asking.sweep or [], list(given))]
     kinds = _asked(config, asking)
-    network = loaded(model, replace(machine, device=_evaluation.device_of(machine.device)))
+    network = loaded(model, machine)
     judge: Judge = clip_judge(asking.clip, network.device) if asking.clip else scenes_judge(network.device)
     records: list[dict[str, Any]] = []
     kept: list[Draws] = []

@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,9 +34,7 @@ FRAMES = "{label}-{seed}-{index:03}.png"
 MOST = 10_000
 PANEL = "Film"
 
-
-def _option(*names: str, help: str, **details: Any) -> Any:
-    return typer.Option(*names, rich_help_panel=PANEL, help=help, **details)
+_option = partial(options.own_option, panel=PANEL, show_default=True)
 
 
 @dataclass(frozen=True, kw_only=True)

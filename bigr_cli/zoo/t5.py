@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from bigr_cli.core.config import TextConfig
 from bigr_cli.errors import ConfigError, ModelError
 from bigr_cli.zoo import hub
 from bigr_cli.zoo.source import is_repository
+from bigr_cli.zoo.with_transformers import quiet_transformers, require_transformers
 
 _FILES = (
     "config.json",
@@ -33,7 +32,6 @@ _FILES = (
 )
 _KINDS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
 _BATCH = 64
-_EXTRA = 'pipx inject bigr-cli transformers, or pip install "bigr-cli[text]"'
 
 
 class T5:
@@ -72,7 +70,7 @@ class T5:
     def _load(self) -> tuple[Any, Any]:
         import transformers
 
-        with _quiet(transformers):
+        with quiet_transformers():
             try:
                 tokenizer = transformers.AutoTokenizer.from_pretrained(str(self.folder), local_files_only=True)
                 kind = getattr(transformers, _KINDS[self.kind])
@@ -92,8 +90,7 @@ def open_encoder(config: TextConfig, *, offline: bool) -> T5:
         RunError: the hub does not answer as it should.
     """
     source = config.source
-    if find_spec("transformers") is None:
-        raise ModelError("the text encoder t5 needs transformers, which is not installed", hint=_EXTRA)
+    require_transformers("the text encoder t5")
     folder = Path(source).expanduser()
     if source and (folder / "config.json").is_file():
         return T5(folder, source, _fingerprint(folder))
@@ -138,18 +135,3 @@ def _fingerprint(folder: Path) -> str:
             status = path.stat()
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Keeps transformers from writing to the terminal while it loads."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
