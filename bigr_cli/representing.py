@@ -54,7 +54,6 @@ class Representing(LoadedModel):
         from bigr_cli.evaluation.features import embed_batch, wanted_features
         from bigr_cli.imaging.arrays import to_tensor
         from bigr_cli.imaging.originals import Original
-        from bigr_cli.painting.interpolate import fitted
 
         wanted = wanted_features(self.config, layer=layer, pool=pool, label=label)
         at_once = self.batch_size() if batch_size is None else batch_size
@@ -67,7 +66,7 @@ class Representing(LoadedModel):
         for start in range(0, len(given), at_once):
             some = given[start : start + at_once]
             if not isinstance(some, torch.Tensor):
-                some = to_tensor([fitted(Original(image), size) for image in some])
+                some = to_tensor([Original(image).square(size) for image in some])
             elif some.shape[1:] != (3, size, size):
                 raise ImageError(f"images: expected (N, 3, {size}, {size}), got {tuple(some.shape)}")
             rows.append(embed_batch(self.network, some, wanted))

@@ -123,10 +123,10 @@ def name_of(config: ModelConfig, guide: Guide) -> str:
     if isinstance(guide, str):
         return guide
     classes = class_count(config)
+    if guide is None and reads_text(config):
+        return NO_LABEL
     class_index = classes if guide is None else guide
     if class_index == classes:
-        if reads_text(config):
-            return NO_LABEL
         return str(classes) if _same(config.labels, NO_LABEL) is not None else NO_LABEL
     return config.labels[class_index] if config.labels else str(class_index)
 

@@ -99,9 +99,8 @@ def read_item(item: Item, size: int) -> Pixels:
     if item.scene is not None:
         return _scene(*item.scene, size)
     from bigr_cli.imaging.originals import read_original
-    from bigr_cli.painting.interpolate import fitted
 
-    return Pixels(np.asarray(fitted(read_original(Path(item.name)), size)), item.label)
+    return Pixels(np.asarray(read_original(Path(item.name)).square(size)), item.label)
 
 
 def read_batches(items: Iterable[Item], size: int, batch: int) -> Iterator[list[tuple[Item, Read]]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from bigr_cli.data.folders import FolderSource
@@ -20,6 +20,7 @@ from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.files import read_image
 from bigr_cli.imaging.grids import grid
 from bigr_cli.imaging.metadata import UNREADABLE
+from bigr_cli.imaging.originals import fitted
 
 UNSEEN = 3 * 2**40  # no training reaches this scene, and none of those held out during training, from 2^41 on, is one
 _ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for pictures stored on their side
@@ -69,11 +70,6 @@ class PictureSet:
         per_class = each[0] if len(each) == 1 else [each[0], each[-1]] if each else None
         labels = {"classes": len(self.classes) or None, "per_class": per_class}
         return {**self.about, "count": self.count, "size": [self.width, self.height], **labels}
-
-
-def fitted(image: Image.Image, side: int) -> Image.Image:
-    """The square in the middle, scaled."""
-    return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
 
 
 def scenes(size: int, count: int, *, seed: int = 0, start: int = UNSEEN) -> PictureSet:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.mixing import mixed
@@ -47,6 +47,11 @@ _PILLOW = threading.Lock()  # its limit and Python's warning filters are the who
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or else what it logs of damaged files goes to stderr
 
 
+def fitted(image: Image.Image, side: int) -> Image.Image:
+    """The square in the middle, scaled to `side` pixels."""
+    return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
+
+
 @dataclass(frozen=True)
 class Original:
     """A picture as it was stored.
@@ -73,6 +78,10 @@ class Original:
     def rgb(self) -> NDArray[np.float32]:
         """(H, W, 3) in [0, 1], what a model sees; transparent pixels show their colour."""
         return to_rgb(self.image)
+
+    def square(self, side: int) -> Image.Image:
+        """The square in the middle, RGB, scaled to `side` pixels."""
+        return fitted(Image.fromarray((self.rgb() * 255).round().astype(np.uint8)), side)
 
     def alpha(self) -> NDArray[np.float32] | None:
         """(H, W) in [0, 1], 1 = opaque; None if the picture has no transparency."""

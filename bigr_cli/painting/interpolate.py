@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from bigr_cli.core.config import Guide
@@ -76,7 +76,7 @@ def between_pictures(
     them the further both pictures are.
     """
     size = network.tokenizer.config.image_size
-    logits = [_logits(network, fitted(picture, size)) for picture in pictures]
+    logits = [_logits(network, picture.square(size)) for picture in pictures]
     codes = [logit > 0 for logit in logits]
     asks: list[Ask] = []
     fixed: dict[int, Tensor] = {}
@@ -109,12 +109,6 @@ def steadied(codes: Tensor, fixed: Tensor, *, loop: bool = False) -> Tensor:
             break
         codes = changed
     return codes
-
-
-def fitted(picture: Original, size: int) -> Image.Image:
-    """The middle of a picture as a square of the model's size, RGB."""
-    colours = Image.fromarray((picture.rgb() * 255).round().astype(np.uint8))
-    return ImageOps.fit(colours, (size, size), Image.Resampling.LANCZOS)
 
 
 def _logits(network: BinaryModel, image: Image.Image) -> Tensor:
