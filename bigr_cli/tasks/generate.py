@@ -153,7 +153,7 @@ def _labels(config: "ModelConfig", given: Sequence[str], every: bool, before: "R
         if every:
             raise UsageError(f"{config.name} reads texts and has no labels")
         if not chosen:
-            hint = f'for example: bigr generate "a red house on grass at night" -m {config.name} -n 4'
+            hint = f'for example: bigr generate "a blue house on grass at night" -m {config.name} -n 4'
             raise UsageError(f"no text given; {config.name} takes any", hint=hint)
         for text in chosen:
             guide(config, str(text))

@@ -72,7 +72,7 @@ def _usage(config: ModelConfig) -> str:
     if config.generator is None:
         return f"bigr train-generator --tokenizer {config.name}"
     label = config.labels[0].split(",")[0] if config.labels else "0"
-    label = "a red house on grass at night" if config.generator.text is not None else label
+    label = "a blue house on grass at night" if config.generator.text is not None else label
     first = f"bigr models pull {config.name}\n" if config.source else ""
     return f'{first}bigr generate "{label}" --model {config.name}'
 
