@@ -121,7 +121,13 @@ def _dumper() -> Any:
         flow = not any(isinstance(value, (dict, list)) for value in values)
         return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=flow)
 
+    def text(dumper: Any, value: str) -> Any:
+        # Line breaks of Unicode are folded into spaces unless they are escaped, which only double quotes do.
+        style = '"' if any(mark in value for mark in "\x85\u2028\u2029") else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
     Dumper.add_representer(list, sequence)
+    Dumper.add_representer(str, text)
     _resolve_as_yaml_1_2(Dumper)
     return Dumper
 

@@ -82,3 +82,10 @@ def test_read_mapping(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.yaml"):
         with pytest.raises(ConfigError, match="cannot be read"):
             read_mapping(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["\x85", "a\x85b", "\u2028", "a\u2029\u2029b", "x: \x85", " \x85 ", "\r", "a\r\nb", "\n\x85\n"]
+)
+def test_line_breaks_of_every_kind_come_back(text: str) -> None:
+    assert parse(dump({"name": text, "list": [text]}), source="x") == {"name": text, "list": [text]}
