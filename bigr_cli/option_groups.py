@@ -20,8 +20,12 @@ from bigr_cli import options
 class Sampling:
     """How tokens are drawn; what is None, the model's config decides."""
 
+    preset: options.Preset = None
     steps: options.Steps = None
     timesteps: options.Timesteps = None
+    rank_timesteps: options.RankTimesteps = None
+    last_timesteps: options.LastTimesteps = None
+    tolerance: options.Tolerance = None
     guidance: options.Guidance = None
     guidance_schedule: options.GuidanceSchedule = None
     guidance_interval: options.GuidanceInterval = None

@@ -144,6 +144,15 @@ Seed = Annotated[
         help="The same seed gives the same picture. Without it one is drawn, said and recorded.",
     ),
 ]
+Preset = Annotated[
+    config.Preset | None,
+    _option(
+        "--preset",
+        panel=SAMPLING,
+        metavar="NAME",
+        help=f"Settings that belong together, from best to fastest: {', '.join(config.PRESETS)}.",
+    ),
+]
 Steps = Annotated[
     int | None,
     _option("--steps", panel=SAMPLING, min=1, metavar="N", help="Iterations in which the tokens are settled."),
@@ -151,6 +160,36 @@ Steps = Annotated[
 Timesteps = Annotated[
     int | None,
     _option("--timesteps", panel=SAMPLING, min=1, metavar="N", help="Denoising steps of the transcoder per token."),
+]
+RankTimesteps = Annotated[
+    int | None,
+    _option(
+        "--rank-timesteps",
+        panel=SAMPLING,
+        min=0,
+        metavar="N",
+        help="Rank the masked tokens by so few steps, and give all steps to those alone that are kept; 0: to all.",
+    ),
+]
+LastTimesteps = Annotated[
+    int | None,
+    _option(
+        "--last-timesteps",
+        panel=SAMPLING,
+        min=0,
+        metavar="N",
+        help="Denoising steps in the last iteration, fewer from one to the next; 0: the same in all.",
+    ),
+]
+Tolerance = Annotated[
+    float | None,
+    _option(
+        "--tolerance",
+        panel=SAMPLING,
+        metavar="P",
+        callback=_number(0, 1),
+        help="Leave a token when no bit's probability has changed by more since the last step; 0: never.",
+    ),
 ]
 Guidance = Annotated[
     float | None,

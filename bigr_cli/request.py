@@ -13,6 +13,7 @@ from bigr_cli.imaging.recipe import Recipe
 from bigr_cli.plain_text import plain_text
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
+from bigr_cli.zoo.presets import preset
 
 NO_LABEL = "none"
 MOST = 1_000_000  # pictures in one request
@@ -152,14 +153,17 @@ def listing(config: ModelConfig, most: int = 20) -> str:
 def settings(config: ModelConfig, *layers: Mapping[str, object], painting: bool = False) -> SamplingConfig:
     """The model's sampling defaults, with those of each layer that are not None in their place; the last one wins.
 
-    Where `painting`, the defaults are those for parts of a picture that is given.
+    Where `painting`, the defaults are those for parts of a picture that is given. A layer's `preset` stands for several
+    settings, which its others go before.
 
     Raises:
         ConfigError: an unknown setting, a value of the wrong type or out of range, or more than the model can do.
     """
     merged = schema.to_mapping((painting and config.painting) or config.sampling)
     for layer in layers:
-        merged |= {name: value for name, value in layer.items() if value is not None}
+        given = {name: value for name, value in layer.items() if value is not None}
+        chosen_preset = given.pop("preset", None)
+        merged |= ({} if chosen_preset is None else preset(config, chosen_preset)) | given
     chosen = schema.from_mapping(SamplingConfig, merged, source="sampling")
     if config.generator is not None:
         for name, most, why in _limits(config):
@@ -187,7 +191,8 @@ def model_of(recipe: Recipe) -> tuple[str, bool]:
 def _limits(config: ModelConfig) -> Iterator[tuple[str, int, str]]:
     if config.generator is not None:
         yield "steps", max(config.generator.tokens, config.sampling.steps), "one for each token"
-        yield "timesteps", config.generator.diffusion_timesteps, "as many as in the training"
+        for name in ("timesteps", "rank_timesteps", "last_timesteps"):
+            yield name, config.generator.diffusion_timesteps, "as many as in the training"
 
 
 def _exact(labels: Sequence[str], text: str) -> int | None:

@@ -12,9 +12,12 @@ Order = Literal["entropy", "confidence", "halton", "random", "raster"]
 GuidanceSchedule = Literal["constant", "linear", "cosine"]
 GumbelSchedule = Literal["constant", "up", "down"]
 
+Preset = Literal["quality", "balanced", "fast", "draft"]
+
 ORDERS: tuple[Order, ...] = ("entropy", "confidence", "halton", "random", "raster")
 GUIDANCE_SCHEDULES: tuple[GuidanceSchedule, ...] = ("constant", "linear", "cosine")
 GUMBEL_SCHEDULES: tuple[GumbelSchedule, ...] = ("constant", "up", "down")
+PRESETS: tuple[Preset, ...] = ("quality", "balanced", "fast", "draft")
 
 BYTES = "bytes"  # the encoder that is a part of the generator
 
@@ -190,10 +193,19 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """How masked tokens are drawn (reference section 5). `steps` are iterations, `timesteps` the transcoder's."""
+    """How masked tokens are drawn (reference section 5). `steps` are iterations, `timesteps` the transcoder's.
+
+    Three settings leave work out, and are none of the paper's; 0 turns each off. With `rank_timesteps` the masked
+    tokens are ranked by chains of so few timesteps, and only those that are kept get the whole ones; with
+    `last_timesteps` the chains become shorter from iteration to iteration, down to so many; and a token whose bits'
+    probabilities have all changed by no more than `tolerance` since the timestep before is left as it is.
+    """
 
     steps: int = 20
     timesteps: int = 100
+    rank_timesteps: int = 0
+    last_timesteps: int = 0
+    tolerance: float = 0.0
     guidance: float = 2.5
     guidance_schedule: GuidanceSchedule = "constant"
     guidance_interval: tuple[float, float] = (0.0, 1.0)
@@ -204,6 +216,9 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "steps", "timesteps")
+        for name in ("rank_timesteps", "last_timesteps"):
+            require(getattr(self, name) >= 0, f"{name}: expected at least 0, got {getattr(self, name)}")
+        require(0 <= self.tolerance < 1, f"tolerance: expected 0 <= tolerance < 1, got {self.tolerance}")
         for name, choices in (
             ("guidance_schedule", GUIDANCE_SCHEDULES),
             ("order", ORDERS),

@@ -63,6 +63,13 @@ def denoising_timesteps(total: int, count: int) -> list[int]:
     return [1 + i * (total - 1) // (count - 1) for i in reversed(range(count))]
 
 
+def timesteps_at(first: int, last: int, iteration: int, steps: int) -> int:
+    """How many timesteps the chains of this iteration have: from `first` evenly to `last`; 0 is `first` too."""
+    if not last or steps == 1:
+        return first
+    return first + round((last - first) * iteration / (steps - 1))
+
+
 def masked_count(unknown: int, iteration: int, steps: int) -> int:
     """How many of the unknown tokens are still masked after this iteration (from 0): ⌊U cos(π (i + 1) / 2N)⌋."""
     if iteration >= steps - 1:

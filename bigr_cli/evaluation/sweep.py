@@ -17,7 +17,7 @@ from bigr_cli.files import whole_file
 
 Point = dict[str, Any]
 
-_SWEPT = tuple(field.name for field in fields(SamplingConfig) if field.name != "guidance_interval")
+_SWEPT = ("preset", *(field.name for field in fields(SamplingConfig) if field.name != "guidance_interval"))
 
 
 def points(words: Sequence[str], given: Sequence[str] = ()) -> list[Point]:

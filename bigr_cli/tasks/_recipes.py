@@ -44,9 +44,11 @@ class Chooser:
         return name
 
     def sampling(self, values: Sampling) -> dict[str, object]:
-        """The settings of the sampler; None is for the model's config to decide."""
-        recorded = vars(self.recipe.sampling) if self.recipe else {}
-        return {
-            name: recorded[name] if name in recorded and name not in self._explicit else value
-            for name, value in vars(values).items()
-        }
+        """The settings of the sampler; None is for the model's config to decide.
+
+        A preset that is given takes the place of the recipe's settings.
+        """
+        if self.recipe is None or "preset" in self._explicit:
+            return dict(vars(values))
+        recorded = vars(self.recipe.sampling) | {"preset": None}
+        return {name: value if name in self._explicit else recorded[name] for name, value in vars(values).items()}

@@ -2,11 +2,12 @@
 
 import re
 import reprlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bigr_cli import schema, yaml_text
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TokenizerConfig, require
+from bigr_cli.core.config import PRESETS, GeneratorConfig, SamplingConfig, TokenizerConfig, require
 from bigr_cli.errors import ConfigError, ModelFormatError
 from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.source import Source
@@ -50,7 +51,8 @@ class ModelConfig:
     """Everything about a model but its weights.
 
     `generator` is None while only the tokenizer is trained. `labels` names the classes in their order, or is empty.
-    `sampling` is for whole pictures, `painting` for parts of one that is given, where it is not None.
+    `sampling` is for whole pictures, `painting` for parts of one that is given, where it is not None. `presets` are
+    settings that take the place of some of either, by their names.
     `representation` says which features are meant if none are named; None is the middle layer.
     `sha256` has the hash of each weights file by its name. `source` says what the weights can be made of.
     """
@@ -63,6 +65,7 @@ class ModelConfig:
     labels: tuple[str, ...] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     painting: SamplingConfig | None = None
+    presets: dict[str, dict[str, int | float | str]] = field(default_factory=dict)
     representation: RepresentationConfig | None = None
     provenance: Provenance = field(default_factory=Provenance)
     licence: str = ""
@@ -83,15 +86,27 @@ class ModelConfig:
             classes, count = self.generator.classes, len(self.labels)
             require(count in (0, classes), f"labels: expected {classes}, one for each class, got {count}")
             most = self.generator.diffusion_timesteps
-            for name, sampling in (("sampling", self.sampling), ("painting", self.painting)):
-                got = sampling.timesteps if sampling else 1
-                require(got <= most, f"{name}.timesteps: the generator has {most}, got {got}")
+            for name, sampling in self._samplings():
+                for field_name in ("timesteps", "rank_timesteps", "last_timesteps"):
+                    got = getattr(sampling, field_name)
+                    require(got <= most, f"{name}.{field_name}: the generator has {most}, got {got}")
         if self.representation is not None:
             blocks, layer = self.generator.layers if self.generator else 0, self.representation.layer
             require(0 <= layer < blocks, f"representation.layer: the generator has {blocks} blocks, got {layer}")
         for file, digest in self.sha256.items():
             require(file in (TOKENIZER_FILE, GENERATOR_FILE), f"sha256: {file!r} is no weights file")
             require(bool(_HASH.fullmatch(digest)), f"sha256.{file}: expected 64 hexadecimal digits, got {digest!r}")
+
+    def _samplings(self) -> Iterator[tuple[str, SamplingConfig]]:
+        """All settings of the sampler that there are, with where they stand."""
+        yield "sampling", self.sampling
+        if self.painting is not None:
+            yield "painting", self.painting
+        for name, settings in self.presets.items():
+            where = f"presets.{name}"
+            require(name in PRESETS, f"{where}: expected one of {', '.join(PRESETS)}")
+            merged = schema.to_mapping(self.sampling) | settings
+            yield where, schema.from_mapping(SamplingConfig, merged, source=where)
 
     @property
     def weight_files(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ from bigr_cli.core.config import GUIDANCE_SCHEDULES, GUMBEL_SCHEDULES, ORDERS, S
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.orders import fixed_ranks
 from bigr_cli.core.random import Stream, uniform
+from bigr_cli.core.sampler import _Chain as Chain
+from bigr_cli.core.sampler import _denoise as denoise
+from bigr_cli.core.sampler import _Rows as Rows
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import masked_count
 from bigr_cli.core.transformer import Generator
@@ -30,6 +34,9 @@ SETTINGS = st.builds(
     SamplingConfig,
     steps=st.integers(1, 6),
     timesteps=st.integers(1, 3),
+    rank_timesteps=st.integers(0, 4),
+    last_timesteps=st.integers(0, 4),
+    tolerance=st.sampled_from([0.0, 0.0, 0.02, 0.9]),
     guidance=st.sampled_from([0.0, 0.5, 1.0, 2.5, 10.0]),
     guidance_schedule=st.sampled_from(GUIDANCE_SCHEDULES),
     guidance_interval=INTERVALS,
@@ -197,6 +204,70 @@ def test_only_what_is_needed_goes_through_the_transcoder(generator: Generator, o
             count += settled if order in FIXED else before * (settled > 0)
         expected += [2 * count] * 3
     assert rows == expected
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_short_chains_rank_and_whole_ones_settle(generator: Generator, order: Any) -> None:
+    """All masked tokens are ranked by short chains, where there is a choice; each token gets a whole one once."""
+    steps, short, whole = 4, 2, 6
+    wanted = SamplingConfig(steps=steps, timesteps=whole, rank_timesteps=short, order=order, guidance=1.0)
+    with counting(generator.transcoder.bit_embedding) as rows:
+        sample(generator, numbers(1), numbers(0), wanted)
+    expected, before = [], TOKENS
+    for i in range(steps):
+        left = masked_count(TOKENS, i, steps)
+        if order not in FIXED and left > 0:
+            expected += [before] * short
+        expected += [before - left] * whole
+        before = left
+    assert rows == expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(jobs(), SETTINGS)
+def test_ranking_by_whole_chains_changes_nothing(generator: Generator, job: Any, wanted: SamplingConfig) -> None:
+    labels, seeds, codes, masked = job
+    plain = replace(wanted, rank_timesteps=0, last_timesteps=0)
+    drawn = [
+        sample(generator, labels, seeds, replace(plain, rank_timesteps=count), known=(codes, masked))
+        for count in (0, plain.timesteps, 8)
+    ]
+    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
+
+
+def test_later_chains_are_shorter(generator: Generator) -> None:
+    wanted = SamplingConfig(steps=3, timesteps=7, last_timesteps=3, order="raster", guidance=1.0)
+    with counting(generator.transcoder.bit_embedding) as rows:
+        sample(generator, numbers(1), numbers(0), wanted)
+    settled = [TOKENS - 7, 7 - 4, 4]
+    assert [masked_count(TOKENS, i, 3) for i in range(3)] == [7, 4, 0]
+    assert rows == [settled[0]] * 7 + [settled[1]] * 5 + [settled[2]] * 3
+
+
+def test_tokens_that_no_longer_change_are_left(generator: Generator) -> None:
+    """None of them without a tolerance, and the more the wider it is, each once and for all."""
+    counts = {}
+    for tolerance in (0.0, 0.3, 0.999):
+        wanted = SamplingConfig(steps=1, timesteps=8, tolerance=tolerance, order="raster", guidance=3.0)
+        with counting(generator.transcoder.bit_embedding) as rows:
+            drawn = sample(generator, numbers(1), numbers(0), wanted)
+        assert drawn.shape == (1, TOKENS, BITS)
+        counts[tolerance] = rows
+    assert counts[0.0] == [2 * TOKENS] * 8
+    assert sum(counts[0.999]) < sum(counts[0.3]) < sum(counts[0.0])
+    for rows in counts.values():
+        assert rows[:2] == [2 * TOKENS] * 2 and rows == sorted(rows, reverse=True)
+
+
+def test_a_token_that_is_left_keeps_its_probability(generator: Generator) -> None:
+    """Left after two timesteps, it is as the second of them said, which is that of a chain that ends there."""
+    seen = []
+    for tolerance in (0.0, 2.0):
+        rows = Rows(numbers(0, 0), numbers(2, 5), numbers(7, 7))
+        chain = Chain([8, 3, 1] if tolerance else [8, 3], 1.0, 1.0, tolerance, 0)
+        conds = torch.randn(1, 2, generator.config.dim, generator=torch.Generator().manual_seed(0))
+        seen.append(denoise(generator, conds, rows, chain))
+    assert torch.equal(seen[0], seen[1])
 
 
 def test_nothing_runs_when_nothing_is_masked(generator: Generator) -> None:

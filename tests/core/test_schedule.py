@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigr_cli.core.config import GUIDANCE_SCHEDULES, GUMBEL_SCHEDULES
-from bigr_cli.core.schedule import BernoulliSchedule, denoising_timesteps, guidance_at, gumbel_at, masked_count
+from bigr_cli.core.schedule import (
+    BernoulliSchedule,
+    denoising_timesteps,
+    guidance_at,
+    gumbel_at,
+    masked_count,
+    timesteps_at,
+)
 
 T = 256
 EVERYWHERE = (0.0, 1.0)
@@ -136,6 +143,13 @@ def test_guidance_goes_from_none_to_all(scale: float, schedule, steps: int) -> N
     low, high = min(1.0, scale) - 1e-9, max(1.0, scale) + 1e-9
     assert all(low <= value <= high for value in values)
     assert values == sorted(values, reverse=scale < 1)
+
+
+def test_chains_become_shorter_evenly() -> None:
+    assert [timesteps_at(20, 4, i, 5) for i in range(5)] == [20, 16, 12, 8, 4]
+    assert [timesteps_at(3, 6, i, 2) for i in range(2)] == [3, 6]
+    assert [timesteps_at(20, 0, i, 3) for i in range(3)] == [20] * 3
+    assert timesteps_at(20, 4, 0, 1) == 20
 
 
 def test_guidance_schedules_by_hand() -> None:
