@@ -1,6 +1,6 @@
 """The model card: README.md of a model folder, in Markdown, with the front matter that model hubs read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bigr_cli import yaml_text
 from bigr_cli.core.config import SamplingConfig, TokenizerConfig
@@ -33,6 +33,8 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
         sections.append(f"## Sampling defaults\n\n{_settings(config.sampling)}")
     if config.painting is not None:
         sections.append(f"## Sampling defaults where a picture is given\n\n{_settings(config.painting)}")
+    if config.presets:
+        sections.append(f"## Presets\n\n{_table('`--preset`', 'sets', list(_presets(config)))}")
     origin = [(name, value) for name, value in vars(config.provenance).items() if value not in (None, "", ())]
     if origin:
         sections.append(f"## Provenance\n\n{_table('what', 'value', origin)}")
@@ -49,6 +51,11 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
 
 def _settings(sampling: SamplingConfig) -> str:
     return _table("setting", "value", [(name.replace("_", " "), value) for name, value in vars(sampling).items()])
+
+
+def _presets(config: ModelConfig) -> Iterator[tuple[str, object]]:
+    for name, settings in config.presets.items():
+        yield name, [f"{setting.replace('_', ' ')} {_text(value)}" for setting, value in settings.items()]
 
 
 def _front_matter(config: ModelConfig) -> str:

@@ -91,7 +91,7 @@ def test_command_gives_every_setting() -> None:
     assert options["--device"] == "cuda"
     assert options["--dtype"] == "bfloat16"
     assert options["-o"] == "a b{{1}}.jpg"
-    assert len(options) == 14
+    assert len(options) == 17
 
 
 def test_command_of_a_sheet() -> None:

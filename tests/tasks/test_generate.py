@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bigr_cli import request
 from bigr_cli.api import Model
 from bigr_cli.app import main
 from bigr_cli.imaging.metadata import read_metadata
 from bigr_cli.registry import discover
+from bigr_cli.zoo.config import read_config
 
 Run = Callable[..., Any]
 LABELS = ("cat", "dog", "house", "tree")
@@ -196,10 +198,34 @@ def test_recipes_give_what_is_not_given_explicitly(bigr: Run) -> None:
 
 def test_a_recipe_comes_before_the_environment(bigr: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bigr("generate", "dog", "--seed", 5, "--steps", 3, "-m", tiny_model).code == 0
-    for name, value in (("MODEL", "gone"), ("SEED", "8"), ("STEPS", "2"), ("DTYPE", "float16"), ("COUNT", "9")):
+    for name, value in (
+        ("MODEL", "gone"),
+        ("SEED", "8"),
+        ("STEPS", "2"),
+        ("PRESET", "draft"),
+        ("DTYPE", "float16"),
+        ("COUNT", "9"),
+    ):
         monkeypatch.setenv(f"BIGR_{name}", value)
     assert bigr("generate", "--recipe", "dog-5.png", "-o", "again.png").code == 0
     assert Path("again.png").read_bytes() == Path("dog-5.png").read_bytes()
+
+
+def test_presets_stand_for_settings(bigr: Run, tiny_model: Path) -> None:
+    """Options given beside one go before it; a recipe has the settings themselves, and a preset goes before those."""
+    assert bigr("generate", "cat", "--seed", 3, "--preset", "fast", "--steps", 2, "-o", "fast.png").code == 0
+    recipe = read_metadata(Path("fast.png"))
+    expected = request.settings(read_config(tiny_model), {"preset": "fast", "steps": 2})
+    assert recipe.sampling == expected and expected.rank_timesteps > 0
+    assert bigr("generate", "--recipe", "fast.png", "-o", "again.png").code == 0
+    assert pixels("again.png") == pixels("fast.png")
+    assert bigr("generate", "--recipe", "fast.png", "--preset", "quality", "-o", "quality.png").code == 0
+    assert read_metadata(Path("quality.png")).sampling == read_config(tiny_model).sampling
+
+
+def test_a_preset_that_there_is_not(bigr: Run) -> None:
+    done = bigr("generate", "cat", "--preset", "best")
+    assert done.code == 2 and "'quality', 'balanced', 'fast'" in " ".join(done.err.split())
 
 
 def test_recipes_of_sheets_make_all_of_it(bigr: Run) -> None:

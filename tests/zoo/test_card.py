@@ -18,6 +18,14 @@ def test_the_front_matter_is_yaml(config: ModelConfig) -> None:
     assert "license" not in yaml.safe_load(render_card(config).split("---\n")[1])
 
 
+def test_presets_are_shown(config: ModelConfig) -> None:
+    presets = {"quality": {"steps": 32, "guidance": 2.5}, "draft": {"order": "halton", "rank_timesteps": 0}}
+    card = render_card(replace(config, presets=presets))  # type: ignore[arg-type]
+    assert "| quality | steps 32, guidance 2.5 |" in card
+    assert "| draft | order halton, rank timesteps 0 |" in card
+    assert "Presets" not in render_card(config)
+
+
 def test_what_it_says(config: ModelConfig) -> None:
     origin = Provenance(data="scenes", steps=10, sources=("a", "b"))
     card = render_card(

@@ -1,0 +1,60 @@
+"""Presets: a model's own, or shares of its defaults."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bigr_cli.core.config import PRESETS, SamplingConfig
+from bigr_cli.errors import ConfigError
+from bigr_cli.request import settings
+from bigr_cli.zoo.config import ModelConfig, dump_config, read_config
+from bigr_cli.zoo.presets import preset
+
+OWN = {"fast": {"steps": 3, "order": "halton", "guidance": 2.0}}
+
+
+def work(chosen: SamplingConfig, tokens: int = 256) -> float:
+    """Roughly how many token-timesteps it takes."""
+    ranked = tokens * chosen.steps * 0.6
+    if not chosen.rank_timesteps:
+        return ranked * chosen.timesteps
+    return ranked * chosen.rank_timesteps + tokens * chosen.timesteps
+
+
+@pytest.mark.parametrize(("steps", "timesteps"), [(20, 100), (16, 20), (8, 256)])
+def test_each_is_less_work_than_the_one_before(config: ModelConfig, steps: int, timesteps: int) -> None:
+    plain = replace(config, sampling=SamplingConfig(steps=steps, timesteps=timesteps))
+    works = [work(settings(plain, {"preset": name})) for name in PRESETS]
+    assert works == sorted(works, reverse=True) and len(set(works)) == len(PRESETS)
+    assert settings(plain, {"preset": "quality"}) == plain.sampling
+
+
+def test_even_the_smallest_defaults_have_presets(config: ModelConfig) -> None:
+    least = replace(config, sampling=SamplingConfig(steps=1, timesteps=1))
+    for name in PRESETS:
+        assert settings(least, {"preset": name}).steps == 1
+
+
+def test_a_model_has_its_own(config: ModelConfig) -> None:
+    own = replace(config, presets=OWN)  # type: ignore[arg-type]
+    assert preset(own, "fast") == OWN["fast"]
+    chosen = settings(own, {"preset": "fast", "guidance": 5.0, "steps": None})
+    assert (chosen.steps, chosen.order, chosen.guidance, chosen.gumbel) == (3, "halton", 5.0, config.sampling.gumbel)
+
+
+def test_where_a_picture_is_given_the_rest_is_as_for_painting(config: ModelConfig) -> None:
+    own = replace(config, presets=OWN, painting=SamplingConfig(gumbel=0.7))  # type: ignore[arg-type]
+    chosen = settings(own, {"preset": "fast"}, painting=True)
+    assert (chosen.steps, chosen.gumbel) == (3, 0.7)
+
+
+def test_there_is_no_other(config: ModelConfig) -> None:
+    with pytest.raises(ConfigError, match="preset: expected one of quality, balanced, fast, draft, got 'best'"):
+        preset(config, "best")
+
+
+def test_they_come_back_from_the_file(config: ModelConfig, tmp_path: Path) -> None:
+    own = replace(config, presets=OWN)  # type: ignore[arg-type]
+    (tmp_path / "config.yaml").write_text(dump_config(own), encoding="utf-8")
+    assert read_config(tmp_path) == own
