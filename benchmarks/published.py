@@ -234,7 +234,7 @@ def every_task(name: str, place: Path, options: argparse.Namespace) -> list[dict
         "interpolate": ["207", "208", "--frames", 2, *drawing, "-o", place / "p.png"],
         "enrich": [picture, "--strength", 0.1, *drawing, "-o", place / "r.png"],
         "embed": [picture, *common, "-o", place / "f.npz"],
-        "evaluate probe": ["--data", "scenes", "--count", 64, "--test-count", 16, *common],
+        "evaluate probe": ["--data", "scenes", "--count", 32, "--test-count", 16, *common],
     }
     for task, words in tasks.items():
         rows.append(row(name, task, run([*BIGR, *task.split(), *words])))
