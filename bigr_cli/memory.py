@@ -14,7 +14,7 @@ SHARE = 0.8  # of the free memory that is planned with
 RESERVE = 400 * 2**20  # bytes for random numbers, which are drawn in blocks, and the libraries' own buffers
 
 _HALVES = 2  # of guidance: with and without the label
-_SLACK = 1.5  # what allocators lose between tensors
+_SLACK = 1.75  # what allocators lose between tensors
 
 
 def drawing_bytes(config: GeneratorConfig, itemsize: int) -> int:
