@@ -16,6 +16,7 @@ import torch
 
 from bigr_cli import device as devices
 from bigr_cli import request
+from bigr_cli.batches import Batches
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import UsageError
 from bigr_cli.representing import Representing
@@ -142,25 +143,31 @@ class Model(Retouching, Representing):
     ) -> Iterator[Picture]:
         """The pictures of these jobs, batch by batch; `watch` is called after each iteration of the sampler.
 
+        A batch that does not fit into memory is halved, with a warning, and so are those after it.
+
         Raises:
             UsageError: the batch size is below 1.
+            RunError: there is too little memory for one picture. It comes with the first picture.
         """
-        size = self.batch_size() if batch_size is None else batch_size
-        if size < 1:
-            raise UsageError(f"batch_size: expected at least 1, got {size}")
-        batches = (jobs[start : start + size] for start in range(0, len(jobs), size))
-        return (picture for batch in batches for picture in self._batch(batch, settings, watch))
+        batches = Batches(self.batch_size() if batch_size is None else batch_size)
+        return self._made(jobs, settings, batches, watch)
 
-    def _batch(self, jobs: Sequence[Job], settings: SamplingConfig, watch: Watcher | None) -> Iterator[Picture]:
+    def _made(
+        self, jobs: Sequence[Job], settings: SamplingConfig, batches: Batches, watch: Watcher | None
+    ) -> Iterator[Picture]:
         start = time.perf_counter()
-        codes = self.sample_codes(
+        for batch, codes in batches.run(jobs, lambda batch: self._drawn(batch, settings, watch)):
+            images = self.decode(codes)
+            seconds = (time.perf_counter() - start) / len(batch)
+            for job, image in zip(batch, images, strict=True):
+                yield Picture(image, job.label, job.index, job.seed, seconds)
+            start = time.perf_counter()
+
+    def _drawn(self, jobs: Sequence[Job], settings: SamplingConfig, watch: Watcher | None) -> Tensor:
+        return self.sample_codes(
             self.network.conditions([job.guide for job in jobs]),
             [job.seed for job in jobs],
             against=self.network.conditions([job.against for job in jobs]),
             observe=(lambda i, codes, masked: watch(jobs, i, codes, masked)) if watch else None,
             **vars(settings),
         )
-        images = self.decode(codes)
-        seconds = (time.perf_counter() - start) / len(jobs)
-        for job, image in zip(jobs, images, strict=True):
-            yield Picture(image, job.label, job.index, job.seed, seconds)

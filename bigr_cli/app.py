@@ -15,6 +15,7 @@ import typer
 import typer.main
 
 from bigr_cli import __version__, console
+from bigr_cli.batches import out_of_memory
 from bigr_cli.errors import BigrError
 from bigr_cli.registry import BUILT_IN, Registry, Task, discover
 
@@ -114,8 +115,9 @@ def _report(error: BaseException) -> int:
         )
         return int(getattr(error, "exit_code", 2))
     first = (str(error).strip().splitlines() or [""])[0]
-    memory = "OutOfMemory" in type(error).__name__ or isinstance(error, MemoryError)
-    advice = "a smaller --batch-size needs less memory" if memory else "run with --debug for the traceback"
+    advice = "run with --debug for the traceback"
+    if out_of_memory(error):
+        advice = "a smaller --batch-size needs less memory"
     console.error(first if isinstance(error, OSError) else f"{type(error).__name__}: {first}", advice)
     return 1
 

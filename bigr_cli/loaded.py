@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bigr_cli import request
+from bigr_cli import memory, request
 from bigr_cli.core.condition import Labels
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
@@ -82,7 +82,19 @@ class LoadedModel:
         return request.settings(self.config, sampling, painting=painting)
 
     def batch_size(self) -> int:
-        """How many pictures are drawn at once if nothing else is asked for."""
+        """How many pictures are drawn at once if nothing else is asked for: as many as pay and fit into memory."""
+        each = memory.drawing_bytes(self.generator.config, self.dtype.itemsize)
+        fitting = memory.fitting(each, memory.free_memory(self.device) - memory.coding_bytes(self.tokenizer.config))
+        return min(self._worthwhile(), fitting)
+
+    def coding_batch_size(self) -> int:
+        """How many pictures are encoded, and looked at by the generator, at once if nothing else is asked for."""
+        each = memory.drawing_bytes(self.generator.config, self.dtype.itemsize)
+        each = max(each, memory.coding_bytes(self.tokenizer.config))
+        return min(self._worthwhile(), memory.fitting(each, memory.free_memory(self.device)))
+
+    def _worthwhile(self) -> int:
+        """The number of pictures above which more at once are hardly faster."""
         tokens = _TOKENS_AT_ONCE.get(self.device.type, _TOKENS_AT_ONCE["cpu"])
         return max(1, min(64, tokens // self.generator.config.tokens))
 

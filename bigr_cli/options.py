@@ -63,6 +63,16 @@ def _number(low: float, high: float = math.inf, *, above: bool = False) -> Calla
     return check
 
 
+def parse_batch_size(text: str) -> int | None:
+    """Read a number of at least 1, or "auto", which is None; raises typer.BadParameter for anything else."""
+    word = text.strip().lower()
+    if word == "auto":
+        return None
+    if not (word.isascii() and word.isdigit() and len(word) < 8 and int(word) >= 1):
+        raise typer.BadParameter(f"{text!r} is not auto or a whole number of at least 1")
+    return int(word)
+
+
 def _seed(value: int | None) -> int | None:
     if value is None or 0 <= value <= config.LARGEST_SEED:
         return value
@@ -371,7 +381,13 @@ WindowSide = Annotated[
 
 BatchSize = Annotated[
     int | None,
-    _option("--batch-size", panel=MACHINE, min=1, metavar="N", help="Pictures at once; it does not change them."),
+    _option(
+        "--batch-size",
+        panel=MACHINE,
+        metavar="N|auto",
+        parser=parse_batch_size,
+        help="Pictures at once; it does not change them. auto, as without it: as many as pay and fit into memory.",
+    ),
 ]
 Device = Annotated[
     str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bigr_cli.batches import Batches
 from bigr_cli.errors import UsageError
 from bigr_cli.loaded import LoadedModel
 from bigr_cli.request import Label
@@ -56,18 +57,17 @@ class Representing(LoadedModel):
         from bigr_cli.imaging.originals import Original
 
         wanted = wanted_features(self.config, layer=layer, pool=pool, label=label)
-        at_once = self.batch_size() if batch_size is None else batch_size
-        if at_once < 1:
-            raise UsageError(f"batch_size: expected at least 1, got {at_once}")
+        batches = Batches(self.coding_batch_size() if batch_size is None else batch_size)
         given = images if isinstance(images, torch.Tensor | Sequence) else [images]
         if len(given) == 0:
             raise UsageError("images: expected at least one picture, got none")
-        size, rows = self.config.image_size, []
-        for start in range(0, len(given), at_once):
-            some = given[start : start + at_once]
+        size = self.config.image_size
+
+        def looked_at(some: Any) -> NDArray[Any]:
             if not isinstance(some, torch.Tensor):
                 some = to_tensor([Original(image).square(size) for image in some])
             elif some.shape[1:] != (3, size, size):
                 raise ImageError(f"images: expected (N, 3, {size}, {size}), got {tuple(some.shape)}")
-            rows.append(embed_batch(self.network, some, wanted))
-        return np.concatenate(rows)
+            return embed_batch(self.network, some, wanted)
+
+        return np.concatenate([made for _, made in batches.run(given, looked_at)])

@@ -242,8 +242,6 @@ class Retouching(LoadedModel):
     def _finished(self, maker: Painter[Made], batch_size: int | None) -> Made:
         """What a painter makes; raises its error."""
         size = self.batch_size() if batch_size is None else batch_size
-        if size < 1:
-            raise UsageError(f"batch_size: expected at least 1, got {size}")
         ((_, made),) = paint_together(self.network, [(None, maker)], batch_size=size)
         if isinstance(made, BigrError):
             raise made

@@ -136,3 +136,14 @@ def test_intervals_come_back(start: float, stop: float) -> None:
     else:
         with pytest.raises(typer.BadParameter):
             parse_interval(f"{start!r},{stop!r}")
+
+
+@pytest.mark.parametrize(("text", "size"), [("1", 1), (" 16 ", 16), ("auto", None), ("AUTO", None)])
+def test_batch_size(text: str, size: int | None) -> None:
+    assert options.parse_batch_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "many", "1e3", "²", "99999999"])
+def test_no_batch_size(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="not auto or a whole number"):
+        options.parse_batch_size(text)

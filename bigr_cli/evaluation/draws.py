@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from bigr_cli import __version__, home, request
+from bigr_cli.batches import Batches
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.sources import SCENES
@@ -59,7 +60,7 @@ class Draws:
     model: Model
     jobs: Sequence[request.Job]
     settings: SamplingConfig
-    batch_size: int
+    batches: Batches
     folder: Path
 
     @property
@@ -71,8 +72,7 @@ class Draws:
         codes = self._kept(number)
         if codes is None:
             jobs = self.jobs[number * CHUNK : (number + 1) * CHUNK]
-            parts = (jobs[start : start + self.batch_size] for start in range(0, len(jobs), self.batch_size))
-            codes = torch.cat([self._sampled(part) for part in parts])
+            codes = torch.cat([made for _, made in self.batches.run(jobs, self._sampled)])
             self._keep(number, codes)
         return codes
 
@@ -153,11 +153,11 @@ class Draws:
 
 def draws(model: Model, jobs: Sequence[request.Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
     """What is drawn or found with these settings; kept under a name that is the same only for the same pictures."""
-    size = batch_size or model.batch_size()
-    made = Draws(model, jobs, settings, size, Path())
+    batches = Batches(batch_size or model.batch_size())
+    made = Draws(model, jobs, settings, batches, Path())
     shown = hashlib.sha256(repr([(job.label, job.against) for job in jobs]).encode()).hexdigest()
     identity = made.about() | {"count": len(jobs), "shown": shown, "version": __version__, "folder": model.folder}
-    return Draws(model, jobs, settings, size, kept_in("draws", identity))
+    return Draws(model, jobs, settings, batches, kept_in("draws", identity))
 
 
 def kept_in(kind: str, identity: dict[str, Any]) -> Path:

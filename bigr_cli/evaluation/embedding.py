@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import __version__
+from bigr_cli.batches import Batches
 from bigr_cli.errors import BigrError
 from bigr_cli.evaluation.features import Wanted, embed_batch
 from bigr_cli.evaluation.items import Item, Pixels, Read, read_batches
@@ -41,7 +42,7 @@ def batch_size(model: LoadedModel, wanted: Wanted, asked: int | None) -> int:
     """How many pictures to look at once: as asked for, or as the model takes, but fewer if their features are large."""
     if asked is not None:
         return asked
-    return max(1, min(model.batch_size(), _BATCH_BYTES // (math.prod(wanted.shape) * wanted.dtype.itemsize)))
+    return max(1, min(model.coding_batch_size(), _BATCH_BYTES // (math.prod(wanted.shape) * wanted.dtype.itemsize)))
 
 
 def identity(model: LoadedModel, items: Sequence[Item], wanted: Wanted, batch: int) -> str:
@@ -88,7 +89,8 @@ def embed_items(
     """
     size = shard_size(wanted, batch)
     mine = chain.from_iterable(items[number * size : (number + 1) * size] for number in numbers)
-    coming = _embedded(model, read_batches(mine, model.config.image_size, batch), wanted, advance, fail)
+    batches = Batches(batch)
+    coming = _embedded(model, read_batches(mine, model.config.image_size, batch), wanted, batches, advance, fail)
     for number in numbers:
         shards.write(number, _joined(list(islice(coming, size // batch)), wanted))
 
@@ -109,20 +111,24 @@ def pixels_of(rows: Sequence[tuple[Item, Read]]) -> list[tuple[Item, Pixels]]:
     return [(item, read) for item, read in rows if isinstance(read, Pixels)]
 
 
-def embed_pixels(model: LoadedModel, pixels: Sequence[Pixels], wanted: Wanted) -> NDArray[Any]:
-    """The features of pictures that were read: (B, *wanted.shape)."""
+def embed_pixels(model: LoadedModel, pixels: Sequence[Pixels], wanted: Wanted, batches: Batches) -> NDArray[Any]:
+    """The features of pictures that were read: (B, *wanted.shape); in parts, if there is no room for all at once."""
     import torch
+
+    def looked_at(some: Sequence[Pixels]) -> NDArray[Any]:
+        levels = torch.from_numpy(np.stack([each.levels for each in some]))  # (B, H, W, 3)
+        return embed_batch(model.network, levels.to(model.device).permute(0, 3, 1, 2).float() / 255, wanted)
 
     if not pixels:
         return np.zeros((0, *wanted.shape), dtype=wanted.dtype)
-    levels = torch.from_numpy(np.stack([each.levels for each in pixels]))  # (B, H, W, 3)
-    return embed_batch(model.network, levels.to(model.device).permute(0, 3, 1, 2).float() / 255, wanted)
+    return np.concatenate([made for _, made in batches.run(pixels, looked_at)])
 
 
 def _embedded(
     model: LoadedModel,
     batches: Iterator[list[tuple[Item, Read]]],
     wanted: Wanted,
+    together: Batches,
     advance: Callable[[int], None],
     fail: Callable[[str, BigrError], None],
 ) -> Iterator[Shard]:
@@ -134,7 +140,7 @@ def _embedded(
                 fail(item.name, read)
                 failed.append((item.name, str(read)))
         there = pixels_of(rows)
-        features = embed_pixels(model, [pixels for _, pixels in there], wanted)
+        features = embed_pixels(model, [pixels for _, pixels in there], wanted, together)
         advance(len(rows))
         yield Shard(features, [item.name for item, _ in there], [pixels.label for _, pixels in there], failed)
 

@@ -20,6 +20,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
+from bigr_cli.batches import Batches
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.pictures import PictureSet
@@ -61,12 +62,13 @@ def extract(
         UsageError: they are not finite.
     """
     parts: dict[str, list[Tensor]] = {}
+    batches = Batches(batch)
     with torch.inference_mode():
         for images in pictures.batches(batch):
-            made = network(images.to(device))
-            for name, found in network.convert_features_tuple_to_dict(made).items():  # type: ignore[operator]
-                parts.setdefault(name, []).append(found.float().cpu())
-            advance(len(images))
+            for some, made in batches.run(images, lambda some: network(some.to(device))):
+                for name, found in network.convert_features_tuple_to_dict(made).items():  # type: ignore[operator]
+                    parts.setdefault(name, []).append(found.float().cpu())
+                advance(len(some))
     whole = {name: torch.cat(found) for name, found in parts.items()}
     for name, found in whole.items():
         check_finite(found, f"{pictures.what}: features {name}")

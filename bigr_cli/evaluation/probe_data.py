@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from bigr_cli.batches import Batches
 from bigr_cli.core.representation import layer_features
 from bigr_cli.data.loading import as_floats, load_batches
 from bigr_cli.data.sources import SCENES, Source, open_source
@@ -171,29 +172,35 @@ def collect(
         ModelError: features are not finite.
     """
     found: dict[str, Tensor] = {}
-    start = 0
+    batches, start = Batches(batch), 0
     keys = [[(int(i), 0) for i in pictures.indices[at : at + batch]] for at in range(0, len(pictures), batch)]
     workers = 0 if len(pictures) < _FEW else min(4, max(1, (os.cpu_count() or 1) - 1))
     for loaded in load_batches(pictures.source, keys, workers=workers):
-        images = as_floats(loaded.images.to(network.tokenizer.embed.device))
-        for name, features in _features(network, random, images, layer).items():
-            if name not in found:
-                shape = (features.shape[1], len(pictures), features.shape[2])
-                found[name] = torch.empty(shape, dtype=features.dtype)
-            bad = ~features.isfinite().all(dim=2).all(dim=0) if features.is_floating_point() else torch.zeros(1)
-            if bool(bad.any()):
-                where = f"layer {int(bad.nonzero()[0])}" if name == LAYERS else name
-                raise ModelError(f"{where}: features are not finite", hint="--dtype float32 has a larger range")
-            found[name][:, start : start + len(images)].copy_(features.transpose(0, 1))
-        start += len(images)
-        advance(len(images))
+        for images, made in batches.run(loaded.images, lambda images: _features(network, random, images, layer)):
+            for name, features in made.items():
+                if name not in found:
+                    shape = (features.shape[1], len(pictures), features.shape[2])
+                    found[name] = torch.empty(shape, dtype=features.dtype)
+                _check_finite(name, features)
+                found[name][:, start : start + len(images)].copy_(features.transpose(0, 1))
+            start += len(images)
+            advance(len(images))
     return found
 
 
+def _check_finite(name: str, features: Tensor) -> None:
+    """Raise ModelError if there is a number in features (B, F, D) that is none."""
+    bad = ~features.isfinite().all(dim=2).all(dim=0) if features.is_floating_point() else torch.zeros(1)
+    if bool(bad.any()):
+        where = f"layer {int(bad.nonzero()[0])}" if name == LAYERS else name
+        raise ModelError(f"{where}: features are not finite", hint="--dtype float32 has a larger range")
+
+
 @torch.inference_mode()
-def _features(network: BinaryModel, random: Generator, images: Tensor, layer: int) -> dict[str, Tensor]:
-    """By name (B, F, D)."""
+def _features(network: BinaryModel, random: Generator, levels: Tensor, layer: int) -> dict[str, Tensor]:
+    """(B, 3, H, W) uint8 → by name (B, F, D)."""
     tokenizer, generator = network.tokenizer, network.generator
+    images = as_floats(levels.to(tokenizer.embed.device))
     encoded = tokenizer.encoder(images.to(tokenizer.embed.dtype))  # (B, C, h, w)
     codes = (tokenizer.to_bits(encoded) > 0).flatten(2).transpose(1, 2)  # (B, L, K)
     labels = network.conditions([None] * len(images))

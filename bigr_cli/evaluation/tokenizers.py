@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from bigr_cli.batches import Batches
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.loading import as_floats
 from bigr_cli.errors import RunError, UsageError
@@ -88,18 +89,18 @@ def measure_tokenizer(
     network = extractor.network(("fid",), device) if extractor is not None else None
     if network is not None:
         check_counts(("fid",), [(pictures.what, pictures.count)])
-    seen, counts = _Seen(), BitCounts(tokenizer.config.bits)
+    seen, counts, batches = _Seen(), BitCounts(tokenizer.config.bits), Batches(batch)
     with torch.inference_mode():
         for images in pictures.batches(batch):
-            made, codes = given_back(tokenizer, images)
-            counts.add(codes)
-            _compare(seen, images, made, shown)
-            if lpips is not None:
-                seen.lpips += lpips(images.to(device), made.to(device)).flatten().double().tolist()
-            if network is not None:
-                for found, part in ((seen.before, images), (seen.after, made)):
-                    found.append(network(part.to(device))[0].float().cpu())
-            advance(len(images))
+            for some, (made, codes) in batches.run(images, lambda some: given_back(tokenizer, some)):
+                counts.add(codes)
+                _compare(seen, some, made, shown)
+                if lpips is not None:
+                    seen.lpips += lpips(some.to(device), made.to(device)).flatten().double().tolist()
+                if network is not None:
+                    for found, part in ((seen.before, some), (seen.after, made)):
+                        found.append(network(part.to(device))[0].float().cpu())
+                advance(len(some))
     worst = [(-value, one, two) for value, _, one, two in sorted(seen.worst, reverse=True)]
     config = tokenizer.config
     figures: dict[str, float | None] = {

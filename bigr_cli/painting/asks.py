@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from bigr_cli.batches import Batches
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.errors import BigrError
@@ -116,11 +117,16 @@ def paint_together(
     """Run painters, with up to `batch_size` asks at a time; gives each one's result, or the error that ended it.
 
     They come in the order in which they end. `painters` is read no further than needed, so it may have any length.
+    Asks that do not fit into memory together are halved, with a warning, and fewer go together from then on.
+
+    Raises:
+        UsageError: the batch size is below 1.
+        RunError: there is too little memory for one ask.
     """
-    source = iter(painters)
+    source, batches = iter(painters), Batches(batch_size)
     queue: deque[tuple[_Work[Key, Result], int]] = deque()
     while True:
-        while len(queue) < batch_size and (fresh := next(source, None)) is not None:
+        while len(queue) < batches.size and (fresh := next(source, None)) is not None:
             work = _Work(*fresh)
             ended = _advance(work)
             if isinstance(ended, _Ended):
@@ -128,13 +134,10 @@ def paint_together(
             queue.extend((work, place) for place in range(len(work.asks)))
         if not queue:
             return
-        batch = _alike(queue, batch_size)
-        settings = batch[0][0].asks[batch[0][1]].settings
-        keys = [work.key for work, _ in batch]
-        seen = None if watch is None else _told(watch, keys, settings.steps)
-        codes = draw(network, [work.asks[place] for work, place in batch], seen)
-        for (work, place), code in zip(batch, codes, strict=True):
-            work.drawn[place] = code
+        batch = _alike(queue, batches.size)
+        for part, codes in batches.run(batch, lambda part: _drawn(network, part, watch)):
+            for (work, place), code in zip(part, codes, strict=True):
+                work.drawn[place] = code
         begun: list[tuple[_Work[Key, Result], int]] = []
         for work in dict.fromkeys(work for work, _ in batch):
             if len(work.drawn) == len(work.asks):
@@ -148,6 +151,12 @@ def paint_together(
 @dataclass(frozen=True)
 class _Ended(Generic[Result]):
     result: Result | BigrError
+
+
+def _drawn(network: BinaryModel, batch: Sequence[tuple[_Work[Key, Result], int]], watch: Watch | None) -> Tensor:
+    asks = [work.asks[place] for work, place in batch]
+    seen = None if watch is None else _told(watch, [work.key for work, _ in batch], asks[0].settings.steps)
+    return draw(network, asks, seen)
 
 
 def _told(watch: Watch, keys: Sequence[object], steps: int) -> Callable[[int], None]:

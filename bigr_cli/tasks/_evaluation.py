@@ -101,7 +101,7 @@ def command_line(context: typer.Context) -> str:
         if source is None or source.name != "COMMANDLINE":
             continue
         value = context.params[parameter.name or ""]
-        for each in value if isinstance(value, list | tuple) else [value]:
+        for each in value if isinstance(value, list | tuple) else [value] if value is not None else []:
             name = [parameter.opts[-1]] if parameter.opts[-1].startswith("-") else []
             words += name if isinstance(each, bool) else [*name, str(each)]
     return shlex.join(words)

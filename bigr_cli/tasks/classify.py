@@ -59,11 +59,13 @@ def classify(
         raise ModelFormatError(f"{probe}: does not read features of the shape that {name} gives")
     items = find_items(images, config.image_size, count=count, seed=seed, recursive=recursive)
     network = loaded(name, machine)
+    from bigr_cli.batches import Batches
     from bigr_cli.evaluation.embedding import batch_size, embed_pixels, pixels_of
 
     failed: list[tuple[str, str]] = []
+    batches = Batches(batch_size(network, wanted, machine.batch_size))
     with console.progress(len(items), "classifying") as bar:
-        for rows in read_batches(items, config.image_size, batch_size(network, wanted, machine.batch_size)):
+        for rows in read_batches(items, config.image_size, batches.size):
             for item, read in rows:
                 if isinstance(read, BigrError):
                     if len(items) == 1:
@@ -71,7 +73,7 @@ def classify(
                     report(item.name, read)
                     failed.append((item.name, str(read)))
             there = pixels_of(rows)
-            chances = known.probabilities(embed_pixels(network, [pixels for _, pixels in there], wanted))
+            chances = known.probabilities(embed_pixels(network, [pixels for _, pixels in there], wanted, batches))
             for (item, _), row in zip(there, chances, strict=True):
                 label, share = known.labels[int(row.argmax())], float(row.max())
                 if json:

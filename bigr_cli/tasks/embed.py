@@ -119,7 +119,7 @@ def embed(
         if not processes.first:
             console.configure(quiet=True)
         network = processes.after_the_first(lambda: loaded(model, machine))
-        batch = batch_size(network, wanted, machine.batch_size)
+        batch = processes.told(batch_size(network, wanted, machine.batch_size))  # what is free differs among them
         shards = Shards(output, identity(network, items, wanted, batch))
         number = _make_shards(shards, network, items, wanted, batch, processes)
         made = gathered(shards, number) if processes.first else None

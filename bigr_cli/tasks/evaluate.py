@@ -143,7 +143,7 @@ def probe(
 
     split = open_split(data, test, config.image_size, count=count, test_count=test_count, seed=seed)
     network = loaded(model, machine)
-    rows, classifiers = _measured(network, split, machine.batch_size or network.batch_size(), seed)
+    rows, classifiers = _measured(network, split, machine.batch_size or network.coding_batch_size(), seed)
     best = max((row for row in rows if row[1] is not None), key=lambda row: (row[2].held_out, -row[2].held_out_loss))
     layer = int(best[1] or 0)
     if not json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bigr_cli import console, options
+from bigr_cli import console, memory, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Messages, grouped
 from bigr_cli.registry import task
@@ -103,7 +103,7 @@ def reconstruction(
     records, rebuilt = [], {}
     lpips = _lpips(chosen, fetch=judging.fetch_weights)
     for folder, pictures in sets:
-        name, record, made = _measured(folder, pictures, extractor, lpips, chosen, batch_size or AT_ONCE)
+        name, record, made = _measured(folder, pictures, extractor, lpips, chosen, batch_size)
         if name in rebuilt:
             name = f"{name} ({folder})"
         records.append(record)
@@ -172,7 +172,12 @@ def _lpips(device: "torch.device", *, fetch: bool) -> Any:
 
 
 def _measured(
-    folder: Path, pictures: "PictureSet", extractor: "Extractor | None", lpips: Any, device: "torch.device", batch: int
+    folder: Path,
+    pictures: "PictureSet",
+    extractor: "Extractor | None",
+    lpips: Any,
+    device: "torch.device",
+    asked: int | None,
 ) -> "tuple[str, dict[str, Any], Rebuilt]":
     """A tokenizer's name, its record and what was measured of it."""
     from bigr_cli.evaluation.generation import versions
@@ -183,6 +188,7 @@ def _measured(
 
     began = time.perf_counter()
     tokenizer, config = load_tokenizer(folder, device=device)
+    batch = asked or min(AT_ONCE, memory.fitting(memory.coding_bytes(config.tokenizer), memory.free_memory(device)))
     with console.progress(pictures.count, config.name) as bar:
         made = measure_tokenizer(
             tokenizer,

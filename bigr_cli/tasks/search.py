@@ -79,9 +79,10 @@ def search(
         raise ModelFormatError(f"{index}: its features are not of the shape that {name} gives")
     pixels = read_item(item_named(query), config.image_size)
     network = loaded(name, machine)
+    from bigr_cli.batches import Batches
     from bigr_cli.evaluation.embedding import embed_pixels
 
-    rows = _ranked(found, embed_pixels(network, [pixels], wanted)[0], count, str(index))
+    rows = _ranked(found, embed_pixels(network, [pixels], wanted, Batches(1))[0], count, str(index))
     for row in rows if json else ():
         console.json_line({"task": TASK, "model": network.name, "query": query, **row})
     if not json:

@@ -1,0 +1,142 @@
+"""Seconds of drawing pictures, by part and by how many are drawn at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from bigr_cli import request
+from bigr_cli.batches import Batches
+from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, wait
+from bigr_cli.benching.operations import operations
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.imaging.files import write_image
+from bigr_cli.loaded import LoadedModel
+from bigr_cli.request import Job
+
+_ENOUGH = 1.0  # seconds after which a measurement is not repeated
+_MOST = 5  # repetitions
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What `batch` pictures at once took.
+
+    `iteration` is seconds by part of one of the sampler's iterations, all pictures together: the transformer, the
+    transcoder, and the rest, which is random numbers and choosing tokens. `decode` and `write` are seconds a picture.
+    `operations` are those of the networks in the whole draw, and `memory` bytes at the peak.
+    """
+
+    batch: int
+    iterations: int
+    iteration: Mapping[str, float]
+    decode: float
+    write: float
+    operations: int
+    memory: int
+
+    @property
+    def drawing(self) -> float:
+        """Seconds that the sampler took."""
+        return self.iterations * sum(self.iteration.values())
+
+    @property
+    def seconds(self) -> float:
+        """All that a batch takes, from the labels to the files."""
+        return self.drawing + self.batch * (self.decode + self.write)
+
+    @property
+    def gflops(self) -> float:
+        """10⁹ operations a second, in the sampler."""
+        return self.operations / self.drawing / 1e9
+
+
+def drawings(
+    model: LoadedModel, settings: SamplingConfig, sizes: Sequence[int] | None, budget: float
+) -> Iterator[Drawing]:
+    """One for each of the batch sizes; without any, for 1, 4, 16, … up to the model's own size for as long as `budget`
+    seconds are likely to suffice.
+
+    Batches that do not fit into memory are halved, with a warning, and those after them are left out.
+    """
+    began = time.perf_counter()
+    wanted = sizes or _growing(model.batch_size())
+    _draw(model, _jobs(model, 1), settings, None)  # the first time, libraries set themselves up
+    for place, size in enumerate(wanted):
+        batches = Batches(size)
+        _, measured = next(batches.run(_jobs(model, size), lambda jobs: _measured(model, jobs, settings)))
+        yield measured
+        if batches.size < size:
+            return
+        spent = time.perf_counter() - began
+        ahead = wanted[place + 1] / size * measured.seconds if place + 1 < len(wanted) else 0
+        if sizes is None and spent + ahead > budget:
+            return
+
+
+def _growing(most: int) -> list[int]:
+    sizes = [1]
+    while sizes[-1] * 4 <= most:
+        sizes.append(sizes[-1] * 4)
+    return sizes if sizes[-1] == most else [*sizes, most]
+
+
+def _jobs(model: LoadedModel, count: int) -> list[Job]:
+    """As many pictures of the model's labels in turn, or of a text."""
+    config = model.config
+    if request.reads_text(config):
+        return request.plan(config, ["a red house on grass at night"] * count, seed=0)
+    return request.plan(config, [index % request.class_count(config) for index in range(count)], seed=0)
+
+
+def _measured(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig) -> Drawing:
+    """The fastest of a few draws, as many as a second has room for."""
+    found: list[Drawing] = []
+    began = time.perf_counter()
+    while not found or (len(found) < _MOST and time.perf_counter() - began + found[-1].seconds < _ENOUGH):
+        found.append(_once(model, jobs, settings))
+    return min(found, key=lambda drawing: drawing.seconds)
+
+
+def _once(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig) -> Drawing:
+    meter, count = Meter(model.device), len(jobs)
+    with TemporaryDirectory(prefix="bigr-bench-") as folder, PeakMemory(model.device) as peak:
+        start = time.perf_counter()
+        codes = _draw(model, jobs, settings, meter)
+        drawn = time.perf_counter() - start
+        start = time.perf_counter()
+        images = model.decode(codes)
+        decoded = time.perf_counter() - start
+        start = time.perf_counter()
+        for job, image in zip(jobs, images, strict=True):
+            recipe = model.recipe(settings, task="bench", labels=[job.label], seed=job.seed)
+            write_image(Path(folder) / f"{job.index}.png", image, recipe=recipe)
+        written = time.perf_counter() - start
+    picture, token = operations(model.generator.config, meter.prefix)
+    rest = max(0.0, drawn - sum(meter.seconds.values()))
+    parts = {**meter.seconds, "rest": rest}
+    return Drawing(
+        batch=count,
+        iterations=settings.steps,
+        iteration={name: seconds / settings.steps for name, seconds in parts.items()},
+        decode=decoded / count,
+        write=written / count,
+        operations=picture * meter.rows[TRANSFORMER] + token * meter.rows[TRANSCODER],
+        memory=peak.bytes,
+    )
+
+
+def _draw(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig, meter: Meter | None) -> torch.Tensor:
+    if meter is not None:
+        with meter.attached(model.generator):
+            return _draw(model, jobs, settings, None)
+    codes = model.sample_codes(
+        model.network.conditions([job.guide for job in jobs]), [job.seed for job in jobs], **vars(settings)
+    )
+    wait(model.device)
+    return codes

@@ -1,0 +1,78 @@
+"""How many pictures fit into memory at once, by the sizes in a model's config. torch is imported in functions only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig, TokenizerConfig
+
+if TYPE_CHECKING:
+    import torch
+
+SHARE = 0.8  # of the free memory that is planned with
+RESERVE = 400 * 2**20  # bytes for random numbers, which are drawn in blocks, and the libraries' own buffers
+
+_HALVES = 2  # of guidance: with and without the label
+_SLACK = 1.75  # what allocators lose between tensors
+
+
+def drawing_bytes(config: GeneratorConfig, itemsize: int) -> int:
+    """Bytes that each picture of a batch needs while it is drawn, weights aside; `itemsize` is that of the weights.
+
+    Counted are the tensors that are there together in the most crowded moment of a transformer's block and of the
+    transcoder; what the rotary embedding and the random numbers are computed in is float32 and int64 always.
+    """
+    dim, hidden, width = config.dim, config.ffn_width, config.transcoder_width
+    tokens = config.tokens + (config.text.prefix if config.text else 1)
+    attention = tokens * (8 * dim * itemsize + 12 * dim)
+    feedforward = tokens * (2 * dim + 4 * hidden) * itemsize
+    transcoder = config.tokens * ((12 * width + config.bits) * itemsize + 16 * config.bits)
+    random = config.tokens * config.bits * 8 * 8
+    return round(_SLACK * (_HALVES * max(attention, feedforward, transcoder) + random))
+
+
+def coding_bytes(config: TokenizerConfig) -> int:
+    """Bytes that each picture of a batch needs while it is encoded or decoded, in float32."""
+    side, maps = config.image_size, 6  # what is there together in a residual block, and its convolution's buffers
+    if isinstance(config, AutoencoderConfig):
+        levels = [(side >> level, config.channels * factor) for level, factor in enumerate(config.multipliers)]
+    else:
+        levels = [(side >> (level + 1), width) for level, width in enumerate(config.channels)]
+    return round(_SLACK * maps * 4 * max(side * side * 3, *(size * size * width for size, width in levels)))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be had on a device, with what torch keeps there and does not use."""
+    import torch
+
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    import psutil
+
+    free = min([int(psutil.virtual_memory().available), *_left_in_group()])
+    if device.type == "mps":
+        free = min(free, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    return free
+
+
+def fitting(each: int, free: int, *, reserve: int = RESERVE) -> int:
+    """How many things of so many bytes fit into what is free, one at least: a power of two.
+
+    So small a change in what is free changes nothing, and a run that goes on works with the same batches.
+    """
+    room = int(SHARE * free) - reserve
+    return 1 << max(0, (room // max(1, each)).bit_length() - 1) if room > each else 1
+
+
+def _left_in_group(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """What a container's limit leaves, if there is one: both versions of control groups."""
+    left = []
+    pairs = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+    for limit, used in pairs:
+        try:
+            left.append(int((root / limit).read_text()) - int((root / used).read_text()))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return left
