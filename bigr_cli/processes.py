@@ -62,6 +62,7 @@ class Team:
         given: list[T] = [value] * self.count
         try:
             distributed.all_gather_object(given, value)
+            distributed.barrier()
         except RuntimeError as error:
             raise self._lost() from error
         return given
