@@ -60,8 +60,12 @@ def result(text: str) -> None:
 
 
 def json_line(record: Mapping[str, Any]) -> None:
-    """A result as one line of JSON on stdout; paths become strings, and numbers that JSON has not become null."""
+    """A result as one line of JSON on stdout; paths become strings, and numbers that JSON has not become null.
+
+    It is written at once, so that the lines of several processes do not run into each other.
+    """
     result(json.dumps(_jsonable(record)))
+    sys.stdout.flush()
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

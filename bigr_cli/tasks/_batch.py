@@ -4,8 +4,9 @@ import secrets
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,18 @@ import typer
 from bigr_cli import console
 from bigr_cli.errors import BigrError, ImageError, UsageError
 from bigr_cli.option_groups import Batch, Machine, Writing
+from bigr_cli.processes import Team
 from bigr_cli.tasks._given import Given, given_by, given_by_manifest
 from bigr_cli.tasks._jobs import Job, Opened, Plan, Prepare, plan
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
+from bigr_cli.tasks._sharing import load_alike, sharing
+from bigr_cli.tasks._sheets import before_after_path, write_before_after
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from bigr_cli.api import Model
-    from bigr_cli.imaging.inputs import Input
     from bigr_cli.painting.asks import Painter
     from bigr_cli.painting.inpaint import Painted
 
@@ -34,37 +37,50 @@ _SLOW = 2.0  # seconds that a picture takes before its own progress is shown
 
 
 def run(context: typer.Context, task: str, prepare: Prepare) -> None:
-    """Do a task for all pictures that the command line, or its manifest, asks for."""
-    from bigr_cli.zoo.config import read_config
+    """Do a task for all pictures that the command line, or its manifest, asks for; several processes share them."""
+    with sharing() as processes:
+        _run(context, task, prepare, processes)
+
+
+def _run(context: typer.Context, task: str, prepare: Prepare, processes: Team) -> None:
+    from bigr_cli.zoo.config import ModelConfig, read_config
     from bigr_cli.zoo.find import find_model
 
     base = given_by(context)
     batch, writing, machine = base.group(Batch), base.group(Writing), base.group(Machine)
-    if writing.overwrite and writing.skip_existing:
-        raise UsageError("--overwrite and --skip-existing exclude each other")
-    lines = given_by_manifest(context, batch.manifest) if batch.manifest else [base]
-    chooser = Chooser(base, base.params["recipe"])
-    name = chooser.model(base.params["model"])
-    config = read_config(find_model(name))
-    sheet = _sheet_path(batch, writing)
-    drawn, seen, model = secrets.randbelow(2**32), set[Path](), None
+
+    def prepared() -> tuple[list[Given], Chooser, str | None, ModelConfig, Path | None]:
+        if writing.overwrite and writing.skip_existing:
+            raise UsageError("--overwrite and --skip-existing exclude each other")
+        if processes.count > 1 and (batch.watch or str(batch.manifest) == "-"):
+            raise UsageError("--watch and --manifest - are for one process")
+        lines = given_by_manifest(context, batch.manifest) if batch.manifest else [base]
+        chooser = Chooser(base, base.params["recipe"])
+        name = chooser.model(base.params["model"])
+        return lines, chooser, name, read_config(find_model(name)), before_after_path(batch, writing)
+
+    lines, chooser, name, config, sheet = processes.after_the_first(prepared)
+    drawn, seen, model = processes.told(secrets.randbelow(2**32)), set[Path](), None
     results: Results | None = None
     failed: list[tuple[str, BigrError]] = []
     while True:
         leave = seen | (_unsettled(lines) if batch.watch else set())
         skip = writing.skip_existing or (batch.watch and not writing.overwrite)
-        planned = plan(task, lines, config, prepare, drawn=drawn, leave=leave, skip_existing=skip)
-        if planned.paths is None:
-            check_stdout(json=writing.json)
+        planned = _planned(
+            processes,
+            partial(plan, task, lines, config, prepare, drawn=drawn, leave=leave, skip_existing=skip),
+            json=writing.json,
+        )
         if batch.dry_run:
-            _foretell(planned, task, json=writing.json)
+            if processes.first:
+                _foretell(planned, task, json=writing.json)
             return
         if planned.jobs:
             if model is None:
-                model = _loaded(name, chooser.option("dtype", machine.dtype), machine, planned)
-            results, made = _work(model, task, planned, writing, machine, batch, failed)
-            if sheet is not None and made:
-                _write_sheet(sheet, made, writing)
+                model = _loaded(name, chooser.option("dtype", machine.dtype), machine, planned, processes)
+            results, made = _work(model, task, planned, writing, machine, batch, failed, processes)
+            if sheet is not None and made and processes.first:
+                write_before_after(sheet, made, writing)
         elif not batch.watch:
             console.say(f"nothing to do: {planned.skipped} done already")
         if not batch.watch:
@@ -76,10 +92,27 @@ def run(context: typer.Context, task: str, prepare: Prepare) -> None:
         time.sleep(_POLL)
 
 
-def _loaded(name: str | None, dtype: str, machine: Machine, planned: Plan) -> "Model":
-    from bigr_cli.api import load
+def _planned(processes: Team, make: Callable[[], Plan], *, json: bool) -> Plan:
+    """The same plan in all processes, before any of them makes a file."""
 
-    model = load(name, **machine.placing(dtype))
+    def checked() -> Plan:
+        planned = make()
+        if planned.paths is None:
+            check_stdout(json=json)
+        if processes.count > 1 and any(job.source.path is None for job in planned.jobs):
+            raise UsageError("a picture on stdin is for one process")
+        return planned
+
+    planned = processes.after_the_first(checked)
+    paths = processes.told(planned.paths)
+    if paths != planned.paths:
+        raise UsageError(f"process {processes.rank} finds other pictures than the first one")
+    processes.wait()
+    return planned
+
+
+def _loaded(name: str | None, dtype: str, machine: Machine, planned: Plan, processes: Team) -> "Model":
+    model = load_alike(name, machine.placing(dtype), processes)
     numbers = f"{model.device} in {str(model.dtype).removeprefix('torch.')}"
     first = planned.jobs[0]
     console.say(f"{model.name} on {numbers}, seed {first.seed}{' (drawn)' if first.drawn else ''}")
@@ -94,6 +127,7 @@ def _work(
     machine: Machine,
     batch: Batch,
     failed: list[tuple[str, BigrError]],
+    processes: Team,
 ) -> "tuple[Results, list[tuple[Job, Image]]]":
     """Do the jobs, and write each picture as soon as it is there; keeps the pictures only if there is to be a sheet."""
     from bigr_cli.painting.asks import paint_together
@@ -107,70 +141,46 @@ def _work(
     )
     size = machine.batch_size or model.batch_size()
     readers = ThreadPoolExecutor(_READERS, "bigr-reader")
-    kept: list[tuple[Job, Image]] = []
+    kept: list[tuple[int, Image]] = []
+    jobs = processes.share(planned.jobs)
     last = began = time.perf_counter()
-    with console.progress(len(planned.jobs), task) as bar:
+    with console.progress(len(jobs), task) as bar:
 
         def watch(keys: Sequence[object], iteration: int, steps: int) -> None:
             if time.perf_counter() - last > _SLOW:
                 bar.detail(iteration + 1, steps, "this draw")
 
         try:
-            work = _painters(model, planned.jobs, readers)
+            work = _painters(model, jobs, readers)
             for job, made in paint_together(model.network, work, batch_size=size, watch=watch):
                 now = time.perf_counter()
                 if isinstance(made, BigrError):
                     results.fail(job.source.name, made)
                 else:
                     _save(results, model, task, job, made, seconds=now - last)
-                    kept += [(job, made.image)] if batch.grid else []
+                    kept += [(job.index, made.image)] if batch.grid else []
                 last = now
                 bar.advance()
+        except BaseException:
+            _close(results, planned, batch, failed, None)
+            raise
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
-            results.report(skipped=planned.skipped)
-            failed += results.failures
-            if batch.failures is not None:
-                _write_failures(batch.failures, failed)
+    _close(results, planned, batch, failed, processes)
     if len(planned.jobs) > 1:
         console.detail(f"{len(planned.jobs) / (time.perf_counter() - began):.2f} pictures a second")
-    return results, kept
+    every = [entry for part in processes.gathered(kept) for entry in part]
+    return results, [(planned.jobs[index], image) for index, image in every]
 
 
-def _sheet_path(batch: Batch, writing: Writing) -> Path | None:
-    """Where the sheet goes, checked."""
-    from bigr_cli.imaging.files import check_targets, kind_of
-    from bigr_cli.imaging.patterns import expanded
-
-    if batch.grid is None:
-        return None
-    if batch.watch:
-        raise UsageError("--grid and --watch exclude each other: a sheet shows what a finished run has made")
-    path = expanded(batch.grid)
-    kind_of(path)
-    wanted = check_targets([path], overwrite=writing.overwrite, skip_existing=writing.skip_existing)
-    return path if wanted[0] else None
-
-
-def _write_sheet(path: Path, made: "Sequence[tuple[Job, Image]]", writing: Writing) -> None:
-    """A row for each picture: first as it was, then its variants."""
-    from PIL.Image import new
-
-    from bigr_cli.imaging.files import write_image
-    from bigr_cli.imaging.grids import grid
-    from bigr_cli.imaging.originals import read_original, storable
-
-    rows: dict[Input, list[Image]] = {}
-    for job, image in sorted(made, key=lambda entry: entry[0].index):
-        if job.source not in rows:
-            before = [read_original(job.source.path).image] if job.source.path is not None else []
-            rows[job.source] = before
-        rows[job.source].append(image)
-    columns = max(map(len, rows.values()))
-    blank = new("RGB", (1, 1), "white")
-    cells = [storable(cell, "JPEG") for row in rows.values() for cell in row + [blank] * (columns - len(row))]
-    write_image(path, grid(cells, columns=columns), overwrite=writing.overwrite)
-    console.say(f"wrote {path}")
+def _close(
+    results: Results, planned: Plan, batch: Batch, failed: list[tuple[str, BigrError]], processes: Team | None
+) -> None:
+    """Wait for the files, and tell what was made and what was not."""
+    results.report(skipped=planned.skipped, processes=processes)
+    failed += results.failures
+    if batch.failures is not None and (processes is None or processes.first):
+        _write_failures(batch.failures, failed)
 
 
 def _save(results: Results, model: "Model", task: str, job: Job, made: "Painted", *, seconds: float) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bigr_cli import console
 from bigr_cli.errors import BigrError, RunError, UsageError
+from bigr_cli.processes import Team
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,10 +73,12 @@ class Results:
         message = str(error)
         console.error(message if name in message else f"{name}: {message}", error.hint)
 
-    def report(self, *, skipped: int = 0) -> None:
-        """Wait until all are written, and say what was."""
+    def report(self, *, skipped: int = 0, processes: Team | None = None) -> None:
+        """Wait until all are written, and say what was; with several processes, all must come here, and one speaks."""
         self._collect(most=0)
         self._pool.shutdown()
+        if processes is not None and processes.count > 1:
+            self._gather(processes)
         if self._written:
             console.say(f"wrote {_described(self._written)}")
         if skipped:
@@ -93,6 +96,17 @@ class Results:
         if len(self.failures) > _LISTED:
             console.say(f"  and {len(self.failures) - _LISTED} more")
         raise RunError(f"{_counted(len(self.failures))} of {total} failed")
+
+    def _gather(self, processes: Team) -> None:
+        """Let the first process have what all have written, and what failed; the others keep nothing."""
+        told = [(name, str(error), error.hint) for name, error in self.failures]
+        every = processes.gathered((self._written, told))
+        if not processes.first:
+            self._written, self.failures = [], []
+            return
+        for written, failures in every[1:]:
+            self._written += written
+            self.failures += [(name, RunError(message, hint=hint)) for name, message, hint in failures]
 
     def _collect(self, *, most: int) -> None:
         """Take note of what is written by now, and wait until no more than `most` are under way."""

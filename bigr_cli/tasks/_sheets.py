@@ -6,16 +6,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from bigr_cli import options
+from bigr_cli import console, options
 from bigr_cli.errors import UsageError
+from bigr_cli.option_groups import Batch, Writing
+from bigr_cli.processes import Team
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
     from bigr_cli.api import Model
+    from bigr_cli.imaging.inputs import Input
     from bigr_cli.imaging.recipe import Recipe
     from bigr_cli.request import Job
+    from bigr_cli.tasks._jobs import Job as BatchJob
 
 _option = partial(options.own_option, panel=options.OUTPUT)
 
@@ -40,11 +44,11 @@ class Sheets:
     ] = None
 
 
-def sheet_paths(sheets: Sheets, pictures: int) -> tuple[Path | None, Path | None]:
+def sheet_paths(sheets: Sheets, pictures: int, *, processes: int = 1) -> tuple[Path | None, Path | None]:
     """The files of contact sheet and film, None for what was not asked for; their suffixes and sizes are checked.
 
     Raises:
-        UsageError: a suffix that cannot be, or too many pictures for a film.
+        UsageError: a suffix that cannot be, or too many pictures or processes for a film.
     """
     from bigr_cli.imaging.files import ANIMATED, kind_of
     from bigr_cli.imaging.patterns import expanded
@@ -56,6 +60,8 @@ def sheet_paths(sheets: Sheets, pictures: int) -> tuple[Path | None, Path | None
         kind_of(grid)
     if film is not None:
         kind_of(film, ANIMATED)
+        if processes > 1:
+            raise UsageError("--steps-preview is for one process, not for several that share the pictures")
         if pictures > MOST:
             raise UsageError(f"--steps-preview shows at most {MOST} pictures, not {pictures}")
     if grid is None and film is None and (sheets.columns or sheets.captions):
@@ -78,6 +84,11 @@ class SheetMaker:
         """A finished picture, by its place in the request."""
         if self._grid is not None:
             self._images[index] = image, label
+
+    def gather(self, processes: Team) -> None:
+        """Have the pictures of all processes."""
+        for images in processes.gathered(self._images):
+            self._images |= images
 
     def watch(self, model: "Model", jobs: "Sequence[Job]", iteration: int, codes: "Tensor", masked: "Tensor") -> None:
         """The state of a batch after an iteration."""
@@ -111,3 +122,39 @@ class SheetMaker:
     def _described(self, recipe: "Recipe", shows: str) -> "Recipe":
         captions = {"captions": True} if self._captions and shows == "grid" else {}
         return replace(recipe, options={**recipe.options, "shows": shows, "columns": self._columns, **captions})
+
+
+def before_after_path(batch: Batch, writing: Writing) -> Path | None:
+    """Where the sheet of a batch goes, checked."""
+    from bigr_cli.imaging.files import check_targets, kind_of
+    from bigr_cli.imaging.patterns import expanded
+
+    if batch.grid is None:
+        return None
+    if batch.watch:
+        raise UsageError("--grid and --watch exclude each other: a sheet shows what a finished run has made")
+    path = expanded(batch.grid)
+    kind_of(path)
+    wanted = check_targets([path], overwrite=writing.overwrite, skip_existing=writing.skip_existing)
+    return path if wanted[0] else None
+
+
+def write_before_after(path: Path, made: "Sequence[tuple[BatchJob, Image]]", writing: Writing) -> None:
+    """A row for each picture: first as it was, then its variants."""
+    from PIL.Image import new
+
+    from bigr_cli.imaging.files import write_image
+    from bigr_cli.imaging.grids import grid
+    from bigr_cli.imaging.originals import read_original, storable
+
+    rows: dict[Input, list[Image]] = {}
+    for job, image in sorted(made, key=lambda entry: entry[0].index):
+        if job.source not in rows:
+            before = [read_original(job.source.path).image] if job.source.path is not None else []
+            rows[job.source] = before
+        rows[job.source].append(image)
+    columns = max(map(len, rows.values()))
+    blank = new("RGB", (1, 1), "white")
+    cells = [storable(cell, "JPEG") for row in rows.values() for cell in row + [blank] * (columns - len(row))]
+    write_image(path, grid(cells, columns=columns), overwrite=writing.overwrite)
+    console.say(f"wrote {path}")

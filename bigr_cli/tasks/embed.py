@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bigr_cli.evaluation.embedding import Embedded
     from bigr_cli.evaluation.features import Wanted
     from bigr_cli.evaluation.items import Item
-    from bigr_cli.evaluation.processes import Team
     from bigr_cli.evaluation.shards import Shards
+    from bigr_cli.processes import Team
 
 TASK = "embed"
 FEATURES = "Features"
@@ -102,9 +102,9 @@ def embed(
     from bigr_cli.evaluation.features import wanted_features
     from bigr_cli.evaluation.index_files import check_kind
     from bigr_cli.evaluation.items import find_items
-    from bigr_cli.evaluation.processes import team
     from bigr_cli.evaluation.shards import Shards
     from bigr_cli.imaging.files import check_targets
+    from bigr_cli.processes import team
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 

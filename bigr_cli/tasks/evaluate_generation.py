@@ -148,7 +148,7 @@ class _Run:
 
     def _share(self) -> bool:
         """With several processes, draw this one's share and wait for the others; False if it is done then."""
-        from bigr_cli.evaluation.processes import team
+        from bigr_cli.processes import team
 
         with team() as processes:
             for drawn in self._draws if processes.count > 1 else ():

@@ -11,11 +11,13 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.processes import Team
 from bigr_cli.registry import task
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._guides import guide
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
+from bigr_cli.tasks._sharing import load_alike, sharing
 from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from bigr_cli.api import Model
     from bigr_cli.core.config import SamplingConfig
-    from bigr_cli.imaging.recipe import Recipe
     from bigr_cli.request import Job, Label
     from bigr_cli.zoo.config import ModelConfig
 
@@ -62,6 +63,7 @@ class Request:
     jobs: "list[Job]"
     count: int
     settings: "SamplingConfig"
+    drawn: bool  # whether nobody asked for the seed
     options: dict[str, Any] = field(default_factory=dict)  # for the recipe
 
 
@@ -112,42 +114,62 @@ def generate(
 
     Patterns know {label}, {seed}, {index}, {model} and {task}; {index:04} pads a number with zeros.
 
+    Under torchrun or accelerate launch, the processes share the pictures, which are the same.
+
     Every picture carries its recipe, which bigr info shows and --recipe takes settings, labels and seed from.
     """
-    from bigr_cli import request
     from bigr_cli.data.captions import read_texts
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
-    chooser = Chooser(given_by(context), recipe)
-    name = chooser.model(model)
-    config = read_config(find_model(name))
+    with sharing() as processes:
+        chooser = processes.after_the_first(lambda: Chooser(given_by(context), recipe))
+        name = processes.decided(lambda: chooser.model(model))
+
+        def decide() -> tuple[Request, Targets]:
+            config = read_config(find_model(name))
+            wanted = _labels(config, [*(labels or ()), *(read_texts(prompts) if prompts else ())], all_labels, chooser)
+            made = _request(config, wanted, chooser, sampling, count=count, seed=seed, negative=negative)
+            return made, _targets(made.jobs, config, writing, sheets, processes.count)
+
+        made, targets = processes.decided(decide)
+        if not any(targets.wanted) and targets.grid is None:
+            console.say(f"nothing to do: all {len(made.jobs)} are there already")
+            return
+        loaded = load_alike(name, machine.placing(chooser.option("dtype", machine.dtype)), processes)
+        numbers = f"{loaded.device} in {str(loaded.dtype).removeprefix('torch.')}"
+        console.say(f"{loaded.name} on {numbers}, seed {made.jobs[0].seed}{' (drawn)' if made.drawn else ''}")
+        _make(loaded, made, targets, writing, sheets, machine.batch_size, processes)
+
+
+def _request(
+    config: "ModelConfig",
+    labels: "Sequence[Label]",
+    chooser: Chooser,
+    sampling: Sampling,
+    *,
+    count: int,
+    seed: int | None,
+    negative: str | None,
+) -> Request:
+    from bigr_cli import request
+
     settings = request.settings(config, chooser.sampling(sampling))
-    wanted = _labels(config, [*(labels or ()), *(read_texts(prompts) if prompts else ())], all_labels, chooser.recipe)
     if negative is None and chooser.recipe is not None:
         negative = chooser.recipe.options.get("negative")
     guide(config, negative)
     count, first = chooser.option("count", count), chooser.option("seed", seed)
-    jobs = request.plan(config, wanted, count=count, seed=first, negative=negative)
-    targets = _targets(jobs, config, writing, sheets)
-    if not any(targets.wanted) and targets.grid is None:
-        console.say(f"nothing to do: all {len(jobs)} are there already")
-        return
-    from bigr_cli.api import load
-
-    loaded = load(name, **machine.placing(chooser.option("dtype", machine.dtype)))
-    numbers = f"{loaded.device} in {str(loaded.dtype).removeprefix('torch.')}"
-    console.say(f"{loaded.name} on {numbers}, seed {jobs[0].seed}{' (drawn)' if first is None else ''}")
-    made = Request(jobs=jobs, count=count, settings=settings, options={"negative": negative} if negative else {})
-    _make(loaded, made, targets, writing, sheets, machine.batch_size)
+    jobs = request.plan(config, labels, count=count, seed=first, negative=negative)
+    options = {"negative": negative} if negative else {}
+    return Request(jobs=jobs, count=count, settings=settings, drawn=first is None, options=options)
 
 
-def _labels(config: "ModelConfig", given: Sequence[str], every: bool, before: "Recipe | None") -> "Sequence[Label]":
+def _labels(config: "ModelConfig", given: Sequence[str], every: bool, chooser: Chooser) -> "Sequence[Label]":
     """The labels asked for, or else the recipe's."""
     from bigr_cli.request import class_count, listing, reads_text
 
-    if not given and not every and before is not None:
-        return before.labels
+    if not given and not every and chooser.recipe is not None:
+        return chooser.recipe.labels
     chosen: list[Label] = [ALL] if every else list(given)
     if reads_text(config):
         if every:
@@ -170,7 +192,7 @@ def _labels(config: "ModelConfig", given: Sequence[str], every: bool, before: "R
     return [label for word in chosen for label in (classes if str(word).casefold() == ALL else [word])]
 
 
-def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, sheets: Sheets) -> Targets:
+def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, sheets: Sheets, processes: int) -> Targets:
     """Where everything goes, checked before anything is made."""
     from bigr_cli.imaging.files import check_targets
     from bigr_cli.imaging.patterns import resolve
@@ -184,7 +206,7 @@ def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, she
     paths = resolve(writing.output, fields, default=PATTERN)
     if paths is None:
         check_stdout(json=writing.json)
-    grid, film = sheet_paths(sheets, len(jobs))
+    grid, film = sheet_paths(sheets, len(jobs), processes=processes)
     together = [path for path in (grid, film) if path is not None]
     written = check_targets(
         [*(paths or ()), *together], overwrite=writing.overwrite, skip_existing=writing.skip_existing
@@ -201,8 +223,9 @@ def _make(
     writing: Writing,
     sheets: Sheets,
     batch_size: int | None,
+    processes: Team,
 ) -> None:
-    """Make the pictures that are wanted and write each as soon as it is there."""
+    """Make this process's share of the pictures that are wanted, and write each as soon as it is there."""
     from bigr_cli.imaging.files import read_image
     from bigr_cli.imaging.grids import square_columns
 
@@ -211,7 +234,8 @@ def _make(
     columns = sheets.columns or (request.count if rows else square_columns(len(jobs)))
     maker = SheetMaker(grid=targets.grid, film=targets.film, columns=columns, captions=sheets.captions)
     results = Results(paths=targets.paths, overwrite=writing.overwrite, metadata=metadata, json=writing.json)
-    todo = [job for job, wanted in zip(jobs, targets.wanted, strict=True) if wanted]
+    todo = processes.share([job for job, wanted in zip(jobs, targets.wanted, strict=True) if wanted])
+    skipped = targets.wanted.count(False)
 
     with console.progress(len(todo), "generating") as bar:
 
@@ -226,8 +250,13 @@ def _make(
                 )
                 results.save(picture.index, picture.image, recipe, seconds=picture.seconds)
                 maker.add(picture.index, picture.image, picture.label)
-        finally:
-            results.report(skipped=len(jobs) - len(todo))
+        except BaseException:
+            results.report(skipped=skipped)
+            raise
+    results.report(skipped=skipped, processes=processes)
+    maker.gather(processes)
+    if not processes.first:
+        return
     if targets.grid is not None and targets.paths is not None:
         for job in jobs:
             if not targets.wanted[job.index]:

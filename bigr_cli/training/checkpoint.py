@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from bigr_cli.errors import CheckpointError, RunError
 from bigr_cli.files import whole_file
 
 FOLDER = "checkpoints"
-_NAME = re.compile(r"step-(\d{8,})\.safetensors")
+_NAME = re.compile(r"step-(\d{8,})(\.safetensors)?")  # a folder where the weights were spread over processes
 _TENSOR = "__tensor__"
 
 
@@ -40,9 +41,17 @@ def save_checkpoint(run: Path, step: int, state: dict[str, Any], *, keep: int | 
         with whole_file(target) as hidden:
             # One entry only: several would come in a new order each time, and equal states make equal files.
             save_file(tensors, hidden, metadata={"state": json.dumps(skeleton)})
-    for old in list_checkpoints(run)[:-keep] if keep is not None else ():
-        old.unlink(missing_ok=True)
+    prune(run, keep)
     return target
+
+
+def prune(run: Path, keep: int | None) -> None:
+    """Delete all but the newest `keep` checkpoints; None keeps all."""
+    for old in list_checkpoints(run)[:-keep] if keep is not None else ():
+        if old.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -65,7 +74,7 @@ def last_state(run: Path) -> str:
 def list_checkpoints(run: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
     folder = run / FOLDER
-    found = [path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name)]
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
     return sorted(found, key=step_of)
 
 

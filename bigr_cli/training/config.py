@@ -85,14 +85,22 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How long, how often, how precisely. `batch` pictures a step over all processes, in `accumulate` parts."""
+    """How long, how often, how precisely. `batch` pictures a step over all processes, in `accumulate` parts.
+
+    `micro_batch` instead says how many pictures a process takes at a time. It is the unit that chance follows: with it,
+    a step is the same however many processes share it. `shard` spreads the weights over the processes (FSDP2), and
+    `gradient_checkpointing` computes the inside of each block twice instead of keeping it.
+    """
 
     steps: int = 100_000
     batch: int = 64
     accumulate: int = 1
+    micro_batch: int | None = None
     seed: int = 0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
+    gradient_checkpointing: bool = False
+    shard: bool = False
     ema: float = 0.9999
     log_every: int = 20
     validate_every: int = 1000
@@ -104,6 +112,11 @@ class RunConfig:
         require_positive(self, "steps", "batch", "accumulate", "keep")
         require_positive(self, "log_every", "validate_every", "checkpoint_every")
         require(self.batch % self.accumulate == 0, f"accumulate: {self.accumulate} does not divide batch {self.batch}")
+        if self.micro_batch is not None:
+            fits = self.micro_batch >= 1 and self.batch % self.micro_batch == 0
+            require(fits, f"micro_batch: {self.micro_batch} does not divide batch {self.batch}")
+            require(self.accumulate == 1, "accumulate: follows from micro_batch; set one of them")
+        require(not (self.shard and self.precision == "float16"), "shard: not in float16; bfloat16 or float32 will do")
         require(0 <= self.ema < 1, f"ema: expected 0 <= ema < 1, got {self.ema}")
         require(self.seed >= 0, f"seed: expected at least 0, got {self.seed}")
 

@@ -22,11 +22,22 @@ class WeightAverage:
     def update(self, module: nn.Module, step: int) -> None:
         """Move towards the module's weights after `step` steps (from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        pairs = zip(self.module.parameters(), module.parameters(), strict=True)
+        pairs = zip(self.averages(), module.parameters(), strict=True)
         averages, weights = (list(each) for each in zip(*pairs, strict=True))
         torch._foreach_lerp_(averages, weights, 1 - decay)
+        self._copy_buffers(module)
+
+    def averages(self) -> list[Tensor]:
+        """The average of each parameter, in the module's order."""
+        return list(self.module.parameters())
+
+    def _copy_buffers(self, module: nn.Module) -> None:
         for average, buffer in zip(self.module.buffers(), module.buffers(), strict=True):
             average.copy_(buffer)
+
+    def gathered(self) -> nn.Module:
+        """A module with the averaged weights, not to be changed; with several processes, all must call this."""
+        return self.module
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged weights."""

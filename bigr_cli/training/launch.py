@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import TypeVar
 
 import torch
@@ -173,7 +174,10 @@ def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining) -> N
         folder.mkdir(parents=True, exist_ok=True)
         for place in (folder, folder / FOLDER, folder / "samples"):
             for leftover in place.glob(".*.part"):
-                leftover.unlink()
+                if leftover.is_dir():
+                    rmtree(leftover)
+                else:
+                    leftover.unlink()
         with whole_file(folder / TRAINING_FILE) as hidden:
             hidden.write_text(schema.dump_yaml(training), encoding="utf-8")
     except OSError as error:

@@ -5,26 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from bigr_cli import console
 from bigr_cli.data.loading import Batch, Positions
 from bigr_cli.data.sources import Source
-from bigr_cli.errors import ConfigError, ImageError, RunError, UsageError
+from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.files import whole_file
 from bigr_cli.training.acceleration import accelerator_for
-from bigr_cli.training.checkpoint import last_state, load_checkpoint, save_checkpoint, step_of, writing
+from bigr_cli.training.checkpoint import last_state, step_of, writing
 from bigr_cli.training.config import DataConfig, RunConfig
+from bigr_cli.training.dtensors import whole_tensor
 from bigr_cli.training.ema import WeightAverage
 from bigr_cli.training.interrupts import interrupts
 from bigr_cli.training.metrics import MetricsLog, Throughput, duration, shown
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.optim import Optimizers, rate_share
-from bigr_cli.zoo.folder import shape_problems
+from bigr_cli.training.sharding import Sharding, is_block
+from bigr_cli.training.state import TrainingState
 
 
 def step_seed(seed: int, step: int, part: int, rank: int) -> int:
@@ -59,54 +63,24 @@ class Trainer:
         self.is_main: bool = self.accelerator.is_main_process
         self.objective = objective.to(self.device)
         self.source, self.data, self.run, self.folder = source, data, run, folder
-        self.players = {name: (module, Optimizers(module, c), c) for name, (module, c) in objective.players().items()}
         self.average = WeightAverage(objective.model, run.ema)
+        sharding = Sharding.wanted(run, self.accelerator.num_processes)
+        if run.gradient_checkpointing or (sharding is not None and sharding.checkpointing):
+            _checkpoint_blocks(objective.model)
+        if sharding is not None:
+            self.average = sharding.apply(objective, self.average, self.device)
+        self.players = {name: (module, Optimizers(module, c), c) for name, (module, c) in objective.players().items()}
         if run.compile:
             _compile_blocks(objective.model)
+        optimizers = {name: optimizers for name, (_, optimizers, _) in self.players.items()}
+        spread = sharding is not None
+        self.state = TrainingState(objective, self.average, optimizers, self.accelerator, spread)
         self.step = 0
 
     def resume(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint.
-
-        Raises:
-            CheckpointError: it cannot be read.
-            ConfigError: it is not of a training with these settings.
-        """
-        state = load_checkpoint(checkpoint)
-        self._check_fit(checkpoint, state)
+        """Go on from a checkpoint. Raises what `TrainingState.load` raises."""
+        self.state.load(checkpoint)
         self.step = step_of(checkpoint)
-        self.objective.load_state_dict(state["objective"])
-        self.average.load_state_dict(state["average"])
-        for name, (_, optimizers, _) in self.players.items():
-            optimizers.load_state_dict(state["optimizers"][name])
-        if self.accelerator.scaler is not None and "scaler" in state:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-
-    def _check_fit(self, checkpoint: Path, state: dict[str, Any]) -> None:
-        expected, found = (
-            {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-            for tensors in (self.objective.state_dict(), state["objective"])
-        )
-        problems = shape_problems(checkpoint, expected, found)
-        kinds = {name: len(optimizers.parts) for name, (_, optimizers, _) in self.players.items()}
-        saved = {name: len(parts) for name, parts in state["optimizers"].items()}
-        if kinds != saved and not problems:
-            problems = [f"{checkpoint}: was saved with other optimisers (optimizer.name)"]
-        if problems:
-            raise ConfigError(
-                "; ".join(problems), hint="a run keeps the model, the classes and the optimiser it began with"
-            )
-
-    def save(self, *, keep: int | None) -> Path:
-        """Write a checkpoint and keep the newest `keep`. Raises RunError if that fails."""
-        state: dict[str, Any] = {
-            "objective": self.objective.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizers": {name: optimizers.state_dict() for name, (_, optimizers, _) in self.players.items()},
-        }
-        if self.accelerator.scaler is not None:
-            state["scaler"] = self.accelerator.scaler.state_dict()
-        return save_checkpoint(self.folder, self.step, state, keep=keep)
 
     def train(self) -> None:
         """Train to the last step.
@@ -136,10 +110,11 @@ class Trainer:
                     self._validate(log)
                     throughput.read()
                 if self._due(self.run.checkpoint_every):
-                    saved = self._save()
+                    self._save(keep=self.run.keep)
+                    saved = self.step
             if self.step < steps:
                 if saved != self.step:
-                    self._save()
+                    self._save(keep=self.run.keep)
                 console.say(f"stopped after step {self.step}; go on with --resume {self.folder}")
                 raise KeyboardInterrupt
 
@@ -164,42 +139,55 @@ class Trainer:
         flag = torch.tensor(len(interrupted), device=self.device)
         return bool(self.accelerator.reduce(flag, reduction="sum") > 0)
 
-    def _save(self) -> int:
-        if self.is_main:
-            self.save(keep=self.run.keep)
-        return self.step
+    def _save(self, *, keep: int | None) -> Path:
+        """Have a checkpoint written, by the first process, or by all where the weights are spread over them."""
+        if not (self.is_main or self.state.spread):
+            return self.folder
+        return self.state.save(self.folder, self.step, keep=keep)
+
+    def _parts(self) -> tuple[int, int]:
+        """How many parts of a step this process does one after the other, and how many pictures each has."""
+        run, processes = self.run, self.accelerator.num_processes
+        parts, left = divmod(run.batch, (run.micro_batch or 0) * processes) if run.micro_batch else (run.accumulate, 0)
+        size, rest = divmod(run.batch, parts * processes) if parts else (0, 1)
+        if left or rest:
+            units = f"micro_batch {run.micro_batch}" if run.micro_batch else f"{parts} parts"
+            raise UsageError(f"run.batch: {run.batch} is not a multiple of {units} × {processes} processes")
+        return parts, size
 
     def _batches(self) -> Generator[Batch, None, None]:
-        processes, parts = self.accelerator.num_processes, self.run.accumulate
-        size, left = divmod(self.run.batch, parts * processes)
-        if left:
-            raise UsageError(f"run.batch: {self.run.batch} is not a multiple of {parts} parts × {processes} processes")
+        parts, size = self._parts()
         positions = Positions(
             len(self.source),
             size,
             seed=self.data.seed,
             start=self.step * parts,
             rank=self.accelerator.process_index,
-            processes=processes,
+            processes=self.accelerator.num_processes,
         )
         with self.accelerator.main_process_first():  # it may write a cache, which the others then read
             return self.objective.batches(self.source, positions, workers=self.data.workers)
 
     def _one_step(self, batches: Iterator[Batch]) -> dict[str, Tensor]:
-        """One update of every player whose turn it is; returns the values of the last part."""
-        run, values = self.run, dict[str, Tensor]()
+        """One update of every player whose turn it is; returns the values, as means over this process's parts."""
+        run, processes, rank = self.run, self.accelerator.num_processes, self.accelerator.process_index
+        values: dict[str, Tensor] = {}
         self.objective.train()
         turns = self.objective.turns(self.step)
-        for part in range(run.accumulate):
+        parts, _ = self._parts()
+        for part in range(parts):
             batch = next(batches).to(self.device)
-            torch.manual_seed(step_seed(run.seed, self.step, part, self.accelerator.process_index))
+            # By the part's place in the whole batch, so that it does not matter which process has it.
+            torch.manual_seed(step_seed(run.seed, self.step, part * processes + rank, 0))
+            self._synchronise(part + 1 == parts)
             for turn in turns:
                 with self.accelerator.autocast():
-                    loss, parts = self.objective(batch, turn, self.step)
-                if not math.isfinite(float(loss.detach())):
+                    loss, shown = self.objective(batch, turn, self.step)
+                if not math.isfinite(float(loss.detach())) and processes == 1:  # several see it by their gradient
                     self._stop_at(f"the loss ({turn}) of step {self.step + 1} is {float(loss.detach())}")
-                self.accelerator.backward(loss / run.accumulate)
-                values.update(parts)
+                self.accelerator.backward(loss / parts)
+                for name, value in shown.items():
+                    values[name] = values.get(name, 0) + value.detach() / parts
         norms = {turn: self._clip(turn) for turn in turns}
         for turn, norm in norms.items():
             values[f"{turn}_gradient" if turn != "model" else "gradient"] = norm
@@ -212,33 +200,40 @@ class Trainer:
             optimizers.zero_grad()
         self.step += 1
         self.average.update(self.objective.model, self.step)
-        return {name: value.detach() for name, value in values.items()}
+        return values
+
+    def _synchronise(self, last: bool) -> None:
+        """Spread weights send their gradients after the last part of a step only."""
+        send: Any = getattr(self.objective, "set_requires_gradient_sync", None)
+        if send is not None:
+            send(last)
 
     def _clip(self, turn: str) -> Tensor:
         """Limit the gradients' norm, over all processes, and return what it was."""
         module, optimizers, config = self.players[turn]
         gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-        if self.accelerator.num_processes > 1:
+        if self.accelerator.num_processes > 1 and not self.state.spread:
             joined = self.accelerator.reduce(torch.cat([each.flatten() for each in gradients]), reduction="mean")
             for each, mean in zip(gradients, joined.split([each.numel() for each in gradients]), strict=True):
                 each.copy_(mean.view_as(each))
         scaler = self.accelerator.scaler
         optimizers.unscale(scaler)
-        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip)
+        norm = whole_tensor(torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip))
         if scaler is None and not math.isfinite(float(norm)):  # a scaler leaves such a step out
             self._stop_at(f"the gradient ({turn}) of step {self.step + 1} is {float(norm)}")
         return norm
 
     def _stop_at(self, what: str) -> NoReturn:
         """The weights are still those before the step: keep them, and every checkpoint from before."""
-        saved = self.save(keep=None) if self.is_main else self.folder
+        saved = self._save(keep=None)
         hint = f"the state before it is {saved}; --resume {self.folder} with a lower optimizer.rate may get past it"
         raise RunError(f"{what}; training stopped", hint=hint)
 
     def _report(self, log: MetricsLog | None, bar: console.ProgressBar, values: dict[str, Tensor], rate: float) -> None:
+        joined = self.accelerator.reduce(torch.stack([value.float() for value in values.values()]), reduction="mean")
         if log is None:
             return
-        numbers = {name: float(value) for name, value in values.items()}
+        numbers = dict(zip(values, joined.tolist(), strict=True))
         with writing(self.folder):
             log.write(self.step, numbers | {"pictures_per_second": rate}, kind="train")
         if bar.visible:
@@ -248,11 +243,12 @@ class Trainer:
             console.say(f"step {self.step}/{self.run.steps}  {shown(numbers)}  {rate:.1f} pictures/s  {left} left")
 
     def _validate(self, log: MetricsLog | None) -> None:
+        average = self.average.gathered()
         if log is None:
             return
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), torch.inference_mode():
-            measures = self.objective.validate(self.average.module)
-            image = self.objective.preview(self.average.module)
+            measures = self.objective.validate(average)
+            image = self.objective.preview(average)
         console.say(f"validation after step {self.step}: {shown(measures)}")
         with writing(self.folder):
             log.write(self.step, measures, kind="validation")
@@ -260,7 +256,7 @@ class Trainer:
                 (self.folder / "samples").mkdir(exist_ok=True)
                 with whole_file(self.folder / "samples" / f"step-{self.step:08d}.png") as hidden:
                     image.save(hidden, format="PNG")
-            self.objective.write(self.average.module, self.folder, self.step, measures)
+            self.objective.write(average, self.folder, self.step, measures)
 
 
 def _compile_blocks(model: nn.Module) -> None:
@@ -268,8 +264,15 @@ def _compile_blocks(model: nn.Module) -> None:
     or player's turn makes it necessary again.
     """
     for name, module in model.named_modules():
-        if name.rpartition(".")[0].endswith("blocks") and any(True for _ in module.children()):
+        if is_block(name, module):
             module.compile()
+
+
+def _checkpoint_blocks(model: nn.Module) -> None:
+    """Let every residual block keep its inputs alone, and compute the rest again when gradients are wanted."""
+    for name, module in model.named_modules():
+        if is_block(name, module):
+            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
 
 
 @contextmanager

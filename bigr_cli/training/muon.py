@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bigr_cli.training.dtensors import spread_like, whole_tensor
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
@@ -69,12 +71,14 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     shapes[parameter.flatten(1).shape].append(parameter)
             for shape, parameters in shapes.items():
-                directions = [self._direction(parameter, group["momentum"]) for parameter in parameters]
+                # To orthogonalise a matrix takes all of it, so those that are spread over processes are gathered.
+                directions = [whole_tensor(self._direction(parameter, group["momentum"])) for parameter in parameters]
                 updates = orthogonalised(torch.stack(directions).flatten(2).to(self.dtype))
                 rate = group["lr"] * 0.2 * math.sqrt(max(shape))
                 for parameter, update in zip(parameters, updates, strict=True):
+                    moved = update.view(parameter.shape).to(parameter.dtype)
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update.view_as(parameter).to(parameter.dtype), alpha=-rate)
+                    parameter.add_(spread_like(moved, parameter), alpha=-rate)
         return loss
 
     def _direction(self, parameter: nn.Parameter, momentum: float) -> Tensor:

@@ -31,6 +31,7 @@ class Optimizers:
 
     def __init__(self, module: nn.Module, config: OptimizerConfig) -> None:
         self.config = config
+        self._names = {weight: name for name, weight in module.named_parameters()}
         matrices, decayed, plain = _sorted_weights(module, muon=config.name == "muon")
         groups = [
             {"params": decayed, "weight_decay": config.weight_decay},
@@ -48,6 +49,13 @@ class Optimizers:
                 dtype=_muon_dtype(matrices[0]),
             )
             self.parts.append((muon, config.matrix_rate))
+
+    def names(self) -> list[list[str]]:
+        """The names of the weights that each part moves, in its order."""
+        return [
+            [self._names[weight] for group in optimizer.param_groups for weight in group["params"]]
+            for optimizer, _ in self.parts
+        ]
 
     def set_rate(self, share: float) -> None:
         """Use this share of the full learning rates from now on."""

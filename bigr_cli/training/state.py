@@ -1,0 +1,145 @@
+"""Everything that a training step changes, on its way to a checkpoint and back.
+
+A checkpoint is one file, or, where the weights are spread over processes, a folder to which each writes its part.
+Either can be gone on from by any number of processes, with the weights spread or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bigr_cli.errors import ConfigError
+from bigr_cli.training.checkpoint import load_checkpoint, save_checkpoint
+from bigr_cli.training.dtensors import fill
+from bigr_cli.training.ema import WeightAverage
+from bigr_cli.training.objective import Objective
+from bigr_cli.training.optim import Optimizers
+from bigr_cli.training.sharded_checkpoint import load_sharded, save_sharded, sharded_shapes
+from bigr_cli.zoo.folder import shape_problems
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """The parts of a training whose state is saved."""
+
+    objective: Objective
+    average: WeightAverage
+    optimizers: Mapping[str, Optimizers]
+    accelerator: Any
+    spread: bool  # over several processes
+
+    @property
+    def scaler(self) -> Any:
+        """A torch.amp.GradScaler, or None."""
+        return self.accelerator.scaler
+
+    def save(self, run: Path, step: int, *, keep: int | None) -> Path:
+        """Write a checkpoint and keep the newest `keep`; where it is spread, all processes must call this.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        if self.spread:
+            return save_sharded(run, step, self._tensors(), keep=keep)
+        state: dict[str, Any] = {
+            "objective": self.objective.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": {name: optimizers.state_dict() for name, optimizers in self.optimizers.items()},
+        }
+        if self.scaler is not None:
+            state["scaler"] = self.scaler.state_dict()
+        return save_checkpoint(run, step, state, keep=keep)
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            CheckpointError: it cannot be read.
+            ConfigError: it is not of a training with these settings.
+        """
+        if checkpoint.is_dir():
+            shapes = sharded_shapes(checkpoint)
+            self._check_fit(checkpoint, shapes, {part for part in map(_part, shapes) if len(part) == 2})
+            self._begin_optimizers(shapes)
+            load_sharded(checkpoint, self._tensors())
+            return
+        state = load_checkpoint(checkpoint)
+        whole = self._named(state)
+        saved: set[tuple[str, ...]] = {
+            (name, str(number)) for name, parts in state["optimizers"].items() for number in range(len(parts))
+        }
+        self._check_fit(checkpoint, {name: tuple(tensor.shape) for name, tensor in whole.items()}, saved)
+        if self.spread:
+            self._begin_optimizers(whole)
+            for name, tensor in self._tensors().items():
+                fill(tensor, whole[name])
+            return
+        self.objective.load_state_dict(state["objective"])
+        self.average.load_state_dict(state["average"])
+        for name, optimizers in self.optimizers.items():
+            optimizers.load_state_dict(state["optimizers"][name])
+        if self.scaler is not None and "scaler" in state:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _check_fit(self, checkpoint: Path, found: Mapping[str, tuple[int, ...]], parts: set[tuple[str, ...]]) -> None:
+        expected = {f"objective/{name}": tuple(value.shape) for name, value in self.objective.state_dict().items()}
+        weights, saved = (
+            {n.partition("/")[2]: s for n, s in shapes.items() if _part(n) == ("objective",)}
+            for shapes in (expected, found)
+        )
+        problems = shape_problems(checkpoint, weights, saved)
+        kinds = {(name, str(n)) for name, each in self.optimizers.items() for n in range(len(each.parts))}
+        if not problems and kinds != parts:
+            problems = [f"{checkpoint}: was saved with other optimisers (optimizer.name)"]
+        if problems:
+            hint = "a run keeps the model, the classes and the optimiser it began with"
+            raise ConfigError("; ".join(problems), hint=hint)
+
+    def _begin_optimizers(self, wanted: Iterable[str]) -> None:
+        """Zeros for what optimisers are to remember and have not begun to."""
+        names = set(wanted)
+        for prefix, optimizer, weight in self._moved():
+            for key in ("step", "exp_avg", "exp_avg_sq", "momentum"):
+                if prefix + key in names:
+                    optimizer.state[weight][key] = torch.zeros(()) if key == "step" else torch.zeros_like(weight)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All tensors of the state by name, as they are now."""
+        found = {f"objective/{name}": value for name, value in self.objective.state_dict().items()}
+        found |= {f"average/{name}": value for name, value in self.average.state_dict().items()}
+        for prefix, optimizer, weight in self._moved():
+            found |= {prefix + key: value for key, value in optimizer.state[weight].items()}
+        return found
+
+    def _moved(self) -> Iterator[tuple[str, torch.optim.Optimizer, nn.Parameter]]:
+        """Each weight with what moves it, and the beginning of its names there."""
+        for player, optimizers in self.optimizers.items():
+            for number, names in enumerate(optimizers.names()):
+                optimizer, _ = optimizers.parts[number]
+                weights = (weight for group in optimizer.param_groups for weight in group["params"])
+                for name, weight in zip(names, weights, strict=True):
+                    yield f"{player}/{number}/{name}/", optimizer, weight
+
+    def _named(self, state: dict[str, Any]) -> dict[str, Tensor]:
+        """The tensors of a checkpoint that is one file, by the names that `_tensors` gives them."""
+        found = {f"{part}/{name}": value for part in ("objective", "average") for name, value in state[part].items()}
+        for player, parts in state["optimizers"].items():
+            known = self.optimizers[player].names() if player in self.optimizers else []
+            for number, part in enumerate(parts):
+                names = known[number] if number < len(known) else []
+                for index, values in part["state"].items():
+                    name = names[index] if index < len(names) else str(index)
+                    found |= {f"{player}/{number}/{name}/{key}": value for key, value in values.items()}
+        return found
+
+
+def _part(name: str) -> tuple[str, ...]:
+    """What a tensor belongs to, by its name: ("objective",), ("average",), or the player and the optimiser's number."""
+    first, *rest = name.split("/")
+    return (first,) if len(rest) < 2 else (first, rest[0])
