@@ -35,6 +35,7 @@ from torch import Tensor
 
 from bigr_cli import console
 from bigr_cli.api import Model
+from bigr_cli.core.config import Guide
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource
@@ -79,8 +80,13 @@ def unseen(count: int) -> tuple[Arrays, NDArray[np.bool_], NDArray[np.int64]]:
     """Scenes, the boxes of their objects (N, H, W), and their labels (N,)."""
     batches = list(all_batches(ScenesSource(64, 0, UNSEEN), 256, count=count))
     images = torch.cat([batch.images for batch in batches]).permute(0, 2, 3, 1).numpy()
-    masks = torch.cat([boxes(batch.focus) for batch in batches])[:, 0].numpy()
+    masks = boxes_of(torch.cat([batch.focus for batch in batches])[:, 0].numpy())
     return images, masks, torch.cat([batch.labels for batch in batches]).numpy()
+
+
+def boxes_of(focus: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The boxes of objects, of which (N, H, W) says how much they cover."""
+    return boxes(torch.from_numpy(focus)[:, None])[:, 0].numpy()
 
 
 def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -91,7 +97,7 @@ def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for margin, (name, wanted) in itertools.product(options.margin, wants):
         masks = np.stack([maximum_filter(mask, 2 * margin + 1) for mask in tight])
-        made = inpainted(model, images, masks, wanted, options.blend)
+        made = inpainted(model, images, masks, wanted.tolist(), options.blend)
         kept = (made == images).all(axis=-1) | masks
         right = answers(as_judged(made))["object"].numpy() == wanted
         rows.append(
@@ -107,16 +113,16 @@ def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def inpainted(
-    model: Model, images: Arrays, masks: NDArray[np.bool_], labels: Sequence[int | None] | NDArray[np.int64], how: str
+    model: Model, images: Arrays, masks: NDArray[np.bool_], labels: Sequence[Guide], how: str, **sampling: Any
 ) -> Arrays:
-    """Scenes (N, H, W, 3) with what is masked (N, H, W) painted anew for these labels."""
-    settings = model.settings(painting=True)
+    """Scenes (N, H, W, 3) with what is masked (N, H, W) painted anew for these labels or texts."""
+    settings = model.settings(painting=True, **sampling)
     painters = [
         inpaint(
             model.network,
             Original(Image.fromarray(image)),
             mask.astype(np.float32),
-            Wish(settings=settings, seed=index, label=None if label is None else int(label)),
+            Wish(settings=settings, seed=index, label=label),
             how=how,
         )
         for index, (image, mask, label) in enumerate(zip(images, masks, labels, strict=True))
@@ -134,7 +140,7 @@ def seams(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
         x, y = rng.integers(0, 65 - width), rng.integers(0, 65 - height)
         mask[y : y + height, x : x + width] = True
     rows, real = [], border_steps(images, masks)
-    for name, wanted in (("no label", [None] * len(images)), ("true label", labels)):
+    for name, wanted in (("no label", [None] * len(images)), ("true label", labels.tolist())):
         made = inpainted(model, images, masks, wanted, options.blend)
         step = border_steps(made, masks) / real
         rows.append({"what": f"a box somewhere, {name}", "pictures": len(made), "border_step_of_real": step})

@@ -46,7 +46,8 @@ class SwiGLU(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden: Tensor = F.silu(self.w1(x)) * self.w3(x)
+        hidden: Tensor = F.silu(self.w1(x))
+        hidden *= self.w3(x)  # in place: a new tensor of that size costs as much as the product
         return self.dropout(self.w2(hidden))  # type: ignore[no-any-return]
 
 

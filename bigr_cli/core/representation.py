@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from bigr_cli.core.condition import Labels
 from bigr_cli.core.transformer import Generator
@@ -36,24 +35,16 @@ def layer_features(
     Raises:
         ValueError: there is no such block, or none is asked for.
     """
-    count, tokens = len(generator.blocks), generator.config.tokens
+    count = len(generator.blocks)
     if not layers or not all(0 <= layer < count for layer in layers):
         raise ValueError(f"layers: expected numbers from 0 to {count - 1}, got {list(layers)}")
     found: dict[int, Tensor] = {}
 
-    def keep(layer: int) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(_block: nn.Module, _inputs: Any, output: Tensor) -> None:
-            states = output[:, -tokens:].float()  # without the condition's tokens
-            found[layer] = states.mean(dim=1) if mean else states
+    def keep(layer: int, states: Tensor) -> None:
+        if layer in layers:
+            found[layer] = states.float().mean(dim=1) if mean else states.float()
 
-        return hook
-
-    hooks = [generator.blocks[layer].register_forward_hook(keep(layer)) for layer in set(layers)]
-    try:
-        generator.hidden(codes, labels, max(layers))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    generator.hidden(codes, labels, max(layers), keep)
     return torch.stack([found[layer] for layer in layers], dim=1)
 
 

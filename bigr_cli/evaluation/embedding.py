@@ -6,7 +6,10 @@ import hashlib
 import math
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -49,7 +52,8 @@ def identity(model: LoadedModel, items: Sequence[Item], wanted: Wanted, batch: i
     """A text that is the same only if a run makes the same bits: weights, settings, machine, files and their dates."""
     import torch
 
-    threads = torch.get_num_threads() if model.device.type == "cpu" else 0  # sums are split among them, and rounded
+    # Sums are split among threads, and rounded.
+    threads = torch.get_num_threads() if model.device.type == "cpu" and not _one_core_each(model) else 0
     machine = (model.device.type, str(model.dtype), threads)
     fixed = (__version__, sorted(model.config.sha256.items()), wanted, batch, *machine)
     digest = hashlib.sha256(repr(fixed).encode())
@@ -132,17 +136,58 @@ def _embedded(
     advance: Callable[[int], None],
     fail: Callable[[str, BigrError], None],
 ) -> Iterator[Shard]:
-    """A shard of each batch."""
-    for rows in batches:
-        failed = []
-        for item, read in rows:
-            if isinstance(read, BigrError):
-                fail(item.name, read)
-                failed.append((item.name, str(read)))
-        there = pixels_of(rows)
-        features = embed_pixels(model, [pixels for _, pixels in there], wanted, together)
-        advance(len(rows))
-        yield Shard(features, [item.name for item, _ in there], [pixels.label for _, pixels in there], failed)
+    """A shard of each batch, in their order."""
+    if wanted.label is not None:
+        model.network.conditions([wanted.label])  # so that no two threads look for an encoder's features of it
+    with _workers(model) as (pool, count):
+        waiting: deque[tuple[list[tuple[Item, Read]], Future[NDArray[Any]]]] = deque()
+        for rows in chain(batches, [None] * count):
+            if rows is not None:
+                pixels = [pixels for _, pixels in pixels_of(rows)]
+                waiting.append((rows, pool.submit(embed_pixels, model, pixels, wanted, together)))
+            if waiting and (rows is None or len(waiting) > count):
+                done, features = waiting.popleft()
+                yield _shard(done, features.result(), advance, fail)
+
+
+def _shard(
+    rows: Sequence[tuple[Item, Read]],
+    features: NDArray[Any],
+    advance: Callable[[int], None],
+    fail: Callable[[str, BigrError], None],
+) -> Shard:
+    failed = []
+    for item, read in rows:
+        if isinstance(read, BigrError):
+            fail(item.name, read)
+            failed.append((item.name, str(read)))
+    there = pixels_of(rows)
+    advance(len(rows))
+    return Shard(features, [item.name for item, _ in there], [pixels.label for _, pixels in there], failed)
+
+
+def _one_core_each(model: LoadedModel) -> bool:
+    """Whether a batch gets one core, and several are worked on together: on a CPU that holds all of the model.
+
+    That is faster than all cores at one batch, where each waits for the others after every operation. Blocks that are
+    brought when it is their turn are there for one batch at a time.
+    """
+    return model.device.type == "cpu" and not any(weight.is_meta for weight in model.generator.parameters())
+
+
+@contextmanager
+def _workers(model: LoadedModel) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """Threads that batches are embedded in, and how many there are."""
+    import torch
+
+    threads = torch.get_num_threads()
+    count, each = (threads, 1) if _one_core_each(model) else (1, threads)
+    pool = ThreadPoolExecutor(count, "bigr-embedder", initializer=torch.set_num_threads, initargs=(each,))
+    try:
+        yield pool, count
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # a part of the setting is the whole process's
 
 
 def _joined(shards: Sequence[Shard], wanted: Wanted) -> Shard:

@@ -26,7 +26,6 @@ def test_one_pass_gives_what_each_layer_gives_alone(generator: Generator) -> Non
     assert torch.equal(found, torch.stack([each[2], each[0], each[1]], dim=1))
     means = layer_features(generator, codes, labels, [0, 2])
     assert torch.equal(means, torch.stack([each[0].mean(dim=1), each[2].mean(dim=1)], dim=1))
-    assert not any(block._forward_hooks for block in generator.blocks)
 
 
 @pytest.mark.parametrize("layers", [[], [3], [-1]])
