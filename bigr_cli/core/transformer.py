@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bigr_cli.core.condition import ClassCondition, Labels, Prefix, Ratios
 from bigr_cli.core.config import GeneratorConfig
-from bigr_cli.core.layers import RMSNorm, SwiGLU, modulate, normal
+from bigr_cli.core.layers import RMSNorm, SwiGLU, in_cache, modulate, normal
 from bigr_cli.core.text import TextCondition
 from bigr_cli.core.transcoder import Transcoder
 
@@ -32,6 +32,10 @@ def rope_table(grid: int, head_dim: int, base: float, prefix: int = 1, *, turned
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Rotate consecutive pairs of (B, heads, L, d) by the (L, d/2, 2) table."""
+    if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled():
+        # The same as products of complex numbers, in one pass.
+        turned = torch.view_as_complex(x.unflatten(-1, (-1, 2))) * torch.view_as_complex(table)
+        return torch.view_as_real(turned).flatten(-2)
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = table.unbind(-1)
     return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).to(x.dtype)
@@ -69,8 +73,13 @@ class Block(nn.Module):
     def forward(self, x: Tensor, modulation: Tensor, rope: Tensor, keep: Tensor | None = None) -> Tensor:
         """x (B, P + L, D), modulation (B, 1, 6, D); `keep` (B, 1, 1, P + L) bool: which tokens are attended to."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offsets).unbind(2)
-        x = x + self.dropout(gate1 * self.attention(modulate(self.attention_norm(x), shift1, scale1), rope, keep))
-        return x + self.dropout(gate2 * self.ffn(modulate(self.ffn_norm(x), shift2, scale2)))  # type: ignore[no-any-return]
+        mixed = self.attention(modulate(self.attention_norm(x), shift1, scale1), rope, keep)
+        x = torch.addcmul(x, gate1, self.dropout(mixed))
+
+        def fed_forward(x: Tensor) -> Tensor:
+            return torch.addcmul(x, gate2, self.dropout(self.ffn(modulate(self.ffn_norm(x), shift2, scale2))))
+
+        return in_cache(fed_forward, x, dim=1)
 
 
 class Generator(nn.Module):
