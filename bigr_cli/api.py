@@ -18,6 +18,7 @@ from bigr_cli import device as devices
 from bigr_cli import request
 from bigr_cli.batches import Batches
 from bigr_cli.core.config import SamplingConfig
+from bigr_cli.core.int8 import to_int8
 from bigr_cli.errors import UsageError
 from bigr_cli.representing import Representing
 from bigr_cli.request import Job, Label
@@ -60,7 +61,7 @@ def load(
     Args:
         name_or_dir: a model's name or folder; None is the default model.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        dtype: "auto", "float32", "bfloat16" or "float16", for the generator; the tokenizer stays in float32.
+        dtype: "auto", "float32", "bfloat16", "float16" or "int8", for the generator; the tokenizer stays in float32.
         threads: how many CPU threads torch may use; None leaves that to torch.
         offload: keep the transformer's blocks outside of the device's memory, and bring each when it is its turn.
         device_map: "auto" does so with the blocks that have no room, and uses all GPUs.
@@ -80,8 +81,13 @@ def load(
     devices.set_threads(threads)
     chosen = devices.select_device(device)
     kind = devices.select_dtype(dtype, chosen)
+    if kind is torch.int8 and spread is not None:
+        raise UsageError("int8 layers cannot be kept elsewhere", hint="--offload and --device-map take other formats")
     # Decoding is a small part of the work, and its rounding would be seen.
-    network, config = load_model(directory, device=chosen, dtype=kind, tokenizer_dtype=torch.float32, spread=spread)
+    stored = torch.float32 if kind is torch.int8 else kind
+    network, config = load_model(directory, device=chosen, dtype=stored, tokenizer_dtype=torch.float32, spread=spread)
+    if kind is torch.int8:
+        to_int8(network.generator)
     if directory == Path(wanted).expanduser():
         return Model(network, config, folder=str(wanted))
     return Model(network, config, name=directory.name)

@@ -10,6 +10,7 @@ import torch
 from bigr_cli import memory, request
 from bigr_cli.core.condition import Labels
 from bigr_cli.core.config import SamplingConfig
+from bigr_cli.core.int8 import is_int8
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
@@ -60,8 +61,8 @@ class LoadedModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The number format of the generator's weights."""
-        return self.generator.positions.dtype
+        """The number format of the generator's weights; int8 is that of its large layers."""
+        return torch.int8 if is_int8(self.generator) else self.generator.positions.dtype
 
     def sample_codes(self, labels: Labels, seeds: Tensor | Sequence[int], **options: Any) -> Tensor:
         """Draw codes (B, L, K) bool, by the model's own settings where none are given.

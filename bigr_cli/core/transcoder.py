@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bigr_cli.core.config import GeneratorConfig
-from bigr_cli.core.layers import modulate
+from bigr_cli.core.layers import in_cache, modulate
 from bigr_cli.core.schedule import BernoulliSchedule
 
 _FREQUENCIES = 256
@@ -42,7 +42,7 @@ class TranscoderBlock(nn.Module):
     def forward(self, x: Tensor, activated: Tensor) -> Tensor:
         shift, scale, gate = self.ada(activated).chunk(3, dim=-1)
         normed = F.layer_norm(x, x.shape[-1:], eps=1e-6)
-        return x + gate * self.mlp(modulate(normed, shift, scale))  # type: ignore[no-any-return]
+        return torch.addcmul(x, gate, self.mlp(modulate(normed, shift, scale)))
 
 
 class Transcoder(nn.Module):
@@ -56,6 +56,7 @@ class Transcoder(nn.Module):
         self.bit_embedding = nn.Linear(config.bits, width)
         self.condition_embedding = nn.Linear(config.dim, width)
         self.blocks = nn.ModuleList(TranscoderBlock(width) for _ in range(config.transcoder_layers))
+        self.shared = nn.Identity()  # what all modulations get their input through
         self.final_ada = nn.Linear(width, 2 * width)
         self.final = nn.Linear(width, config.bits)
 
@@ -68,7 +69,10 @@ class Transcoder(nn.Module):
 
     def denoise(self, x_t: Tensor, context: Tensor) -> Tensor:
         """(N, K) bits and (N, W) context, the sum of both embeddings → (N, K) flip logits."""
-        activated = F.silu(context)
+        return in_cache(self._denoise, context, x_t)
+
+    def _denoise(self, context: Tensor, x_t: Tensor) -> Tensor:
+        activated = self.shared(F.silu(context))
         x = self.bit_embedding(2 * x_t.to(context.dtype) - 1)
         for block in self.blocks:
             x = block(x, activated)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bigr_cli.core.condition import ClassCondition, Labels, Prefix, Ratios
 from bigr_cli.core.config import GeneratorConfig
-from bigr_cli.core.layers import RMSNorm, SwiGLU, modulate, normal
+from bigr_cli.core.layers import RMSNorm, SwiGLU, in_cache, modulate, normal
 from bigr_cli.core.text import TextCondition
 from bigr_cli.core.transcoder import Transcoder
 
@@ -35,12 +35,15 @@ def rope_table(grid: int, head_dim: int, base: float, prefix: int = 1, *, turned
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Rotate consecutive pairs of (..., L, d), as complex numbers, by the (L, d/2, 2) table.
-
-    One multiplication passes over memory once; written out in real numbers it takes as long as all of attention.
-    """
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * torch.view_as_complex(table)).flatten(-2).to(x.dtype)
+    """Rotate consecutive pairs of (..., L, d) by the (L, d/2, 2) table."""
+    pairs = x.float().unflatten(-1, (-1, 2))
+    if x.device.type == "cpu" and not torch.is_grad_enabled():
+        # As complex numbers it is one pass over memory; in real ones it takes as long as all of attention. Compilers
+        # and other devices do better, or only, with real ones.
+        return torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(table)).flatten(-2).to(x.dtype)
+    even, odd = pairs.unbind(-1)
+    cos, sin = table.unbind(-1)
+    return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -76,8 +79,13 @@ class Block(nn.Module):
     def forward(self, x: Tensor, modulation: Tensor, rope: Tensor, keep: Tensor | None = None) -> Tensor:
         """x (B, P + L, D), modulation (B, 1, 6, D); `keep` (B, 1, 1, P + L) bool: which tokens are attended to."""
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offsets).unbind(2)
-        x = x + self.dropout(gate1 * self.attention(modulate(self.attention_norm(x), shift1, scale1), rope, keep))
-        return x + self.dropout(gate2 * self.ffn(modulate(self.ffn_norm(x), shift2, scale2)))  # type: ignore[no-any-return]
+        mixed = self.attention(modulate(self.attention_norm(x), shift1, scale1), rope, keep)
+        x = torch.addcmul(x, gate1, self.dropout(mixed))
+
+        def fed_forward(x: Tensor) -> Tensor:
+            return torch.addcmul(x, gate2, self.dropout(self.ffn(modulate(self.ffn_norm(x), shift2, scale2))))
+
+        return in_cache(fed_forward, x, dim=1)
 
 
 class Generator(nn.Module):
