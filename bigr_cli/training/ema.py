@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +37,10 @@ class WeightAverage:
         for average, buffer in zip(self.module.buffers(), module.buffers(), strict=True):
             average.copy_(buffer)
 
-    def gathered(self) -> nn.Module:
-        """A module with the averaged weights, not to be changed; with several processes, all must call this."""
-        return self.module
+    @contextmanager
+    def gathered(self, *, needed: bool) -> Iterator[nn.Module]:
+        """A module with the averaged weights, not to be changed, where it is needed; all processes must call this."""
+        yield self.module
 
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged weights."""

@@ -66,7 +66,7 @@ class Trainer:
         self.average = WeightAverage(objective.model, run.ema)
         sharding = Sharding.wanted(run, self.accelerator.num_processes)
         if run.gradient_checkpointing or (sharding is not None and sharding.checkpointing):
-            _checkpoint_blocks(objective.model)
+            checkpoint_blocks(objective.model)
         if sharding is not None:
             self.average = sharding.apply(objective, self.average, self.device)
         self.players = {name: (module, Optimizers(module, c), c) for name, (module, c) in objective.players().items()}
@@ -243,9 +243,11 @@ class Trainer:
             console.say(f"step {self.step}/{self.run.steps}  {shown(numbers)}  {rate:.1f} pictures/s  {left} left")
 
     def _validate(self, log: MetricsLog | None) -> None:
-        average = self.average.gathered()
-        if log is None:
-            return
+        with self.average.gathered(needed=log is not None) as average:
+            if log is not None:
+                self._look_at(average, log)
+
+    def _look_at(self, average: nn.Module, log: MetricsLog) -> None:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), torch.inference_mode():
             measures = self.objective.validate(average)
             image = self.objective.preview(average)
@@ -268,7 +270,7 @@ def _compile_blocks(model: nn.Module) -> None:
             module.compile()
 
 
-def _checkpoint_blocks(model: nn.Module) -> None:
+def checkpoint_blocks(model: nn.Module) -> None:
     """Let every residual block keep its inputs alone, and compute the rest again when gradients are wanted."""
     for name, module in model.named_modules():
         if is_block(name, module):

@@ -6,6 +6,8 @@ The blocks are the units: the weights of one are brought together when its turn 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -83,11 +85,18 @@ class ShardedAverage(WeightAverage):
     def averages(self) -> list[Tensor]:
         return list(self._weights.values())
 
-    @torch.no_grad()
-    def gathered(self) -> nn.Module:
-        for name, weight in self._whole.named_parameters():
-            weight.copy_(whole_tensor(self._weights[name]))
-        return self._whole
+    @contextmanager
+    def gathered(self, *, needed: bool) -> Iterator[nn.Module]:
+        with torch.no_grad():
+            for name, weight in self._whole.named_parameters():
+                whole = whole_tensor(self._weights[name])
+                if needed:
+                    weight.copy_(whole)
+        device = next(iter(self._weights.values())).device
+        try:
+            yield self._whole.to(device) if needed else self._whole
+        finally:
+            self._whole.cpu()
 
     def state_dict(self) -> dict[str, Tensor]:
         return self._weights
