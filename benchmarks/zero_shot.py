@@ -194,9 +194,10 @@ def wider(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
 def between(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Labels that change into others."""
     count, judge, found = len(scenes.LABELS), load_judge(), []
-    pairs = [(index % count, (index + 1 + index // count * 5) % count) for index in range(options.pairs)]
+    # The second label is another one, whatever the number of pairs.
+    pairs = [(index % count, (index + 1 + index // count * 5 % (count - 1)) % count) for index in range(options.pairs)]
     painters = [
-        between_labels(model.network, pair, 9, Wish(settings=model.settings(), seed=index))
+        between_labels(model.network, pair, 9, Wish(settings=model.settings(), seed=options.seed + index))
         for index, pair in enumerate(pairs)
     ]
     for (_, second), frames in zip(pairs, all_done(model, painters, "interpolate"), strict=True):
@@ -204,7 +205,9 @@ def between(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
         with torch.inference_mode():
             probability = judge(as_floats(stacked))["object"].softmax(1)[:, second]
         found.append(float(spearmanr(range(9), probability.numpy()).statistic))
-    return [{"what": "interpolate", "pictures": 9 * len(pairs), "rank_correlation": float(np.mean(found))}]
+    error = float(np.std(found)) / len(found) ** 0.5
+    figures = {"rank_correlation": float(np.mean(found)), "standard_error": error}
+    return [{"what": "interpolate", "pictures": 9 * len(pairs), **figures}]
 
 
 def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -265,6 +268,7 @@ def main() -> None:
         "--margin", type=int, nargs="+", default=[0, 4, 8], help="around the object's box, in pixels (default 0 4 8)"
     )
     parser.add_argument("--pairs", type=int, default=20, help="of labels to interpolate (default 20)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first pair (default 0)")
     parser.add_argument("--blend", default="poisson")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
