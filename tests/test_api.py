@@ -8,6 +8,7 @@ from torch import Tensor
 
 import bigr_cli
 from bigr_cli.api import Model, load
+from bigr_cli.core import int8
 from bigr_cli.errors import ConfigError, DeviceError, ImageError, ModelError, UnknownNameError, UsageError
 from bigr_cli.request import Job
 
@@ -146,6 +147,19 @@ def test_pictures_of_another_size_are_refused(model: Model) -> None:
         model.encode(Image.new("RGB", (17, 16)))
     with pytest.raises(ValueError, match="codes"):
         model.decode(torch.zeros(1, 16, 5))
+
+
+@pytest.mark.skipif(not int8.works(), reason="this processor does not multiply int8")
+def test_int8(tiny_model: Path, model: Model) -> None:
+    short = load(tiny_model, device="cpu", dtype="int8")
+    assert short.dtype == torch.int8
+    assert short.tokenizer.embed.dtype == torch.float32
+    (picture,) = short.generate("cat", seed=3)
+    assert picture.size == model.generate("cat", seed=3)[0].size
+    job = short.recipe(short.settings(), task="generate", labels=["cat"], seed=3)
+    assert job.dtype == "int8"
+    with pytest.raises(UsageError, match="int8"):
+        load(tiny_model, device="cpu", dtype="int8", offload=True)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

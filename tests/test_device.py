@@ -73,6 +73,8 @@ def test_a_device_that_is_not_there_is_never_replaced(monkeypatch: pytest.Monkey
         ({"float32": 100.0, "bfloat16": 131.0}, torch.bfloat16),
         ({"float32": 100.0, "float16": 400.0}, torch.float16),
         ({"float32": 100.0}, torch.float32),
+        ({"float32": 100.0, "int8": 900.0}, torch.float32),
+        ({"float32": 100.0, "bfloat16": 200.0, "int8": 900.0}, torch.bfloat16),
     ],
 )
 def test_auto_goes_by_the_measurement(
@@ -84,11 +86,21 @@ def test_auto_goes_by_the_measurement(
 
 def test_named_formats_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = rates(monkeypatch, float32=1.0)
-    for name in device.DTYPES:
+    for name in ("float32", "bfloat16", "float16"):
         assert device.select_dtype(name, CPU) is getattr(torch, name)
     assert asked == []
     with pytest.raises(DeviceError, match="half"):
         device.select_dtype("half", CPU)
+
+
+def test_int8_is_for_cpus_that_multiply_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (True, False):
+        monkeypatch.setattr("bigr_cli.core.int8.works", lambda there=there: there)
+        if there:
+            assert device.select_dtype("int8", CPU) is torch.int8
+        for name in ("cuda:0", "mps") if there else ("cpu", "cuda:0"):
+            with pytest.raises(DeviceError, match=f"{name} cannot compute in int8"):
+                device.select_dtype("int8", torch.device(name))
 
 
 def test_measured_once_per_process_and_remembered(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
