@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -190,6 +191,9 @@ def together(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
                 except BaseException:
                     traceback.print_exc()
                 finally:
+                    for thread in threading.enumerate():  # as the interpreter does at its end
+                        if thread is not threading.current_thread() and not thread.daemon:
+                            thread.join(10)
                     sys.stdout.flush()
                     sys.stderr.flush()
                     os._exit(code)

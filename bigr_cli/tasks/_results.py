@@ -75,8 +75,10 @@ class Results:
 
     def report(self, *, skipped: int = 0, processes: Team | None = None) -> None:
         """Wait until all are written, and say what was; with several processes, all must come here, and one speaks."""
-        self._collect(most=0)
-        self._pool.shutdown()
+        try:
+            self._collect(most=0)
+        finally:  # however this process is ended, what is being written gets whole
+            self._pool.shutdown()
         if processes is not None and processes.count > 1:
             self._gather(processes)
         if self._written:
