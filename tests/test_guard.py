@@ -8,6 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+
+from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter
+from bigr_cli.benching.operations import operations
+from bigr_cli.core.config import GeneratorConfig, SamplingConfig
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 NOTED = {"transformer": 1.4, "help": 30.0}
@@ -68,3 +73,15 @@ def test_the_notes_in_the_repository_are_known_ratios_above_zero(guard: ModuleTy
     assert set(noted) <= set(guard.RATIOS) and len(noted) >= 10
     assert all(ratio > 0 for ratio in noted.values())
     assert guard.check(noted, noted) == []
+
+
+def test_what_a_draw_needs_is_what_it_does_now(guard: ModuleType) -> None:
+    """The equations against torch's count of what the code does, in a draw of few tokens."""
+    config = GeneratorConfig(grid=4, bits=6, classes=4, layers=2, heads=2, dim=32, transcoder_width=32)
+    settings = SamplingConfig(steps=3, timesteps=4, guidance=2.0)
+    meter = Meter(torch.device("cpu"))
+    generator = guard.network(config)
+    with meter.attached(generator):
+        guard.sample(generator, torch.zeros(1, dtype=torch.int64), torch.arange(1), settings)
+    counted = dict(zip((TRANSFORMER, TRANSCODER), operations(config), strict=True))
+    assert {part: meter.rows[part] * count for part, count in counted.items()} == guard.needed(config, settings)
