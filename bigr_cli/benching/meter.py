@@ -33,10 +33,11 @@ class Meter:
     """What a generator's two networks have done: seconds, rows and calls of each, by its name.
 
     A row of the transformer is a picture with or without its label, one of the transcoder a token at a timestep.
-    `prefix` is the number of condition tokens in front of a picture's.
+    `prefix` is the number of condition tokens in front of a picture's. `clock` may be that of the processor alone.
     """
 
     device: torch.device
+    clock: Callable[[], float] = time.perf_counter
     seconds: dict[str, float] = field(default_factory=lambda: {TRANSFORMER: 0.0, TRANSCODER: 0.0})
     rows: dict[str, int] = field(default_factory=lambda: {TRANSFORMER: 0, TRANSCODER: 0})
     prefix: int = 1
@@ -56,10 +57,10 @@ class Meter:
     def _timed(self, method: Callable[..., torch.Tensor], part: str) -> Callable[..., torch.Tensor]:
         def timed(rows: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor:
             wait(self.device)
-            start = time.perf_counter()
+            start = self.clock()
             made = method(rows, *more, **named)
             wait(self.device)
-            self.seconds[part] += time.perf_counter() - start
+            self.seconds[part] += self.clock() - start
             self.rows[part] += len(rows)
             tokens = getattr(more[0], "tokens", None) if more and part == TRANSFORMER else None
             self.prefix = self.prefix if tokens is None else tokens.shape[1]
