@@ -209,6 +209,20 @@ def test_numbers_of_processes_that_make_no_sense(
     assert "WORLD_SIZE" in done.err
 
 
+def test_the_number_of_threads_does_not_matter(bigr: Run) -> None:
+    """A batch is embedded on one core, and several batches together; torch has as many threads afterwards as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        for count in (1, 3):
+            assert bigr(*WORK, "--threads", count, "-o", f"{count}.npz").code == 0
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+    assert Path("1.npz").read_bytes() == Path("3.npz").read_bytes()
+
+
 def test_other_settings_do_not_go_on_from_the_shards(bigr: Run, data: Path) -> None:
     Path(".f.npz.features").mkdir()
     Path(".f.npz.features/00000000.npz").write_bytes(b"anything")
