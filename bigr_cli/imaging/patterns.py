@@ -90,7 +90,7 @@ def expanded(text: str) -> Path:
     """The path, with a leading ~ as the home folder."""
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # no such user: then the name begins with a tilde
+    except (RuntimeError, ValueError):  # no user can have that name: then the path begins with a tilde
         return Path(text)
 
 

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bigr_cli.errors import UnknownNameError, UsageError
-from bigr_cli.imaging.patterns import fill, resolve, safe_text
+from bigr_cli.imaging.patterns import expanded, fill, resolve, safe_text
 
 DEFAULT = "{label}-{seed}.png"
 CAT = {"label": "cat", "seed": 7, "index": 0, "task": "generate", "model": "m", "stem": "photo"}
@@ -116,3 +116,8 @@ def test_safe_text_is_a_plain_name(text: str) -> None:
 def test_names_in_other_scripts_stay() -> None:
     assert safe_text("tench, Tinca tinca") == "tench-Tinca-tinca"
     assert safe_text("猫") == "猫"
+
+
+@pytest.mark.parametrize("text", ["~\0", "~\0.png", "~no-such-user-of-this-machine/a"])
+def test_a_tilde_without_a_user_stays(text: str) -> None:
+    assert expanded(text) == Path(text)
