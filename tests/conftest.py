@@ -4,8 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,12 @@ from bigr_cli.app import main
 # How long an example takes says nothing on a machine that does other things as well.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+_RUN = """
+import sys
+from bigr_cli.app import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @dataclass(frozen=True)
@@ -157,51 +161,33 @@ def bigr_process() -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def together(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Outcome]]:
-    """Run `bigr` in several processes with the variables that torchrun sets; `before` has what some of them do first.
+def together() -> Callable[..., list[Outcome]]:
+    """Run `bigr` in several processes with the variables that torchrun sets.
 
-    They are forks of this one: to import torch in each would take much longer than what is tested.
+    `before` has Python source that some of them run first, by their ranks.
     """
-    if not hasattr(os, "fork"):
-        pytest.skip("needs processes that are forked")
-    places = [tmp_path_factory.mktemp("processes")]
 
-    def run(count: int, *arguments: object, before: Mapping[int, Callable[[], None]] | None = None) -> list[Outcome]:
-        import torch
-
+    def run(count: int, *arguments: object, before: Mapping[int, str] | None = None) -> list[Outcome]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        for name, value in {"WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
-            monkeypatch.setenv(name, str(value))
-        children = []
-        for rank in range(count):
-            child = os.fork()
-            if child == 0:
-                code = 70
-                try:
-                    for number, name in ((1, "out"), (2, "err")):
-                        handle = os.open(places[0] / f"{rank}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-                        os.dup2(handle, number)
-                    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8") for number in (1, 2))
-                    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-                    torch.set_num_threads(1)
-                    (before or {}).get(rank, lambda: None)()
-                    code = main([str(argument) for argument in arguments])
-                except BaseException:
-                    traceback.print_exc()
-                finally:
-                    for thread in threading.enumerate():  # as the interpreter does at its end
-                        if thread is not threading.current_thread() and not thread.daemon:
-                            thread.join(10)
-                    sys.stdout.flush()
-                    sys.stderr.flush()
-                    os._exit(code)
-            children.append(child)
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        for name in ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-            monkeypatch.delenv(name)
-        said = [[(places[0] / f"{rank}.{name}").read_text("utf-8") for name in ("out", "err")] for rank in range(count)]
-        return [Outcome(code, *texts) for code, texts in zip(codes, said, strict=True)]
+            port = str(free.getsockname()[1])
+        common = {**os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-c", (before or {}).get(rank, "") + _RUN, *map(str, arguments)],
+                env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+            )
+            for rank in range(count)
+        ]
+        try:
+            said = [process.communicate(timeout=300) for process in running]
+        finally:
+            for process in running:
+                process.kill()
+        return [Outcome(process.returncode, *texts) for process, texts in zip(running, said, strict=True)]
 
     return run

@@ -17,34 +17,30 @@ WORK = ("generate", "cat", "dog", "-n", "3", "--seed", "5", "--device", "cpu", "
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 
-def dies() -> None:
-    """Be killed on coming to the second picture."""
-    from bigr_cli import api
-
-    batch, seen = api.Model._batch, []
-
-    def dying(self: Any, *arguments: Any) -> Any:
-        if seen:
-            os.kill(os.getpid(), signal.SIGKILL)
-        seen.append(1)
-        return batch(self, *arguments)
-
-    api.Model._batch = dying
-
-
-def terminated() -> None:
-    """Be sent a SIGTERM when a file is half written."""
-    from bigr_cli import files
-
-    flush = files.flush
-
-    def interrupted(path: Path) -> None:
-        if path.name.endswith(".part"):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.2)
-        flush(path)
-
-    files.flush = interrupted
+# Be killed on coming to the second picture.
+DIES = """
+import os, signal
+from bigr_cli import api
+batch, seen = api.Model._batch, []
+def dying(self, *arguments):
+    if seen:
+        os.kill(os.getpid(), signal.SIGKILL)
+    seen.append(1)
+    return batch(self, *arguments)
+api.Model._batch = dying
+"""
+# Be sent a SIGTERM when a file is half written.
+TERMINATED = """
+import os, signal, time
+from bigr_cli import files
+flush = files.flush
+def interrupted(path):
+    if path.name.endswith(".part"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+    flush(path)
+files.flush = interrupted
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +79,7 @@ def test_what_is_there_stays_and_is_said_once(bigr: Run, together: Run) -> None:
 @needs_signals
 def test_a_lost_share_is_made_later(bigr: Run, together: Run) -> None:
     assert bigr(*WORK, "-o", "one/").code == 0
-    first, lost = together(2, *WORK, "-o", "two/", "--batch-size", "1", before={1: dies})
+    first, lost = together(2, *WORK, "-o", "two/", "--batch-size", "1", before={1: DIES})
     assert lost.code == -signal.SIGKILL
     assert first.code == 1
     assert "another process has ended" in first.err
@@ -100,7 +96,7 @@ def test_a_lost_share_is_made_later(bigr: Run, together: Run) -> None:
 
 @needs_signals
 def test_a_terminated_process_leaves_no_half_files(together: Run) -> None:
-    _, second = together(2, *WORK, "-o", "out/", "--batch-size", "1", before={1: terminated})
+    _, second = together(2, *WORK, "-o", "out/", "--batch-size", "1", before={1: TERMINATED})
     assert second.code == 128 + signal.SIGTERM
     assert {name for name in held("out") if name.startswith(".")} == set()
     assert "cat-6.png" in held("out")  # what was being written is whole
