@@ -15,6 +15,7 @@ from bigr_cli.errors import BigrError, RunError, UsageError
 
 T = TypeVar("T")
 
+_MEETING = timedelta(minutes=10)  # one process may start later than another
 _PATIENCE = timedelta(days=7)  # one process may have much more to do than another
 _TERMINATED = 128 + 15  # the exit code of what SIGTERM has ended, as shells give it
 
@@ -121,9 +122,11 @@ def team(*, hint: str = Team.hint) -> Iterator[Team]:
         yield Team()
         return
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
     try:
-        distributed.init_process_group("gloo", timeout=_PATIENCE)
+        store, _, _ = next(rendezvous("env://", rank, count, timeout=_MEETING))
+        distributed.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise RunError(f"process {rank} of {count} cannot reach the others: {error}") from error
     try:

@@ -21,13 +21,13 @@ needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 DIES = """
 import os, signal
 from bigr_cli import api
-batch, seen = api.Model._batch, []
+draw, seen = api.Model._drawn, []
 def dying(self, *arguments):
     if seen:
         os.kill(os.getpid(), signal.SIGKILL)
     seen.append(1)
-    return batch(self, *arguments)
-api.Model._batch = dying
+    return draw(self, *arguments)
+api.Model._drawn = dying
 """
 # Be sent a SIGTERM when a file is half written.
 TERMINATED = """
@@ -40,6 +40,12 @@ def interrupted(path):
         time.sleep(0.2)
     flush(path)
 files.flush = interrupted
+"""
+# Lose patience soon.
+HURRIES = """
+from datetime import timedelta
+from bigr_cli import processes
+processes._MEETING = timedelta(seconds=1)
 """
 
 
@@ -137,6 +143,14 @@ def test_more_processes_than_pictures(bigr: Run, together: Run) -> None:
     first, second = together(2, *one, "-o", "two.png")
     assert (first.code, second.code, second.err) == (0, 0, "")
     assert Path("two.png").read_bytes() == Path("one.png").read_bytes()
+
+
+def test_one_that_never_came_is_not_waited_for(together: Run) -> None:
+    first, never = together(2, *WORK, "-o", "out/", before={0: HURRIES, 1: "raise SystemExit(7)\n"})
+    assert never.code == 7
+    assert first.code == 1
+    assert "process 0 of 2 cannot reach the others" in first.err
+    assert not Path("out").exists()
 
 
 @pytest.mark.slow
