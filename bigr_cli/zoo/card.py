@@ -10,6 +10,7 @@ from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import Source, readable_size
 
 _TAGS = ("bigr", "binary-latent-codes", "image-generation")
+_OFF_AT_ZERO = ("rank_timesteps", "last_timesteps", "tolerance")  # none of the paper's: shown where they are used
 
 
 def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None) -> str:
@@ -50,7 +51,8 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
 
 
 def _settings(sampling: SamplingConfig) -> str:
-    return _table("setting", "value", [(name.replace("_", " "), value) for name, value in vars(sampling).items()])
+    used = {name: value for name, value in vars(sampling).items() if value or name not in _OFF_AT_ZERO}
+    return _table("setting", "value", [(name.replace("_", " "), value) for name, value in used.items()])
 
 
 def _presets(config: ModelConfig) -> Iterator[tuple[str, object]]:

@@ -94,7 +94,7 @@ def test_sheets_are_made_again(bigr: Run, named: str, monkeypatch: pytest.Monkey
 
 
 def test_what_is_shown(bigr: Run, named: str) -> None:
-    assert bigr("generate", "cat", "--seed", 7, "-m", named, *SETTINGS).code == 0
+    assert bigr("generate", "cat", "--seed", 7, "-m", named, "--dtype", "float32", *SETTINGS).code == 0
     lines = bigr("info", "cat-7.png").out.splitlines()
     assert lines[0] == "cat-7.png"
     rows = dict(line.strip().split("  ", 1) for line in lines[1:-2])

@@ -24,8 +24,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> 
 )
 def test_a_picture_is_nearest_to_itself(bigr: Run, pool: str, suffix: str, best: int) -> None:
     index = f"i.{suffix}"
-    assert bigr("embed", "scenes", "--count", 12, "--pool", pool, "-o", index).code == 0
-    done = bigr("search", "scenes:0:7", "--index", index, "-n", 4, "--json")
+    exact = ("--dtype", "float32")
+    assert bigr("embed", "scenes", "--count", 12, "--pool", pool, "-o", index, *exact).code == 0
+    done = bigr("search", "scenes:0:7", "--index", index, "-n", 4, "--json", *exact)
     assert done.code == 0, done.err
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert [row["rank"] for row in rows] == [1, 2, 3, 4]
