@@ -157,8 +157,8 @@ class Generator(nn.Module):
         if prefix.keep is not None:
             keep = F.pad(prefix.keep, (0, whole - length), value=True)[:, None, None]
         if self.config.attention == "causal":
-            back = torch.ones(whole, whole, dtype=torch.bool, device=x.device).tril()
-            back[:, :length] = True  # all see the whole condition, which itself sees no token
+            place = torch.arange(whole, device=x.device)
+            back = (place <= place[:, None]) | (place < length)  # all see the whole condition, which sees no token
             keep = back[None, None] if keep is None else keep & back
         return keep
 
