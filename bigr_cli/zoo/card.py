@@ -102,6 +102,8 @@ def _architecture(config: ModelConfig) -> list[tuple[str, object]]:
         rows += [
             ("transformer", f"{g.layers} layers, width {g.dim}, {g.heads} heads"),
             ("transcoder", f"{g.transcoder_layers} layers, width {g.transcoder_width}, T = {g.diffusion_timesteps}"),
+            *([("head", f"{g.head}, not the published flip")] if g.head != "flip" else []),
+            *([("attention", "causal: next-token prediction")] if g.attention == "causal" else []),
             ("generator", f"both together, {counts['generator']:,} parameters"),
         ]
     return rows

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bigr_cli import schema
-from bigr_cli.core.config import AutoencoderConfig
+from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig, TokenizerConfig
 from bigr_cli.core.schedule import BernoulliSchedule
 from bigr_cli.errors import ModelFormatError, RunError, UsageError
 from bigr_cli.files import whole_directory, whole_file
@@ -54,9 +54,9 @@ def export_model(folder: Path, output: Path, kind: Format, *, overwrite: bool = 
     if config.generator is None:
         raise UsageError(f"{config.name}: has no generator; there is nothing to export but its folder")
     _check_output(output, kind, overwrite=overwrite)
-    if kind == "published" and not isinstance(config.tokenizer, AutoencoderConfig):
+    if kind == "published" and (stranger := _unpublished(config.tokenizer, config.generator)):
         raise UsageError(
-            f"{config.name}: its tokenizer is {config.tokenizer.architecture}, which the published code does not know",
+            f"{config.name}: {stranger}, which the published code does not know",
             hint="--format safetensors writes any model",
         )
     if problems := check_model(folder):
@@ -74,6 +74,15 @@ def export_model(folder: Path, output: Path, kind: Format, *, overwrite: bool = 
     except (OSError, RuntimeError) as error:  # torch.save says RuntimeError when a disk is full
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise RunError(f"{output}: cannot be written: {reason}") from error
+
+
+def _unpublished(tokenizer: TokenizerConfig, generator: GeneratorConfig) -> str:
+    """What of a model the published code has nothing of; empty if it has all."""
+    if not isinstance(tokenizer, AutoencoderConfig):
+        return f"its tokenizer is {tokenizer.architecture}"
+    if generator.head != "flip":
+        return f"its head is {generator.head}"
+    return "its attention is causal" if generator.attention == "causal" else ""
 
 
 def _check_output(output: Path, kind: Format, *, overwrite: bool) -> None:

@@ -46,6 +46,16 @@ def test_what_it_says(config: ModelConfig) -> None:
     assert "seed" not in card
 
 
+def test_what_is_not_as_published_is_said(config: ModelConfig) -> None:
+    assert config.generator
+    other = replace(config.generator, head="x0", attention="causal")
+    card = render_card(replace(config, generator=other))
+    assert "| head | x0, not the published flip |" in card
+    assert "| attention | causal: next-token prediction |" in card
+    plain = render_card(config)
+    assert "| head |" not in plain and "| attention |" not in plain
+
+
 def test_a_tokenizer_alone(config: ModelConfig) -> None:
     card = render_card(replace(config, generator=None, labels=()))
     assert "A tokenizer for bigr" in card

@@ -8,7 +8,7 @@ import pytest
 from bigr_cli.core.config import CompactConfig, SamplingConfig
 from bigr_cli.errors import ConfigError, ModelFormatError
 from bigr_cli.schema import dump_yaml
-from bigr_cli.zoo.config import ModelConfig, check_name, read_config, safe_name
+from bigr_cli.zoo.config import ModelConfig, check_name, dump_config, read_config, safe_name
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,18 @@ def test_read_names_file_and_key(tmp_path: Path, config: ModelConfig, change: tu
 
 def test_a_folder_without_config_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelFormatError, match=r"is not a model folder: it has no config\.yaml"):
+        read_config(tmp_path)
+
+
+def test_what_is_as_published_goes_without_saying(config: ModelConfig, tmp_path: Path) -> None:
+    """Files of models with the default head and attention are those of versions that knew no others."""
+    assert config.generator
+    text = dump_config(config)
+    assert "head:" not in text and "attention:" not in text
+    other = replace(config, generator=replace(config.generator, head="direct", attention="causal"))
+    for written in (config, other):
+        (tmp_path / "config.yaml").write_text(dump_config(written))
+        assert read_config(tmp_path) == written
+    (tmp_path / "config.yaml").write_text(text.replace("generator:", "generator:\n  head: directt", 1))
+    with pytest.raises(ModelFormatError, match=r"generator\.head: expected .*did you mean direct"):
         read_config(tmp_path)

@@ -95,6 +95,19 @@ def test_what_cannot_be_exported(imported: Path, tiny_model: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "message"), [("head: masked_bits", "its head is masked_bits"), ("attention: causal", "attention is causal")]
+)
+def test_what_the_published_code_does_not_know(imported: Path, tmp_path: Path, key: str, message: str) -> None:
+    config = imported / "config.yaml"
+    config.write_text(config.read_text().replace("generator:\n", f"generator:\n  {key}\n", 1))
+    with pytest.raises(UsageError, match=message) as caught:
+        export_model(imported, tmp_path / "out", "published")
+    assert "which the published code does not know" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    assert export_model(imported, tmp_path / "all.safetensors", "safetensors") == [tmp_path / "all.safetensors"]
+
+
 def test_a_tokenizer_alone_is_no_model(tmp_path: Path, imported: Path) -> None:
     from dataclasses import replace
 
