@@ -1,6 +1,7 @@
 """How long the commands take that people type most: whole processes, after one run to warm the disk's cache.
 
     python benchmarks/startup.py
+    python benchmarks/startup.py --busy 2      # beside so many programs that are busy all the time
 
 The median, least and most of nine runs of `bigr --help`, of `bigr models list`, of `import bigr_cli` (beside an empty
 program, for what Python itself takes) and of `bigr generate cat -n 8`, which loads the default model and writes eight
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tables import show
@@ -46,15 +49,28 @@ def timed(command: list[str], runs: int) -> list[float]:
     return seconds[1:]  # the first one was to warm the caches
 
 
+@contextmanager
+def others(count: int) -> Iterator[None]:
+    """So many programs that do nothing, as fast as they can, while the block runs."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for program in busy:
+            program.kill()
+            program.wait()
+
+
 def main() -> None:
     """Run, time and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=9, help="of each command (default 9)")
     parser.add_argument("--model", help="name or folder of the model that generates; or the default model")
     parser.add_argument("--no-generate", action="store_true", help="leave that command out: it needs a trained model")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="programs to run beside (default none)")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of a table")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, others(options.busy):
         chosen = commands(Path(folder), options.model)
         if options.no_generate:
             del chosen["bigr generate cat -n 8"]

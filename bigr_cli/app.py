@@ -20,6 +20,9 @@ from bigr_cli.errors import BigrError
 from bigr_cli.registry import BUILT_IN, Registry, Task, discover
 
 HELP = "Generate, complete, edit and understand images with binary latent codes."
+# How long an idle thread of torch's (of GNU OpenMP) keeps its core busy before it sleeps. By default it does for longer
+# than most operations last, and where other programs want the cores too, those that have work wait for those that wait.
+_SPINS = "5000"
 EPILOG = "Start with [bold]bigr generate cat[/bold]; [bold]bigr COMMAND --help[/bold] tells more."
 
 
@@ -126,6 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `bigr` with these arguments (those of the process if None) and return its exit code."""
     words, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
     console.configure(quiet=False, verbose=False)
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is imported
     try:
         registry = discover()
         command = build(registry)

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -193,3 +194,14 @@ def test_nonsense_is_a_usage_error_without_a_traceback(bigr: Run, words: list[st
     shown = bigr("tasks", "--unknown", *words)
     assert shown.code == 2
     assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_waiting_threads_leave_the_cores_to_others(chosen: dict[str, str], found: str) -> None:
+    code = "import os; from bigr_cli.app import main; main(['--version']); print(os.environ.get('GOMP_SPINCOUNT'))"
+    plain = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=plain | chosen, check=True)
+    assert done.stdout.splitlines()[-1] == found
