@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py                                # two processor cores, by the clock
     python benchmarks/speed.py --threads 1 --clock cpu        # on a machine that has other work to do
+    python benchmarks/speed.py --rank 2                       # also with short chains that only rank the masked tokens
     python benchmarks/speed.py --memory                       # and the memory that it takes, in processes of their own
 
 A model's architecture with random weights, one picture, with the card's iterations, timesteps and guidance. The
@@ -113,8 +114,8 @@ def _distance(ours: Tensor, plain: Tensor) -> float:
     return float((ours.float() - plain).square().mean().sqrt() / plain.square().mean().sqrt())
 
 
-def products(generator: Generator, settings: SamplingConfig, counts: list[int]) -> tuple[float, float]:
-    """GFLOP of the products of the published way, and of ours, which denoises so many tokens in each iteration."""
+def products(generator: Generator, settings: SamplingConfig, denoised: int) -> tuple[float, float]:
+    """GFLOP of the products of the published way, and of ours, which denoises tokens so many times in a picture."""
     config = generator.config
     codes = torch.zeros(2, config.tokens, config.bits, dtype=torch.bool)
     with FlopCounterMode(display=False) as transformer:
@@ -122,8 +123,9 @@ def products(generator: Generator, settings: SamplingConfig, counts: list[int]) 
     with FlopCounterMode(display=False) as token:
         width = config.transcoder_width
         generator.transcoder.denoise(codes[0, :1], torch.zeros(1, width, dtype=generator.positions.dtype))
-    whole, one = transformer.get_total_flops(), 2 * settings.timesteps * token.get_total_flops()
-    return 1e-9 * settings.steps * (whole + config.tokens * one), 1e-9 * (settings.steps * whole + sum(counts) * one)
+    whole, one = transformer.get_total_flops(), 2 * token.get_total_flops()  # guidance does both twice
+    published = settings.steps * (whole + config.tokens * settings.timesteps * one)
+    return 1e-9 * published, 1e-9 * (settings.steps * whole + denoised * one)
 
 
 def drawn(generator: Generator, settings: SamplingConfig, clock: Clock) -> float:
@@ -174,13 +176,20 @@ def speed(options: argparse.Namespace) -> list[dict[str, object]]:
         rate.measure()
         seconds = drawn(ours, settings, clock) if options.whole else estimated(ours, settings, clock, counts)
         rate.measure()
-        whole, needed = products(plain, settings, counts)
+        whole, needed = products(plain, settings, sum(counts) * settings.timesteps)
         condition, logits = distances(plain, ours, options.seed)
         if not rows:
             rows.append(_row("published way", "float32", baseline, baseline, whole, rate))
         numbers = {"distance of conditions": condition, "of flip logits": logits}
         rows.append({**_row("ours", dtype, seconds, baseline, needed, rate), **numbers})
         print(f"{dtype}: {seconds:.1f} s", file=sys.stderr)
+        for short in options.rank:  # the last iteration has nothing to rank
+            denoised = sum(counts[:-1]) * short + tokens * settings.timesteps
+            less = drawn(ours, replace(settings, rank_timesteps=short), clock)
+            rate.measure()
+            row = _row(f"ours, ranked by {short}", dtype, less, baseline, products(plain, settings, denoised)[1], rate)
+            rows.append({**row, "than without": seconds / less})
+            print(f"{dtype}, ranked by {short}: {less:.1f} s", file=sys.stderr)
     return rows
 
 
@@ -235,6 +244,7 @@ def main() -> None:
     formats = ["float32", *(["int8"] if device.measure(CPU).get("int8") else [])]
     parser.add_argument("--dtypes", nargs="+", choices=device.DTYPES, default=formats, metavar="NAME", help="formats")
     parser.add_argument("--published", type=int, default=2, metavar="N", help="its iterations to time (default 2)")
+    parser.add_argument("--rank", nargs="*", type=int, default=[], metavar="N", help="rank by so many timesteps, too")
     parser.add_argument("--whole", action="store_true", help="draw the picture whole")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: seconds on a processor")

@@ -185,6 +185,9 @@ class CleanHead(ChainHead):
     Its loss is plain cross-entropy, with every level and every bit of the same weight. The weight of `flip_loss`
     balances flips, which are rare at low noise, against bits that stayed; a token's bits themselves are about as
     often 1 as 0, at any level, so here there is nothing to balance.
+
+    So it learns P(x_0 = 1 | x_t), of which the bit's own noisy value is a part. The weights of `flip_loss` take that
+    part out again, and the published step puts it back in. Here the step averages q(x_s | x_t, x_0) over x_0.
     """
 
     def _loss(self, logits: Tensor, x_t: Tensor, x0: Tensor) -> Tensor:
@@ -195,6 +198,10 @@ class CleanHead(ChainHead):
 
     def _logit(self, x_t: Tensor, logits: Tensor) -> Tensor:
         return logits
+
+    def posterior(self, x_t: Tensor, x0_prob: Tensor, t: Tensor | int, s: Tensor | int) -> Tensor:
+        one, zero = (self.schedule.posterior(x_t, torch.full_like(x0_prob, bit), t, s) for bit in (1.0, 0.0))
+        return torch.lerp(zero, one, x0_prob)
 
 
 class PlainHead(Head):
