@@ -1,0 +1,58 @@
+"""Masked modelling or next-token prediction: which draws better, and which represents better.
+
+    python benchmarks/paper/attention.py
+
+Small generators of one size on the same codes, with attention to all tokens or only to those before. The first settles
+its tokens in a few iterations, in the order of their entropy; the second one token an iteration, in raster order. Then
+a linear probe of every block, 16 classes. A repeat is a training with another seed, other pictures, and another probe.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comparison import QUALITY, TIME, TRAINING, Column, pictures, probe, report, trained_parser
+from plotting import Panel
+from small import generator
+from work import Work
+
+KINDS: dict[str, dict[str, Any]] = {
+    "masked": {},  # the default, and so the training of heads.py
+    "next token": {"generator": {"attention": "causal"}},
+}
+PANELS = (
+    Panel("kind", "frechet", "Fréchet distance", "", joined=False),
+    Panel("kind", "recognised_%", "recognised in %", "", joined=False),
+    Panel("kind", "probe_%", "linear probe, % right", "", joined=False),
+)
+
+
+def main() -> None:
+    """Train both, draw, probe, measure and report."""
+    made = trained_parser(__doc__)
+    made.add_argument("--probe-count", type=int, default=1000, help="pictures a probe learns from (default 1000)")
+    made.add_argument("--probe-test", type=int, default=500, help="and is tested on (default 500)")
+    options = made.parse_args()
+    work = Work(options.work)
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    for seed in range(options.repeats):
+        for kind, changes in KINDS.items():
+            name = "flip" if kind == "masked" else "causal"
+            model, seconds = generator(work, name, changes, seed=seed, steps=options.steps)
+            drawn = pictures(work, model, {}, options, seed)
+            probed = probe(work, model, count=options.probe_count, test_count=options.probe_test, seed=seed)
+            found[kind].append({**drawn, **probed, "training": seconds})
+    columns = (*QUALITY, Column("probe_%", "probe in %"), Column("layer", "best block"), TIME, TRAINING)
+    report(
+        "attention",
+        [{"kind": kind, "repeats": repeats} for kind, repeats in found.items()],
+        columns,
+        options,
+        work,
+        repeats=f"trainings, {options.count} pictures of each",
+        panels=PANELS,
+    )
+
+
+if __name__ == "__main__":
+    main()
