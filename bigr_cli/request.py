@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bigr_cli import schema
-from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
+from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig, taken_by
 from bigr_cli.errors import ConfigError, UnknownNameError, UsageError
 from bigr_cli.imaging.recipe import Recipe
 from bigr_cli.plain_text import plain_text
@@ -170,6 +170,7 @@ def settings(config: ModelConfig, *layers: Mapping[str, object], painting: bool 
             value = getattr(chosen, name)
             if value > most:
                 raise ConfigError(f"{name}: expected 1 to {most}, {why} of {config.name}, got {value}")
+        return taken_by(config.generator, chosen)
     return chosen
 
 

@@ -3,6 +3,8 @@
 Understood: bool, int, float, str, Path, Literal, tuples, `dict[str, …]`, nested dataclasses, unions with None, and
 unions of dataclasses told apart by a Literal field of one value each (`architecture: compact`). A whole number will do
 for a float; nothing else is converted. Dataclasses check their own values in `__post_init__` and raise ConfigError.
+Fields with the metadata `unsaid` are written only where they differ from their defaults, so that files without them
+stay what older versions read.
 """
 
 import dataclasses
@@ -240,12 +242,18 @@ def _members(kind: Any) -> tuple[Any, ...]:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+        said = [field for field in dataclasses.fields(value) if field.init and not _unsaid(field, value)]
+        return {field.name: _plain(getattr(value, field.name)) for field in said}
     if isinstance(value, Mapping):
         return {str(name): _plain(entry) for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _unsaid(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a field goes without saying, as its metadata has it and because it is at its default."""
+    return bool(field.metadata.get("unsaid")) and getattr(value, field.name) == field.default
 
 
 def _dotted(key: str, name: object) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bigr_cli.errors import ConfigError
@@ -12,12 +13,19 @@ Order = Literal["entropy", "confidence", "halton", "random", "raster"]
 GuidanceSchedule = Literal["constant", "linear", "cosine"]
 GumbelSchedule = Literal["constant", "up", "down"]
 
+HeadKind = Literal["flip", "x0", "direct", "masked_bits"]
+AttentionKind = Literal["bidirectional", "causal"]
+
 Preset = Literal["quality", "balanced", "fast", "draft"]
 
 ORDERS: tuple[Order, ...] = ("entropy", "confidence", "halton", "random", "raster")
 GUIDANCE_SCHEDULES: tuple[GuidanceSchedule, ...] = ("constant", "linear", "cosine")
 GUMBEL_SCHEDULES: tuple[GumbelSchedule, ...] = ("constant", "up", "down")
+HEADS: tuple[HeadKind, ...] = ("flip", "x0", "direct", "masked_bits")
+ATTENTIONS: tuple[AttentionKind, ...] = ("bidirectional", "causal")
 PRESETS: tuple[Preset, ...] = ("quality", "balanced", "fast", "draft")
+
+UNSAID = {"unsaid": True}  # metadata of a field that `schema` writes only where it is not at its default
 
 BYTES = "bytes"  # the encoder that is a part of the generator
 
@@ -35,6 +43,12 @@ def require_positive(owner: object, *names: str) -> None:
     for name in names:
         value = getattr(owner, name)
         require(value >= 1, f"{name}: expected at least 1, got {value}")
+
+
+def require_choice(owner: object, name: str, choices: Sequence[str]) -> None:
+    """Raise ConfigError unless the named field holds one of the choices."""
+    value = getattr(owner, name)
+    require(value in choices, f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -145,7 +159,9 @@ class TextConfig:
 class GeneratorConfig:
     """Transformer and transcoder (reference sections 2 and 3). `grid` is the number of tokens along one side.
 
-    Conditions are `classes`, or texts as `text` says how to read them, and then there are no classes.
+    Conditions are `classes`, or texts as `text` says how to read them, and then there are no classes. `head` says what
+    the transcoder predicts of a token's bits; see `core.heads`. With `attention: causal` a token sees those before it
+    only, row by row, and is predicted from them.
     """
 
     grid: int
@@ -163,6 +179,8 @@ class GeneratorConfig:
     dropout: float = 0.1
     condition: Literal["class", "text"] = "class"
     text: TextConfig | None = None
+    head: HeadKind = field(default="flip", metadata=UNSAID)
+    attention: AttentionKind = field(default="bidirectional", metadata=UNSAID)
 
     def __post_init__(self) -> None:
         textual = self.condition == "text"
@@ -179,6 +197,8 @@ class GeneratorConfig:
             self.dim % (4 * self.heads) == 0, f"dim: expected a multiple of 4·heads = {4 * self.heads}, got {self.dim}"
         )
         require(0 <= self.dropout < 1, f"dropout: expected 0 <= dropout < 1, got {self.dropout}")
+        require_choice(self, "head", HEADS)
+        require_choice(self, "attention", ATTENTIONS)
 
     @property
     def tokens(self) -> int:
@@ -224,10 +244,14 @@ class SamplingConfig:
             ("order", ORDERS),
             ("gumbel_schedule", GUMBEL_SCHEDULES),
         ):
-            value = getattr(self, name)
-            require(value in choices, f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+            require_choice(self, name, choices)
         require(0 <= self.guidance < float("inf"), f"guidance: expected a number >= 0, got {self.guidance}")
         require(0 <= self.gumbel < float("inf"), f"gumbel: expected a number >= 0, got {self.gumbel}")
         require(0 < self.temperature < float("inf"), f"temperature: expected a number > 0, got {self.temperature}")
         low, high = self.guidance_interval
         require(0 <= low < high <= 1, f"guidance_interval: expected 0 <= A < B <= 1, got {low},{high}")
+
+
+def taken_by(generator: GeneratorConfig, settings: SamplingConfig) -> SamplingConfig:
+    """The settings as a generator can take them: with causal attention it draws one token an iteration, row by row."""
+    return replace(settings, steps=generator.tokens, order="raster") if generator.attention == "causal" else settings

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from bigr_cli.core.condition import Labels
-from bigr_cli.core.random import Stream, uniform
+from bigr_cli.core.heads import Rows
 from bigr_cli.core.transformer import Generator
+from bigr_cli.errors import ConfigError
 
 _ROWS = 256  # pictures that go through the transformer at once
 
@@ -16,8 +17,8 @@ _ROWS = 256  # pictures that go through the transformer at once
 def token_scores(generator: Generator, codes: Tensor, labels: Labels, masked: Tensor, seeds: Tensor) -> Tensor:
     """The log-probability of each masked token's own bits, given the tokens that are not masked.
 
-    It is the mean over the bits, in nats, of what the transcoder says in its first denoising step, where the noise
-    tells nothing: between about −0.69, when it cannot say, and 0.
+    It is the mean over the bits, in nats, of what the transcoder says in its first step, where it knows nothing of
+    the token but its condition: between about −0.69, when it cannot say, and 0.
 
     Args:
         codes: (B, L, K) bool.
@@ -27,15 +28,19 @@ def token_scores(generator: Generator, codes: Tensor, labels: Labels, masked: Te
 
     Returns:
         (B, L) float32, 0 where nothing is masked.
+
+    Raises:
+        ConfigError: the generator's attention is causal, and so would not see the tokens behind a masked one.
     """
+    if generator.config.attention == "causal":
+        raise ConfigError("how likely tokens are beside others is not for a generator with attention: causal to say")
     item, position = masked.nonzero(as_tuple=True)
     scores = torch.zeros(masked.shape, device=codes.device)
     if len(item) == 0:
         return scores
     cond = generator.condition(codes, labels, masked)[item, position]
-    noise = uniform(seeds[item], Stream.SCORE, position, generator.config.bits) < 0.5
-    logits = generator.transcoder.flip_logits(noise, generator.config.diffusion_timesteps, cond).float()
-    agreed = torch.where(noise == codes[item, position], -logits, logits)  # the logit of being right
+    logits = generator.transcoder.first_logits(cond, Rows(item, position, seeds[item]))
+    agreed = torch.where(codes[item, position], logits, -logits)  # the logit of being right
     scores[item, position] = torch.nn.functional.logsigmoid(agreed).mean(dim=-1)
     return scores
 

@@ -27,6 +27,7 @@ class Stream(IntEnum):
     ORDER = 4
     ENCODE = 5
     SCORE = 6
+    REVEAL = 7
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:

@@ -6,44 +6,20 @@ Generating, inpainting, editing and enriching differ only in the known tokens an
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from bigr_cli.core.condition import Labels, Prefix, Ratios, joined
-from bigr_cli.core.config import SamplingConfig
+from bigr_cli.core.config import SamplingConfig, taken_by
+from bigr_cli.core.heads import Chain, Rows
 from bigr_cli.core.orders import certainty, fixed_ranks, is_fixed, ranks
 from bigr_cli.core.random import Stream, gumbel, uniform
-from bigr_cli.core.schedule import denoising_timesteps, guidance_at, gumbel_at, masked_count, timesteps_at
+from bigr_cli.core.schedule import guidance_at, gumbel_at, masked_count, timesteps_at
 from bigr_cli.core.transformer import Generator
 
 # Called after each iteration with its number (from 0), the codes (B, L, K) and what is still masked (B, L).
 Observer = Callable[[int, Tensor, Tensor], None]
-
-_BLOCK = 1 << 22  # random numbers drawn at once: bounds the memory, changes no number
-
-
-class _Rows(NamedTuple):
-    """The tokens of a batch that are worked on, one row each."""
-
-    item: Tensor  # (N,) which picture
-    position: Tensor  # (N,) which token of it
-    seed: Tensor  # (N,) the picture's seed
-
-    def at(self, where: Tensor) -> _Rows:
-        """The rows that are True, or that have these numbers."""
-        return _Rows(*(column[where] for column in self))
-
-
-class _Chain(NamedTuple):
-    """How the transcoder is walked: the settings of one iteration that it needs."""
-
-    timesteps: list[int]
-    guidance: float
-    temperature: float
-    tolerance: float
-    iteration: int
 
 
 @torch.no_grad()  # not inference_mode: callers may change the codes or train on them
@@ -61,7 +37,8 @@ def sample(
     """Draw the codes of a batch of pictures.
 
     Args:
-        generator: the transformer with its transcoder.
+        generator: the transformer with its transcoder. With causal attention it draws token i in iteration i, if that
+            is masked, whatever `steps` and `order` say; known tokens count for those after them.
         labels: (B,) int64 or texts, or a tuple of such, mixed by `ratios`, each a number or (B,) numbers.
         seeds: (B,) int64; a picture depends on its own seed alone.
         settings: steps, guidance, order and so on.
@@ -75,7 +52,7 @@ def sample(
     Raises:
         ValueError: shapes that do not fit the model, or more timesteps than it was trained with.
     """
-    config = generator.config
+    config, settings = generator.config, taken_by(generator.config, settings)
     codes, masked = _start(generator, seeds, known)
     unknown = masked.sum(dim=1).tolist()
     fixed = fixed_ranks(settings.order, seeds, config.grid) if is_fixed(settings.order) else None
@@ -85,7 +62,9 @@ def sample(
         left = masked.sum(dim=1)
         quota = left - remaining  # (B,) how many tokens of each picture are settled now
         chosen = None
-        if fixed is not None:
+        if config.attention == "causal":
+            chosen = masked & (torch.arange(config.tokens, device=seeds.device) == i)
+        elif fixed is not None:
             chosen = _first(fixed.float(), masked, quota)
         elif bool((quota == left).all()):
             chosen = masked  # nothing to choose between
@@ -95,20 +74,20 @@ def sample(
                 settings.guidance, settings.guidance_schedule, settings.guidance_interval, i, settings.steps
             )
             conds = _conditions(generator, codes, prefix, masked, guidance, rows)
-            chain = _chain(settings, config.diffusion_timesteps, guidance, i)
+            chain = _chain(generator, settings, guidance, i)
             short = settings.rank_timesteps
             p: Tensor | None = None
             if chosen is None:
                 ranking = chain
                 if 0 < short < len(chain.timesteps):
-                    ranking = chain._replace(timesteps=denoising_timesteps(config.diffusion_timesteps, short))
-                p = _denoise(generator, conds, rows, ranking)
+                    ranking = chain._replace(timesteps=generator.transcoder.timesteps(short))
+                p = generator.transcoder.walk(conds, rows, ranking)
                 chosen = _first(_keys(p, rows, masked, settings, i), masked, quota)
                 settled = chosen[rows.item, rows.position]
                 rows, conds = rows.at(settled), conds[:, settled]
                 p = p[settled] if ranking is chain else None
             if p is None:
-                p = _denoise(generator, conds, rows, chain)
+                p = generator.transcoder.walk(conds, rows, chain)
             codes[rows.item, rows.position] = (
                 uniform(rows.seed, Stream.BITS, rows.position, config.bits, iteration=i) < p
             )
@@ -138,13 +117,13 @@ def _first(keys: Tensor, masked: Tensor, quota: Tensor) -> Tensor:
     return (ranks(keys.masked_fill(~masked, torch.inf)) < quota[:, None]) & masked
 
 
-def _chain(settings: SamplingConfig, trained: int, guidance: float, iteration: int) -> _Chain:
+def _chain(generator: Generator, settings: SamplingConfig, guidance: float, iteration: int) -> Chain:
     count = timesteps_at(settings.timesteps, settings.last_timesteps, iteration, settings.steps)
-    walked = denoising_timesteps(trained, count)
-    return _Chain(walked, guidance, settings.temperature, settings.tolerance, iteration)
+    walked = generator.transcoder.timesteps(count)
+    return Chain(walked, guidance, settings.temperature, settings.tolerance, iteration)
 
 
-def _keys(p: Tensor, rows: _Rows, masked: Tensor, settings: SamplingConfig, iteration: int) -> Tensor:
+def _keys(p: Tensor, rows: Rows, masked: Tensor, settings: SamplingConfig, iteration: int) -> Tensor:
     """By what masked tokens are ranked, the first to be settled first: (B, L)."""
     keys = -certainty(p, settings.order)
     noise = gumbel_at(settings.gumbel, settings.gumbel_schedule, iteration, settings.steps)
@@ -155,9 +134,9 @@ def _keys(p: Tensor, rows: _Rows, masked: Tensor, settings: SamplingConfig, iter
     return spread
 
 
-def _rows(where: Tensor, seeds: Tensor) -> _Rows:
+def _rows(where: Tensor, seeds: Tensor) -> Rows:
     item, position = where.nonzero(as_tuple=True)
-    return _Rows(item, position, seeds[item])
+    return Rows(item, position, seeds[item])
 
 
 def _prefix(generator: Generator, labels: Labels, ratios: Ratios, against: Labels | None) -> Prefix:
@@ -169,7 +148,7 @@ def _prefix(generator: Generator, labels: Labels, ratios: Ratios, against: Label
 
 
 def _conditions(
-    generator: Generator, codes: Tensor, prefix: Prefix, masked: Tensor, guidance: float, rows: _Rows
+    generator: Generator, codes: Tensor, prefix: Prefix, masked: Tensor, guidance: float, rows: Rows
 ) -> Tensor:
     """The transcoder's condition of the rows: (G, N, D), G = 1, or 2 when guidance compares two networks."""
     batch = len(codes)
@@ -181,44 +160,3 @@ def _conditions(
     cond = generator.condition(codes.repeat(count, 1, 1), prefix, masked.repeat(count, 1))
     rowwise: Tensor = cond.unflatten(0, (count, -1))[:, rows.item, rows.position]
     return rowwise
-
-
-def _denoise(generator: Generator, conds: Tensor, rows: _Rows, chain: _Chain) -> Tensor:
-    """Walk the transcoder from noise to P(bit = 1) of each row: (N, K) float32."""
-    transcoder, bits = generator.transcoder, generator.config.bits
-    variants, count = conds.shape[:2]
-    condition = transcoder.condition_embedding(conds)  # (G, N, W)
-    walked = torch.tensor(chain.timesteps, device=conds.device)
-    times = transcoder.timestep_embedding(walked - 1)  # (S, W)
-    x = uniform(rows.seed, Stream.NOISE, rows.position, bits, iteration=chain.iteration) < 0.5
-    found = conds.new_empty(count, bits, dtype=torch.float32)
-    active = torch.arange(count, device=conds.device)  # the rows that are still walked on
-    p: Tensor | None = None
-    numbers: Tensor | None = None
-    block = max(1, _BLOCK // max(1, count * bits))
-    for step in range(len(walked)):
-        context = (condition + times[step]).flatten(0, 1)
-        logits = transcoder.denoise(x.repeat(variants, 1), context).float().unflatten(0, (variants, -1))
-        logits = logits / chain.temperature
-        flip = (logits[0] if variants == 1 else logits[1] + chain.guidance * (logits[0] - logits[1])).sigmoid()
-        before = p if chain.tolerance > 0 else None
-        p = torch.where(x, 1 - flip, flip)
-        if step + 1 == len(walked):
-            break
-        if step % block == 0:
-            ahead = walked[step + 1 : step + 1 + block]
-            numbers = uniform(
-                rows.seed, Stream.TRANSCODER, rows.position, bits, iteration=chain.iteration, timesteps=ahead
-            )
-        if before is not None:
-            moving = (p - before).abs().amax(dim=1) > chain.tolerance
-            if not bool(moving.all()):
-                found[active[~moving]] = p[~moving]
-                active, x, p, condition = active[moving], x[moving], p[moving], condition[:, moving]
-                rows, numbers = rows.at(moving), numbers[:, moving]  # type: ignore[index]
-                if len(active) == 0:
-                    break
-        posterior = transcoder.posterior(x, p, walked[step : step + 1], walked[step + 1 : step + 2])
-        x = numbers[step % block] < posterior  # type: ignore[index]
-    found[active] = p  # type: ignore[assignment]
-    return found

@@ -63,6 +63,32 @@ def denoising_timesteps(total: int, count: int) -> list[int]:
     return [1 + i * (total - 1) // (count - 1) for i in reversed(range(count))]
 
 
+def hidden_counts(bits: int, rounds: int) -> list[int]:
+    """How many bits of a token are hidden before each round: along a cosine, as tokens are masked, and fewer each time.
+
+    More rounds than bits are as many as there are bits.
+
+    Raises:
+        ValueError: no round at all.
+    """
+    if rounds < 1:
+        raise ValueError(f"timesteps: expected at least 1, got {rounds}")
+    rounds, counts = min(rounds, bits), [bits]
+    for i in range(rounds - 1):
+        counts.append(min(counts[-1] - 1, max(rounds - 1 - i, masked_count(bits, i, rounds))))
+    return counts
+
+
+def cosine_mask(draws: Tensor, rows: int, width: int) -> Tensor:
+    """(rows, width) bool: max(1, ⌊width · cos(πr / 2)⌋) places of each row, at random.
+
+    `draws` are r · width, (rows,) int64 from 0 to width − 1, or (1,) for all rows.
+    """
+    counts = (width * torch.cos(math.pi / 2 * draws / width)).floor().clamp_min(1)
+    places = torch.rand(rows, width, device=draws.device).argsort(dim=1).argsort(dim=1)
+    return places < counts[:, None]
+
+
 def timesteps_at(first: int, last: int, iteration: int, steps: int) -> int:
     """How many timesteps the chains of this iteration have: from `first` evenly to `last`; 0 is `first` too."""
     if not last or steps == 1:

@@ -1,4 +1,7 @@
-"""The transcoder: denoises the K bits of a token from its condition vector (reference section 3)."""
+"""The transcoder's network: a token's bits and its condition vector in, a logit for each bit out (reference section 3).
+
+What the logits mean, and how bits are drawn by them, is a head's to say: see `heads`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from torch import Tensor, nn
 
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.layers import in_cache, modulate
-from bigr_cli.core.schedule import BernoulliSchedule
 
 _FREQUENCIES = 256
 
@@ -46,12 +48,11 @@ class TranscoderBlock(nn.Module):
 
 
 class Transcoder(nn.Module):
-    """Predicts for every bit the logit of having been flipped: P(x_t ≠ x_0)."""
+    """A few gated layers between the bits that are known of a token, or guessed, and a logit for each bit."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         width = config.transcoder_width
-        self.schedule = BernoulliSchedule(config.diffusion_timesteps)
         self.timestep_embedding = TimestepEmbedding(width)
         self.bit_embedding = nn.Linear(config.bits, width)
         self.condition_embedding = nn.Linear(config.dim, width)
@@ -68,7 +69,7 @@ class Transcoder(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def denoise(self, x_t: Tensor, context: Tensor) -> Tensor:
-        """(N, K) bits and (N, W) context, the sum of both embeddings → (N, K) flip logits."""
+        """(N, K) bits, ½ where nothing is known, and (N, W) context, the sum of both embeddings → (N, K) logits."""
         return in_cache(self._denoise, context, x_t)
 
     def _denoise(self, context: Tensor, x_t: Tensor) -> Tensor:
@@ -79,20 +80,16 @@ class Transcoder(nn.Module):
         shift, scale = self.final_ada(activated).chunk(2, dim=-1)
         return self.final(modulate(F.layer_norm(x, x.shape[-1:], eps=1e-6), shift, scale))  # type: ignore[no-any-return]
 
-    def flip_logits(self, x_t: Tensor, t: Tensor | int, cond: Tensor) -> Tensor:
-        """Logits of P(x_t ≠ x_0).
+    def logits(self, bits: Tensor, t: Tensor | int, cond: Tensor) -> Tensor:
+        """The network's logits.
 
         Args:
-            x_t: (N, K) noisy bits.
-            t: (N,) int64 timesteps, 1 to T, or one for all rows.
+            bits: (N, K) bits, ½ where nothing is known.
+            t: (N,) int64 levels from 1, or one for all rows.
             cond: (N, D) condition vectors of the tokens.
 
         Returns:
             (N, K)
         """
         times = torch.as_tensor(t, device=cond.device).reshape(-1)
-        return self.denoise(x_t, self.condition_embedding(cond) + self.timestep_embedding(times - 1))
-
-    def posterior(self, x_t: Tensor, x0_prob: Tensor, t: Tensor | int, s: Tensor | int) -> Tensor:
-        """P(x_s = 1 | x_t, P(x_0 = 1)) for s < t, both (N,) or of one element: (N, K)."""
-        return self.schedule.posterior(x_t, x0_prob, t, s)
+        return self.denoise(bits, self.condition_embedding(cond) + self.timestep_embedding(times - 1))

@@ -1,4 +1,4 @@
-"""The bidirectional transformer over binary tokens (reference section 2)."""
+"""The transformer over binary tokens (reference section 2), which looks in both directions, or only back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from bigr_cli.core.condition import ClassCondition, Labels, Prefix, Ratios
 from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.heads import Head, make_head
 from bigr_cli.core.layers import RMSNorm, SwiGLU, in_cache, modulate, normal
 from bigr_cli.core.text import TextCondition
-from bigr_cli.core.transcoder import Transcoder
 
 Observer = Callable[[int, Tensor], None]  # called after a block with its number and what `hidden` gives of it
 
@@ -47,7 +47,7 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Bidirectional multi-head attention with rotary positions; q, k, v come from one matrix, without biases."""
+    """Multi-head attention with rotary positions; q, k, v come from one matrix, without biases."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -77,7 +77,10 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, modulation: Tensor, rope: Tensor, keep: Tensor | None = None) -> Tensor:
-        """x (B, P + L, D), modulation (B, 1, 6, D); `keep` (B, 1, 1, P + L) bool: which tokens are attended to."""
+        """x (B, P + L, D), modulation (B, 1, 6, D); `keep` bool: who attends to whom.
+
+        `keep` goes with (B, heads, P + L, P + L); None is everybody to everybody.
+        """
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offsets).unbind(2)
         mixed = self.attention(modulate(self.attention_norm(x), shift1, scale1), rope, keep)
         x = torch.addcmul(x, gate1, self.dropout(mixed))
@@ -107,7 +110,7 @@ class Generator(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.dim, config.norm_eps)
         self.positions = normal(1, config.tokens, config.dim, std=0.02)
-        self.transcoder = Transcoder(config)
+        self.transcoder: Head = make_head(config)
         head, length = config.dim // config.heads, self.condition_tokens.length
         rope = rope_table(config.grid, head, config.rope_base, length, turned=config.text is not None)
         self.register_buffer("rope", rope, persistent=False)
@@ -123,20 +126,24 @@ class Generator(nn.Module):
         self.transcoder.initialise()
 
     def embed(self, codes: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, L, K) codes, (B, L) mask → (B, L, D); masked places hold the mask token."""
+        """(B, L, K) codes, (B, L) mask → (B, L, D); masked places hold the mask token.
+
+        With causal attention each place holds the token before it, and the first one the mask token.
+        """
         tokens, bits = self.config.tokens, self.config.bits
         if codes.ndim != 3 or codes.shape[1:] != (tokens, bits):
             raise ValueError(f"codes: expected (B, {tokens}, {bits}), got {tuple(codes.shape)}")
         embedded: Tensor = self.token_embedding(codes.to(self.mask_token.dtype))
-        return embedded if mask is None else torch.where(mask[..., None], self.mask_token, embedded)
+        embedded = embedded if mask is None else torch.where(mask[..., None], self.mask_token, embedded)
+        if self.config.attention == "causal":
+            return torch.cat([self.mask_token.expand(len(embedded), 1, -1), embedded[:, :-1]], dim=1)
+        return embedded
 
     def _run(self, tokens: Tensor, prefix: Prefix, layers: int, observe: Observer | None = None) -> Tensor:
         """The residual stream of the picture's tokens after so many blocks: (B, L, D)."""
         x = torch.cat([prefix.tokens, tokens], dim=1)
         rope = self.rope[len(self.rope) - x.shape[1] :]  # texts may be padded to less than they could be
-        keep = None
-        if prefix.keep is not None:
-            keep = torch.cat([prefix.keep, prefix.keep.new_ones(tokens.shape[:2])], dim=1)[:, None, None]
+        keep = self._keep(prefix, x)
         modulation = self.ada(prefix.pooled).unflatten(-1, (6, -1))  # (B, 1, 6, D)
         for number, block in enumerate(self.blocks[:layers]):
             x = block(x, modulation, rope, keep)
@@ -144,9 +151,21 @@ class Generator(nn.Module):
                 observe(number, x[:, prefix.tokens.shape[1] :])
         return x[:, prefix.tokens.shape[1] :]
 
+    def _keep(self, prefix: Prefix, x: Tensor) -> Tensor | None:
+        """Who attends to whom, padding to nobody: of shape (B or 1, 1, P + L or 1, P + L) bool, or None."""
+        keep, (length, whole) = None, (prefix.tokens.shape[1], x.shape[1])
+        if prefix.keep is not None:
+            keep = F.pad(prefix.keep, (0, whole - length), value=True)[:, None, None]
+        if self.config.attention == "causal":
+            back = torch.ones(whole, whole, dtype=torch.bool, device=x.device).tril()
+            back[:, :length] = True  # all see the whole condition, which itself sees no token
+            keep = back[None, None] if keep is None else keep & back
+        return keep
+
     def hidden(self, codes: Tensor, labels: Labels, layer: int, observe: Observer | None = None) -> Tensor:
         """The residual stream after block `layer` (0 is the first), for unmasked codes: (B, L, D).
 
+        With causal attention a place knows of the tokens before it only, and none of the last.
         `observe` is called after every block up to that one.
 
         Raises:
@@ -157,7 +176,7 @@ class Generator(nn.Module):
         return self._run(self.embed(codes, None), self.condition_tokens(labels), layer + 1, observe)
 
     def condition(self, codes: Tensor, labels: Labels | Prefix, mask: Tensor, *, ratios: Ratios = (1.0,)) -> Tensor:
-        """The transcoder's condition of every token.
+        """The transcoder's condition of every token; with causal attention, of what stands before it.
 
         Args:
             codes: (B, L, K) bool or 0/1; what stands at masked places does not matter.

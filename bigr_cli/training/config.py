@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TextConfig, TokenizerConfig, require, require_positive
+from bigr_cli.core.config import (
+    UNSAID,
+    AttentionKind,
+    GeneratorConfig,
+    HeadKind,
+    SamplingConfig,
+    TextConfig,
+    TokenizerConfig,
+    require,
+    require_positive,
+)
 
 
 @dataclass(frozen=True)
@@ -216,7 +226,8 @@ class TokenizerTraining:
 class GeneratorShape:
     """The generator's sizes that do not follow from the tokenizer and the data; see `core.config.GeneratorConfig`.
 
-    With `text` it is trained on captions, without it on classes.
+    With `text` it is trained on captions, without it on classes. `head` (flip, x0, direct, masked_bits) says what the
+    transcoder predicts; with `attention: causal` tokens are predicted one after the other, not masked.
     """
 
     layers: int = 24
@@ -228,6 +239,8 @@ class GeneratorShape:
     diffusion_timesteps: int = 256
     dropout: float = 0.1
     text: TextConfig | None = None
+    head: HeadKind = field(default="flip", metadata=UNSAID)
+    attention: AttentionKind = field(default="bidirectional", metadata=UNSAID)
 
     def complete(self, *, grid: int, bits: int, classes: int) -> GeneratorConfig:
         """With what the tokenizer and the data say. Raises ConfigError for sizes that do not fit."""

@@ -1,8 +1,7 @@
-"""Training of the generator: masked tokens, denoised (reference section 4)."""
+"""Training of the generator: masked tokens, or next ones, predicted bit by bit (reference section 4)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator as Batches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bigr_cli.core.condition import Condition
-from bigr_cli.core.loss import flip_loss
 from bigr_cli.core.sampler import sample
+from bigr_cli.core.schedule import cosine_mask
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.data.codes import cached_codes, code_batches
@@ -35,30 +34,30 @@ _PREVIEW = 32
 def draw_mask(batch: int, tokens: int, config: MaskingConfig, device: torch.device) -> Tensor:
     """(B, L) bool: max(1, ⌊L cos(πr / 2)⌋) masked tokens at uniform places, r ~ U{0 .. L − 1} / L."""
     draws = torch.randint(tokens, (1 if config.share == "batch" else batch,), device=device)
-    counts = (tokens * torch.cos(math.pi / 2 * draws / tokens)).floor().clamp_min(1)
-    places = torch.rand(batch, tokens, device=device).argsort(dim=1).argsort(dim=1)
-    return places < counts[:, None]
+    return cosine_mask(draws, batch, tokens)
 
 
 def masked_loss(
     generator: Generator, codes: Tensor, labels: Condition, config: MaskingConfig, cover: Tensor | None = None
 ) -> Tensor:
-    """The flip loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels or texts: scalar.
+    """The head's loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels or texts: scalar.
 
+    With causal attention it is the loss over all tokens, and none is masked: each is predicted from those before it.
     `cover` (B, L) in [0, 1] says how much of each token shows the object, which `config.focus` weighs.
     """
-    device, transcoder = codes.device, generator.transcoder
-    mask = draw_mask(codes.shape[0], codes.shape[1], config, device)
+    device = codes.device
+    if generator.config.attention == "causal":
+        predicted = torch.ones(codes.shape[:2], dtype=torch.bool, device=device)
+        hidden = ~predicted
+    else:
+        hidden = predicted = draw_mask(codes.shape[0], codes.shape[1], config, device)
     dropped = torch.rand(len(labels), device=device) < config.label_dropout
     labels = generator.condition_tokens.dropped(labels, dropped)
-    cond = generator.condition(codes, labels, mask)[mask].repeat(config.timesteps_per_token, 1)
-    x0 = codes[mask].repeat(config.timesteps_per_token, 1)
-    t = torch.randint(1, generator.config.diffusion_timesteps + 1, (len(x0),), device=device)
-    x_t = torch.rand(x0.shape, device=device) < transcoder.schedule.noised(x0, t)
-    per_bit = flip_loss(transcoder.flip_logits(x_t, t, cond), x_t != x0)
+    cond = generator.condition(codes, labels, hidden)[predicted].repeat(config.timesteps_per_token, 1)
+    per_bit = generator.transcoder.loss(cond, codes[predicted].repeat(config.timesteps_per_token, 1))
     if cover is None or config.focus == 0:
         return per_bit.mean()
-    weight = (1 + config.focus * cover)[mask].repeat(config.timesteps_per_token)
+    weight = (1 + config.focus * cover)[predicted].repeat(config.timesteps_per_token)
     return (per_bit.mean(dim=-1) * weight).sum() / weight.sum()
 
 

@@ -14,12 +14,10 @@ from torch import Tensor
 
 from bigr_cli.core.condition import Prefix
 from bigr_cli.core.config import GUIDANCE_SCHEDULES, GUMBEL_SCHEDULES, ORDERS, SamplingConfig
+from bigr_cli.core.heads import Chain, Rows
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.orders import fixed_ranks
 from bigr_cli.core.random import Stream, uniform
-from bigr_cli.core.sampler import _Chain as Chain
-from bigr_cli.core.sampler import _denoise as denoise
-from bigr_cli.core.sampler import _Rows as Rows
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import masked_count
 from bigr_cli.core.transformer import Generator
@@ -266,7 +264,7 @@ def test_a_token_that_is_left_keeps_its_probability(generator: Generator) -> Non
         rows = Rows(numbers(0, 0), numbers(2, 5), numbers(7, 7))
         chain = Chain([8, 3, 1] if tolerance else [8, 3], 1.0, 1.0, tolerance, 0)
         conds = torch.randn(1, 2, generator.config.dim, generator=torch.Generator().manual_seed(0))
-        seen.append(denoise(generator, conds, rows, chain))
+        seen.append(generator.transcoder.walk(conds, rows, chain))
     assert torch.equal(seen[0], seen[1])
 
 
@@ -387,7 +385,7 @@ def test_the_blocks_of_random_numbers_change_nothing(generator: Generator, monke
     wanted = SamplingConfig(steps=3, timesteps=8)
     whole = sample(generator, numbers(0, 1), numbers(0, 1), wanted)
     for block in (1, 2 * TOKENS * BITS, 3 * TOKENS * BITS + 1):
-        monkeypatch.setattr("bigr_cli.core.sampler._BLOCK", block)
+        monkeypatch.setattr("bigr_cli.core.heads._BLOCK", block)
         assert torch.equal(sample(generator, numbers(0, 1), numbers(0, 1), wanted), whole)
 
 

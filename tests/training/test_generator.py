@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.core.config import ATTENTIONS, HEADS, AttentionKind, GeneratorConfig, HeadKind, SamplingConfig
 from bigr_cli.core.transformer import Generator
 from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.loading import Positions, all_batches
@@ -84,6 +84,41 @@ def test_an_untrained_loss_is_that_of_a_coin() -> None:
     codes = torch.rand(64, 9, 5) < 0.5
     loss = masked_loss(small(), codes, torch.randint(4, (64,)), MaskingConfig("picture", timesteps_per_token=4))
     assert math.log(2) / 5 <= float(loss.detach()) <= math.log(2) * (0.5 + 0.2)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_learns_a_constant_code(head: HeadKind, attention: AttentionKind) -> None:
+    """A hundred steps with one code bring the loss far down, in either attention."""
+    torch.manual_seed(0)
+    model = Generator(replace(small().config, head=head, attention=attention, dropout=0.0))
+    codes, labels = (torch.rand(9, 5) < 0.5).expand(32, -1, -1), torch.zeros(32, dtype=torch.int64)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    losses = []
+    for _ in range(100):
+        loss = masked_loss(model, codes, labels, MaskingConfig("picture", label_dropout=0.0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+def test_next_tokens_are_learned_from_all_tokens() -> None:
+    """With causal attention every token counts and none is masked, whatever the masking says; focus still weighs."""
+    model = Generator(replace(small().config, head="direct", attention="causal", dropout=0.0))
+    torch.nn.init.normal_(model.transcoder.final.weight)
+    codes, labels = torch.rand(3, 9, 5) < 0.5, torch.tensor([0, 1, 2])
+    nothing = torch.zeros(3, 9, dtype=torch.bool)
+    with torch.no_grad():
+        each = model.transcoder.loss(model.condition(codes, labels, nothing).flatten(0, 1), codes.flatten(0, 1))
+        for share in ("batch", "picture"):
+            loss = masked_loss(model, codes, labels, MaskingConfig(share, label_dropout=0.0))
+            torch.testing.assert_close(loss, each.mean())
+        cover = torch.zeros(3, 9).index_fill(1, torch.tensor([4]), 1.0)
+        focused = masked_loss(model, codes, labels, MaskingConfig(label_dropout=0.0, focus=1e6), cover)
+    torch.testing.assert_close(focused, each.view(3, 9, 5)[:, 4].mean(), atol=1e-3, rtol=1e-3)
 
 
 @given(dropout=st.sampled_from([0.0, 1.0]), per_token=st.integers(1, 3))
