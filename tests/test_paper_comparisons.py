@@ -14,7 +14,6 @@ from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.launch import read_training
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ("orders", "heads", "sampling", "attention", "bits")
 NAMES = {"orders", "heads", "timesteps", "attention", "bits", "guidance", "steps"}
 
 
