@@ -3,8 +3,9 @@
     python benchmarks/paper/attention.py
 
 Small generators of one size on the same codes, with attention to all tokens or only to those before. The first settles
-its tokens in a few iterations, in the order of their entropy; the second one token an iteration, in raster order. Then
-a linear probe of every block, 16 classes. A repeat is a training with another seed, other pictures, and another probe.
+its tokens in a few iterations, in the order of their entropy or a fixed one; the second one token an iteration, in
+raster order. Then a linear probe of every block, 16 classes. A repeat is a training with another seed, other pictures,
+and another probe.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from typing import Any
 
 from comparison import QUALITY, TIME, TRAINING, Column, pictures, probe, report, trained_parser
 from plotting import Panel
-from small import generator
+from small import SAMPLING, generator
 from work import Work
 
 KINDS: dict[str, dict[str, Any]] = {
     "masked": {},  # the default, and so the training of heads.py
     "next token": {"generator": {"attention": "causal"}},
 }
+DRAWN = {"masked": ("halton", "entropy"), "next token": ("raster",)}
 PANELS = (
     Panel("kind", "frechet", "Fréchet distance", "", joined=False),
     Panel("kind", "recognised_%", "recognised in %", "", joined=False),
@@ -34,18 +36,19 @@ def main() -> None:
     made.add_argument("--probe-test", type=int, default=500, help="and is tested on (default 500)")
     options = made.parse_args()
     work = Work(options.work)
-    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {(kind, order): [] for kind in KINDS for order in DRAWN[kind]}
     for seed in range(options.repeats):
         for kind, changes in KINDS.items():
             name = "flip" if kind == "masked" else "causal"
             model, seconds = generator(work, name, changes, seed=seed, steps=options.steps)
-            drawn = pictures(work, model, {}, options, seed)
             probed = probe(work, model, count=options.probe_count, test_count=options.probe_test, seed=seed)
-            found[kind].append({**drawn, **probed, "training": seconds})
+            for order in DRAWN[kind]:
+                drawn = pictures(work, model, SAMPLING | {"order": order}, options, seed)
+                found[kind, order].append({**drawn, **probed, "training": seconds})
     columns = (*QUALITY, Column("probe_%", "probe in %"), Column("layer", "best block"), TIME, TRAINING)
     report(
         "attention",
-        [{"kind": kind, "repeats": repeats} for kind, repeats in found.items()],
+        [{"kind": f"{kind}, {order}", "repeats": repeats} for (kind, order), repeats in found.items()],
         columns,
         options,
         work,

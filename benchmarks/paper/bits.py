@@ -15,7 +15,7 @@ from comparison import QUALITY, TIME, TRAINING, Column, Row, pictures, report, t
 from judging import SIZE, UNSEEN, answers, embeddings, real_pictures
 from plotting import Panel
 from reconstruction import fidelity, reconstruct
-from small import generator, tokenizer
+from small import SAMPLING, generator, tokenizer
 from work import Work
 
 from bigr_cli.data.sources import ScenesSource
@@ -43,7 +43,7 @@ def main() -> None:
             made_of, spent = tokenizer(work, f"bits-{bits}", changes, seed=seed, steps=options.tokenizer_steps)
             model, seconds = generator(work, f"on-{bits}", {"tokenizer": made_of}, seed=seed, steps=options.steps)
             given_back = rebuilt(work, model, options.rebuilt)
-            drawn = pictures(work, model, {}, options, seed)
+            drawn = pictures(work, model, SAMPLING, options, seed)
             found[bits].append({**given_back, **drawn, "tokenizer": spent, "training": seconds})
     columns = (
         Column("psnr", "PSNR in dB"),

@@ -3,8 +3,9 @@
     python benchmarks/paper/heads.py
 
 Small generators that differ in their head alone, trained on the same codes of scenes-64's tokenizer with the same
-settings (`generator.yaml`). Each draws with several numbers of timesteps, which are rounds to `masked_bits` and nothing
-to `direct`. A repeat is a training with another seed, and another set of pictures.
+settings (`generator.yaml`). Each draws in Halton order, which does not depend on the head, with several numbers of
+timesteps, which are rounds to `masked_bits` and nothing to `direct`. A repeat is a training with another seed, and
+another set of pictures.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from comparison import QUALITY, TIME, TRAINING, pictures, report, trained_parser
 from plotting import Panel
-from small import generator
+from small import SAMPLING, generator
 from work import Work
 
 # `flip` is the default. Without the key, its training is that of attention.py too.
@@ -22,7 +23,6 @@ HEADS: dict[str, dict[str, Any]] = {
     **{name: {"generator": {"head": name}} for name in ("x0", "direct", "masked_bits")},
 }
 TIMESTEPS = {"flip": (2, 5, 10), "x0": (2, 5, 10), "direct": (1,), "masked_bits": (2, 4, 8)}
-SAMPLING = {"steps": 16}
 PANELS = (
     Panel("milliseconds", "frechet", "Fréchet distance", "ms a picture", "timesteps", "head", logarithmic=True),
     Panel("milliseconds", "recognised_%", "recognised in %", "ms a picture", "timesteps", "head", logarithmic=True),

@@ -10,6 +10,9 @@ from work import Work, merged
 
 from bigr_cli import yaml_text
 
+# How they are drawn from: models that have learned so little draw empty scenes, all alike, in the order of entropy.
+SAMPLING = {"order": "halton", "guidance": 2.0}
+
 _HERE = Path(__file__).resolve().parent
 
 
