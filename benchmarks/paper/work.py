@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -60,6 +61,7 @@ class Work:
                 config.write_text(yaml_text.dump(settings), encoding="utf-8")
                 words = ["--config", str(config), "-o", str(run)]
             command = [sys.executable, "-m", "bigr_cli", f"train-{kind}", *words, "--threads", "1", "--device", "cpu"]
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the training ends with this program
             subprocess.run(command, check=True)
             return {"run": run.name}
 
