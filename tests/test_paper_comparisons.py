@@ -5,11 +5,11 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bigr_cli.core.config import CompactConfig
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.launch import read_training
 
@@ -72,12 +72,9 @@ def test_a_training_begins_goes_on_and_is_done_once(
     with pytest.raises(subprocess.CalledProcessError):
         work.trained("generator", "flip", settings)
     config = Path(commands[0][commands[0].index("--config") + 1])
-    assert (
-        read_training(
-            GeneratorTraining, config=config, resume=None, settings=[], default=GeneratorTraining("")
-        ).run.steps
-        == 3
-    )
+    default = GeneratorTraining("")
+    read = read_training(GeneratorTraining, config=config, resume=None, settings=[], default=default)
+    assert read.run.steps == 3
     monkeypatch.setattr(paper("work").subprocess, "run", lambda command, check: commands.append(command))
     run, _ = work.trained("generator", "flip", settings)
     assert commands[1][commands[1].index("--resume") + 1] == run
@@ -97,13 +94,8 @@ def test_every_training_is_a_valid_config(paper: Callable[[str], Any], tmp_path:
         assert (found.run.seed, found.data.cache_codes) == (1, 1)
     for bits in paper("bits").BITS:
         path.write_text(dump(merged(read(base.with_name("tokenizer.yaml")), {"tokenizer": {"bits": bits}})))
-        tokenizer = read_training(
-            TokenizerTraining,
-            config=path,
-            resume=None,
-            settings=[],
-            default=SimpleNamespace(),  # type: ignore[type-var]
-        )
+        default = TokenizerTraining(CompactConfig(64, 24))
+        tokenizer = read_training(TokenizerTraining, config=path, resume=None, settings=[], default=default)
         assert tokenizer.tokenizer.bits == bits
 
 

@@ -61,8 +61,11 @@ class Work:
                 config.write_text(yaml_text.dump(settings), encoding="utf-8")
                 words = ["--config", str(config), "-o", str(run)]
             command = [sys.executable, "-m", "bigr_cli", f"train-{kind}", *words, "--threads", "1", "--device", "cpu"]
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the training ends with this program
-            subprocess.run(command, check=True)
+            before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the training ends with this program
+            try:
+                subprocess.run(command, check=True)
+            finally:
+                signal.signal(signal.SIGTERM, before)
             return {"run": run.name}
 
         return str(run), self.measured(f"training-{name}", dict(settings), train)["seconds"]
