@@ -24,8 +24,8 @@ HEADS: dict[str, dict[str, Any]] = {
 }
 TIMESTEPS = {"flip": (2, 5, 10), "x0": (2, 5, 10), "direct": (1,), "masked_bits": (2, 4, 8)}
 PANELS = (
-    Panel("milliseconds", "frechet", "Fréchet distance", "ms a picture", "timesteps", "head", logarithmic=True),
-    Panel("milliseconds", "recognised_%", "recognised in %", "ms a picture", "timesteps", "head", logarithmic=True),
+    Panel("milliseconds", "frechet", "Fréchet distance", "ms a picture", "timesteps", "head"),
+    Panel("milliseconds", "recognised_%", "recognised in %", "ms a picture", "timesteps", "head"),
 )
 
 
