@@ -21,10 +21,17 @@ KINDS: dict[str, dict[str, Any]] = {
     "masked": {},  # the default, and so the training of heads.py
     "next token": {"generator": {"attention": "causal"}},
 }
-DRAWN = {"masked": ("halton", "entropy"), "next token": ("raster",)}
+DRAWN: dict[str, tuple[tuple[str, int, dict[str, Any]], ...]] = {  # order, iterations, and how to ask for them
+    "masked": (
+        ("Halton", 16, {"order": "halton"}),
+        ("Halton", 64, {"order": "halton", "steps": 64}),
+        ("entropy", 16, {"order": "entropy"}),
+    ),
+    "next token": (("raster", 64, {"order": "raster"}),),
+}
 PANELS = (
-    Panel("kind", "frechet", "Fréchet distance", "", joined=False),
-    Panel("kind", "recognised_%", "recognised in %", "", joined=False),
+    Panel("milliseconds", "frechet", "Fréchet distance", "ms a picture", "order", "kind", joined=False),
+    Panel("milliseconds", "recognised_%", "recognised in %", "ms a picture", "order", "kind", joined=False),
     Panel("kind", "probe_%", "linear probe, % right", "", joined=False),
 )
 
@@ -36,19 +43,22 @@ def main() -> None:
     made.add_argument("--probe-test", type=int, default=500, help="and is tested on (default 500)")
     options = made.parse_args()
     work = Work(options.work)
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {(kind, order): [] for kind in KINDS for order in DRAWN[kind]}
+    rows: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for seed in range(options.repeats):
         for kind, changes in KINDS.items():
             name = "flip" if kind == "masked" else "causal"
             model, seconds = generator(work, name, changes, seed=seed, steps=options.steps)
             probed = probe(work, model, count=options.probe_count, test_count=options.probe_test, seed=seed)
-            for order in DRAWN[kind]:
-                drawn = pictures(work, model, SAMPLING | {"order": order}, options, seed)
-                found[kind, order].append({**drawn, **probed, "training": seconds})
+            for order, iterations, settings in DRAWN[kind]:
+                drawn = pictures(work, model, SAMPLING | settings, options, seed)
+                rows.setdefault((kind, order, iterations), []).append({**drawn, **probed, "training": seconds})
     columns = (*QUALITY, Column("probe_%", "probe in %"), Column("layer", "best block"), TIME, TRAINING)
     report(
         "attention",
-        [{"kind": f"{kind}, {order}", "repeats": repeats} for (kind, order), repeats in found.items()],
+        [
+            {"kind": kind, "order": order, "iterations": iterations, "repeats": found}
+            for (kind, order, iterations), found in rows.items()
+        ],
         columns,
         options,
         work,

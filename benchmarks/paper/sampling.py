@@ -51,7 +51,7 @@ PANELS = {
 
 def main() -> None:
     """Draw with each value, measure and report, sweep by sweep."""
-    made = parser(__doc__, count=64, repeats="sets of seeds")
+    made = parser(__doc__, count=48, repeats="sets of seeds")
     made.add_argument("only", nargs="*", choices=[*SWEEPS, []], help="which sweeps (default all)")
     made.add_argument("--model", default="scenes-64", help="name or folder (default scenes-64)")
     made.add_argument("--steps", type=int, default=8, help="iterations where they are not swept (default 8)")
