@@ -3,9 +3,9 @@
     python benchmarks/paper/sampling.py                  # all three
     python benchmarks/paper/sampling.py timesteps
 
-One setting changes, the others stay as the options and the model's defaults say; nothing is trained. A
-repeat is another set of seeds. `timesteps` also ranks the masked tokens by chains shorter than those that draw them,
-which is none of the paper's.
+One setting changes, the others stay as the options and the model's defaults say; nothing is trained. A repeat is
+another set of seeds. `timesteps` also ranks the masked tokens by chains shorter than those that draw them, which is
+none of the paper's.
 """
 
 from __future__ import annotations
