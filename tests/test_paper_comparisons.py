@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from bigr_cli.core.config import CompactConfig
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
@@ -113,10 +114,28 @@ def test_the_table_shows_mean_and_spread_and_the_page_keeps_the_rest(paper: Call
         comparison.refreshed(page, "orders", table)
 
 
+def test_a_plot_leaves_out_what_a_row_lacks(paper: Callable[[str], Any], tmp_path: Path) -> None:
+    plotting = paper("plotting")
+    rows = [
+        {"steps": 2, "repeats": [{"frechet": 1.0, "ms": 5.0}, {"frechet": 3.0, "ms": 6.0}]},
+        {"steps": 4, "repeats": [{"frechet": 2.0, "ms": 9.0}]},
+        {"steps": 8, "repeats": [{"ms": 9.0}]},
+    ]
+    kept = [(row, plotting._point(row, "frechet")) for row in rows if plotting._has(row, "frechet")]
+    assert [(row["steps"], point[0], round(point[1], 3)) for row, point in kept] == [(2, 2.0, 1.414), (4, 2.0, 0.0)]
+    panels = [
+        plotting.Panel("steps", "frechet", "distance", "steps", logarithmic=True),
+        plotting.Panel("ms", "frechet", "distance", "ms", label="steps", group="steps"),
+    ]
+    plotting.write_plot(tmp_path / "plot.png", rows, panels)
+    with Image.open(tmp_path / "plot.png") as image:
+        assert image.width > 600
+
+
 def test_the_page_has_what_was_kept_of_every_comparison() -> None:
     page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     kept = {path.stem: json.loads(path.read_text()) for path in (ROOT / "benchmarks/paper/results").glob("*.json")}
     assert set(kept) <= NAMES
     for name, results in kept.items():
         assert f"`{results['command'].strip()}`" in page.partition(f"<!-- {name} -->")[2].partition("<!-- /")[0]
-        assert (ROOT / "docs" / "images" / f"paper-{name}.png").is_file()
+        assert (ROOT / "docs" / "images" / f"paper-{name}.png").stat().st_size < 60_000

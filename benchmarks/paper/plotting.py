@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 class Panel:
     """One pair of axes: `y` of the repeats over `x`, which is a row's name or number, or also of the repeats.
 
-    Rows that have the same `group` are joined by a line. With `of`, only rows whose `group` this is are shown.
+    Rows that have the same `group` are joined by a line, and `label` is written beside them.
     """
 
     x: str
@@ -29,7 +29,6 @@ class Panel:
     across: str
     label: str = ""
     group: str = ""
-    of: str = ""
     joined: bool = True
     logarithmic: bool = False
 
@@ -49,12 +48,13 @@ def write_plot(path: Path, rows: Sequence[Row], panels: Sequence[Panel]) -> None
 
 
 def _draw(axes: Any, rows: Sequence[Row], panel: Panel) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(str(row.get(panel.group, "")), []).append(row)
+        value = row.get(panel.group, "")
+        groups.setdefault(value if isinstance(value, str) else f"{panel.group} {value}", []).append(row)
     for name, members in groups.items():
-        if panel.of and name != panel.of:
-            continue
         places = [(*_point(row, panel.x), *_point(row, panel.y), row) for row in members if _has(row, panel.y)]
         if not places:
             continue
@@ -66,13 +66,16 @@ def _draw(axes: Any, rows: Sequence[Row], panel: Panel) -> None:
             axes.annotate(str(row[panel.label]), (x, y), textcoords="offset points", xytext=(5, 5), fontsize=8)
     if panel.logarithmic:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(x=0.15)
     elif panel.label:
         axes.margins(x=0.25)
     axes.set(title=panel.title, xlabel=panel.across)
     axes.tick_params(axis="x", labelrotation=30 if isinstance(rows[0].get(panel.x), str) else 0)
     axes.grid(alpha=0.25)
-    if len(groups) > 1 and not panel.of:
+    if len(groups) > 1:
         axes.legend(frameon=False, fontsize=8)
 
 
