@@ -112,7 +112,7 @@ def describe() -> list[DeviceInfo]:
     for name in available_devices():
         device = torch.device(name)
         rates = measure(device)
-        found.append(DeviceInfo(name, _model(device), _memory(device), _fastest(rates), rates))
+        found.append(DeviceInfo(name, model_name(device), _memory(device), _fastest(rates), rates))
     return found
 
 
@@ -194,7 +194,7 @@ def _remembered_rates(device: torch.device) -> dict[str, float]:
     """Rates measured in this process, or earlier on the same machine with the same torch and threads."""
     import torch
 
-    key = f"{_model(device)} | torch {torch.__version__} | {torch.get_num_threads()} threads"
+    key = f"{model_name(device)} | torch {torch.__version__} | {torch.get_num_threads()} threads"
     path = cache_dir() / "rates.json"
     known = _read_rates(path)
     if key not in known:
@@ -228,7 +228,7 @@ def _write_rates(path: Path, known: dict[str, dict[str, float]]) -> None:
                 os.unlink(temporary)
 
 
-def _model(device: torch.device) -> str:
+def model_name(device: torch.device) -> str:
     import torch
 
     if device.type == "cuda":

@@ -1,0 +1,196 @@
+"""What the comparisons share: their options, what is measured of a model, and how it comes into docs/evidence.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from generation import draw, judged
+from plotting import Panel, write_plot
+from work import Work
+
+from bigr_cli.api import Model, load
+from bigr_cli.device import model_name
+from bigr_cli.files import whole_file
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNT = 128  # pictures a set: eight of each label
+WARM = 4  # pictures drawn before the clock runs
+SET = 1_000_000  # the first seed of each set of pictures: this times its number
+PAGE = ROOT / "docs" / "evidence.md"
+RESULTS = Path(__file__).resolve().parent / "results"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: of every row, the mean and spread of what its repeats have under `key`."""
+
+    key: str
+    title: str
+    decimals: int = 1
+
+
+QUALITY = (Column("recognised_%", "recognised in %"), Column("frechet", "Fréchet distance"))
+TIME = Column("milliseconds", "ms a picture", 0)
+TRAINING = Column("training", "s to train", 0)
+
+
+def parser(text: str | None, *, count: int, repeats: str, default: int = 3) -> argparse.ArgumentParser:
+    """The options of every comparison."""
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--work", type=Path, default=ROOT / "runs" / "paper", help="where what is done is kept")
+    made.add_argument("--count", type=int, default=count, help=f"pictures a set (default {count})")
+    made.add_argument("--real", type=int, default=4096, help="real scenes to compare with (default 4096)")
+    made.add_argument("--repeats", type=int, default=default, help=f"{repeats} (default {default})")
+    made.add_argument("--json", action="store_true", help="print the results, and leave the repository as it is")
+    return made
+
+
+def trained_parser(text: str | None) -> argparse.ArgumentParser:
+    """The options of a comparison that trains its models."""
+    made = parser(text, count=COUNT, repeats="trainings, each with a seed of its own", default=2)
+    made.add_argument("--steps", type=int, help="of each generator's training, instead of those in generator.yaml")
+    return made
+
+
+def pictures(work: Work, model: str, settings: Mapping[str, Any], options: argparse.Namespace, number: int) -> Row:
+    """What set `number` of a model's pictures is worth, and the processor's milliseconds a picture, with one thread."""
+    identity = {"model": weights(model), "settings": dict(settings), "set": number}
+    identity |= {"count": options.count, "real": options.real}
+
+    def measure() -> Row:
+        torch.set_num_threads(1)
+        loaded = opened(model)
+        chosen = loaded.settings(**settings)
+        draw(loaded, WARM, chosen, seed=0, batch_size=None)
+        start = time.process_time()
+        images, labels, _ = draw(loaded, options.count, chosen, seed=number * SET, batch_size=None)
+        seconds = time.process_time() - start
+        found = judged(images, labels, real=options.real, device="cpu")
+        return {
+            "recognised_%": found["recognised_%"],
+            "frechet": found["frechet"],
+            "nearest": found["nearest_embedding"],
+            "milliseconds": 1000 * seconds / options.count,
+        }
+
+    return work.measured("pictures", identity, measure)
+
+
+def probe(work: Work, model: str, *, count: int, test_count: int, seed: int) -> Row:
+    """The accuracy of a linear probe, in %, of each layer and of the best, which the training pictures choose."""
+    identity = {"model": weights(model), "count": count, "test": test_count, "seed": seed}
+    words = ["--data", "scenes", "--count", count, "--test-count", test_count, "--seed", seed, "--threads", 1]
+
+    def measure() -> Row:
+        command = [sys.executable, "-m", "bigr_cli", "evaluate", "probe", "--model", model, *words, "--json", "-q"]
+        found = json.loads(subprocess.run([str(word) for word in command], check=True, capture_output=True).stdout)
+        layers = [100 * row["top1"] for row in found["rows"] if row["layer"] is not None]
+        others = {row["features"]: 100 * row["top1"] for row in found["rows"] if row["layer"] is None}
+        return {"probe_%": 100 * found["best"]["top1"], "layer": found["best"]["layer"], "layers": layers} | others
+
+    return work.measured("probe", identity, measure)
+
+
+@cache
+def opened(model: str) -> Model:
+    """A model in float32 on the CPU."""
+    return load(model, device="cpu", dtype="float32")
+
+
+def report(
+    name: str,
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    options: argparse.Namespace,
+    work: Work,
+    *,
+    repeats: str,
+    panels: Sequence[Panel],
+    script: str = "",
+) -> None:
+    """Print the table; unless --json was given, keep the results and refresh table and plot in docs/evidence.md.
+
+    Args:
+        rows: each has `repeats`, a list of what was found, and under other names what it is a row of.
+        repeats: what one repeat is, such as "sets of 160 pictures".
+        panels: of the plot.
+        script: what is run to get it, without its options, if that is not NAME.py.
+    """
+    results = {
+        "comparison": name,
+        "command": f"python benchmarks/paper/{script or f'{name}.py'} {_given(options)}",
+        "processor": model_name(torch.device("cpu")),
+        "torch": torch.__version__,
+        "cpu_seconds": round(work.seconds),
+        "repeats": repeats,
+        "rows": rows,
+    }
+    if options.json:
+        print(json.dumps(results))
+        return
+    table = markdown(rows, columns)
+    print(table)
+    RESULTS.mkdir(exist_ok=True)
+    with whole_file(RESULTS / f"{name}.json") as hidden:
+        hidden.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    image = f"paper-{name}.png"
+    write_plot(PAGE.parent / "images" / image, rows, panels)
+    cost = f"{work.seconds / 60:.0f} minutes of one core"
+    foot = f"`{results['command'].strip()}`: {repeats}; {cost} ({results['processor']}, torch {results['torch']})."
+    block = f"{table}\n\n{foot}\n\n![{panels[0].title}, {name}](images/{image})"
+    with whole_file(PAGE) as hidden:
+        hidden.write_text(refreshed(PAGE.read_text(encoding="utf-8"), name, block), encoding="utf-8")
+
+
+def markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    """The table: what a row is of, then "mean ± standard deviation over the repeats" for each column."""
+    names = [key for key in rows[0] if key != "repeats"]
+    lines = [[*names, *(column.title for column in columns), "repeats"]]
+    lines.append(["---"] * len(lines[0]))
+    for row in rows:
+        shown = [str(row[name]) for name in names]
+        lines.append([*shown, *(_spread(row["repeats"], column) for column in columns), str(len(row["repeats"]))])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def refreshed(page: str, name: str, block: str) -> str:
+    """The page with what is between `<!-- NAME -->` and `<!-- /NAME -->` replaced. Raises ValueError if it has none."""
+    place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not place.search(page):
+        raise ValueError(f"expected a place for {name!r}: <!-- {name} --> and <!-- /{name} -->")
+    return place.sub(lambda found: f"{found[1]}{block}\n{found[2]}", page)
+
+
+def _spread(repeats: Sequence[Row], column: Column) -> str:
+    values = [repeat[column.key] for repeat in repeats if column.key in repeat]
+    if not values:
+        return "—"
+    mean = f"{statistics.mean(values):.{column.decimals}f}"
+    return f"{mean} ± {statistics.stdev(values):.{column.decimals}f}" if len(values) > 1 else mean
+
+
+def weights(model: str) -> dict[str, str]:
+    return dict(opened(model).config.sha256)
+
+
+def _given(options: argparse.Namespace) -> str:
+    left_out = ("work", "json", "only")
+    given = ((key, value) for key, value in vars(options).items() if key not in left_out and value is not None)
+    return " ".join(f"--{key.replace('_', '-')} {value}" for key, value in given)

@@ -1,0 +1,38 @@
+"""Entropy, confidence, Halton, random or raster: in which order a trained model should settle its tokens.
+
+    python benchmarks/paper/orders.py
+
+The same weights, steps and seeds in every order; nothing is trained. A repeat is another set of seeds.
+"""
+
+from __future__ import annotations
+
+from comparison import COUNT, QUALITY, TIME, Column, parser, pictures, report
+from plotting import Panel
+from work import Work
+
+from bigr_cli.core.config import ORDERS
+
+PANELS = (
+    Panel("order", "frechet", "Fréchet distance", "order", joined=False),
+    Panel("order", "recognised_%", "recognised in %", "order", joined=False),
+)
+
+
+def main() -> None:
+    """Draw with each order, measure and report."""
+    made = parser(__doc__, count=COUNT, repeats="sets of seeds")
+    made.add_argument("--model", default="scenes-64", help="name or folder (default scenes-64)")
+    options = made.parse_args()
+    work = Work(options.work)
+    repeats: dict[str, list[dict[str, object]]] = {order: [] for order in ORDERS}
+    for number in range(options.repeats):  # set by set, so that what was stopped has all orders
+        for order in ORDERS:
+            repeats[order].append(pictures(work, options.model, {"order": order}, options, number))
+    rows = [{"order": order, "repeats": found} for order, found in repeats.items()]
+    columns = (*QUALITY, Column("nearest", "nearest two of 64", 2), TIME)
+    report("orders", rows, columns, options, work, repeats=f"sets of {options.count} pictures", panels=PANELS)
+
+
+if __name__ == "__main__":
+    main()
