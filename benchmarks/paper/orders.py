@@ -2,7 +2,8 @@
 
     python benchmarks/paper/orders.py
 
-The same weights, steps and seeds in every order; nothing is trained. A repeat is another set of seeds.
+The same weights, steps and seeds in every order; nothing is trained. A repeat is another set of seeds. Where an order
+depends on what the model predicts, whole chains rank the tokens, as in the paper.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from work import Work
 
 from bigr_cli.core.config import ORDERS
 
+SAMPLING = {"rank_timesteps": 0, "guidance": 3.0}
 PANELS = (
     Panel("order", "frechet", "Fréchet distance", "order", joined=False),
     Panel("order", "recognised_%", "recognised in %", "order", joined=False),
@@ -28,7 +30,7 @@ def main() -> None:
     repeats: dict[str, list[dict[str, object]]] = {order: [] for order in ORDERS}
     for number in range(options.repeats):  # set by set, so that what was stopped has all orders
         for order in ORDERS:
-            repeats[order].append(pictures(work, options.model, {"order": order}, options, number))
+            repeats[order].append(pictures(work, options.model, SAMPLING | {"order": order}, options, number))
     rows = [{"order": order, "repeats": found} for order, found in repeats.items()]
     columns = (*QUALITY, Column("nearest", "nearest two of 64", 2), TIME)
     report("orders", rows, columns, options, work, repeats=f"sets of {options.count} pictures", panels=PANELS)
