@@ -229,6 +229,7 @@ def _write_rates(path: Path, known: dict[str, dict[str, float]]) -> None:
 
 
 def model_name(device: torch.device) -> str:
+    """What the processor or GPU is called."""
     import torch
 
     if device.type == "cuda":

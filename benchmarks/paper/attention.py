@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comparison import QUALITY, TIME, TRAINING, Column, pictures, probe, report, trained_parser
+from comparison import QUALITY, TIME, TRAINING, Column, named, pictures, probe, report, trained_parser
 from plotting import Panel
 from small import SAMPLING, generator
 from work import Work
@@ -53,18 +53,9 @@ def main() -> None:
                 drawn = pictures(work, model, SAMPLING | settings, options, seed)
                 rows.setdefault((kind, order, iterations), []).append({**drawn, **probed, "training": seconds})
     columns = (*QUALITY, Column("probe_%", "probe in %"), Column("layer", "best block"), TIME, TRAINING)
-    report(
-        "attention",
-        [
-            {"kind": kind, "order": order, "iterations": iterations, "repeats": found}
-            for (kind, order, iterations), found in rows.items()
-        ],
-        columns,
-        options,
-        work,
-        repeats=f"trainings, {options.count} pictures of each",
-        panels=PANELS,
-    )
+    about = f"trainings, {options.count} pictures of each"
+    named_rows = named(rows, "kind", "order", "iterations")
+    report("attention", named_rows, columns, options, work, repeats=about, panels=PANELS)
 
 
 if __name__ == "__main__":

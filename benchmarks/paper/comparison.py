@@ -114,6 +114,11 @@ def opened(model: str) -> Model:
     return load(model, device="cpu", dtype="float32")
 
 
+def named(found: Mapping[tuple[Any, ...], list[Row]], *names: str) -> list[Row]:
+    """Rows of a table: the parts of each key under these names, and what was found as `repeats`."""
+    return [{**dict(zip(names, key, strict=True)), "repeats": repeats} for key, repeats in found.items()]
+
+
 def report(
     name: str,
     rows: Sequence[Row],

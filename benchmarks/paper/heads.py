@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comparison import QUALITY, TIME, TRAINING, pictures, report, trained_parser
+from comparison import QUALITY, TIME, TRAINING, named, pictures, report, trained_parser
 from plotting import Panel
 from small import SAMPLING, generator
 from work import Work
@@ -40,15 +40,9 @@ def main() -> None:
             for timesteps in TIMESTEPS[head]:
                 found = pictures(work, model, SAMPLING | {"timesteps": timesteps}, options, seed)
                 rows[head, timesteps].append({**found, "training": seconds})
-    report(
-        "heads",
-        [{"head": head, "timesteps": timesteps, "repeats": found} for (head, timesteps), found in rows.items()],
-        (*QUALITY, TIME, TRAINING),
-        options,
-        work,
-        repeats=f"trainings, {options.count} pictures of each",
-        panels=PANELS,
-    )
+    columns = (*QUALITY, TIME, TRAINING)
+    about = f"trainings, {options.count} pictures of each"
+    report("heads", named(rows, "head", "timesteps"), columns, options, work, repeats=about, panels=PANELS)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,6 @@
 """`bigr embed` as its users meet it."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +12,7 @@ from safetensors import safe_open
 Run = Callable[..., object]
 
 DIES = """
-import os, signal, sys
+import os, signal
 from bigr_cli.evaluation import embedding, shards
 embedding.SHARD = 8
 write = shards.Shards.write
@@ -25,17 +21,13 @@ def dying(self, number, shard):
     if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 shards.Shards.write = dying
-from bigr_cli.app import main
-sys.exit(main(sys.argv[1:]))
 """
 
 SMALL_SHARDS = """
-import sys
 from bigr_cli.evaluation import embedding
 embedding.SHARD = 8
-from bigr_cli.app import main
-sys.exit(main(sys.argv[1:]))
 """
+BOTH_SMALL = {0: SMALL_SHARDS, 1: SMALL_SHARDS}
 # The second of two processes, which makes shards 1, 3 and 5; it waits until the first has made its own.
 DIES_LATER = DIES.replace("if number == 2:", "if number == 1:").replace(
     "os.kill", "import time\n        while not self._path(4).exists(): time.sleep(0.01)\n        os.kill"
@@ -131,10 +123,9 @@ def test_scenes_and_codes(bigr: Run) -> None:
     assert all(file["labels"])
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = [sys.executable, "-c", DIES, *WORK, "-o", "killed.npz"]
-    killed = subprocess.run(command, capture_output=True, check=False, timeout=300)
-    assert killed.returncode < 0
+def test_a_killed_run_goes_on_to_the_same_bits(bigr: Run, together: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (killed,) = together(1, *WORK, "-o", "killed.npz", before={0: DIES})
+    assert killed.code < 0
     assert not Path("killed.npz").exists()
     assert len(list(Path(".killed.npz.features").glob("*.npz"))) == 3
     monkeypatch.setattr("bigr_cli.evaluation.embedding.SHARD", 8)
@@ -146,54 +137,29 @@ def test_a_killed_run_goes_on_to_the_same_bits(bigr: Run, tmp_path: Path, monkey
     assert sorted(path.name for path in Path().iterdir()) == ["killed.npz", "whole.npz"]
 
 
-def together(count: int, script: str | None, *words: str) -> list[subprocess.CompletedProcess[str]]:
-    """`bigr` in several processes, started as torchrun does; `script` is run by the last one instead."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {**os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    running = []
-    for rank in range(count):
-        code = ["-c", script] if script and rank == count - 1 else ["-c", SMALL_SHARDS]
-        running.append(
-            subprocess.Popen(
-                [sys.executable, *code, *words],
-                env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    ended = []
-    for process in running:
-        out, err = process.communicate(timeout=300)
-        ended.append(subprocess.CompletedProcess(process.args, process.returncode, out, err))
-    return ended
-
-
-def test_processes_share_the_work(bigr: Run, tmp_path: Path) -> None:
+def test_processes_share_the_work(bigr: Run, together: Run) -> None:
     assert bigr(*WORK, "-o", "whole.npz").code == 0
-    first, second = together(2, None, *WORK, "-o", "shared.npz", "--json")
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert json.loads(first.stdout)["count"] == 45
-    assert second.stdout == ""
+    first, second = together(2, *WORK, "-o", "shared.npz", "--json", before=BOTH_SMALL)
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert json.loads(first.out)["count"] == 45
+    assert second.out == ""
     assert Path("shared.npz").read_bytes() == Path("whole.npz").read_bytes()
     assert sorted(path.name for path in Path().iterdir()) == ["shared.npz", "whole.npz"]
 
 
 @pytest.mark.slow
-def test_a_lost_share_is_done_later(bigr: Run, tmp_path: Path) -> None:
+def test_a_lost_share_is_done_later(bigr: Run, together: Run) -> None:
     assert bigr(*WORK, "-o", "whole.npz").code == 0
-    first, lost = together(2, DIES_LATER, *WORK, "-o", "shared.npz")
-    assert lost.returncode < 0
-    assert first.returncode == 1, first.stderr
-    assert "another process has ended" in first.stderr
+    first, lost = together(2, *WORK, "-o", "shared.npz", before=BOTH_SMALL | {1: DIES_LATER})
+    assert lost.code < 0
+    assert first.code == 1, first.err
+    assert "another process has ended" in first.err
     assert not Path("shared.npz").exists()
     done = {int(path.stem) for path in Path(".shared.npz.features").glob("*.npz")}
     assert done == {0, 2, 4, 1}
-    first, second = together(2, None, *WORK, "-o", "shared.npz")
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    assert "32 of 45 pictures were done before" in first.stderr
+    first, second = together(2, *WORK, "-o", "shared.npz", before=BOTH_SMALL)
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert "32 of 45 pictures were done before" in first.err
     assert Path("shared.npz").read_bytes() == Path("whole.npz").read_bytes()
     assert sorted(path.name for path in Path().iterdir()) == ["shared.npz", "whole.npz"]
 
