@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _CACHED = 1 << 18  # numbers of one activation that a processor's cache holds beside what else it needs
+_SCORES = 1 << 21  # numbers of attention's scores that it holds
+_KEPT_SCORES = 1 << 23  # of them that training may keep for each layer: 16 MiB
 
 
 def in_cache(function: Callable[..., Tensor], *tensors: Tensor, dim: int = 0) -> Tensor:
@@ -21,6 +23,28 @@ def in_cache(function: Callable[..., Tensor], *tensors: Tensor, dim: int = 0) ->
     if count <= 1 or first.device.type != "cpu" or torch.is_grad_enabled():
         return function(*tensors)
     return torch.cat([function(*parts) for parts in zip(*(t.chunk(count, dim) for t in tensors), strict=True)], dim)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention over (B, heads, L, d); `keep` bool says who attends to whom, None is all to all."""
+    trains = torch.is_grad_enabled()
+    scores = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or (trains and scores > _KEPT_SCORES):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
+    # There torch's kernel works in float32, block by block; products in bfloat16 are 2 to 5 times as fast.
+    parts = [q, k, v] if keep is None else [q, k, v, keep.expand(*q.shape[:2], -1, -1)]
+    flat = [part.flatten(0, 1) for part in parts]
+    size = len(flat[0]) if trains else max(1, _SCORES // (q.shape[2] * k.shape[2]))
+    mixed = torch.cat([_mixed(*some) for some in zip(*(part.split(size) for part in flat), strict=True)])
+    return mixed.reshape(q.shape)
+
+
+def _mixed(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if keep is not None:
+        scores = scores.masked_fill(~keep, -torch.inf)
+    mixed: Tensor = scores.softmax(dim=-1) @ v
+    return mixed
 
 
 def normal(*shape: int, std: float) -> nn.Parameter:
@@ -88,7 +112,7 @@ class SelfBlock(nn.Module):
         """`keep` (B, N) bool says which places are attended to; None is all."""
         q, k, v = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mask = None if keep is None else keep[:, None, None]
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        mixed = attend(q, k, v, mask).transpose(1, 2).flatten(2)
         x = x + self.out(mixed)
         return x + self.ffn(self.ffn_norm(x))  # type: ignore[no-any-return]
 

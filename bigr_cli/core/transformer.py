@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bigr_cli.core.condition import ClassCondition, Labels, Prefix, Ratios
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.heads import Head, make_head
-from bigr_cli.core.layers import RMSNorm, SwiGLU, in_cache, modulate, normal
+from bigr_cli.core.layers import RMSNorm, SwiGLU, attend, in_cache, modulate, normal
 from bigr_cli.core.text import TextCondition
 
 Observer = Callable[[int, Tensor], None]  # called after a block with its number and what `hidden` gives of it
@@ -60,7 +60,7 @@ class Attention(nn.Module):
         # (B, L, 3D) → three of (B, heads, L, d)
         both, (v,) = self.wqkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).split((2, 1))
         q, k = rotate(both, rope)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
+        mixed = attend(q, k, v, keep)
         return self.dropout(self.wo(mixed.transpose(1, 2).flatten(2)))  # type: ignore[no-any-return]
 
 
