@@ -88,8 +88,8 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=output, env={**os.environ, **(environment or {})}
         )
-        own, ended = [0], threading.Event()
-        watcher = threading.Thread(target=_watch, args=(process.pid, own, ended))
+        own, resident, ended = [0], [0], threading.Event()
+        watcher = threading.Thread(target=_watch, args=(process.pid, own, resident, ended))
         watcher.start()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
@@ -101,18 +101,23 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words, text)
     unit = 1 if sys.platform == "darwin" else 1024
-    return Finished(text, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit, own[0])
+    peak = resident[0] or usage.ru_maxrss * unit
+    return Finished(text, seconds, usage.ru_utime + usage.ru_stime, peak, own[0])
 
 
-def _watch(process: int, most: list[int], ended: threading.Event) -> None:
-    """Keep the largest RssAnon + RssShmem of a process; Linux alone tells them."""
-    while not ended.wait(0.02):
+def _watch(process: int, most: list[int], resident: list[int], ended: threading.Event) -> None:
+    """Keep the largest RssAnon + RssShmem of a process, and VmHWM; Linux alone tells them.
+
+    Its ru_maxrss is at least what this process took when it started that one.
+    """
+    while not ended.wait(0.005):
         try:
             lines = Path(f"/proc/{process}/status").read_text().splitlines()
         except OSError:
             return
-        parts = [int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon:", "RssShmem:"))]
-        most[0] = max(most[0], sum(parts))
+        said = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith(" kB")}
+        most[0] = max(most[0], said.get("RssAnon", 0) + said.get("RssShmem", 0))
+        resident[0] = max(resident[0], said.get("VmHWM", 0))
 
 
 def random_state(part: nn.Module, seed: int) -> dict[str, Tensor]:

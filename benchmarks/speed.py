@@ -19,6 +19,7 @@ way's numbers, for the same inputs; int8 and bfloat16 draw other codes than floa
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
 import time
@@ -41,9 +42,10 @@ from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import masked_count
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
-from bigr_cli.zoo.config import read_config
+from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.folder import save_model
+from bigr_cli.zoo.weights import read_header
 
 Clock = Callable[[], float]
 CPU = torch.device("cpu")
@@ -205,22 +207,35 @@ def _row(what: str, dtype: str, seconds: float, baseline: float, work: float, ra
     }
 
 
+def _write(card: ModelConfig, folder: Path, dtype: torch.dtype, seed: int) -> None:
+    """A model with random weights; in a process of its own, whose memory would be part of what others' peaks say."""
+    with torch.device("meta"):
+        parts = Tokenizer(card.tokenizer), Generator(card.generator)
+    save_model(folder, card, *(published.random_state(part, seed) for part in parts), dtype=dtype)
+
+
 def memory(options: argparse.Namespace) -> list[dict[str, object]]:
     """A row for each format that a model can be stored in: what a process takes that draws one picture."""
     card = read_config(find_model(options.model))
     rows: list[dict[str, object]] = []
-    bare = published.run([sys.executable, "-c", "import torch; torch.ones(9) @ torch.ones(9)"])
+    # It leaves without cleaning up, in which torch's libraries would take more than all else.
+    bare = published.run([sys.executable, "-c", "import os, torch; torch.ones(9) @ torch.ones(9); os._exit(0)"])
     with tempfile.TemporaryDirectory(dir=options.place) as place:
         for dtype in options.dtypes:
             kind = torch.float32 if dtype == "int8" else getattr(torch, dtype)
-            with torch.device("meta"):
-                parts = Tokenizer(card.tokenizer), Generator(card.generator)
-            states = [published.random_state(part, options.seed) for part in parts]
             folder = Path(place) / dtype
-            save_model(folder, card, *states, dtype=kind)
-            elements = [sum(tensor.numel() for tensor in state.values()) for state in states]
+            writer = multiprocessing.get_context("spawn").Process(
+                target=_write, args=(card, folder, kind, options.seed)
+            )
+            writer.start()
+            writer.join()
+            if writer.exitcode:
+                raise RuntimeError(f"{folder}: the model could not be written")
+            elements = [
+                sum(tensor.count for tensor in read_header(folder / name).values())
+                for name in (TOKENIZER_FILE, GENERATOR_FILE)
+            ]
             size = elements[0] * 4 + elements[1] * torch.zeros((), dtype=getattr(torch, dtype)).element_size()
-            del states
             words = [folder, 2, 2, dtype, Path(place) / "picture.png"]
             done = published.run([sys.executable, "-c", published.DRAWING, *words])
             taken = max(done.resident - bare.resident, 0)

@@ -18,7 +18,6 @@ from bigr_cli import device as devices
 from bigr_cli import request
 from bigr_cli.batches import Batches
 from bigr_cli.core.config import SamplingConfig
-from bigr_cli.core.int8 import to_int8
 from bigr_cli.errors import UsageError
 from bigr_cli.representing import Representing
 from bigr_cli.request import Job, Label
@@ -84,10 +83,7 @@ def load(
     if kind is torch.int8 and spread is not None:
         raise UsageError("int8 layers cannot be kept elsewhere", hint="--offload and --device-map take other formats")
     # Decoding is a small part of the work, and its rounding would be seen.
-    stored = torch.float32 if kind is torch.int8 else kind
-    network, config = load_model(directory, device=chosen, dtype=stored, tokenizer_dtype=torch.float32, spread=spread)
-    if kind is torch.int8:
-        to_int8(network.generator)
+    network, config = load_model(directory, device=chosen, dtype=kind, tokenizer_dtype=torch.float32, spread=spread)
     if directory == Path(wanted).expanduser():
         return Model(network, config, folder=str(wanted))
     return Model(network, config, name=directory.name)

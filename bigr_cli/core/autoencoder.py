@@ -25,8 +25,8 @@ class ResidualBlock(nn.Module):
         self.conv_out = nn.Conv2d(channels, out_channels, 1) if channels != out_channels else None
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = self.conv1(F.silu(self.norm1(x)))
-        hidden = self.conv2(F.silu(self.norm2(hidden)))
+        # In one expression, so that each map goes when the next is there: of full size they take more than all else.
+        hidden = self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
         return hidden + (x if self.conv_out is None else self.conv_out(x))  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,7 @@ are oneDNN's, which torch brings; a processor without it, or whose sums overflow
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -80,21 +81,28 @@ class Int8Linear(nn.Module):
         return torch.addcmul(self.offset, product, rows.scale, out=product)
 
 
-def to_int8(generator: Generator) -> None:
-    """Replace the large layers of transformer and transcoder, one by one, so that few are there twice."""
-    for module in generator.modules():
+def to_int8(generator: Generator, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Replace the large layers of transformer and transcoder, one by one, so that few are there twice.
+
+    Args:
+        generator: is changed.
+        weights: its state, if it was laid out on the meta device; of the large layers one at a time is asked for.
+    """
+    for name, module in generator.named_modules():
         if isinstance(module, Attention):
-            _replace(module, "wqkv", "wo")
+            _replace(module, name, weights, "wqkv", "wo")
         elif isinstance(module, SwiGLU):
             module.register_module("shared", Quantise(module.w1.in_features))
-            _replace(module, "w1", "w3", "w2")
+            _replace(module, name, weights, "w1", "w3", "w2")
         elif isinstance(module, TranscoderBlock):
-            _replace(module.mlp, "0")
-            _replace(module.mlp, "2", kind=QuantiseSiLU)
-            _replace(module, "ada", kind=QuantiseSiLU)
+            _replace(module.mlp, f"{name}.mlp", weights, "0")
+            _replace(module.mlp, f"{name}.mlp", weights, "2", kind=QuantiseSiLU)
+            _replace(module, name, weights, "ada", kind=QuantiseSiLU)
     transcoder = generator.transcoder
     transcoder.register_module("shared", QuantiseSiLU(transcoder.final_ada.in_features))
-    _replace(transcoder, "final_ada", kind=QuantiseSiLU)
+    _replace(transcoder, "transcoder", weights, "final_ada", kind=QuantiseSiLU)
+    if weights is not None:
+        generator.load_state_dict({name: weights[name] for name in generator.state_dict()}, assign=True)
 
 
 def is_int8(generator: Generator) -> bool:
@@ -113,6 +121,12 @@ def works() -> bool:
         return False
 
 
-def _replace(module: nn.Module, *names: str, kind: type[Quantise] = Quantise) -> None:
+def _replace(
+    module: nn.Module, path: str, weights: Mapping[str, Tensor] | None, *names: str, kind: type[Quantise] = Quantise
+) -> None:
     for name in names:
-        module.register_module(name, Int8Linear(getattr(module, name), kind))
+        layer = getattr(module, name)
+        if weights is not None:
+            own = {key: weights[f"{path}.{name}.{key}"] for key in layer.state_dict()}
+            layer.load_state_dict(own, assign=True)
+        module.register_module(name, Int8Linear(layer, kind))

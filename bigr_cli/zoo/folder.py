@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bigr_cli.core.int8 import to_int8
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
@@ -120,7 +121,8 @@ def load_model(
     Args:
         directory: a model folder.
         device: where the model shall be.
-        dtype: number format of the weights, whatever the files hold; None is float32. Tables stay in float32.
+        dtype: number format of the weights, whatever the files hold; None is float32. Tables stay in float32, and so
+            does with int8 all that is not a large layer of the generator.
         tokenizer_dtype: that of the tokenizer, if it is another one.
         spread: keep the generator's blocks elsewhere, for want of room; see `spread.fill_spread`.
         verify: compare the files' hashes with the config's first.
@@ -136,11 +138,14 @@ def load_model(
         model = BinaryModel(config.tokenizer, config.generator)
     parts = {TOKENIZER_FILE: model.tokenizer, GENERATOR_FILE: model.generator}
     _check_files(directory, config, parts, verify)
-    _fill(model.tokenizer, directory / TOKENIZER_FILE, device, tokenizer_dtype or dtype)
+    floats = None if dtype is torch.int8 else dtype
+    _fill(model.tokenizer, directory / TOKENIZER_FILE, device, tokenizer_dtype or floats)
     model.tokenizer.to(device)
     if spread is not None:
         where = torch.device(device)
-        fill_spread(model.generator, directory / GENERATOR_FILE, where, dtype or torch.float32, spread)
+        fill_spread(model.generator, directory / GENERATOR_FILE, where, floats or torch.float32, spread)
+    elif dtype is torch.int8:
+        to_int8(model.generator, StoredTensors(directory / GENERATOR_FILE, torch.float32))
     else:
         _fill(model.generator, directory / GENERATOR_FILE, device, dtype)
         model.generator.to(device)

@@ -1,5 +1,6 @@
 import copy
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import torch
@@ -73,6 +74,43 @@ def test_the_networks_are_near_each_other(pair: tuple[Generator, Generator]) -> 
         < relative(other.transcoder.flip_logits(bits, 9, rows), generator.transcoder.flip_logits(bits, 9, rows))
         < 0.05
     )
+
+
+class Watched(Mapping[str, torch.Tensor]):
+    """A state dict that copies what it is asked for, and notes how many of its wide copies are there at once."""
+
+    def __init__(self, state: dict[str, torch.Tensor]) -> None:
+        self.state, self.copies, self.most = state, list[weakref.ref[torch.Tensor]](), 0
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        copy = self.state[name].clone()
+        if copy.ndim == 2 and name.startswith(("blocks.", "transcoder.blocks.")):
+            self.copies.append(weakref.ref(copy))
+        self.most = max(self.most, sum(reference() is not None for reference in self.copies))
+        return copy
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.state)
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+
+def test_from_weights_of_which_few_are_there_at_once(pair: tuple[Generator, Generator]) -> None:
+    generator, other = pair
+    with torch.device("meta"):
+        empty = Generator(generator.config)
+    weights = Watched(generator.state_dict())
+    to_int8(empty, weights)
+    empty.requires_grad_(False)
+    assert len(weights.copies) == 8
+    assert weights.most <= 2
+    assert is_int8(empty)
+    codes = torch.rand(2, generator.config.tokens, generator.config.bits) < 0.5
+    expected = other.condition(codes, torch.tensor([0, 1]), codes[..., 0])
+    assert torch.equal(empty.condition(codes, torch.tensor([0, 1]), codes[..., 0]), expected)
+    rows, bits = expected.flatten(0, 1), codes.flatten(0, 1)
+    assert torch.equal(empty.transcoder.flip_logits(bits, 9, rows), other.transcoder.flip_logits(bits, 9, rows))
 
 
 def test_a_picture_does_not_depend_on_its_batch(pair: tuple[Generator, Generator]) -> None:
