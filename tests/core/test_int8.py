@@ -102,7 +102,7 @@ def test_from_weights_of_which_few_are_there_at_once(pair: tuple[Generator, Gene
         empty = Generator(generator.config)
     weights = Watched(generator.state_dict())
     to_int8(empty, weights)
-    empty.requires_grad_(False)
+    empty.eval().requires_grad_(False)
     assert len(weights.copies) == 8
     assert weights.most <= 2
     assert is_int8(empty)
