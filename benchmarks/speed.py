@@ -4,6 +4,7 @@
     python benchmarks/speed.py --threads 1 --clock cpu        # on a machine that has other work to do
     python benchmarks/speed.py --rank 2                       # also with short chains that only rank the masked tokens
     python benchmarks/speed.py --memory                       # and the memory that it takes, in processes of their own
+    python benchmarks/speed.py --pictures 200                 # whether many pictures take more of it than ten
 
 A model's architecture with random weights, one picture, with the card's iterations, timesteps and guidance. The
 published way computes the same in every iteration, so only `--published` of them are timed and multiplied. What one of
@@ -214,28 +215,29 @@ def _write(card: ModelConfig, folder: Path, dtype: torch.dtype, seed: int) -> No
     save_model(folder, card, *(published.random_state(part, seed) for part in parts), dtype=dtype)
 
 
+def _stored(options: argparse.Namespace, dtype: str, place: Path) -> tuple[Path, int]:
+    """A folder of the model with random weights, and how many bytes they have as they are used."""
+    folder, kind = place / dtype, torch.float32 if dtype == "int8" else getattr(torch, dtype)
+    card = read_config(find_model(options.model))
+    writer = multiprocessing.get_context("spawn").Process(target=_write, args=(card, folder, kind, options.seed))
+    writer.start()
+    writer.join()
+    if writer.exitcode:
+        raise RuntimeError(f"{folder}: the model could not be written")
+    tokenizer, generator = (
+        sum(tensor.count for tensor in read_header(folder / name).values()) for name in (TOKENIZER_FILE, GENERATOR_FILE)
+    )
+    return folder, tokenizer * 4 + generator * torch.zeros((), dtype=getattr(torch, dtype)).element_size()
+
+
 def memory(options: argparse.Namespace) -> list[dict[str, object]]:
     """A row for each format that a model can be stored in: what a process takes that draws one picture."""
-    card = read_config(find_model(options.model))
     rows: list[dict[str, object]] = []
     # It leaves without cleaning up, in which torch's libraries would take more than all else.
     bare = published.run([sys.executable, "-c", "import os, torch; torch.ones(9) @ torch.ones(9); os._exit(0)"])
     with tempfile.TemporaryDirectory(dir=options.place) as place:
         for dtype in options.dtypes:
-            kind = torch.float32 if dtype == "int8" else getattr(torch, dtype)
-            folder = Path(place) / dtype
-            writer = multiprocessing.get_context("spawn").Process(
-                target=_write, args=(card, folder, kind, options.seed)
-            )
-            writer.start()
-            writer.join()
-            if writer.exitcode:
-                raise RuntimeError(f"{folder}: the model could not be written")
-            elements = [
-                sum(tensor.count for tensor in read_header(folder / name).values())
-                for name in (TOKENIZER_FILE, GENERATOR_FILE)
-            ]
-            size = elements[0] * 4 + elements[1] * torch.zeros((), dtype=getattr(torch, dtype)).element_size()
+            folder, size = _stored(options, dtype, Path(place))
             words = [folder, 2, 2, dtype, Path(place) / "picture.png"]
             done = published.run([sys.executable, "-c", published.DRAWING, *words])
             taken = max(done.resident - bare.resident, 0)
@@ -252,6 +254,20 @@ def memory(options: argparse.Namespace) -> list[dict[str, object]]:
     return rows
 
 
+def pictures(options: argparse.Namespace) -> list[dict[str, object]]:
+    """Rows for ten pictures and for `--pictures` of them, one after the other, in the first of the formats."""
+    dtype, rows = options.dtypes[0], list[dict[str, object]]()
+    with tempfile.TemporaryDirectory(dir=options.place) as place:
+        folder, _ = _stored(options, dtype, Path(place))
+        for count in (10, options.pictures):
+            cheap = ["--steps", 2, "--timesteps", 2, "--batch-size", 1, "--dtype", dtype, "--device", "cpu"]
+            output = Path(place) / str(count)
+            done = published.run([*published.BIGR, "generate", "207", "-m", folder, "-n", count, "-o", output, *cheap])
+            peaks = {"resident GB": done.resident / 1e9, "own GB": done.own / 1e9}
+            rows.append({"dtype": dtype, "pictures": len(list(output.iterdir())), "seconds": done.seconds, **peaks})
+    return rows
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -265,11 +281,13 @@ def main() -> None:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: seconds on a processor")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default 0)")
     parser.add_argument("--memory", action="store_true", help="measure the memory instead")
+    parser.add_argument("--pictures", type=int, metavar="N", help="measure the memory of so many, and of ten, instead")
     parser.add_argument("--place", type=Path, help="where models go for that; a temporary folder")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of a table")
     options = parser.parse_args()
     device.set_threads(options.threads)
-    show(memory(options) if options.memory else speed(options), as_json=options.json)
+    measure = pictures if options.pictures else memory if options.memory else speed
+    show(measure(options), as_json=options.json)
 
 
 if __name__ == "__main__":
