@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import statistics
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from bigr_cli import device
+from bigr_cli.core import packed
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.int8 import to_int8
 from bigr_cli.core.sampler import sample
@@ -51,6 +53,7 @@ from bigr_cli.zoo.weights import read_header
 Clock = Callable[[], float]
 CPU = torch.device("cpu")
 SIZES = (512, 1024, 1024)
+_REPEATED = 3
 
 
 def random_generator(model: str, seed: int) -> Generator:
@@ -68,6 +71,8 @@ def converted(generator: Generator, dtype: str) -> Generator:
         to_int8(generator)
     for parameter in generator.parameters():
         parameter.data = parameter.data.to(torch.float32 if dtype == "int8" else getattr(torch, dtype))
+    if dtype == "bfloat16" and packed.works():
+        packed.pack(generator)
     return generator
 
 
@@ -146,9 +151,12 @@ def estimated(generator: Generator, settings: SamplingConfig, clock: Clock, coun
     seconds = []
     for count in masked:
         known = codes, (torch.arange(config.tokens) < count)[None]
-        start = clock()
-        sample(generator, torch.tensor([207]), torch.tensor([0]), once, known=known)
-        seconds.append(clock() - start)
+        took = []
+        for _ in range(_REPEATED):
+            start = clock()
+            sample(generator, torch.tensor([207]), torch.tensor([0]), once, known=known)
+            took.append(clock() - start)
+        seconds.append(statistics.median(took))
     slope, base = np.polyfit(masked, seconds, 1)
     return float(base * len(counts) + slope * sum(counts))
 

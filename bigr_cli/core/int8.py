@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from bigr_cli.core.large_layers import FixedLinear, replace_large_layers
 from bigr_cli.core.layers import SwiGLU
-from bigr_cli.core.transcoder import TranscoderBlock
-from bigr_cli.core.transformer import Attention, Generator
+from bigr_cli.core.transformer import Generator
 
 _TINY = 1e-30  # in place of the scale of a row or channel of zeros
 
@@ -56,7 +56,7 @@ class QuantiseSiLU(Quantise):
         return x.amax(-1, keepdim=True).div_(255 - self.zero).clamp_min_(0.2785 / self.zero)
 
 
-class Int8Linear(nn.Module):
+class Int8Linear(FixedLinear):
     """x Wᵀ + bias; takes floats (…, C), or rows that such a `quantise` as its own made already."""
 
     def __init__(self, layer: nn.Linear, kind: type[Quantise] = Quantise) -> None:
@@ -69,6 +69,7 @@ class Int8Linear(nn.Module):
         self.packed, self.scale = torch.ops.onednn.qlinear_prepack(codes, None), scale
         self.zeros = torch.zeros(len(weight), dtype=torch.int64)
         self.offset = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().float()
+        self.bytes = codes.nbytes + scale.nbytes + self.offset.nbytes
 
     def forward(self, x: Tensor | EightBits) -> Tensor:
         rows = x if isinstance(x, EightBits) else self.quantise(x)
@@ -82,27 +83,15 @@ class Int8Linear(nn.Module):
 
 
 def to_int8(generator: Generator, weights: Mapping[str, Tensor] | None = None) -> None:
-    """Replace the large layers of transformer and transcoder, one by one, so that few are there twice.
-
-    Args:
-        generator: is changed.
-        weights: its state, if it was laid out on the meta device; of the large layers one at a time is asked for.
-    """
-    for name, module in generator.named_modules():
-        if isinstance(module, Attention):
-            _replace(module, name, weights, "wqkv", "wo")
-        elif isinstance(module, SwiGLU):
+    """Replace the large layers of a generator in float32; `weights` as `replace_large_layers` takes them."""
+    for module in generator.modules():
+        if isinstance(module, SwiGLU):
             module.register_module("shared", Quantise(module.w1.in_features))
-            _replace(module, name, weights, "w1", "w3", "w2")
-        elif isinstance(module, TranscoderBlock):
-            _replace(module.mlp, f"{name}.mlp", weights, "0")
-            _replace(module.mlp, f"{name}.mlp", weights, "2", kind=QuantiseSiLU)
-            _replace(module, name, weights, "ada", kind=QuantiseSiLU)
     transcoder = generator.transcoder
     transcoder.register_module("shared", QuantiseSiLU(transcoder.final_ada.in_features))
-    _replace(transcoder, "transcoder", weights, "final_ada", kind=QuantiseSiLU)
-    if weights is not None:
-        generator.load_state_dict({name: weights[name] for name in generator.state_dict()}, assign=True)
+    replace_large_layers(
+        generator, lambda layer, after_silu: Int8Linear(layer, QuantiseSiLU if after_silu else Quantise), weights
+    )
 
 
 def is_int8(generator: Generator) -> bool:
@@ -119,14 +108,3 @@ def works() -> bool:
         return bool((found / 223 - 64).abs().max() < 0.01)
     except (RuntimeError, AttributeError, NotImplementedError):  # this build of torch has no such product
         return False
-
-
-def _replace(
-    module: nn.Module, path: str, weights: Mapping[str, Tensor] | None, *names: str, kind: type[Quantise] = Quantise
-) -> None:
-    for name in names:
-        layer = getattr(module, name)
-        if weights is not None:
-            own = {key: weights[f"{path}.{name}.{key}"] for key in layer.state_dict()}
-            layer.load_state_dict(own, assign=True)
-        module.register_module(name, Int8Linear(layer, kind))

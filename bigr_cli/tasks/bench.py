@@ -149,6 +149,7 @@ def _record(
     import torch
 
     from bigr_cli import memory
+    from bigr_cli.core.large_layers import weight_bytes
 
     peak = rates.get(_name(model))
 
@@ -178,7 +179,7 @@ def _record(
         "dtype": _name(model),
         "threads": torch.get_num_threads(),
         "rates": {name: round(rate, 1) for name, rate in rates.items()},
-        "weights": sum(weight.numel() * weight.element_size() for weight in model.network.parameters()),
+        "weights": weight_bytes(model.network),
         "memory_per_picture": memory.drawing_bytes(model.generator.config, model.dtype.itemsize),
         "memory_free": memory.free_memory(model.device),
         "batch_size": model.batch_size(),

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bigr_cli.core import packed
 from bigr_cli.core.int8 import to_int8
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import Tokenizer
@@ -146,6 +147,8 @@ def load_model(
         fill_spread(model.generator, directory / GENERATOR_FILE, where, floats or torch.float32, spread)
     elif dtype is torch.int8:
         to_int8(model.generator, StoredTensors(directory / GENERATOR_FILE, torch.float32))
+    elif dtype is torch.bfloat16 and torch.device(device).type == "cpu" and packed.works():
+        packed.pack(model.generator, StoredTensors(directory / GENERATOR_FILE, dtype))
     else:
         _fill(model.generator, directory / GENERATOR_FILE, device, dtype)
         model.generator.to(device)
