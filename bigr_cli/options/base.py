@@ -1,0 +1,89 @@
+"""How options are made and checked."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import typer
+
+from bigr_cli.core import config
+
+SAMPLING = "Sampling"
+INPUT = "Input"
+MASK = "Mask"
+PAINTING = "Painting"
+OUTPUT = "Output"
+MACHINE = "Machine"
+MESSAGES = "Messages"
+TRAINING = "Training"
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+class Interval(NamedTuple):
+    """A share of the iterations, 0 <= start < stop <= 1."""
+
+    start: float
+    stop: float
+
+
+def parse_interval(text: str) -> Interval:
+    """Read "A,B"; raises typer.BadParameter unless 0 <= A < B <= 1."""
+    try:
+        start, stop = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not two numbers A,B such as 0.1,0.8") from None
+    if not 0 <= start < stop <= 1:  # NaN fails here too
+        raise typer.BadParameter(f"{text!r} is no share of the iterations: 0 <= A < B <= 1")
+    return Interval(start, stop)
+
+
+def number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[float | None], float | None]:
+    """A check for finite numbers from `low` (or above it) to `high`."""
+    bounds = f"a number {'above' if above else 'of at least'} {low:g}"
+    if math.isfinite(high):
+        bounds += f" and at most {high:g}"
+
+    def check(value: float | None) -> float | None:
+        if value is None or (math.isfinite(value) and (value > low if above else value >= low) and value <= high):
+            return value
+        raise typer.BadParameter(f"{value:g} is not {bounds}")
+
+    return check
+
+
+def parse_batch_size(text: str) -> int | None:
+    """Read a number of at least 1, or "auto", which is None; raises typer.BadParameter for anything else."""
+    word = text.strip().lower()
+    if word == "auto":
+        return None
+    if not (word.isascii() and word.isdigit() and len(word) < 8 and int(word) >= 1):
+        raise typer.BadParameter(f"{text!r} is not auto or a whole number of at least 1")
+    return int(word)
+
+
+def checked_seed(value: int | None) -> int | None:
+    """The seed; raises typer.BadParameter out of range."""
+    if value is None or 0 <= value <= config.LARGEST_SEED:
+        return value
+    raise typer.BadParameter(f"{value} is not a whole number from 0 to 2^63 - 1")
+
+
+def checked_device(value: str) -> str:
+    """The device's name in small letters; raises typer.BadParameter for what is none."""
+    name = value.strip().lower()
+    if not _DEVICE.fullmatch(name):
+        raise typer.BadParameter(f"{value!r} is not auto, cpu, cuda, cuda:N or mps")
+    return name
+
+
+def option(*names: str, panel: str, help: str, variable: str | None = None, **details: Any) -> Any:
+    """An option that an environment variable can give too: BIGR_ and its name, unless `variable` says another."""
+    variable = variable or "BIGR_" + names[-1].removeprefix("--").replace("-", "_").upper()
+    return typer.Option(*names, envvar=variable, rich_help_panel=panel, help=help, show_default=False, **details)
+
+
+def own_option(*names: str, panel: str, help: str, show_default: bool = False, **details: Any) -> Any:
+    """An option that only one command has; no environment variable stands for it."""
+    return typer.Option(*names, rich_help_panel=panel, help=help, show_default=show_default, **details)
