@@ -157,6 +157,7 @@ def test_doctor_tells_what_is_there(bigr: Run) -> None:
     assert found["device"] in {entry["name"] for entry in found["devices"]}
     assert found["devices"][-1]["rates"]["float32"] > 0
     assert found["packages"]["torch"]
+    assert found["text_encoders"][:2] == ["bytes", "t5"]
     assert "GFLOP/s" in bigr("doctor").out
 
 

@@ -40,6 +40,8 @@ def examine() -> dict[str, Any]:
     """Everything that `bigr doctor` tells, as plain data."""
     import torch
 
+    from bigr_cli.core.config import BYTES
+    from bigr_cli.zoo.encoders import encoder_entry_points
     from bigr_cli.zoo.find import home_models, packaged_models
 
     devices = device.describe()
@@ -60,6 +62,7 @@ def examine() -> dict[str, Any]:
         "cache": str(home.cache_dir()),
         "models": {str(folder): _models_in(folder) for folder in (home_models(), packaged_models())},
         "disk_free": _free(home.data_dir()),
+        "text_encoders": [BYTES, *encoder_entry_points()],
         "plugins": sorted({str(entry.origin) for entry in discover().tasks.values()}),
         "faults": [str(fault) for fault in discover().faults],
         "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith("BIGR_")},
@@ -83,6 +86,7 @@ def _lines(findings: dict[str, Any]) -> list[str]:
         ("home", f"{findings['home']} ({_gigabytes(findings['disk_free'])} free)"),
         ("cache", findings["cache"]),
         *(("models", f"{', '.join(names) or 'none'} in {folder}") for folder, names in findings["models"].items()),
+        ("text encoders", ", ".join(findings["text_encoders"])),
         ("tasks from", ", ".join(findings["plugins"])),
         *(("  left out", fault) for fault in findings["faults"]),
         *((f"  {name}", value) for name, value in findings["environment"].items()),
