@@ -223,9 +223,9 @@ def _write(card: ModelConfig, folder: Path, dtype: torch.dtype, seed: int) -> No
     save_model(folder, card, *(published.random_state(part, seed) for part in parts), dtype=dtype)
 
 
-def _stored(options: argparse.Namespace, dtype: str, place: Path) -> tuple[Path, int]:
-    """A folder of the model with random weights, and how many bytes they have as they are used."""
-    folder, kind = place / dtype, torch.float32 if dtype == "int8" else getattr(torch, dtype)
+def _stored(options: argparse.Namespace, stored: str, dtype: str, place: Path) -> tuple[Path, int]:
+    """A folder of the model with random weights, stored in that format, and how many bytes they have in use."""
+    folder, kind = place / f"{stored}-{dtype}", getattr(torch, stored)
     card = read_config(find_model(options.model))
     writer = multiprocessing.get_context("spawn").Process(target=_write, args=(card, folder, kind, options.seed))
     writer.start()
@@ -239,19 +239,20 @@ def _stored(options: argparse.Namespace, dtype: str, place: Path) -> tuple[Path,
 
 
 def memory(options: argparse.Namespace) -> list[dict[str, object]]:
-    """A row for each format that a model can be stored in: what a process takes that draws one picture."""
+    """What a process takes that draws one picture: a row for each format, and how the model is stored."""
     rows: list[dict[str, object]] = []
     # It leaves without cleaning up, in which torch's libraries would take more than all else.
     bare = published.run([sys.executable, "-c", "import os, torch; torch.ones(9) @ torch.ones(9); os._exit(0)"])
     with tempfile.TemporaryDirectory(dir=options.place) as place:
-        for dtype in options.dtypes:
-            folder, size = _stored(options, dtype, Path(place))
+        for dtype, stored in [(each, kind) for each in options.dtypes for kind in sorted({"float32", each} - {"int8"})]:
+            folder, size = _stored(options, stored, dtype, Path(place))
             words = [folder, 2, 2, dtype, Path(place) / "picture.png"]
             done = published.run([sys.executable, "-c", published.DRAWING, *words])
             taken = max(done.resident - bare.resident, 0)
             rows.append(
                 {
                     "dtype": dtype,
+                    "stored in": stored,
                     "weights GB": size / 1e9,
                     "resident GB": done.resident / 1e9,
                     "own GB": done.own / 1e9,
@@ -266,7 +267,7 @@ def pictures(options: argparse.Namespace) -> list[dict[str, object]]:
     """Rows for ten pictures and for `--pictures` of them, one after the other, in the first of the formats."""
     dtype, rows = options.dtypes[0], list[dict[str, object]]()
     with tempfile.TemporaryDirectory(dir=options.place) as place:
-        folder, _ = _stored(options, dtype, Path(place))
+        folder, _ = _stored(options, "float32", dtype, Path(place))
         for count in (10, options.pictures):
             cheap = [
                 "--steps",
