@@ -145,7 +145,10 @@ def launch(
         console.say(f"going on after step {trainer.step} of {training.run.steps}")
     millions = sum(p.numel() for p in objective.model.parameters()) / 1e6
     console.say(f"training {millions:.1f} M parameters on {training.data.source}, {trainer.device}, in {folder}")
-    trainer.train()
+    try:
+        trainer.train()
+    finally:
+        trainer.accelerator.end_training()  # leaves the group of processes
     console.say(f"done: {folder} is a model folder")
     return folder
 
