@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +88,8 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
         process = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=output, env={**os.environ, **(environment or {})}
         )
-        own, resident, ended = [0], [0], threading.Event()
-        watcher = threading.Thread(target=_watch, args=(process.pid, own, resident, ended))
+        peaks, ended = {"own": 0, "resident": 0}, threading.Event()
+        watcher = threading.Thread(target=_watch, args=(process.pid, peaks, ended))
         watcher.start()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
@@ -101,12 +101,12 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words, text)
     unit = 1 if sys.platform == "darwin" else 1024
-    peak = resident[0] or usage.ru_maxrss * unit
-    return Finished(text, seconds, usage.ru_utime + usage.ru_stime, peak, own[0])
+    resident = peaks["resident"] or usage.ru_maxrss * unit
+    return Finished(text, seconds, usage.ru_utime + usage.ru_stime, resident, peaks["own"])
 
 
-def _watch(process: int, most: list[int], resident: list[int], ended: threading.Event) -> None:
-    """Keep the largest RssAnon + RssShmem of a process, and VmHWM; Linux alone tells them.
+def _watch(process: int, peaks: dict[str, int], ended: threading.Event) -> None:
+    """Keep the largest RssAnon + RssShmem of a process ("own"), and VmHWM ("resident"); Linux alone tells them.
 
     Its ru_maxrss is at least what this process took when it started that one.
     """
@@ -116,8 +116,8 @@ def _watch(process: int, most: list[int], resident: list[int], ended: threading.
         except OSError:
             return
         said = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith(" kB")}
-        most[0] = max(most[0], said.get("RssAnon", 0) + said.get("RssShmem", 0))
-        resident[0] = max(resident[0], said.get("VmHWM", 0))
+        peaks["own"] = max(peaks["own"], said.get("RssAnon", 0) + said.get("RssShmem", 0))
+        peaks["resident"] = max(peaks["resident"], said.get("VmHWM", 0))
 
 
 def random_state(part: nn.Module, seed: int) -> dict[str, Tensor]:
@@ -128,6 +128,18 @@ def random_state(part: nn.Module, seed: int) -> dict[str, Tensor]:
         values = torch.empty(tensor.shape).normal_(std=0.02, generator=generator)
         state[name] = values + 1 if name.endswith("norm.weight") else values
     return state
+
+
+def apart(write: Callable[..., None], *arguments: object) -> None:
+    """Call it in a process of its own, so that the memory it takes is no part of what is measured here.
+
+    Raises RuntimeError if that fails; the process has said why.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=write, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"{write.__name__} failed")
 
 
 def write_published(card: ModelConfig, folder: Path, seed: int) -> None:
@@ -168,11 +180,7 @@ def measure(name: str, place: Path, options: argparse.Namespace) -> list[dict[st
     card = read_config(packaged_models() / name)
     files, model, half = place / "files", place / name, place / "half"
     files.mkdir()
-    writer = multiprocessing.get_context("spawn").Process(target=write_published, args=(card, files, options.seed))
-    writer.start()
-    writer.join()
-    if writer.exitcode:
-        raise RuntimeError(f"{name}: its files could not be written")
+    apart(write_published, card, files, options.seed)
     published = size_of(files)
     rows = [row(name, "import", run(importing(files, model)), **_sizes(published, model))]
     rows.append(_loaded(name, "load in bfloat16", model))

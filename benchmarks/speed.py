@@ -8,8 +8,8 @@
 
 A model's architecture with random weights, one picture, with the card's iterations, timesteps and guidance. The
 published way computes the same in every iteration, so only `--published` of them are timed and multiplied. What one of
-ours costs is linear in the number of masked tokens, so it is timed with a quarter, a half and all of them masked, and
-the line through these gives all of it; `--whole` draws the picture instead, in each format asked for.
+ours costs is linear in the number of masked tokens, so it is timed with a quarter, a half and all of them masked, three
+times each, and the line through the medians gives all of it; `--whole` draws the picture instead, in each format.
 
 The matrix rate of a format is the best of its products of 512 rows with one matrix of 1,024 × 1,024, which stays in
 the cache, measured before each drawing and after it; the share of it is that of all the products there are (by torch's
@@ -20,7 +20,6 @@ way's numbers, for the same inputs; int8 and bfloat16 draw other codes than floa
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -217,7 +216,7 @@ def _row(what: str, dtype: str, seconds: float, baseline: float, work: float, ra
 
 
 def _write(card: ModelConfig, folder: Path, dtype: torch.dtype, seed: int) -> None:
-    """A model with random weights; in a process of its own, whose memory would be part of what others' peaks say."""
+    """A model with random weights."""
     with torch.device("meta"):
         parts = Tokenizer(card.tokenizer), Generator(card.generator)
     save_model(folder, card, *(published.random_state(part, seed) for part in parts), dtype=dtype)
@@ -227,11 +226,7 @@ def _stored(options: argparse.Namespace, stored: str, dtype: str, place: Path) -
     """A folder of the model with random weights, stored in that format, and how many bytes they have in use."""
     folder, kind = place / f"{stored}-{dtype}", getattr(torch, stored)
     card = read_config(find_model(options.model))
-    writer = multiprocessing.get_context("spawn").Process(target=_write, args=(card, folder, kind, options.seed))
-    writer.start()
-    writer.join()
-    if writer.exitcode:
-        raise RuntimeError(f"{folder}: the model could not be written")
+    published.apart(_write, card, folder, kind, options.seed)
     tokenizer, generator = (
         sum(tensor.count for tensor in read_header(folder / name).values()) for name in (TOKENIZER_FILE, GENERATOR_FILE)
     )

@@ -13,13 +13,16 @@ _SCORES = 1 << 21  # numbers of attention's scores that it holds
 _KEPT_SCORES = 1 << 23  # of them that training may keep for each layer: 16 MiB
 
 
-def in_cache(function: Callable[..., Tensor], *tensors: Tensor, dim: int = 0) -> Tensor:
+def in_cache(
+    function: Callable[..., Tensor], *tensors: Tensor, dim: int = 0, numbers: int | None = None, most: int = _CACHED
+) -> Tensor:
     """function(*tensors) where it treats all places of this dimension alike, on a CPU in blocks that stay in its cache.
 
-    Training keeps the intermediate values anyway, so it gets no blocks.
+    `numbers` is how many are there at once without blocks, those of the first tensor if not given, and `most` how many
+    a block may have. Training keeps the intermediate values anyway, so it gets no blocks.
     """
     first = tensors[0]
-    count = -(-first.numel() // _CACHED)
+    count = -(-(first.numel() if numbers is None else numbers) // most)
     if count <= 1 or first.device.type != "cpu" or torch.is_grad_enabled():
         return function(*tensors)
     return torch.cat([function(*parts) for parts in zip(*(t.chunk(count, dim) for t in tensors), strict=True)], dim)
@@ -27,16 +30,13 @@ def in_cache(function: Callable[..., Tensor], *tensors: Tensor, dim: int = 0) ->
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:
     """Scaled dot-product attention over (B, heads, L, d); `keep` bool says who attends to whom, None is all to all."""
-    trains = torch.is_grad_enabled()
     scores = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or (trains and scores > _KEPT_SCORES):
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or (torch.is_grad_enabled() and scores > _KEPT_SCORES):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=keep)
     # There torch's kernel works in float32, block by block; products in bfloat16 are 2 to 5 times as fast.
     parts = [q, k, v] if keep is None else [q, k, v, keep.expand(*q.shape[:2], -1, -1)]
-    flat = [part.flatten(0, 1) for part in parts]
-    size = len(flat[0]) if trains else max(1, _SCORES // (q.shape[2] * k.shape[2]))
-    mixed = torch.cat([_mixed(*some) for some in zip(*(part.split(size) for part in flat), strict=True)])
-    return mixed.reshape(q.shape)
+    flat = (part.flatten(0, 1) for part in parts)
+    return in_cache(_mixed, *flat, numbers=scores, most=_SCORES).reshape(q.shape)
 
 
 def _mixed(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:

@@ -1,6 +1,7 @@
 """The examples that `--help` shows: all of them are read as they should be, and those that take a moment are run."""
 
 import glob
+import io
 import json
 import shlex
 import shutil
@@ -20,8 +21,18 @@ from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.folder import load_tokenizer, save_model
 
 EXAMPLES = [(task.path, example) for task in discover().tasks.values() for example in task.examples]
-RUN = {("edit",), ("inpaint",), ("outpaint",), ("enrich",), ("interpolate",), ("embed",), ("info",), ("tasks",)}
-RUN |= {("search",), ("models", "list"), ("models", "labels"), ("models", "default")}
+RUN = {
+    ("edit",),
+    ("inpaint",),
+    ("outpaint",),
+    ("enrich",),
+    ("interpolate",),
+    ("embed",),
+    ("info",),
+    ("tasks",),
+    ("generate",),
+}
+RUN |= {("generate",), ("search",), ("models", "list"), ("models", "labels"), ("models", "default")}
 NEEDED = {".mp4": "imageio_ffmpeg", ".parquet": "pyarrow"}  # what not everyone has
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -41,7 +52,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path
     picture, _ = scene(0, 0, 64)
     for name in ("photo", "blurred", "small", "sharp", "cat", "cat-7", "a", "b"):
         picture.save(place / f"{name}.png")
-    Image.new("L", picture.size).save(place / "black.png")
     mask = Image.new("L", picture.size)
     mask.paste(255, (20, 20, 40, 40))
     mask.save(place / "mask.png")
@@ -59,11 +69,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path
     ):
         (place / folder).mkdir(parents=True, exist_ok=True)
         scene(0, 1, 64)[0].save(place / folder / "1.png")
-        scene(0, 2, 64)[0].convert("RGB").save(place / folder / "2.jpg")
+        scene(0, 2, 64)[0].save(place / folder / "2.jpg")
     (place / "holes").mkdir()
     clear.save(place / "holes" / "1.png")
     (place / "jobs.jsonl").write_text(json.dumps({"image": "photo.png", "mask": "mask.png", "seed": 7}) + "\n")
-    for name in ("texts.txt", "tokenizer.yaml", "inception.pth", "bae.th", "bigr_L_d24.pt", "mine.pt"):
+    (place / "texts.txt").write_text("a boat\na house\n")
+    for name in ("tokenizer.yaml", "inception.pth", "bae.th", "bigr_L_d24.pt", "mine.pt"):
         (place / name).write_text("")
     return place
 
@@ -92,6 +103,7 @@ def expanded(words: list[str]) -> list[str]:
 
 def test_every_command_that_makes_something_has_examples() -> None:
     assert len(EXAMPLES) > 60
+    assert sum(path == ("generate",) for path, _ in EXAMPLES) >= 4
     assert {path for path, _ in EXAMPLES} >= RUN
 
 
@@ -106,8 +118,12 @@ def test_an_example_is_read(path: tuple[str, ...], example: str) -> None:
 
 
 @pytest.mark.parametrize("example", [example for path, example in EXAMPLES if path in RUN and " | " not in example])
-def test_an_example_runs(example: str, place: Path, home: Path) -> None:
+def test_an_example_runs(
+    example: str, place: Path, home: Path, tiny_text_model: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     words = words_of(example)
+    (home / "models").mkdir(parents=True)
+    (home / "models" / "scenes-64-text").symlink_to(tiny_text_model)
     if Path(words[-1]).suffix in NEEDED:
         pytest.importorskip(NEEDED[Path(words[-1]).suffix])
     if words[0] == "search":  # among the features that other examples make
@@ -117,12 +133,13 @@ def test_an_example_runs(example: str, place: Path, home: Path) -> None:
     if words[0] == "embed" and words[1] == "scenes":
         words[words.index("--count") + 1] = "9"
     if words[:2] == ["models", "default"]:
-        (home / "models").mkdir(parents=True)
         (home / "models" / words[2]).symlink_to(place / "model")
     if words[0] == "info":
         for name in ("cat-7.png", "pictures/1.png"):
             assert main(["generate", "cat", "-o", name, "--overwrite"]) == 0
     before = set(place.rglob("*"))
     assert main(expanded(words)) == 0, example
-    if words[0] not in {"info", "tasks", "models", "search"}:
+    if words[-2:] == ["-o", "-"]:
+        assert Image.open(io.BytesIO(capfdbinary.readouterr().out)).size == (16, 16)
+    elif words[0] not in {"info", "tasks", "models", "search"}:
         assert set(place.rglob("*")) > before, example

@@ -1,7 +1,5 @@
-import io
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +15,6 @@ from bigr_cli import request
 from bigr_cli.api import Model
 from bigr_cli.app import main
 from bigr_cli.imaging.metadata import read_metadata
-from bigr_cli.registry import discover
 from bigr_cli.zoo.config import read_config
 
 Run = Callable[..., Any]
@@ -293,20 +290,6 @@ def test_wrong_usage_is_told_before_torch_is_imported() -> None:
     code = "import sys; from bigr_cli.app import main; sys.exit(10 * main(sys.argv[1:]) + ('torch' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, "generate", "catt"], capture_output=True, check=False)
     assert done.returncode == 20
-
-
-def test_examples_of_the_help_run(capfdbinary: pytest.CaptureFixture[bytes], tiny_text_model: Path, home: Path) -> None:
-    (home / "models").mkdir(parents=True)
-    (home / "models" / "scenes-64-text").symlink_to(tiny_text_model)
-    Path("texts.txt").write_text("a boat\na house\n", encoding="utf-8")
-    task = discover().tasks[("generate",)]
-    assert len(task.examples) >= 4
-    for example in task.examples:
-        program, *words = shlex.split(example.partition(" > ")[0])
-        assert program == "bigr"
-        assert main(words) == 0, example
-    out = capfdbinary.readouterr().out
-    assert Image.open(io.BytesIO(out)).size == (16, 16)
 
 
 TEXT = st.text(max_size=30)
