@@ -190,6 +190,7 @@ class Retouching(LoadedModel):
         stops: Sequence[Label] | Sequence[Image] | Sequence[Original],
         *,
         frames: int = 9,
+        strength: float | None = None,
         label: Label = None,
         loop: bool = False,
         seed: int | None = None,
@@ -201,6 +202,8 @@ class Retouching(LoadedModel):
         Args:
             stops: two or more labels, or as many pictures.
             frames: how many, both ends included.
+            strength: between labels, how much of the first one's picture is redrawn for the others: a share of the
+                tokens, 0 to 1. None is 0.25 for classes and 1 for texts.
             label: guides between pictures, if given.
             loop: go on from the last stop back to the first.
             seed: of every frame; None draws one.
@@ -212,12 +215,15 @@ class Retouching(LoadedModel):
         if len(stops) < 2 or frames < 2:
             raise UsageError(f"expected at least two stops and two frames, got {len(stops)} and {frames}")
         labels = [stop for stop in stops if stop is None or isinstance(stop, str | int)]
-        (wish,) = self._wishes(label, 1, seed, sampling, painting=not labels)
+        if strength is not None and not 0 <= strength <= 1:
+            raise UsageError(f"strength: expected 0 to 1, got {strength}")
+        (wish,) = self._wishes(label, 1, seed, sampling)
         if labels and len(labels) < len(stops):
             raise UsageError("stops are either all labels or all pictures")
         if labels:
             guides = [request.guide_of(self.config, stop) for stop in labels]
-            return self._finished(between_labels(self.network, guides, frames, wish, loop=loop), batch_size)
+            maker = between_labels(self.network, guides, frames, wish, strength=strength, loop=loop)
+            return self._finished(maker, batch_size)
         pictures = [stop if isinstance(stop, Original) else Original(stop) for stop in stops]  # type: ignore[arg-type]
         return self._finished(between_pictures(self.network, pictures, frames, wish, loop=loop), batch_size)
 
@@ -227,13 +233,11 @@ class Retouching(LoadedModel):
         count: int,
         seed: int | None,
         sampling: dict[str, Any],
-        *,
-        painting: bool = True,
         **more: Any,
     ) -> list[Wish]:
         """What is wished for in each variant."""
         jobs = request.plan(self.config, [label], count=count, seed=seed)
-        settings = self.settings(painting=painting, **sampling)
+        settings = self.settings(painting=True, **sampling)
         return [Wish(settings=settings, seed=job.seed, label=job.guide, **more) for job in jobs]
 
     def _painted(self, makers: Sequence[Painter[Painted]], batch_size: int | None) -> list[Image]:

@@ -145,6 +145,7 @@ def test_best_of_is_at_least_as_likely(model: Model) -> None:
         (lambda m, p: m.enrich(p, rate=1, groups=3), UsageError),
         (lambda m, p: m.interpolate(["cat"]), UsageError),
         (lambda m, p: m.interpolate(["cat", p]), UsageError),
+        (lambda m, p: m.interpolate(["cat", "dog"], strength=-0.1), UsageError),
     ],
 )
 def test_wrong_arguments(model: Model, call: Any, error: type[Exception]) -> None:

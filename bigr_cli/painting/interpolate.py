@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from bigr_cli.core.config import Guide
 from bigr_cli.core.likelihood import seen_scores
@@ -19,6 +20,7 @@ from bigr_cli.painting.asks import Ask, Painter
 from bigr_cli.painting.repaint import Wish, decode, lowest
 
 _REDRAWN = 0.5  # of the tokens, half of the way between two pictures
+_STRENGTH = 0.25  # of the tokens, from one class to another
 
 
 @dataclass(frozen=True)
@@ -47,23 +49,45 @@ def places(stops: int, frames: int, *, loop: bool = False) -> list[Place]:
 
 
 def between_labels(
-    network: BinaryModel, labels: Sequence[Guide], frames: int, wish: Wish, *, loop: bool = False
+    network: BinaryModel,
+    labels: Sequence[Guide],
+    frames: int,
+    wish: Wish,
+    *,
+    strength: float | None = None,
+    loop: bool = False,
 ) -> Painter[list[Image.Image]]:
-    """Frames of the model's size from label to label: mixed embeddings, and the same random numbers for every frame.
+    """Frames of the model's size from label to label.
 
-    Bits that flicker from frame to frame are steadied; the stops are the pictures that the model draws of them.
+    The first stop is drawn. Every other one is the first with a share of its tokens drawn again under its own label:
+    those that this label makes less likely than the first's, and the ones next to them. What the labels have in
+    common stays. On the way from stop to stop, ever more of the tokens in which both differ are drawn under the mixed
+    labels, with the same random numbers for every frame; bits that flicker from frame to frame are steadied.
+
+    Args:
+        network: tokenizer and generator.
+        labels: two or more.
+        frames: how many, two or more.
+        wish: seed and settings.
+        strength: the share, from 0 to 1. None is 0.25 for classes and 1, everything, for texts, which say what is
+            around an object too.
+        loop: whether the way leads back to the first label.
     """
-    config = network.generator.config
-    nothing = torch.zeros(config.tokens, config.bits, dtype=torch.bool)
-    everything = torch.ones(config.tokens, dtype=torch.bool)
-    asks = []
+    stops = yield from _stops(network, labels, wish, _share(network, strength))
+    legs = [(stop, (stop + 1) % len(labels)) for stop in range(len(labels) if loop else len(labels) - 1)]
+    orders = [_order(network, stops[one], stops[other], labels[one], labels[other], wish) for one, other in legs]
     way = places(len(labels), frames, loop=loop)
+    asks = []
     for place in way:
-        one, other = labels[place.start], labels[(place.start + 1) % len(labels)]
-        asks.append(Ask(nothing, everything, wish.seed, wish.settings, label=one, other=other, ratio=place.share))
-    drawn = yield asks
-    stops = torch.tensor([place.share in (0, 1) for place in way])
-    return _decoded(network, steadied(drawn, stops, loop=loop))
+        one, other = legs[place.start]
+        masked = torch.zeros(len(stops[one]), dtype=torch.bool, device=stops[one].device)
+        if place.share < 1:
+            masked[orders[place.start][: round(place.share * len(orders[place.start]))]] = True
+        codes = stops[other] if place.share == 1 else stops[one]
+        asks.append(Ask(codes, masked, wish.seed, wish.settings, labels[one], labels[other], place.share))
+    drawn = yield from _drawn(asks)
+    met = torch.tensor([place.share in (0, 1) for place in way])
+    return _decoded(network, steadied(torch.stack(drawn), met, loop=loop))
 
 
 def between_pictures(
@@ -78,18 +102,13 @@ def between_pictures(
     size = network.tokenizer.config.image_size
     logits = [_logits(network, picture.square(size)) for picture in pictures]
     codes = [logit > 0 for logit in logits]
-    asks: list[Ask] = []
-    fixed: dict[int, Tensor] = {}
-    for number, place in enumerate(places(len(pictures), frames, loop=loop)):
+    asks = []
+    for place in places(len(pictures), frames, loop=loop):
         following = (place.start + 1) % len(pictures)
         mixed = _switched(codes[place.start], codes[following], logits[place.start], logits[following], place.share)
         redrawn = _unlikely(network, mixed, round(4 * place.share * (1 - place.share) * _REDRAWN * len(mixed)), wish)
-        if bool(redrawn.any()):
-            asks.append(Ask(mixed, redrawn, wish.seed, wish.sampling, label=wish.label))
-        else:
-            fixed[number] = mixed
-    drawn = iter((yield asks)) if asks else iter(())
-    return _decoded(network, [fixed[number] if number in fixed else next(drawn) for number in range(frames)])
+        asks.append(Ask(mixed, redrawn, wish.seed, wish.sampling, label=wish.label))
+    return _decoded(network, (yield from _drawn(asks)))
 
 
 def steadied(codes: Tensor, fixed: Tensor, *, loop: bool = False) -> Tensor:
@@ -111,6 +130,60 @@ def steadied(codes: Tensor, fixed: Tensor, *, loop: bool = False) -> Tensor:
     return codes
 
 
+def _stops(network: BinaryModel, labels: Sequence[Guide], wish: Wish, share: float) -> Painter[list[Tensor]]:
+    """The codes (L, K) of the picture that each label is."""
+    config = network.generator.config
+    nothing = torch.zeros(config.tokens, config.bits, dtype=torch.bool)
+    everything = torch.ones(config.tokens, dtype=torch.bool)
+    (first,) = yield [Ask(nothing, everything, wish.seed, wish.settings, label=labels[0])]
+    asks = []
+    for label in labels[1:]:
+        unfit = lowest(_gain(network, first, labels[0], label, wish), round(share * config.tokens))
+        asks.append(Ask(first, _grown(unfit, config.grid), wish.seed, wish.settings, label=label))
+    return [first, *(yield from _drawn(asks))]
+
+
+def _share(network: BinaryModel, strength: float | None) -> float:
+    config = network.generator.config
+    if config.attention == "causal":
+        return 1.0  # it does not say how tokens fit those behind them
+    return strength if strength is not None else _STRENGTH if config.condition == "class" else 1.0
+
+
+def _order(network: BinaryModel, codes: Tensor, goal: Tensor, label: Guide, other: Guide, wish: Wish) -> Tensor:
+    """The numbers of the tokens in which two codes (L, K) differ, those first that fit the other label least."""
+    differ = (codes ^ goal).any(dim=1)
+    gain = _gain(network, codes, label, other, wish).masked_fill(~differ, torch.inf)
+    return gain.argsort(stable=True)[: int(differ.sum())]
+
+
+def _gain(network: BinaryModel, codes: Tensor, label: Guide, other: Guide, wish: Wish) -> Tensor:
+    """How much likelier each token (L,) is under another label; the last ones least if the model cannot say."""
+    if network.generator.config.attention == "causal":
+        return -torch.arange(len(codes), device=codes.device, dtype=torch.float32)
+    return _scores(network, codes, other, wish) - _scores(network, codes, label, wish)
+
+
+def _scores(network: BinaryModel, codes: Tensor, label: Guide, wish: Wish) -> Tensor:
+    """How likely each token (L,) is beside the others."""
+    nothing = torch.zeros(1, len(codes), dtype=torch.bool, device=codes.device)
+    seeds = torch.tensor([wish.seed], device=codes.device)
+    return seen_scores(network.generator, codes[None], network.conditions([label]), nothing, seeds)[0]
+
+
+def _grown(tokens: Tensor, grid: int) -> Tensor:
+    """Tokens (L,) bool and those next to them, diagonally too."""
+    return max_pool2d(tokens.view(1, grid, grid).float(), 3, stride=1, padding=1).flatten() > 0
+
+
+def _drawn(asks: Sequence[Ask]) -> Painter[list[Tensor]]:
+    """The codes of each ask; those that ask for nothing need no draw."""
+    wanted = [bool(ask.masked.any()) for ask in asks]
+    needed = [ask for ask, draws in zip(asks, wanted, strict=True) if draws]
+    drawn = iter((yield needed)) if needed else iter(())
+    return [next(drawn) if draws else ask.codes for ask, draws in zip(asks, wanted, strict=True)]
+
+
 def _logits(network: BinaryModel, image: Image.Image) -> Tensor:
     weight = network.tokenizer.embed
     pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 255)[None]
@@ -130,13 +203,10 @@ def _switched(one: Tensor, other: Tensor, one_logits: Tensor, other_logits: Tens
 
 def _unlikely(network: BinaryModel, codes: Tensor, count: int, wish: Wish) -> Tensor:
     """The `count` tokens (L,) that the model finds least likely beside the others."""
-    nothing = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
     if count == 0:
-        return nothing
-    seeds = torch.tensor([wish.seed], device=codes.device)
-    fit = seen_scores(network.generator, codes[None], network.conditions([wish.label]), nothing[None], seeds)[0]
-    return lowest(fit, count)
+        return torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
+    return lowest(_scores(network, codes, wish.label, wish), count)
 
 
-def _decoded(network: BinaryModel, codes: Sequence[Tensor] | Tensor) -> list[Image.Image]:
+def _decoded(network: BinaryModel, codes: Iterable[Tensor]) -> list[Image.Image]:
     return [to_images(torch.from_numpy(decode(network, one).transpose(2, 0, 1))[None])[0] for one in codes]

@@ -44,6 +44,18 @@ class Film:
     frames: Annotated[int, _option("--frames", min=2, max=MOST, metavar="N", help="How many, both ends included.")] = 9
     fps: Annotated[float, _option("--fps", min=0.1, max=120, metavar="N", help="Frames a second of a film.")] = 8.0
     loop: Annotated[bool, _option("--loop", help="Go on from the last stop back to the first.")] = False
+    strength: Annotated[
+        float | None,
+        _option(
+            "--strength",
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="Between labels: the share of the first one's tokens that are drawn anew for the others "
+            "(0.25 if not given, and 1 between texts).",
+            show_default=False,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +75,7 @@ class Way:
         "bigr interpolate cat bird house --loop --frames 60 --fps 15 -o tour.mp4",
         "bigr interpolate a.png b.png --frames 24 -o morph.gif",
         "bigr interpolate tree mushroom --frames 30 -o frames/",
+        "bigr interpolate boat rocket --strength 1 --fps 10 -o everything.webp",
     ),
 )
 @grouped
@@ -89,9 +102,10 @@ def interpolate(
     """-o decides what becomes of the frames: a strip (.png, .webp, .jpg, .tif), a film (.gif, .mp4, or .webp with --fps
     given), or single files (a folder, or a pattern with {index}).
 
-    Between labels, the embeddings are mixed, and every frame uses the same random numbers, so that pictures change
-    smoothly. Between pictures, the bits in which they differ are switched, the most certain first, and what would not
-    look like a picture is drawn anew; frames have the model's size. --class or --text guides those.
+    Between labels, what of the first one's picture does not fit the next is drawn anew: ever more of it from frame to
+    frame, under mixed embeddings, with the same random numbers. Between pictures, the bits in which they differ are
+    switched, the most certain first, and what would not look like a picture is drawn anew; frames have the model's
+    size. --class or --text guides those.
     """
     from bigr_cli import request
     from bigr_cli.api import load
@@ -104,11 +118,13 @@ def interpolate(
     name = chooser.model(model)
     config = read_config(find_model(name))
     way = _way(config, stops)
-    settings = request.settings(config, chooser.sampling(sampling), painting=not way.labels)
+    settings = request.settings(config, chooser.sampling(sampling), painting=True)
     label = guided(config, Guiding(class_label=class_label, text=text)).label
     if way.labels and label is not None:
         option = "--class" if text is None else "--text"
         raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
+    if film.strength is not None and way.pictures:
+        raise UsageError("--strength is for ways between labels or texts")
     asked = chooser.option("seed", seed)
     first = secrets.randbelow(2**32) if asked is None else asked
     fields: dict[str, str | int] = {"label": way.name, "seed": first, "model": config.name, "task": TASK}
@@ -121,6 +137,7 @@ def interpolate(
     images = loaded.interpolate(
         way.labels or way.pictures,
         frames=film.frames,
+        strength=film.strength,
         seed=first,
         label=label,
         loop=film.loop,
@@ -128,6 +145,8 @@ def interpolate(
         **vars(settings),
     )
     shown = {"stops": list(stops), "frames": film.frames, "loop": film.loop, "fps": film.fps}
+    if film.strength is not None:
+        shown["strength"] = film.strength
     labels = [name_of(config, label) for label in way.labels]
     made = loaded.recipe(settings, task=TASK, labels=labels, seed=first, options=shown)
     _write(target, images, film, None if writing.no_metadata else made, overwrite=writing.overwrite)

@@ -24,6 +24,14 @@ def test_a_strip_from_label_to_label(bigr: Run) -> None:
         assert np.array_equal(np.asarray(alone), left)
 
 
+def test_strength_is_in_the_recipe(bigr: Run) -> None:
+    assert bigr("interpolate", "cat", "dog", "--frames", 3, "--seed", 2, "--strength", 1, "-o", "all.png").code == 0
+    assert "--strength 1" in bigr("info", "all.png").out
+    bigr("generate", "dog", "--seed", 2, "-o", "dog.png")
+    with Image.open("all.png") as strip, Image.open("dog.png") as alone:
+        assert np.array_equal(np.asarray(strip)[:, -16:], np.asarray(alone))
+
+
 @pytest.mark.parametrize(("name", "kind"), [("a.gif", "GIF"), ("a.webp", "WEBP")])
 def test_a_film(bigr: Run, name: str, kind: str) -> None:
     assert bigr("interpolate", "cat", "dog", "house", "--loop", "--frames", 6, "--fps", 10, "-o", name).code == 0
@@ -72,6 +80,8 @@ def test_pictures_are_met_at_both_ends(bigr: Run, tiny_model: Path) -> None:
         (("cat", "none"), "no stop"),
         (("cat", "dog", "--frames", "1"), "--frames"),
         (("cat", "dog", "--class", "house"), "guides"),
+        (("cat", "dog", "--strength", "1.5"), "--strength"),
+        (("in.png", "in.png", "--strength", "0.5"), "between labels or texts"),
         (("cat", "dog", "--fps", "100", "-o", "x.gif"), "at most 50"),
         (("cat", "dog", "-o", "x.avi"), "unknown kind"),
         (("gone.png", "in.png"), "gone.png"),

@@ -74,6 +74,14 @@ def test_next_tokens_are_painted_after_known_ones(bigr: Run, tmp_path: Path, nex
     assert np.array_equal(made[:4], before[:4]) and not np.array_equal(made[8:24, 8:24], before[8:24, 8:24])
 
 
+def test_next_tokens_lead_from_label_to_label(bigr: Run, tmp_path: Path, next_token: Path) -> None:
+    made = tmp_path / "way.png"
+    assert bigr("interpolate", "cat", "dog", "--frames", 4, "--seed", 1, "-m", next_token, "-o", made).code == 0
+    first, second, _, _ = np.split(np.asarray(Image.open(made)).astype(float), 4, axis=1)
+    changed = np.abs(first - second)
+    assert changed[:4].mean() < changed[12:].mean()  # the last tokens change first; the decoder sees them all
+
+
 def test_what_needs_both_sides_is_refused(bigr: Run, tmp_path: Path, next_token: Path, noise: Path) -> None:
     words = ("--mask-box", "8,8,24,24", "--guess-class", "-m", next_token, "-o", tmp_path / "made.png")
     shown = bigr("inpaint", noise, *words, *MACHINE)

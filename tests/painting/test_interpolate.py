@@ -1,0 +1,91 @@
+"""Ways from label to label: what stays, what is drawn anew, and where stops are."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import bigr_cli
+from bigr_cli.api import Model
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.painting.asks import Ask, draw, paint_together
+from bigr_cli.painting.interpolate import between_labels, places
+from bigr_cli.painting.repaint import Wish
+
+SETTINGS = SamplingConfig(steps=4, timesteps=4, guidance=2.0)
+WISH = Wish(settings=SETTINGS, seed=5)
+Frames = Callable[..., list[np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Path) -> Model:
+    return bigr_cli.load(tiny_model)
+
+
+@pytest.fixture
+def frames(model: Model) -> Frames:
+    def made(labels: list[int], count: int, batch_size: int = 8, **options: object) -> list[np.ndarray]:
+        maker = between_labels(model.network, labels, count, WISH, **options)
+        ((_, images),) = paint_together(model.network, [(0, maker)], batch_size=batch_size)
+        return [np.asarray(image) for image in images]
+
+    return made
+
+
+def alone(model: Model, label: int) -> np.ndarray:
+    config = model.network.generator.config
+    everything = torch.ones(config.tokens, dtype=torch.bool)
+    nothing = torch.zeros(config.tokens, config.bits, dtype=torch.bool)
+    codes = draw(model.network, [Ask(nothing, everything, WISH.seed, SETTINGS, label=label)])
+    return np.asarray(model.decode(codes)[0])
+
+
+def test_the_first_frame_is_the_first_label_s_picture(model: Model, frames: Frames) -> None:
+    made = frames([0, 1], 4)
+    assert np.array_equal(made[0], alone(model, 0))
+    assert not np.array_equal(made[-1], made[0])
+
+
+def test_at_full_strength_the_last_frame_is_the_last_label_s_picture(model: Model, frames: Frames) -> None:
+    made = frames([0, 1], 4, strength=1)
+    assert np.array_equal(made[0], alone(model, 0)) and np.array_equal(made[-1], alone(model, 1))
+
+
+def test_at_no_strength_nothing_changes(model: Model, frames: Frames) -> None:
+    assert all(np.array_equal(frame, alone(model, 0)) for frame in frames([0, 1, 2], 5, strength=0))
+
+
+def test_stops_are_the_same_on_any_way(frames: Frames) -> None:
+    """In a loop of three stops, the stops are those of the way there, and of any number of frames."""
+    short, long, loop = frames([0, 1, 2], 3), frames([0, 1, 2], 9), frames([0, 1, 2], 6, loop=True)
+    for one, other, third in zip(short, long[::4], loop[::2], strict=True):
+        assert np.array_equal(one, other) and np.array_equal(one, third)
+
+
+def test_any_number_at_once_gives_the_same(frames: Frames) -> None:
+    for one, other in zip(frames([0, 1], 6, batch_size=1), frames([0, 1], 6, batch_size=16), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_ever_more_is_drawn_anew(model: Model) -> None:
+    """Each frame's tokens hold those of the frame before, all of them among those in which the stops differ."""
+    maker = between_labels(model.network, [0, 1], 9, WISH, strength=0.5)
+    first = draw(model.network, next(maker))
+    last_asks = maker.send(first)
+    last = draw(model.network, last_asks)
+    asks = maker.send(last)
+    masks = [ask.masked for ask in asks]
+    differ = (first[0] ^ last[0]).any(dim=1)
+    assert all(not bool((one & ~other).any()) for one, other in pairwise(masks))
+    assert not bool((masks[-1] & ~differ).any()) and not bool((differ & ~last_asks[0].masked).any())
+    assert [round(ask.ratio, 3) for ask in asks] == [k / 8 for k in range(8 - len(asks), 8)]
+    assert all(ask.seed == WISH.seed and torch.equal(ask.codes, first[0]) for ask in asks)
+
+
+@pytest.mark.parametrize(("stops", "count"), [(1, 3), (2, 1)])
+def test_too_few(stops: int, count: int) -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        places(stops, count)
