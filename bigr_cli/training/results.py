@@ -14,7 +14,8 @@ from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.zoo.card import render_card
 from bigr_cli.zoo.config import ModelConfig, Provenance
 from bigr_cli.zoo.find import find_model
-from bigr_cli.zoo.folder import grow_from, write_model_files
+from bigr_cli.zoo.folder import write_model_files
+from bigr_cli.zoo.tensors import grow_from
 
 
 def run_model_config(

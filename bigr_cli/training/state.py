@@ -21,7 +21,7 @@ from bigr_cli.training.ema import WeightAverage
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.optim import Optimizers
 from bigr_cli.training.sharded_checkpoint import load_sharded, save_sharded, sharded_shapes
-from bigr_cli.zoo.folder import shape_problems
+from bigr_cli.zoo.tensors import shape_problems
 
 
 @dataclass(frozen=True)

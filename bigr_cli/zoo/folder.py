@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bigr_cli.core import packed
@@ -30,8 +29,9 @@ from bigr_cli.zoo.config import (
 from bigr_cli.zoo.source import readable_size
 from bigr_cli.zoo.spread import Spread, fill_spread
 from bigr_cli.zoo.stored import StoredTensors, write_tensors
+from bigr_cli.zoo.tensors import file_problems, shape_problems, shapes_of
 from bigr_cli.zoo.texts import text_reader
-from bigr_cli.zoo.weights import FLOATS, TensorInfo, hash_problems, read_header
+from bigr_cli.zoo.weights import hash_problems
 
 Weights = nn.Module | Mapping[str, Tensor]
 MODEL_FILES = (CONFIG_FILE, TOKENIZER_FILE, GENERATOR_FILE, CARD_FILE)
@@ -182,7 +182,7 @@ def check_model(directory: Path) -> list[str]:
     problems = hash_problems(directory, config, config.weight_files)
     for name, part in _modules(config).items():
         if (directory / name).is_file():
-            problems += _tensor_problems(directory / name, part)
+            problems += file_problems(directory / name, part)
     return problems
 
 
@@ -222,81 +222,11 @@ def _check_files(directory: Path, config: ModelConfig, parts: Mapping[str, nn.Mo
         size = readable_size(config.source.size) if config.source else ""
         hint = f"bigr models pull {directory.resolve().name} brings them ({size})" if config.source else None
         raise ModelError(f"{directory}: the weights of {config.name} are not here ({', '.join(missing)})", hint=hint)
-    problems = [line for name, part in parts.items() for line in _tensor_problems(directory / name, part)]
+    problems = [line for name, part in parts.items() for line in file_problems(directory / name, part)]
     if verify and not problems:
         problems = hash_problems(directory, config, parts)
     if problems:
         raise ModelFormatError("; ".join(problems))
-
-
-def _tensor_problems(path: Path, part: nn.Module) -> list[str]:
-    try:
-        header = read_header(path)
-    except ModelFormatError as error:
-        return [str(error)]
-    problems = _type_problems(path, header)
-    return problems + shape_problems(path, shapes_of(part), {name: tensor.shape for name, tensor in header.items()})
-
-
-def _type_problems(path: Path, header: Mapping[str, TensorInfo]) -> list[str]:
-    odd = [f"{name} ({tensor.dtype})" for name, tensor in header.items() if tensor.dtype not in FLOATS]
-    return [f"{path}: expected {', '.join(FLOATS)}, got {_some(odd)}"] if odd else []
-
-
-def grow_from(path: Path, part: nn.Module, *, replaced: str = "") -> None:
-    """Copy the weights of a .safetensors file into a freshly made module of the same sizes or larger ones.
-
-    Where the module has more (bits, channels, layers), it keeps what it was made with, beside the file's numbers.
-    Of its submodule `replaced`, the file may have other tensors, which are left out.
-
-    Raises:
-        ModelFormatError: the file cannot be read, or has tensors that find no place in the module.
-    """
-    header, sizes = read_header(path), shapes_of(part)
-    left_out = {name for name in header if replaced and name.startswith(f"{replaced}.") and name not in sizes}
-    found = {name: tensor.shape for name, tensor in header.items() if name not in left_out}
-    fitting = {name: shape for name, shape in found.items() if _fits(shape, sizes.get(name))}
-    expected = {name: shape for name, shape in sizes.items() if name in found} | fitting
-    problems = _type_problems(path, header) + shape_problems(path, expected, found)
-    if problems:
-        raise ModelFormatError("; ".join(problems))
-    state = part.state_dict()
-    with torch.no_grad():
-        for name, tensor in load_file(path).items():
-            if name in left_out:
-                continue
-            state[name][tuple(slice(side) for side in tensor.shape)].copy_(tensor)
-
-
-def _fits(shape: tuple[int, ...], into: tuple[int, ...] | None) -> bool:
-    return into is not None and len(shape) == len(into) and all(a <= b for a, b in zip(shape, into, strict=True))
-
-
-def shapes_of(part: nn.Module) -> dict[str, tuple[int, ...]]:
-    """The shapes of a module's tensors by name."""
-    return {name: tuple(tensor.shape) for name, tensor in part.state_dict().items()}
-
-
-def shape_problems(
-    path: Path, expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
-) -> list[str]:
-    """How tensors, by name and shape, differ from those expected in a file: missing, unknown, wrong-shaped."""
-    wrong = [
-        f"{name} (expected {list(shape)}, got {list(found[name])})"
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
-    ]
-    groups = {
-        "missing tensors": sorted(expected.keys() - found.keys()),
-        "unknown tensors": sorted(found.keys() - expected.keys()),
-        "wrong shapes": wrong,
-    }
-    return [f"{path}: {what}: {_some(names)}" for what, names in groups.items() if names]
-
-
-def _some(names: list[str], limit: int = 8) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 def _fill(part: nn.Module, path: Path, device: str | torch.device, dtype: torch.dtype | None) -> None:

@@ -19,9 +19,10 @@ from bigr_cli.errors import CheckpointError, ConfigError
 from bigr_cli.zoo import published_names as names
 from bigr_cli.zoo.checkpoint import Checkpoint
 from bigr_cli.zoo.config import ModelConfig, Provenance, check_name, safe_name
-from bigr_cli.zoo.folder import check_destination, save_model, shape_problems, shapes_of
+from bigr_cli.zoo.folder import check_destination, save_model
 from bigr_cli.zoo.published_sizes import autoencoder_sizes, generator_sizes
 from bigr_cli.zoo.stored import Renamed
+from bigr_cli.zoo.tensors import shape_problems, shapes_of
 
 _Read = TypeVar("_Read")
 _Config = TypeVar("_Config", AutoencoderConfig, GeneratorConfig)

@@ -21,9 +21,10 @@ from bigr_cli.zoo import published_names as names
 from bigr_cli.zoo.checkpoint import Checkpoint
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import packaged_models
-from bigr_cli.zoo.folder import check_model, load_model, shapes_of
+from bigr_cli.zoo.folder import check_model, load_model
 from bigr_cli.zoo.published import import_published
 from bigr_cli.zoo.published_sizes import autoencoder_sizes, generator_sizes
+from bigr_cli.zoo.tensors import shapes_of
 
 GIVEN = Path(__file__).parents[1] / "data" / "published"
 TOKENIZER, GENERATOR, TRAINED = (GIVEN / name for name in ("binaryae_ema_1000.th", "bigr_tiny.pt", "0001000.pt"))
