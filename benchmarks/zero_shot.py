@@ -197,7 +197,7 @@ def between(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     # The second label is another one, whatever the number of pairs.
     pairs = [(index % count, (index + 1 + index // count * 5 % (count - 1)) % count) for index in range(options.pairs)]
     painters = [
-        between_labels(model.network, pair, 9, Wish(settings=model.settings(), seed=options.seed + index))
+        between_labels(model.network, pair, 9, Wish(settings=model.settings(painting=True), seed=options.seed + index))
         for index, pair in enumerate(pairs)
     ]
     for (_, second), frames in zip(pairs, all_done(model, painters, "interpolate"), strict=True):

@@ -21,6 +21,7 @@ from bigr_cli.painting.repaint import Wish, decode, lowest
 
 _REDRAWN = 0.5  # of the tokens, half of the way between two pictures
 _STRENGTH = 0.25  # of the tokens, from one class to another
+_GROWTH = 0.5  # near the first label, tokens are drawn much as they were: more of them make steps even
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def between_labels(
         one, other = legs[place.start]
         masked = torch.zeros(len(stops[one]), dtype=torch.bool, device=stops[one].device)
         if place.share < 1:
-            masked[orders[place.start][: round(place.share * len(orders[place.start]))]] = True
+            masked[orders[place.start][: round(place.share**_GROWTH * len(orders[place.start]))]] = True
         codes = stops[other] if place.share == 1 else stops[one]
         asks.append(Ask(codes, masked, wish.seed, wish.settings, labels[one], labels[other], place.share))
     drawn = yield from _drawn(asks)
