@@ -11,8 +11,8 @@ the scenes themselves. `outpaint`: scenes are continued to three times their wid
 across the picture's and the windows' borders and elsewhere in the paint, as a share of that in the outer eighth of real
 scenes, where no object is.
 `interpolate`: pairs of labels, nine frames; the rank correlation of the judge's probability of the second label with
-the frame's number. `enrich`: scenes are reduced by two and enlarged; the Fréchet distance to other real scenes before
-and after.
+the frame's number, how far frames are from each other, and in how many ways the last one shows the second label.
+`enrich`: scenes are reduced by two and enlarged; the Fréchet distance to other real scenes before and after.
 """
 
 from __future__ import annotations
@@ -200,13 +200,20 @@ def between(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
         between_labels(model.network, pair, 9, Wish(settings=model.settings(painting=True), seed=options.seed + index))
         for index, pair in enumerate(pairs)
     ]
+    steps, arrived = [], []
     for (_, second), frames in zip(pairs, all_done(model, painters, "interpolate"), strict=True):
         stacked = as_judged(np.stack([np.asarray(frame) for frame in frames]))
         with torch.inference_mode():
-            probability = judge(as_floats(stacked))["object"].softmax(1)[:, second]
-        found.append(float(spearmanr(range(9), probability.numpy()).statistic))
-    error = float(np.std(found)) / len(found) ** 0.5
-    figures = {"rank_correlation": float(np.mean(found)), "standard_error": error}
+            chances = judge(as_floats(stacked))["object"].softmax(1)
+        found.append(float(spearmanr(range(9), chances[:, second].numpy()).statistic))
+        steps.append(float(stacked.float().diff(dim=0).abs().mean()))
+        arrived.append(int(chances[-1].argmax()) == second)
+    figures = {
+        "rank_correlation": float(np.mean(found)),
+        "standard_error": float(np.std(found)) / len(found) ** 0.5,
+        "grey_levels_a_step": float(np.mean(steps)),
+        "last_recognised_%": 100 * float(np.mean(arrived)),
+    }
     return [{"what": "interpolate", "pictures": 9 * len(pairs), **figures}]
 
 

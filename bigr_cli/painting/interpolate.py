@@ -139,7 +139,8 @@ def _stops(network: BinaryModel, labels: Sequence[Guide], wish: Wish, share: flo
     (first,) = yield [Ask(nothing, everything, wish.seed, wish.settings, label=labels[0])]
     asks = []
     for label in labels[1:]:
-        unfit = lowest(_gain(network, first, labels[0], label, wish), round(share * config.tokens))
+        count = 0 if label == labels[0] else round(share * config.tokens)
+        unfit = lowest(_gain(network, first, labels[0], label, wish), count)
         asks.append(Ask(first, _grown(unfit, config.grid), wish.seed, wish.settings, label=label))
     return [first, *(yield from _drawn(asks))]
 

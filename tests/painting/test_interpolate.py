@@ -58,6 +58,12 @@ def test_at_no_strength_nothing_changes(model: Model, frames: Frames) -> None:
     assert all(np.array_equal(frame, alone(model, 0)) for frame in frames([0, 1, 2], 5, strength=0))
 
 
+def test_a_label_that_comes_again_is_the_same_picture(model: Model, frames: Frames) -> None:
+    assert all(np.array_equal(frame, alone(model, 0)) for frame in frames([0, 0], 3))
+    there, goal, back = frames([0, 1, 0], 3)
+    assert np.array_equal(there, back) and not np.array_equal(there, goal)
+
+
 def test_stops_are_the_same_on_any_way(frames: Frames) -> None:
     """In a loop of three stops, the stops are those of the way there, and of any number of frames."""
     short, long, loop = frames([0, 1, 2], 3), frames([0, 1, 2], 9), frames([0, 1, 2], 6, loop=True)
