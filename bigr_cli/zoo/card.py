@@ -57,7 +57,12 @@ def _settings(sampling: SamplingConfig) -> str:
 
 def _presets(config: ModelConfig) -> Iterator[tuple[str, object]]:
     for name, settings in config.presets.items():
-        yield name, [f"{setting.replace('_', ' ')} {_text(value)}" for setting, value in settings.items()]
+        yield name, [f"{setting.replace('_', ' ')} {_setting(value)}" for setting, value in settings.items()]
+
+
+def _setting(value: object) -> str:
+    """A preset's value; a pair is a range, since commas part the settings."""
+    return " to ".join(map(_text, value)) if isinstance(value, tuple) else _text(value)
 
 
 def _front_matter(config: ModelConfig) -> str:

@@ -65,7 +65,7 @@ class ModelConfig:
     labels: tuple[str, ...] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     painting: SamplingConfig | None = None
-    presets: dict[str, dict[str, int | float | str]] = field(default_factory=dict)
+    presets: dict[str, dict[str, int | float | str | tuple[float, float]]] = field(default_factory=dict)
     representation: RepresentationConfig | None = None
     provenance: Provenance = field(default_factory=Provenance)
     licence: str = ""
