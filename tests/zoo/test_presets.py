@@ -11,7 +11,7 @@ from bigr_cli.request import settings
 from bigr_cli.zoo.config import ModelConfig, dump_config, read_config
 from bigr_cli.zoo.presets import preset
 
-OWN = {"fast": {"steps": 3, "order": "halton", "guidance": 2.0}}
+OWN = {"fast": {"steps": 3, "order": "halton", "guidance": 2.0, "guidance_interval": (0.5, 1.0)}}
 
 
 def work(chosen: SamplingConfig, tokens: int = 256) -> float:
