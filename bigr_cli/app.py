@@ -51,7 +51,14 @@ def _show_help(context: typer.Context) -> None:
 
 def _long_help(task: Task) -> str:
     details = inspect.cleandoc((task.function.__doc__ or "").partition("\f")[0])
-    return f"{task.help}\n\n{details}" if details else task.help
+    paragraphs = [_flowing(paragraph) for paragraph in details.split("\n\n") if paragraph]
+    return "\n\n".join([task.help, *paragraphs])
+
+
+def _flowing(paragraph: str) -> str:
+    """A paragraph in one line, for the terminal's width to break; lists and indented lines stay as they are."""
+    lines = paragraph.splitlines()
+    return paragraph if any(line.startswith((" ", "- ", "* ")) for line in lines) else " ".join(lines)
 
 
 def _add(target: typer.Typer, task: Task) -> None:

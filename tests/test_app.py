@@ -56,6 +56,12 @@ def test_every_command_has_help(bigr: Run) -> None:
         assert "Usage" in shown.out
 
 
+def test_paragraphs_of_the_help_fill_the_terminal(bigr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    lines = [line.strip() for line in bigr("interpolate", "--help").out.splitlines()]
+    assert any(line.startswith("-o decides") and line.endswith("{index}).") for line in lines)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
