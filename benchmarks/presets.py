@@ -5,7 +5,8 @@
 Times are those of the processor, since others may be at work on it: the presets draw 16 pictures in turn, in several
 rounds, and of each the median counts, with whatever decoding takes. Fréchet distances are from unseen real scenes, in
 the features of the classifier that comes with the package and in those of the judge, against which nothing was trained.
-All presets draw the same labels with the same seeds. `--also steps=8,order=halton` tries settings that are no preset.
+All presets draw the same labels with the same seeds. `--also steps=8,guidance_interval=[0.5,1]` tries settings that are
+no preset.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def timed(model: Model, settings: dict[str, SamplingConfig], options: argparse.N
 
 
 def _settings(words: str) -> dict[str, Any]:
-    pairs = (word.partition("=") for word in words.split(","))
-    return {name.strip(): yaml_text.parse(text, source=name) for name, _, text in pairs}
+    found: dict[str, Any] = yaml_text.parse(f"{{{words.replace('=', ': ')}}}", source=words)
+    return found
 
 
 if __name__ == "__main__":

@@ -124,8 +124,7 @@ class Retouching(LoadedModel):
         from bigr_cli.painting.edit import edit_whole
         from bigr_cli.painting.inpaint import inpaint
 
-        if not 0 <= strength <= 1:
-            raise UsageError(f"strength: expected 0 to 1, got {strength}")
+        _check_share(strength)
         original = Original(image)
         away = request.guide_of(self.config, from_label)
         wishes = self._wishes(label, count, seed, sampling, window=window, against=away)
@@ -215,8 +214,8 @@ class Retouching(LoadedModel):
         if len(stops) < 2 or frames < 2:
             raise UsageError(f"expected at least two stops and two frames, got {len(stops)} and {frames}")
         labels = [stop for stop in stops if stop is None or isinstance(stop, str | int)]
-        if strength is not None and not 0 <= strength <= 1:
-            raise UsageError(f"strength: expected 0 to 1, got {strength}")
+        if strength is not None:
+            _check_share(strength)
         (wish,) = self._wishes(label, 1, seed, sampling)
         if labels and len(labels) < len(stops):
             raise UsageError("stops are either all labels or all pictures")
@@ -250,3 +249,8 @@ class Retouching(LoadedModel):
         if isinstance(made, BigrError):
             raise made
         return made
+
+
+def _check_share(strength: float) -> None:
+    if not 0 <= strength <= 1:
+        raise UsageError(f"strength: expected 0 to 1, got {strength}")

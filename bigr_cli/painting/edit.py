@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bigr_cli.core.likelihood import seen_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.imaging.blending import Blend
 from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.windows import Window, cut, resized, touched_tokens
 from bigr_cli.painting.asks import Ask, Painter
 from bigr_cli.painting.inpaint import Painted, joined
-from bigr_cli.painting.repaint import Repainted, Wish, decode, encode, lowest
+from bigr_cli.painting.repaint import Repainted, Wish, decode, encode, lowest, seen_fit
 
 
 def edit_whole(
@@ -39,8 +38,7 @@ def edit_whole(
     count = round(strength * int((~outside).sum()))
     if count == 0:
         return Painted(original.image, wish.label)
-    seeds = torch.tensor([wish.seed], device=codes.device)
-    fit = seen_scores(network.generator, codes[None], network.conditions([wish.label]), outside[None], seeds)[0]
+    fit = seen_fit(network, codes, wish.label, wish.seed, outside)
     redrawn = lowest(fit.masked_fill(outside, torch.inf), count)
     drawn = yield [Ask(codes, redrawn | outside, wish.seed, wish.sampling, label=wish.label, against=wish.against)]
     shown = resized(decode(network, drawn[0]), side, side)

@@ -12,12 +12,11 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from bigr_cli.core.config import Guide
-from bigr_cli.core.likelihood import seen_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.imaging.originals import Original
 from bigr_cli.painting.asks import Ask, Painter
-from bigr_cli.painting.repaint import Wish, decode, lowest
+from bigr_cli.painting.repaint import Wish, decode, lowest, seen_fit
 
 _REDRAWN = 0.5  # of the tokens, half of the way between two pictures
 _STRENGTH = 0.25  # of the tokens, from one class to another
@@ -163,14 +162,7 @@ def _gain(network: BinaryModel, codes: Tensor, label: Guide, other: Guide, wish:
     """How much likelier each token (L,) is under another label; the last ones least if the model cannot say."""
     if network.generator.config.attention == "causal":
         return -torch.arange(len(codes), device=codes.device, dtype=torch.float32)
-    return _scores(network, codes, other, wish) - _scores(network, codes, label, wish)
-
-
-def _scores(network: BinaryModel, codes: Tensor, label: Guide, wish: Wish) -> Tensor:
-    """How likely each token (L,) is beside the others."""
-    nothing = torch.zeros(1, len(codes), dtype=torch.bool, device=codes.device)
-    seeds = torch.tensor([wish.seed], device=codes.device)
-    return seen_scores(network.generator, codes[None], network.conditions([label]), nothing, seeds)[0]
+    return seen_fit(network, codes, other, wish.seed) - seen_fit(network, codes, label, wish.seed)
 
 
 def _grown(tokens: Tensor, grid: int) -> Tensor:
@@ -207,7 +199,7 @@ def _unlikely(network: BinaryModel, codes: Tensor, count: int, wish: Wish) -> Te
     """The `count` tokens (L,) that the model finds least likely beside the others."""
     if count == 0:
         return torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
-    return lowest(_scores(network, codes, wish.label, wish), count)
+    return lowest(seen_fit(network, codes, wish.label, wish.seed), count)
 
 
 def _decoded(network: BinaryModel, codes: Iterable[Tensor]) -> list[Image.Image]:

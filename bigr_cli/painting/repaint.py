@@ -143,6 +143,14 @@ def decode(network: BinaryModel, codes: Tensor) -> Pixels:
         return to_pixels(network.tokenizer.decode(codes[None].to(network.tokenizer.embed.device)))[0]
 
 
+def seen_fit(network: BinaryModel, codes: Tensor, label: Guide, seed: int, unknown: Tensor | None = None) -> Tensor:
+    """How likely each token (L,) of codes (L, K) is beside the others under a label; 0 where unknown (L,)."""
+    if unknown is None:
+        unknown = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
+    seeds = torch.tensor([seed], device=codes.device)
+    return seen_scores(network.generator, codes[None], network.conditions([label]), unknown[None], seeds)[0]
+
+
 def _draw_window(
     network: BinaryModel, pixels: Pixels, todo: Where, window: Window, wish: Wish, index: int
 ) -> Generator[Sequence[Ask], Tensor, tuple[Tensor, Tensor]]:
@@ -164,11 +172,7 @@ def lowest(scores: Tensor, count: int) -> Tensor:
 
 def _score(network: BinaryModel, codes: Tensor, masked: Tensor, wish: Wish) -> float:
     """The sum of the scores of the tokens that were drawn."""
-    device = codes.device
-    nothing = torch.zeros(1, len(masked), dtype=torch.bool, device=device)
-    seeds = torch.tensor([wish.seed], device=device)
-    fit = seen_scores(network.generator, codes[None], network.conditions([wish.label]), nothing, seeds)[0]
-    return float(fit[masked].sum())
+    return float(seen_fit(network, codes, wish.label, wish.seed)[masked].sum())
 
 
 def _grown(region: Where) -> Where:

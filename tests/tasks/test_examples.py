@@ -32,7 +32,7 @@ RUN = {
     ("tasks",),
     ("generate",),
 }
-RUN |= {("generate",), ("search",), ("models", "list"), ("models", "labels"), ("models", "default")}
+RUN |= {("search",), ("models", "list"), ("models", "labels"), ("models", "default")}
 NEEDED = {".mp4": "imageio_ffmpeg", ".parquet": "pyarrow"}  # what not everyone has
 
 pytestmark = pytest.mark.usefixtures("place")

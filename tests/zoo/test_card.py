@@ -19,10 +19,12 @@ def test_the_front_matter_is_yaml(config: ModelConfig) -> None:
 
 
 def test_presets_are_shown(config: ModelConfig) -> None:
-    presets = {"quality": {"steps": 32, "guidance": 2.5}, "draft": {"order": "halton", "guidance_interval": (0.5, 1.0)}}
+    presets = {"quality": {"steps": 32, "guidance": 2.5}, "draft": {"order": "halton", "rank_timesteps": 0}}
+    presets["fast"] = {"guidance_interval": (0.5, 1.0), "steps": 6}
     card = render_card(replace(config, presets=presets))  # type: ignore[arg-type]
     assert "| quality | steps 32, guidance 2.5 |" in card
-    assert "| draft | order halton, guidance interval 0.5 to 1 |" in card
+    assert "| draft | order halton, rank timesteps 0 |" in card
+    assert "| fast | guidance interval 0.5 to 1, steps 6 |" in card
     assert "Presets" not in render_card(config)
 
 
