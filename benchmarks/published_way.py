@@ -56,8 +56,8 @@ def condition(generator: Generator, codes: Tensor, labels: Tensor, mask: Tensor)
 
 def flip_logits(transcoder: Transcoder, x_t: Tensor, t: int, cond: Tensor) -> Tensor:
     """Bits (N, K) and conditions (N, D) → logits (N, K) of having been flipped."""
-    times = torch.full((len(x_t),), t - 1)
-    frequencies = torch.exp(-math.log(10000.0) * torch.arange(128) / 128)
+    times = torch.full((len(x_t),), t - 1, device=x_t.device)
+    frequencies = torch.exp(-math.log(10000.0) * torch.arange(128, device=x_t.device) / 128)
     angles = times[:, None] * frequencies
     waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
     activated = F.silu(transcoder.condition_embedding(cond) + transcoder.timestep_embedding.mlp(waves))
@@ -70,13 +70,13 @@ def flip_logits(transcoder: Transcoder, x_t: Tensor, t: int, cond: Tensor) -> Te
 
 
 def iteration(
-    generator: Generator, codes: Tensor, label: int, mask: Tensor, *, guidance: float, timesteps: int
+    generator: Generator, codes: Tensor, labels: Tensor, mask: Tensor, *, guidance: float, timesteps: int
 ) -> Tensor:
-    """P(bit = 1) of every token, (L, K), of one picture's codes (1, L, K) and mask (1, L)."""
+    """P(bit = 1) of every token, (B · L, K), of pictures with classes (B,), codes (B, L, K) and mask (B, L)."""
     transcoder, config = generator.transcoder, generator.config
-    labels = torch.tensor([label, config.classes])
-    cond = condition(generator, codes.repeat(2, 1, 1), labels, mask.repeat(2, 1)).flatten(0, 1)  # (2 L, D)
-    x_t = torch.rand(config.tokens, config.bits) < 0.5
+    both = torch.cat([labels, torch.full_like(labels, config.classes)])
+    cond = condition(generator, codes.repeat(2, 1, 1), both, mask.repeat(2, 1)).flatten(0, 1)  # (2 B L, D)
+    x_t = torch.rand(codes.flatten(0, 1).shape, device=codes.device) < 0.5
     walked = denoising_timesteps(config.diffusion_timesteps, timesteps)
     for t, s in zip(walked, [*walked[1:], 0], strict=True):
         with_label, without = flip_logits(transcoder, x_t.repeat(2, 1), t, cond).chunk(2)

@@ -17,8 +17,9 @@ import torch
 from bigr_cli import device as devices
 from bigr_cli import request
 from bigr_cli.batches import Batches
+from bigr_cli.core.compiled import can_compile, compile_networks
 from bigr_cli.core.config import SamplingConfig
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import DeviceError, UsageError
 from bigr_cli.representing import Representing
 from bigr_cli.request import Job, Label
 from bigr_cli.retouching import Retouching
@@ -54,6 +55,7 @@ def load(
     threads: int | None = None,
     offload: bool = False,
     device_map: str | None = None,
+    compile: bool = False,
 ) -> Model:
     """A model, ready to use.
 
@@ -64,11 +66,12 @@ def load(
         threads: how many CPU threads torch may use; None leaves that to torch.
         offload: keep the transformer's blocks outside of the device's memory, and bring each when it is its turn.
         device_map: "auto" does so with the blocks that have no room, and uses all GPUs.
+        compile: have torch compile the generator for the GPU, which happens when it is first used.
 
     Raises:
-        UsageError: both `offload` and a `device_map` are given, or one that there is not.
+        UsageError: two of `offload`, `device_map` and `compile` are given, or a `device_map` that there is not.
         ModelError: there is no such model, or it is damaged.
-        DeviceError: there is no such device or format here.
+        DeviceError: there is no such device or format here, or it cannot compile.
     """
     wanted = default_model() if name_or_dir is None else name_or_dir
     directory = find_model(wanted)
@@ -76,14 +79,20 @@ def load(
         raise UsageError(f"device_map: expected auto, got {device_map!r}")
     if offload and device_map:
         raise UsageError("--offload and --device-map exclude each other")
+    if compile and (offload or device_map):
+        raise UsageError("--compile: layers that are kept elsewhere cannot be compiled")
     spread: Spread | None = "offload" if offload else "auto" if device_map else None
     devices.set_threads(threads)
     chosen = devices.select_device(device)
+    if compile and not can_compile(chosen):
+        raise DeviceError(f"--compile: {chosen} cannot compile networks", hint="it takes a CUDA GPU, and Triton")
     kind = devices.select_dtype(dtype, chosen)
     if kind is torch.int8 and spread is not None:
         raise UsageError("int8 layers cannot be kept elsewhere", hint="--offload and --device-map take other formats")
     # Decoding is a small part of the work, and its rounding would be seen.
     network, config = load_model(directory, device=chosen, dtype=kind, tokenizer_dtype=torch.float32, spread=spread)
+    if compile:
+        compile_networks(network.generator)
     if directory == Path(wanted).expanduser():
         return Model(network, config, folder=str(wanted))
     return Model(network, config, name=directory.name)

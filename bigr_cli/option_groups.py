@@ -99,10 +99,11 @@ class Machine:
     threads: options.Threads = None
     offload: options.Offload = False
     device_map: options.DeviceMap = None
+    compile: options.Compile = False
 
     def placing(self, dtype: str | None = None) -> dict[str, Any]:
         """How a model is to be loaded, as arguments of `api.load`; `dtype` goes before what was given."""
-        names = ("device", "dtype", "threads", "offload", "device_map")
+        names = ("device", "dtype", "threads", "offload", "device_map", "compile")
         given = {name: getattr(self, name) for name in names}
         return given if dtype is None else {**given, "dtype": dtype}
 

@@ -70,9 +70,10 @@ class Transcoder(nn.Module):
 
     def denoise(self, x_t: Tensor, context: Tensor) -> Tensor:
         """(N, K) bits, ½ where nothing is known, and (N, W) context, the sum of both embeddings → (N, K) logits."""
-        return in_cache(self._denoise, context, x_t)
+        return in_cache(self.network, context, x_t)
 
-    def _denoise(self, context: Tensor, x_t: Tensor) -> Tensor:
+    def network(self, context: Tensor, x_t: Tensor) -> Tensor:
+        """`denoise`, of all rows at once whatever their number."""
         activated = self.shared(F.silu(context))
         x = self.bit_embedding(2 * x_t.to(context.dtype) - 1)
         for block in self.blocks:

@@ -69,6 +69,7 @@ from bigr_cli.options.painting import (
 )
 from bigr_cli.options.running import (
     BatchSize,
+    Compile,
     Device,
     DeviceMap,
     Dtype,
@@ -98,6 +99,7 @@ __all__ = [
     "BlendHow",
     "BlendName",
     "ClassLabel",
+    "Compile",
     "Count",
     "Device",
     "DeviceMap",

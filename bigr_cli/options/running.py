@@ -65,6 +65,14 @@ Offload = Annotated[
         help="For models larger than the device's memory: bring each layer there when it is its turn. Slower.",
     ),
 ]
+Compile = Annotated[
+    bool,
+    option(
+        "--compile",
+        panel=MACHINE,
+        help="Compile the networks for the GPU: takes half a minute, then draws faster. For many pictures.",
+    ),
+]
 DeviceMap = Annotated[
     Literal["auto"] | None,
     option(

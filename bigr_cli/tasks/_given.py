@@ -13,7 +13,7 @@ STDIN = "-"
 
 # What holds for a whole run, so that a line of a manifest has no say in it.
 _OF_THE_RUN = {
-    *("model", "batch_size", "device", "dtype", "threads", "offload", "device_map"),
+    *("model", "batch_size", "device", "dtype", "threads", "offload", "device_map", "compile"),
     *("recursive", "manifest", "watch", "dry_run", "failures", "grid"),
     *("overwrite", "skip_existing", "no_metadata", "json", "quiet", "verbose"),
 }

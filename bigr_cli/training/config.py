@@ -154,12 +154,14 @@ class AdversarialConfig:
 class TokenizerLosses:
     """The weight of each part of the loss; 0 leaves it out.
 
-    `focus` weighs pixels of the object (where the data says which they are) this much more than the others.
+    `focus` weighs pixels of the object (where the data says which they are) this much more than the others. `log_l2` is
+    of the logarithm of each picture's squared error, as PSNR is: a hard picture then counts no more than an easy one.
     `perceptual_network` is `scenes` (a classifier that comes with the package) or a file of VGG16 weights.
     """
 
     l1: float = 1.0
     l2: float = 0.0
+    log_l2: float = 0.0
     edges: float = 0.0
     focus: float = 0.0
     perceptual: float = 0.0
@@ -169,7 +171,7 @@ class TokenizerLosses:
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
 
     def __post_init__(self) -> None:
-        for name in ("l1", "l2", "edges", "focus", "perceptual", "usage", "certainty"):
+        for name in ("l1", "l2", "log_l2", "edges", "focus", "perceptual", "usage", "certainty"):
             value = getattr(self, name)
             require(0 <= value < float("inf"), f"{name}: expected a number >= 0, got {value}")
 

@@ -81,6 +81,8 @@ class TokenizerObjective(Objective):
         parts = {"l1": weigh.l1 * (error.abs() * weights).mean()}
         if weigh.l2 > 0:
             parts["l2"] = weigh.l2 * (error.square() * weights).mean()
+        if weigh.log_l2 > 0:
+            parts["log_l2"] = weigh.log_l2 * losses.log_squared_error(made, given, weights)
         if weigh.edges > 0:
             parts["edges"] = weigh.edges * losses.edge_loss(made, given, weights)
         if weigh.perceptual > 0:

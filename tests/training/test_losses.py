@@ -1,14 +1,18 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from bigr_cli.evaluation.reconstruction import psnr
 from bigr_cli.training.losses import (
     StraightThrough,
     certainty_loss,
     edge_loss,
     feature_loss,
+    log_squared_error,
     pixel_weights,
     usage_loss,
 )
@@ -32,6 +36,14 @@ def test_the_object_weighs_more() -> None:
     weights = pixel_weights(focus, 3)
     assert float(weights[0, 0, 0, 0] / weights[0, 0, 1, 1]) == pytest.approx(4)
     assert torch.equal(pixel_weights(focus, 0), torch.ones(1, 1, 2, 2))
+
+
+def test_the_log_of_the_squared_error_is_psnr() -> None:
+    given_ = numbers(3, 3, 8, 8)
+    noise = torch.tensor([0.02, 0.1, 0.3])[:, None, None, None] * numbers(3, 3, 8, 8, seed=1)
+    loss = float(log_squared_error(given_ + noise, given_, torch.ones(3, 1, 8, 8)))
+    assert -10 / math.log(10) * loss == pytest.approx(float(psnr(given_ + noise, given_).mean()), abs=0.2)
+    assert math.isfinite(float(log_squared_error(given_, given_, torch.ones(3, 1, 8, 8))))
 
 
 def test_edges_do_not_see_brightness() -> None:

@@ -17,7 +17,7 @@ from bigr_cli.zoo.folder import check_model, load_tokenizer
 
 HELD_OUT = ScenesSource(16, start=100, count=12)
 ADVERSARIAL = AdversarialConfig(weight=0.5, start=3, layers=2, channels=8)
-ALL = TokenizerLosses(1, 1, 1, 2, 0, "scenes", 0.1, 0.1, adversarial=ADVERSARIAL)
+ALL = TokenizerLosses(1, 1, 1, 1, 2, 0, "scenes", 0.1, 0.1, adversarial=ADVERSARIAL)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_parts_with_weight_add_up(tokenizer_training: TokenizerTraining, batch: 
     torch.manual_seed(0)
     loss, values = made(batch, "model", 5)
     parts = {name: float(value.detach()) for name, value in values.items() if name != "loss"}
-    assert set(parts) == {"l1", "l2", "edges", "usage", "certainty", "adversarial"}
+    assert set(parts) == {"l1", "l2", "log_l2", "edges", "usage", "certainty", "adversarial"}
     assert float(loss.detach()) == pytest.approx(sum(parts.values()), rel=1e-5)
     alone = objective(tokenizer_training, TokenizerLosses())
     assert set(alone(batch, "model", 5)[1]) == {"loss", "l1"}
