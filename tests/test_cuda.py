@@ -12,6 +12,7 @@ from PIL import Image
 
 import bigr_cli
 from bigr_cli import device
+from bigr_cli.api import Model
 from bigr_cli.core.heads import Rows
 from bigr_cli.core.random import Stream, uniform
 
@@ -22,7 +23,7 @@ GPU = torch.device("cuda:0")
 ONE_STEP = ("run.steps=2", "run.batch=8", "run.log_every=1", "data.validation=8", "data.workers=1")
 
 
-def numbers(model: bigr_cli.Model) -> list[torch.Tensor]:
+def numbers(model: Model) -> list[torch.Tensor]:
     """Conditions of the transcoder, its logits, and decoded pictures, for inputs that are always the same."""
     config, chance, place = model.generator.config, torch.Generator().manual_seed(0), model.device
     codes = (torch.rand(2, config.tokens, config.bits, generator=chance) < 0.5).to(place)

@@ -24,13 +24,19 @@ _ITERATIONS = 5
 def orthogonalised(matrices: Tensor) -> Tensor:
     """Push the singular values of (..., M, N) matrices towards 1 by a quintic Newton–Schulz iteration.
 
-    Each iteration multiplies X from the left by a polynomial of its Gram matrix; the polynomials are multiplied
-    together first, so that only two products have the long side of the matrix in them.
+    Each iteration multiplies X from the left by a polynomial of its Gram matrix. In float32 the polynomials are
+    multiplied together first, so that only two products have the long side of the matrix in them. In a shorter format
+    that would not do: what rounding adds to the Gram matrix grows twelvefold with each iteration.
     """
-    a, b, c = _COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
+    result = _by_polynomials(x) if x.dtype.itemsize >= 4 else _step_by_step(x)
+    return result.mT if tall else result
+
+
+def _by_polynomials(x: Tensor) -> Tensor:
+    a, b, c = _COEFFICIENTS
     gram = x @ x.mT
     identity = torch.eye(gram.shape[-1], dtype=x.dtype, device=x.device)
     product = identity
@@ -39,8 +45,15 @@ def orthogonalised(matrices: Tensor) -> Tensor:
         product = factor @ product
         if iteration + 1 < _ITERATIONS:
             gram = factor @ gram @ factor
-    result: Tensor = product @ x
-    return result.mT if tall else result
+    return product @ x
+
+
+def _step_by_step(x: Tensor) -> Tensor:
+    a, b, c = _COEFFICIENTS
+    for _ in range(_ITERATIONS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -34,6 +36,15 @@ def test_the_iteration_is_that_of_torch(rows: int, columns: int, seed: int) -> N
 def test_singular_values_come_near_one(rows: int, factor: int, seed: int, scale: float) -> None:
     values = torch.linalg.svdvals(orthogonalised(scale * matrix(rows, rows * factor, seed)))
     assert 0.5 < float(values.min()) and float(values.max()) < 1.5
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 200), (200, 64)])
+@pytest.mark.parametrize("smallest", [1.0, 1e-2, 1e-4])
+def test_rounding_does_not_grow_in_a_short_format(shape: tuple[int, int], smallest: float) -> None:
+    given_ = matrix(*shape, 0) @ torch.diag(torch.logspace(0, math.log10(smallest), shape[1]))
+    short = orthogonalised(given_.bfloat16()).float()
+    assert float(torch.linalg.svdvals(short).max()) < 1.25
+    assert float((short - orthogonalised(given_)).square().mean().sqrt()) < 0.02
 
 
 def test_singular_vectors_stay() -> None:
