@@ -27,7 +27,8 @@ class DataConfig:
     `validation` pictures are held out: of a folder a tenth at most, chosen by the seed. A folder's pictures are
     mirrored (`flip`) and cut (`crop` is the smallest share of the side) at random. `cache_codes` lets the generator's
     training keep the codes of so many variants of every picture on disk, instead of encoding each anew in every pass;
-    0 keeps none. Likewise `cache_texts` keeps what a text encoder makes of captions.
+    0 keeps none. Likewise `cache_texts` keeps what a text encoder makes of captions, and `cache_pictures` keeps the
+    pictures themselves, cut and scaled, from the first pass on.
 
     Broken pictures with captions, and those in shards, are left out if their `headers` show it, or with `pictures`,
     for which all are read whole before training begins.
@@ -43,6 +44,7 @@ class DataConfig:
     crop: float = 1.0
     cache_codes: int = 0
     cache_texts: bool = True
+    cache_pictures: bool = False
     check: Literal["headers", "pictures"] = "headers"
 
     def __post_init__(self) -> None:
@@ -54,6 +56,9 @@ class DataConfig:
         require(not self.without or self.source == "scenes", "without: leaves out scenes, not pictures of a folder")
         endless = self.source == "scenes" and self.count is None
         require(not (self.cache_codes and endless), "cache_codes: endless scenes never repeat; set count, or 0 here")
+        if self.cache_pictures:
+            require(not endless, "cache_pictures: endless scenes never repeat; set count, or false here")
+            require(not self.augmented, "cache_pictures: with flip or crop, pictures differ from pass to pass")
 
     @property
     def augmented(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from bigr_cli import console, schema, yaml_text
+from bigr_cli.data.kept import KeptSource
 from bigr_cli.data.pictures import FileSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, RunError, UsageError
@@ -87,7 +88,13 @@ def open_data(data: DataConfig, size: int, *, captions: bool = False) -> tuple[S
 
     Raises:
         UsageError: data that are too few, or not there, or broken.
+        RunError: there is no writing to the cache of pictures.
     """
+    training, held_out = _sources(data, size, captions)
+    return (KeptSource(training) if data.cache_pictures else training), held_out
+
+
+def _sources(data: DataConfig, size: int, captions: bool) -> tuple[Source, Source]:
     if data.source == "scenes":
         training = open_source(data.source, size, seed=data.seed, count=data.count)
         if isinstance(training, ScenesSource):

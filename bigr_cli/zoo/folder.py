@@ -140,7 +140,7 @@ def load_model(
     parts = {TOKENIZER_FILE: model.tokenizer, GENERATOR_FILE: model.generator}
     _check_files(directory, config, parts, verify)
     floats = None if dtype is torch.int8 else dtype
-    _fill(model.tokenizer, directory / TOKENIZER_FILE, device, tokenizer_dtype or floats)
+    _fill(model.tokenizer, directory / TOKENIZER_FILE, device, tokenizer_dtype or floats, later="encoder")
     model.tokenizer.to(device)
     if spread is not None:
         where = torch.device(device)
@@ -229,12 +229,32 @@ def _check_files(directory: Path, config: ModelConfig, parts: Mapping[str, nn.Mo
         raise ModelFormatError("; ".join(problems))
 
 
-def _fill(part: nn.Module, path: Path, device: str | torch.device, dtype: torch.dtype | None) -> None:
-    """Give a module that was laid out on the meta device its weights, as they are in the file or one by one."""
+def _fill(
+    part: nn.Module, path: Path, device: str | torch.device, dtype: torch.dtype | None, *, later: str | None = None
+) -> None:
+    """Give a module that was laid out on the meta device its weights, as they are in the file or one by one.
+
+    On a CPU the submodule `later` is left as it is in the file, where it takes no memory, until it is first used.
+    """
     wanted = dtype or torch.float32
     stored = StoredTensors(path, wanted)
-    if torch.device(device).type == "cpu" and stored.kinds == {wanted}:
+    if torch.device(device).type != "cpu":
+        state = {name: tensor.to(device) for name, tensor in stored.items()}
+    elif stored.kinds == {wanted}:
         state = stored.mapped()
     else:
-        state = {name: tensor.to(device) for name, tensor in stored.items()}
+        left = {name for name in stored if later is not None and name.startswith(f"{later}.")}
+        state = {name: tensor for name, tensor in stored.mapped().items() if name in left} if left else {}
+        state |= {name: stored[name] for name in stored if name not in left}
+        if left:
+            _convert_when_used(part.get_submodule(str(later)), wanted)
     part.load_state_dict(state, assign=True)
+
+
+def _convert_when_used(module: nn.Module, dtype: torch.dtype) -> None:
+    def convert(module: nn.Module, _: object) -> None:
+        hook.remove()
+        with torch.inference_mode(False):  # its weights would be fit for nothing else
+            module.to(dtype)
+
+    hook = module.register_forward_pre_hook(convert)

@@ -61,10 +61,30 @@ def test_number_formats(
 ) -> None:
     save_model(tmp_path / "m", config, model.tokenizer, model.generator, dtype=stored)
     loaded, _ = load_model(tmp_path / "m", dtype=asked)
+    kept = {parameter.dtype for parameter in loaded.tokenizer.encoder.parameters()}
+    assert kept == {stored or torch.float32}  # until it is used
+    images = torch.rand(2, 3, *[config.image_size] * 2).to(asked or torch.float32)
+    with torch.inference_mode():
+        codes = loaded.tokenizer.encode(images)
     assert {parameter.dtype for parameter in loaded.parameters()} == {asked or torch.float32}
     assert {buffer.dtype for buffer in loaded.buffers()} == {torch.float32}
     expected = model.generator.positions.to(stored or torch.float32).to(asked or torch.float32)
     assert torch.equal(loaded.generator.positions, expected)
+    if stored is None and asked is None:
+        assert torch.equal(codes, model.tokenizer.encode(images))
+
+
+def test_what_is_converted_late_is_no_inference_tensor(tmp_path: Path, config: ModelConfig, model: BinaryModel) -> None:
+    save_model(tmp_path / "m", config, model.tokenizer, model.generator, dtype=torch.bfloat16)
+    loaded, _ = load_model(tmp_path / "m")
+    images = torch.rand(2, 3, *[config.image_size] * 2)
+    with torch.inference_mode():
+        before = loaded.tokenizer.bit_logits(images)
+    given = images.requires_grad_()
+    after = loaded.tokenizer.bit_logits(given)
+    assert torch.equal(before, after)
+    after.sum().backward()
+    assert given.grad is not None and given.grad.any()
 
 
 def test_everything_ends_on_the_device(folder: Path) -> None:
