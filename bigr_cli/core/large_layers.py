@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -10,6 +13,8 @@ from torch import Tensor, nn
 from bigr_cli.core.layers import SwiGLU
 from bigr_cli.core.transcoder import TranscoderBlock
 from bigr_cli.core.transformer import Attention, Generator
+
+_BETWEEN_TRIMS = 8  # layers
 
 
 class FixedLinear(nn.Module):
@@ -51,14 +56,25 @@ def replace_large_layers(
         make: gets the layer, and whether its input comes out of a SiLU.
         weights: the generator's state, if it was laid out on the meta device; large layers' are asked for one by one.
     """
-    for parent, path, name, after_silu in list(large_layers(generator)):
+    for number, (parent, path, name, after_silu) in enumerate(list(large_layers(generator))):
         layer = getattr(parent, name)
         if weights is not None:
             own = {key: weights[f"{path}.{name}.{key}"] for key in layer.state_dict()}
             layer.load_state_dict(own, assign=True)
         parent.register_module(name, make(layer, after_silu))
+        if number % _BETWEEN_TRIMS == 0:
+            _give_memory_back()
     if weights is not None:
         generator.load_state_dict({name: weights[name] for name in generator.state_dict()}, assign=True)
+
+
+def _give_memory_back() -> None:
+    """Let the C library return what it holds of freed memory: between weights of one form and the other there is much,
+    in pieces that are too small for the next.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # other C libraries than GNU's
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def weight_bytes(module: nn.Module) -> int:
