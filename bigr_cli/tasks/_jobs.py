@@ -249,7 +249,7 @@ def recorded(given: Given, *names: str) -> dict[str, Any]:
     kept = {}
     for name in names:
         value = given.params[name]
-        if value not in (None, False, [], 0):
+        if value or (value == 0 and value is not False and name in given.explicit):
             plain = value if isinstance(value, bool | int | float | list) else str(value)
             kept[_NAMES.get(name, name.replace("_", "-"))] = plain
     return kept

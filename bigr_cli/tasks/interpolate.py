@@ -46,8 +46,9 @@ class Film:
     loop: Annotated[bool, _option("--loop", help="Go on from the last stop back to the first.")] = False
     strength: Annotated[
         float | None,
-        _option(
+        options.own_option(
             "--strength",
+            panel=options.PAINTING,
             min=0,
             max=1,
             metavar="SHARE",

@@ -30,6 +30,7 @@ def test_strength_says_how_much_is_drawn_anew(bigr: Run) -> None:
         done = bigr("edit", "in.png", "--class", "cat", "--strength", strength, "--seed", 1, "-o", f"{strength}.png")
         assert done.code == 0, done.err
         shares.append(changed(f"{strength}.png").mean())
+    assert "--strength 0.0" in bigr("info", "0.png").out
     assert shares[0] == 0
     assert shares == sorted(shares)
     assert 0.1 < shares[1] < 0.45
