@@ -26,6 +26,7 @@ from bigr_cli.device import select_device
 from bigr_cli.evaluation.classifier import ScenesClassifier
 from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
+from bigr_cli.evaluation.tokenizers import given_back
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.imaging.grids import grid
 from bigr_cli.zoo.find import find_model
@@ -36,13 +37,14 @@ SHOWN = 16
 
 
 @torch.inference_mode()
-def reconstruct(tokenizer: Tokenizer, source: ScenesSource, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def reconstruct(
+    tokenizer: Tokenizer, source: ScenesSource, batch: int, refine: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Originals and what came back (N, 3, H, W) uint8, the object's coverage (N, 1, H, W), codes (N, L, K)."""
     parts = []
     for given in all_batches(source, batch):
-        codes = tokenizer.encode(as_floats(given.images.to(tokenizer.embed.device)))
-        made = tokenizer.decode(codes).clamp(0, 1).mul(255).round().byte()
-        parts.append((given.images, made.cpu(), given.focus, codes.cpu()))
+        made, codes = given_back(tokenizer, given.images, refine)
+        parts.append((given.images, made, given.focus, codes))
     originals, made, focus, codes = (torch.cat(part) for part in zip(*parts, strict=True))
     return originals, made, focus, codes
 
@@ -98,6 +100,7 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=UNSEEN, help="number of the first scene")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--refine", type=int, default=0, metavar="N", help="look for better codes in N steps")
     parser.add_argument("--picture", type=Path, help="write originals and reconstructions to this file")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args()
@@ -107,7 +110,7 @@ def main() -> None:
         parser.error(f"the judge reads pictures of {SIZE} pixels; {config.name} has {config.image_size}")
     judge = load_judge(str(device))
     source = ScenesSource(SIZE, options.seed, options.start, options.count)
-    originals, made, focus, codes = reconstruct(tokenizer, source, options.batch_size)
+    originals, made, focus, codes = reconstruct(tokenizer, source, options.batch_size, options.refine)
     measures: dict[str, object] = {"model": config.name, "pictures": len(source)}
     measures |= fidelity(originals, made, focus)
     measures |= read(originals, made, truth(judge, source), judge)

@@ -12,6 +12,7 @@ from bigr_cli.core.condition import Labels
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.int8 import is_int8
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.core.refine import refined
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import ImageError
@@ -99,8 +100,10 @@ class LoadedModel:
         tokens = _TOKENS_AT_ONCE.get(self.device.type, _TOKENS_AT_ONCE["cpu"])
         return max(1, min(64, tokens // self.generator.config.tokens))
 
-    def encode(self, images: Image | Sequence[Image] | Tensor) -> Tensor:
+    def encode(self, images: Image | Sequence[Image] | Tensor, *, refine: int = 0) -> Tensor:
         """Pictures of the model's size, or (B, 3, H, W) in [0, 1] → codes (B, L, K) bool.
+
+        `refine` steps look for codes that give the pictures back better; see `core.refine`.
 
         Raises:
             ImageError: the pictures are not of the model's size.
@@ -110,8 +113,11 @@ class LoadedModel:
         size = self.config.image_size
         if images.ndim != 4 or images.shape[1:] != (3, size, size):
             raise ImageError(f"images: expected (B, 3, {size}, {size}), got {tuple(images.shape)}")
+        images = images.to(self.device, self.tokenizer.embed.dtype)
+        if refine > 0:
+            return refined(self.tokenizer, images, refine)
         with torch.inference_mode():
-            return self.tokenizer.encode(images.to(self.device, self.tokenizer.embed.dtype))
+            return self.tokenizer.encode(images)
 
     def decode(self, codes: Tensor, masked: Tensor | None = None) -> list[Image]:
         """Codes (B, L, K) → pictures; the bits of tokens that are masked (B, L) count as undecided, 0.5.

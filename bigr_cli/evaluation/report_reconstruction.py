@@ -59,6 +59,8 @@ def facts(record: Record) -> list[tuple[str, str]]:
     fitting = "the square in the middle, scaled to each tokenizer's size (Lanczos)"
     drawn = "drawn at each tokenizer's size"
     found.append(("size", drawn if pictures["source"] == "scenes" else fitting))
+    if record["refine"]:
+        found.append(("codes", f"looked for in {record['refine']} steps from the encoder's"))
     found.append(("rounding", "what comes back is clamped and rounded to 8 bits before it is compared"))
     found.append(("SSIM", "scikit-image; Gaussian window of 1.5 pixels"))
     found.append(("LPIPS", record["lpips_by"] or "not measured: its weights are not here (--fetch-weights)"))

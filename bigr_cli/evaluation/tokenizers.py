@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bigr_cli.batches import Batches
+from bigr_cli.core.refine import refined
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.loading import as_floats
 from bigr_cli.errors import RunError, UsageError
@@ -58,9 +59,10 @@ class _Seen:
 
 
 @torch.inference_mode()
-def given_back(tokenizer: Tokenizer, images: Tensor) -> tuple[Tensor, Tensor]:
+def given_back(tokenizer: Tokenizer, images: Tensor, refine: int = 0) -> tuple[Tensor, Tensor]:
     """(B, 3, H, W) uint8 → what comes back, likewise, on the CPU, and the codes (B, L, K) in between."""
-    codes = tokenizer.encode(as_floats(images.to(tokenizer.embed.device)))
+    given = as_floats(images.to(tokenizer.embed.device))
+    codes = refined(tokenizer, given, refine) if refine > 0 else tokenizer.encode(given)
     return tokenizer.decode(codes).clamp(0, 1).mul(255).round().byte().cpu(), codes.cpu()
 
 
@@ -72,6 +74,7 @@ def measure_tokenizer(
     lpips: nn.Module | None,
     batch: int,
     shown: int,
+    refine: int = 0,
     advance: Callable[[int], None],
 ) -> Rebuilt:
     """Encode and decode pictures of the tokenizer's size, and compare what comes back, rounded to 8 bits.
@@ -81,6 +84,7 @@ def measure_tokenizer(
         lpips: as `load_lpips` gives it; None leaves it out.
         batch: pictures at once.
         shown: how many of the worst pictures are kept.
+        refine: steps in which better codes than the encoder's are looked for.
 
     Raises:
         UsageError: there are too few pictures, or features are not finite.
@@ -92,7 +96,7 @@ def measure_tokenizer(
     seen, counts, batches = _Seen(), BitCounts(tokenizer.config.bits), Batches(batch)
     with torch.inference_mode():
         for images in pictures.batches(batch):
-            for some, (made, codes) in batches.run(images, lambda some: given_back(tokenizer, some)):
+            for some, (made, codes) in batches.run(images, lambda some: given_back(tokenizer, some, refine)):
                 counts.add(codes)
                 _compare(seen, some, made, shown)
                 if lpips is not None:

@@ -59,6 +59,18 @@ MaskGrow = Annotated[
 ]
 MaskResize = Annotated[bool, option("--mask-resize", panel=MASK, help="Scale a mask of another size to the picture's.")]
 
+Refine = Annotated[
+    int,
+    option(
+        "--refine",
+        panel=INPUT,
+        min=0,
+        max=10_000,
+        metavar="N",
+        help="Look for codes that give a picture back better than the encoder's, in N steps: 30 are worth 1 to 2 dB.",
+    ),
+]
+
 ClassLabel = Annotated[
     str | None, option("--class", panel=PAINTING, metavar="LABEL", help="What to paint: a label by name or number.")
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -13,7 +12,8 @@ from torch.nn.functional import max_pool2d
 
 from bigr_cli.core.config import Guide
 from bigr_cli.core.model import BinaryModel
-from bigr_cli.imaging.arrays import to_images
+from bigr_cli.core.refine import refined
+from bigr_cli.imaging.arrays import to_images, to_tensor
 from bigr_cli.imaging.originals import Original
 from bigr_cli.painting.asks import Ask, Painter
 from bigr_cli.painting.repaint import Wish, decode, lowest, seen_fit
@@ -91,17 +91,19 @@ def between_labels(
 
 
 def between_pictures(
-    network: BinaryModel, pictures: Sequence[Original], frames: int, wish: Wish, *, loop: bool = False
+    network: BinaryModel, pictures: Sequence[Original], frames: int, wish: Wish, *, refine: int = 0, loop: bool = False
 ) -> Painter[list[Image.Image]]:
-    """Frames of the model's size from picture to picture.
+    """Frames of the model's size from picture to picture; `refine` steps look for codes that show these better.
 
     The bits in which two pictures differ are switched one after the other, the most certain first. What lies between
     is not a picture that the model would make; so the tokens that it finds least likely are drawn again, the more of
     them the further both pictures are.
     """
     size = network.tokenizer.config.image_size
-    logits = [_logits(network, picture.square(size)) for picture in pictures]
-    codes = [logit > 0 for logit in logits]
+    squares = [_tensor(network, picture.square(size)) for picture in pictures]
+    with torch.inference_mode():
+        logits = [network.tokenizer.bit_logits(square)[0].float() for square in squares]
+    codes = [refined(network.tokenizer, square, refine)[0] for square in squares]
     asks = []
     for place in places(len(pictures), frames, loop=loop):
         following = (place.start + 1) % len(pictures)
@@ -178,12 +180,9 @@ def _drawn(asks: Sequence[Ask]) -> Painter[list[Tensor]]:
     return [next(drawn) if draws else ask.codes for ask, draws in zip(asks, wanted, strict=True)]
 
 
-def _logits(network: BinaryModel, image: Image.Image) -> Tensor:
+def _tensor(network: BinaryModel, image: Image.Image) -> Tensor:
     weight = network.tokenizer.embed
-    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / 255)[None]
-    with torch.inference_mode():
-        logits = network.tokenizer.bit_logits(pixels.to(weight.device, weight.dtype))[0]
-    return logits.float().clone()
+    return to_tensor([image]).to(weight.device, weight.dtype)
 
 
 def _switched(one: Tensor, other: Tensor, one_logits: Tensor, other_logits: Tensor, share: float) -> Tensor:

@@ -24,6 +24,7 @@ TASK = "evaluate reconstruction"
 MANY = 5000  # scenes, unless another number is asked for
 SHOWN = 16  # of the worst pictures
 AT_ONCE = 64
+KEPT = 12  # times as much memory where the decoder's activations are kept for a gradient
 
 Models = Annotated[
     list[str] | None,
@@ -67,6 +68,7 @@ Worst = Annotated[
     examples=(
         "bigr evaluate reconstruction --data scenes --worst worst.png",
         "bigr evaluate reconstruction scenes-64 runs/tok --data scenes --count 1000 --report tokenizers/",
+        "bigr evaluate reconstruction --data photos/ --refine 30",
         "bigr evaluate reconstruction bigr-l-d24 bigr-xxl-d32 --data photos/ --weights inception.pth",
     ),
 )
@@ -76,6 +78,7 @@ def reconstruction(
     data: Data,
     models: Models = None,
     count: Count = None,
+    refine: options.Refine = 0,
     worst: Worst = None,
     batch_size: options.BatchSize = None,
     device: options.Device = "auto",
@@ -103,7 +106,7 @@ def reconstruction(
     records, rebuilt = [], {}
     lpips = _lpips(chosen, fetch=judging.fetch_weights)
     for folder, pictures in sets:
-        name, record, made = _measured(folder, pictures, extractor, lpips, chosen, batch_size)
+        name, record, made = _measured(folder, pictures, extractor, lpips, chosen, batch_size, refine)
         if name in rebuilt:
             name = f"{name} ({folder})"
         records.append(record)
@@ -178,6 +181,7 @@ def _measured(
     lpips: Any,
     device: "torch.device",
     asked: int | None,
+    refine: int,
 ) -> "tuple[str, dict[str, Any], Rebuilt]":
     """A tokenizer's name, its record and what was measured of it."""
     from bigr_cli.evaluation.generation import versions
@@ -188,7 +192,8 @@ def _measured(
 
     began = time.perf_counter()
     tokenizer, config = load_tokenizer(folder, device=device)
-    batch = asked or min(AT_ONCE, memory.fitting(memory.coding_bytes(config.tokenizer), memory.free_memory(device)))
+    each = memory.coding_bytes(config.tokenizer) * (KEPT if refine else 1)
+    batch = asked or min(AT_ONCE, memory.fitting(each, memory.free_memory(device)))
     with console.progress(pictures.count, config.name) as bar:
         made = measure_tokenizer(
             tokenizer,
@@ -197,6 +202,7 @@ def _measured(
             lpips=lpips,
             batch=batch,
             shown=min(SHOWN, pictures.count),
+            refine=refine,
             advance=bar.advance,
         )
     judge = None if extractor is None else {**extractor.about, "layer": extractor.layers["fid"]}
@@ -207,6 +213,7 @@ def _measured(
         "weights": config.sha256.get(TOKENIZER_FILE),
         "tokens": tokenizer.config.grid**2,
         "bits": tokenizer.config.bits,
+        "refine": refine,
         **made.figures,
         "pictures": pictures.record(),
         "extractor": judge,

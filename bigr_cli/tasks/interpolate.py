@@ -74,7 +74,7 @@ class Way:
     examples=(
         "bigr interpolate cat bird",
         "bigr interpolate cat bird house --loop --frames 60 --fps 15 -o tour.mp4",
-        "bigr interpolate a.png b.png --frames 24 -o morph.gif",
+        "bigr interpolate a.png b.png --refine 30 --frames 24 -o morph.gif",
         "bigr interpolate tree mushroom --frames 30 -o frames/",
         "bigr interpolate boat rocket --strength 1 --fps 10 -o everything.webp",
     ),
@@ -93,6 +93,7 @@ def interpolate(
     text: options.Text = None,
     seed: options.Seed = None,
     recipe: options.Recipe = None,
+    refine: options.Refine = 0,
     *,
     film: Film,
     sampling: Sampling,
@@ -126,6 +127,8 @@ def interpolate(
         raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
     if film.strength is not None and way.pictures:
         raise UsageError("--strength is for ways between labels or texts")
+    if refine and way.labels:
+        raise UsageError("--refine is for ways between pictures")
     asked = chooser.option("seed", seed)
     first = secrets.randbelow(2**32) if asked is None else asked
     fields: dict[str, str | int] = {"label": way.name, "seed": first, "model": config.name, "task": TASK}
@@ -139,6 +142,7 @@ def interpolate(
         way.labels or way.pictures,
         frames=film.frames,
         strength=film.strength,
+        refine=refine,
         seed=first,
         label=label,
         loop=film.loop,
@@ -148,6 +152,8 @@ def interpolate(
     shown = {"stops": list(stops), "frames": film.frames, "loop": film.loop, "fps": film.fps}
     if film.strength is not None:
         shown["strength"] = film.strength
+    if refine:
+        shown["refine"] = refine
     labels = [name_of(config, label) for label in way.labels]
     made = loaded.recipe(settings, task=TASK, labels=labels, seed=first, options=shown)
     _write(target, images, film, None if writing.no_metadata else made, overwrite=writing.overwrite)

@@ -106,6 +106,19 @@ def test_several_tokenizers_in_one_table(bigr: Run, tiny_model: Path) -> None:
     assert "exists already" in again.err
 
 
+def test_refined_codes_give_more_back(bigr: Run, tiny_model: Path) -> None:
+    pictures("in", 6, size=20)
+    found = []
+    for refine in (0, 8, 30):
+        done = bigr("evaluate", "reconstruction", tiny_model, "--data", "in", "--refine", refine, "--json", "-q")
+        assert done.code == 0, done.err
+        found.append(json.loads(done.out))
+    assert [record["refine"] for record in found] == [0, 8, 30]
+    assert found[0]["psnr"] + 0.5 < found[1]["psnr"] < found[2]["psnr"]
+    shown = bigr("evaluate", "reconstruction", tiny_model, "--data", "in", "--refine", 2)
+    assert "codes: looked for in 2 steps" in shown.err
+
+
 def test_what_is_not_at_hand_is_left_out_and_said(bigr: Run) -> None:
     pictures("in", 4)
     done = bigr("evaluate", "reconstruction", "--data", "in")

@@ -71,6 +71,30 @@ def test_pictures_are_met_at_both_ends(bigr: Run, tiny_model: Path) -> None:
             assert np.array_equal(np.asarray(model.decode(model.encode(fitted))[0]), np.asarray(end))
 
 
+def test_refined_ends_are_nearer_to_the_pictures(bigr: Run) -> None:
+    Image.linear_gradient("L").convert("RGB").save("b.png")
+    distances = []
+    for refine in (0, 20):
+        words = (
+            "interpolate",
+            "in.png",
+            "b.png",
+            "--frames",
+            3,
+            "--refine",
+            refine,
+            "--overwrite",
+            "-o",
+            "f/{index}.png",
+        )
+        assert bigr(*words).code == 0
+        with Image.open("b.png") as image, Image.open("f/2.png") as end:
+            fitted = np.asarray(image.resize((16, 16), Image.Resampling.LANCZOS), dtype=float)
+            distances.append(np.square(fitted - np.asarray(end)).mean())
+    assert distances[1] < 0.9 * distances[0]
+    assert "--refine 20" in bigr("info", "f/2.png").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -81,6 +105,7 @@ def test_pictures_are_met_at_both_ends(bigr: Run, tiny_model: Path) -> None:
         (("cat", "dog", "--frames", "1"), "--frames"),
         (("cat", "dog", "--class", "house"), "guides"),
         (("cat", "dog", "--strength", "1.5"), "--strength"),
+        (("cat", "dog", "--refine", "5"), "--refine is for ways between pictures"),
         (("in.png", "in.png", "--strength", "0.5"), "between labels or texts"),
         (("cat", "dog", "--fps", "100", "-o", "x.gif"), "at most 50"),
         (("cat", "dog", "-o", "x.avi"), "unknown kind"),
