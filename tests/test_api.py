@@ -162,6 +162,14 @@ def test_int8(tiny_model: Path, model: Model) -> None:
         load(tiny_model, device="cpu", dtype="int8", offload=True)
 
 
+def test_only_gpus_compile(tiny_model: Path) -> None:
+    with pytest.raises(DeviceError, match="cpu cannot compile networks"):
+        load(tiny_model, device="cpu", compile=True)
+    for more in ({"offload": True}, {"device_map": "auto"}):
+        with pytest.raises(UsageError, match="cannot be compiled"):
+            load(tiny_model, device="cpu", compile=True, **more)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_shorter_formats_leave_the_tokenizer_alone(tiny_model: Path, model: Model, dtype: str) -> None:
     short = load(tiny_model, device="cpu", dtype=dtype)
