@@ -70,7 +70,7 @@ Compile = Annotated[
     option(
         "--compile",
         panel=MACHINE,
-        help="Compile the networks for the GPU: takes half a minute, then draws faster. For many pictures.",
+        help="Compile the networks for the GPU: takes a quarter of a minute, then draws faster. For many pictures.",
     ),
 ]
 DeviceMap = Annotated[
