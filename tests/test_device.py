@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,24 @@ def test_measuring_gives_rates() -> None:
     measured = device.measure(CPU)
     assert set(measured) <= set(device.DTYPES)
     assert all(rate > 0 for rate in measured.values())
+
+
+def test_a_gpu_gets_products_that_keep_it_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[torch.dtype, int]] = []
+
+    def rate(dtype: torch.dtype, device: torch.device, shape: tuple[int, int, int]) -> float:
+        asked.append((dtype, math.prod(shape)))
+        return 100.0 if dtype is torch.float32 else 800.0
+
+    monkeypatch.setattr(device, "_rate", rate)
+    monkeypatch.setattr(device, "_multiplies", lambda dtype, _: dtype is not torch.int8)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    assert device.measure(torch.device("cuda")) == {"float32": 100.0, "bfloat16": 800.0}
+    largest = {dtype: max(work for kind, work in asked if kind is dtype) for dtype, _ in asked}
+    assert min(largest.values()) > 1e11  # operations; a GPU needs a millisecond or less for so many
+    asked.clear()
+    device.measure(CPU)
+    assert max(work for _, work in asked) < 1e9
 
 
 def test_threads() -> None:
