@@ -17,9 +17,9 @@ import torch
 from bigr_cli import device as devices
 from bigr_cli import request
 from bigr_cli.batches import Batches
-from bigr_cli.core.compiled import can_compile, compile_networks
+from bigr_cli.core.compiled import check_compiler, compile_networks
 from bigr_cli.core.config import SamplingConfig
-from bigr_cli.errors import DeviceError, UsageError
+from bigr_cli.errors import UsageError
 from bigr_cli.representing import Representing
 from bigr_cli.request import Job, Label
 from bigr_cli.retouching import Retouching
@@ -84,8 +84,8 @@ def load(
     spread: Spread | None = "offload" if offload else "auto" if device_map else None
     devices.set_threads(threads)
     chosen = devices.select_device(device)
-    if compile and not can_compile(chosen):
-        raise DeviceError(f"--compile: {chosen} cannot compile networks", hint="it takes a CUDA GPU, and Triton")
+    if compile:
+        check_compiler(chosen)
     kind = devices.select_dtype(dtype, chosen)
     if kind is torch.int8 and spread is not None:
         raise UsageError("int8 layers cannot be kept elsewhere", hint="--offload and --device-map take other formats")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from bigr_cli.core.transformer import Generator
+from bigr_cli.errors import DeviceError
 
 
 def compile_networks(generator: Generator) -> None:
@@ -17,10 +18,11 @@ def compile_networks(generator: Generator) -> None:
     generator.transcoder.network = torch.compile(generator.transcoder.network, dynamic=True)  # type: ignore[method-assign]
 
 
-def can_compile(device: torch.device) -> bool:
-    """Whether networks can be compiled there: on GPUs for which there is Triton."""
-    if device.type != "cuda":
-        return False
-    from torch.utils._triton import has_triton
+def check_compiler(device: torch.device) -> None:
+    """Raise DeviceError unless networks can be compiled there: on CUDA GPUs, by Triton."""
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton
 
-    return bool(has_triton())
+        if has_triton():
+            return
+    raise DeviceError(f"--compile: {device} cannot compile networks", hint="it takes a CUDA GPU, and Triton")

@@ -69,6 +69,7 @@ def bench(
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     threads: options.Threads = None,
+    compile: options.Compile = False,
     json: options.Json = False,
     *,
     sampling: Sampling,
@@ -95,7 +96,7 @@ def bench(
     from bigr_cli.benching.training import trained
 
     ready = all((folder / file).is_file() for file in config.weight_files)
-    loaded = _loaded(model, config, ready=ready, device=device, dtype=dtype, threads=threads)
+    loaded = _loaded(model, config, ready=ready, device=device, dtype=dtype, threads=threads, compile=compile)
     said = "" if ready else ", with random weights: its own are not here"
     console.say(f"{loaded.name} on {loaded.device} in {_name(loaded)}{said}")
     before = measure(loaded.device)
@@ -110,7 +111,7 @@ def bench(
             training = trained(loaded, batch=max(drawing.batch for drawing in found), steps=training_steps)
     after = measure(loaded.device)
     rates = {name: max(rate, after.get(name, 0.0)) for name, rate in before.items()}
-    record = _record(loaded, rates, found, training, random=not ready) | {"sampling": vars(settings)}
+    record = _record(loaded, rates, found, training, random=not ready, compiled=compile) | {"sampling": vars(settings)}
     if json:
         console.json_line(record)
     else:
@@ -118,19 +119,32 @@ def bench(
 
 
 def _loaded(
-    name: str | None, config: "ModelConfig", *, ready: bool, device: str, dtype: str, threads: int | None
+    name: str | None,
+    config: "ModelConfig",
+    *,
+    ready: bool,
+    device: str,
+    dtype: str,
+    threads: int | None,
+    compile: bool,
 ) -> "Model":
     """The model, with random weights if its own are not here."""
     from bigr_cli import api
     from bigr_cli.device import select_device, select_dtype, set_threads
 
     if ready:
-        return api.load(name, device=device, dtype=dtype, threads=threads)
+        return api.load(name, device=device, dtype=dtype, threads=threads, compile=compile)
+    from bigr_cli.core.compiled import check_compiler, compile_networks
     from bigr_cli.zoo.random_weights import random_model
 
     set_threads(threads)
     chosen = select_device(device)
-    return api.Model(random_model(config, device=chosen, dtype=select_dtype(dtype, chosen)), config)
+    if compile:
+        check_compiler(chosen)
+    network = random_model(config, device=chosen, dtype=select_dtype(dtype, chosen))
+    if compile:
+        compile_networks(network.generator)
+    return api.Model(network, config)
 
 
 def _name(model: "Model") -> str:
@@ -144,6 +158,7 @@ def _record(
     training: "Training | None",
     *,
     random: bool,
+    compiled: bool,
 ) -> dict[str, Any]:
     """Everything that was measured, as plain data."""
     import torch
@@ -177,6 +192,7 @@ def _record(
         "random_weights": random,
         "device": str(model.device),
         "dtype": _name(model),
+        "compiled": compiled,
         "threads": torch.get_num_threads(),
         "rates": {name: round(rate, 1) for name, rate in rates.items()},
         "weights": weight_bytes(model.network),

@@ -3,12 +3,15 @@ import copy
 import pytest
 import torch
 
-from bigr_cli.core.compiled import can_compile, compile_networks
+from bigr_cli.core.compiled import check_compiler, compile_networks
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.errors import DeviceError
 
 
-def test_processors_are_left_alone() -> None:
-    assert not can_compile(torch.device("cpu"))
+@pytest.mark.parametrize("name", ["cpu", "mps"])
+def test_only_gpus_of_one_kind_compile(name: str) -> None:
+    with pytest.raises(DeviceError, match=f"{name} cannot compile"):
+        check_compiler(torch.device(name))
 
 
 @pytest.mark.slow

@@ -125,6 +125,13 @@ def test_no_batch_sizes(bigr: Run, sizes: str) -> None:
     assert "whole numbers of at least 1" in done.err
 
 
+@pytest.mark.parametrize("model", ["tiny", "bigr-l-d24"])
+def test_a_cpu_is_not_compiled_for(bigr: Run, tiny_model: Path, model: str) -> None:
+    shown = bigr("bench", "-m", tiny_model if model == "tiny" else model, "--compile", "--device", "cpu")
+    assert shown.code == 2
+    assert "cpu cannot compile networks" in shown.err
+
+
 def test_a_tokenizer_alone_draws_nothing(bigr: Run) -> None:
     config = read_config(packaged_models() / "scenes-64")
     alone = replace(config, generator=None, labels=(), representation=None, painting=None)
