@@ -98,7 +98,7 @@ def real_row(options: argparse.Namespace, device: str) -> dict[str, Any]:
 
 
 def add_common(parser: argparse.ArgumentParser, *, count: int) -> None:
-    """The options that this script and orders.py share."""
+    """The options that this script and presets.py share."""
     parser.add_argument("--model", help="name or folder of a model, or a run of train-generator; or the default model")
     parser.add_argument("--count", type=int, default=count, help=f"pictures a row (default {count})")
     parser.add_argument("--real", type=int, default=4096, help="real scenes to compare with (default 4096)")
