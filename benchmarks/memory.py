@@ -76,20 +76,8 @@ def pictures(options: argparse.Namespace) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory(dir=options.place) as place:
         folder, _ = _stored(options, "float32", dtype, Path(place))
         for count in (10, options.pictures):
-            cheap = [
-                "--steps",
-                1,
-                "--timesteps",
-                1,
-                "--guidance",
-                1,
-                "--batch-size",
-                1,
-                "--dtype",
-                dtype,
-                "--device",
-                "cpu",
-            ]
+            once = ["--steps", 1, "--timesteps", 1, "--guidance", 1, "--batch-size", 1]
+            cheap = [*once, "--dtype", dtype, "--device", "cpu"]
             output = Path(place) / str(count)
             done = published.run([*published.BIGR, "generate", "207", "-m", folder, "-n", count, "-o", output, *cheap])
             peaks = {"resident GB": done.resident / 1e9, "own GB": done.own / 1e9}

@@ -184,7 +184,8 @@ def speed(options: argparse.Namespace) -> list[dict[str, object]]:
                 compile_networks(ours)
             rate.measure()
             if place != CPU:  # libraries begin to work, and networks are compiled
-                print(f"begun in {drawn(ours, replace(settings, steps=2, timesteps=2), clock, batch):.1f} s")
+                begun = drawn(ours, replace(settings, steps=2, timesteps=2), clock, batch)
+                print(f"{what}, {dtype}: begun in {begun:.1f} s", file=sys.stderr)
             if options.whole:
                 seconds = drawn(ours, settings, clock, batch)
             else:

@@ -114,10 +114,8 @@ class LoadedModel:
         if images.ndim != 4 or images.shape[1:] != (3, size, size):
             raise ImageError(f"images: expected (B, 3, {size}, {size}), got {tuple(images.shape)}")
         images = images.to(self.device, self.tokenizer.embed.dtype)
-        if refine > 0:
-            return refined(self.tokenizer, images, refine)
         with torch.inference_mode():
-            return self.tokenizer.encode(images)
+            return refined(self.tokenizer, images, self.tokenizer.bit_logits(images), refine)
 
     def decode(self, codes: Tensor, masked: Tensor | None = None) -> list[Image]:
         """Codes (B, L, K) → pictures; the bits of tokens that are masked (B, L) count as undecided, 0.5.

@@ -7,17 +7,19 @@ image compression").
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from bigr_cli.core.tokenizer import Tokenizer
 
 _RATE, _BETAS = 0.3, (0.7, 0.99)
-_UNSURE = 0.02  # no bit starts surer than that: it would never be flipped
+_SUREST = math.log(49)  # the logit of 0.98: a bit that starts surer than that would never be flipped
 _LEAST = 1e-6  # of the squared error, whose logarithm is lowered
 
 
-def refined(tokenizer: Tokenizer, images: Tensor, steps: int) -> Tensor:
+def refined(tokenizer: Tokenizer, images: Tensor, logits: Tensor, steps: int) -> Tensor:
     """Codes of pictures, looked for in so many steps from the encoder's.
 
     Adam moves the bits' logits, the decoder gets bits, and the gradient passes straight through the rounding between
@@ -27,23 +29,22 @@ def refined(tokenizer: Tokenizer, images: Tensor, steps: int) -> Tensor:
     Args:
         tokenizer: is not changed.
         images: (B, 3, H, W) in [0, 1].
+        logits: (B, L, K), the encoder's `Tokenizer.bit_logits` of them.
         steps: 0 gives the encoder's own codes.
 
     Returns:
         (B, L, K) bool codes.
-
-    Raises:
-        ValueError: the pictures are not of the model's size.
     """
+    if steps == 0:
+        return logits > 0
     with torch.inference_mode(False), torch.enable_grad():
         given = images.detach().clone()
-        probabilities = tokenizer.bit_probabilities(given).detach()
-        best = probabilities > 0.5
-        logits = probabilities.clamp(_UNSURE, 1 - _UNSURE).logit().requires_grad_()
+        logits = logits.detach().float().clamp(-_SUREST, _SUREST).requires_grad_()
+        best = logits.detach() > 0
         optimizer = torch.optim.Adam([logits], lr=_RATE, betas=_BETAS)
         least = torch.full((len(given),), torch.inf, device=given.device)
         for step in range(steps + 1):
-            bits = best if step == 0 else logits.detach() > 0
+            bits = logits.detach() > 0
             soft = logits.sigmoid()
             error = _error(tokenizer.decode(bits + soft - soft.detach()), given)
             better = error.detach() < least

@@ -62,7 +62,7 @@ class _Seen:
 def given_back(tokenizer: Tokenizer, images: Tensor, refine: int = 0) -> tuple[Tensor, Tensor]:
     """(B, 3, H, W) uint8 → what comes back, likewise, on the CPU, and the codes (B, L, K) in between."""
     given = as_floats(images.to(tokenizer.embed.device))
-    codes = refined(tokenizer, given, refine) if refine > 0 else tokenizer.encode(given)
+    codes = refined(tokenizer, given, tokenizer.bit_logits(given), refine)
     return tokenizer.decode(codes).clamp(0, 1).mul(255).round().byte().cpu(), codes.cpu()
 
 

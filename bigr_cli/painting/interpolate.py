@@ -102,8 +102,8 @@ def between_pictures(
     size = network.tokenizer.config.image_size
     squares = [_tensor(network, picture.square(size)) for picture in pictures]
     with torch.inference_mode():
-        logits = [network.tokenizer.bit_logits(square)[0].float() for square in squares]
-    codes = [refined(network.tokenizer, square, refine)[0] for square in squares]
+        logits = [network.tokenizer.bit_logits(square) for square in squares]
+    codes = [refined(network.tokenizer, *each, refine)[0] for each in zip(squares, logits, strict=True)]
     asks = []
     for place in places(len(pictures), frames, loop=loop):
         following = (place.start + 1) % len(pictures)

@@ -4,7 +4,7 @@ Importing this imports no torch; loading does.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bigr_cli.zoo.find import find_model, list_models
 
@@ -27,5 +27,12 @@ def load(
     """A model, ready to use, by name or folder; without either, the default model. See `bigr_cli.api.load`."""
     from bigr_cli import api
 
-    more: Any = {"offload": offload, "device_map": device_map, "compile": compile}
-    return api.load(name, device=device, dtype=dtype, threads=threads, **more)
+    return api.load(
+        name,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        offload=offload,
+        device_map=device_map,
+        compile=compile,
+    )

@@ -244,8 +244,8 @@ def _fill(
         state = stored.mapped()
     else:
         left = {name for name in stored if later is not None and name.startswith(f"{later}.")}
-        state = {name: tensor for name, tensor in stored.mapped().items() if name in left} if left else {}
-        state |= {name: stored[name] for name in stored if name not in left}
+        mapped = stored.mapped() if left else {}
+        state = {name: mapped[name] if name in left else stored[name] for name in stored}
         if left:
             _convert_when_used(part.get_submodule(str(later)), wanted)
     part.load_state_dict(state, assign=True)

@@ -75,19 +75,8 @@ def test_refined_ends_are_nearer_to_the_pictures(bigr: Run) -> None:
     Image.linear_gradient("L").convert("RGB").save("b.png")
     distances = []
     for refine in (0, 20):
-        words = (
-            "interpolate",
-            "in.png",
-            "b.png",
-            "--frames",
-            3,
-            "--refine",
-            refine,
-            "--overwrite",
-            "-o",
-            "f/{index}.png",
-        )
-        assert bigr(*words).code == 0
+        words = ("--frames", 3, "--refine", refine, "--overwrite", "-o", "f/{index}.png")
+        assert bigr("interpolate", "in.png", "b.png", *words).code == 0
         with Image.open("b.png") as image, Image.open("f/2.png") as end:
             fitted = np.asarray(image.resize((16, 16), Image.Resampling.LANCZOS), dtype=float)
             distances.append(np.square(fitted - np.asarray(end)).mean())
