@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--start", type=int, default=UNSEEN, help="number of the first scene")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--refine", type=int, default=0, metavar="N", help="look for better codes in N steps")
+    parser.add_argument("--refine", type=int, metavar="N", help="steps in which better codes are looked for")
     parser.add_argument("--picture", type=Path, help="write originals and reconstructions to this file")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args()
@@ -110,8 +110,9 @@ def main() -> None:
         parser.error(f"the judge reads pictures of {SIZE} pixels; {config.name} has {config.image_size}")
     judge = load_judge(str(device))
     source = ScenesSource(SIZE, options.seed, options.start, options.count)
-    originals, made, focus, codes = reconstruct(tokenizer, source, options.batch_size, options.refine)
-    measures: dict[str, object] = {"model": config.name, "pictures": len(source)}
+    refine = config.refine if options.refine is None else options.refine
+    originals, made, focus, codes = reconstruct(tokenizer, source, options.batch_size, refine)
+    measures: dict[str, object] = {"model": config.name, "pictures": len(source), "refine": refine}
     measures |= fidelity(originals, made, focus)
     measures |= read(originals, made, truth(judge, source), judge)
     measures |= {"frechet": frechet_distance(embeddings(originals, judge), embeddings(made, judge))}

@@ -42,6 +42,15 @@ def coding_bytes(config: TokenizerConfig) -> int:
     return round(_SLACK * maps * 4 * max(side * side * 3, *(size * size * width for size, width in levels)))
 
 
+def refining_bytes(config: TokenizerConfig) -> int:
+    """Bytes that each picture of a batch needs while its codes are looked for, in float32.
+
+    What the decoder's layers keep for the gradient was measured: 2.9 times `coding_bytes` in the published
+    architecture, 8.6 times in the compact one, of whose layers none is much larger than the others.
+    """
+    return coding_bytes(config) * (4 if isinstance(config, AutoencoderConfig) else 12)
+
+
 def free_memory(device: torch.device) -> int:
     """Bytes that can still be had on a device, with what torch keeps there and does not use."""
     import torch

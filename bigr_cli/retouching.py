@@ -190,7 +190,7 @@ class Retouching(LoadedModel):
         *,
         frames: int = 9,
         strength: float | None = None,
-        refine: int = 0,
+        refine: int | None = None,
         label: Label = None,
         loop: bool = False,
         seed: int | None = None,
@@ -205,6 +205,7 @@ class Retouching(LoadedModel):
             strength: between labels, how much of the first one's picture is redrawn for the others: a share of the
                 tokens, 0 to 1. None is 0.25 for classes and 1 for texts.
             refine: between pictures, steps in which codes are looked for that show them better than the encoder's.
+                None is the model's own number.
             label: guides between pictures, if given.
             loop: go on from the last stop back to the first.
             seed: of every frame; None draws one.
@@ -226,7 +227,8 @@ class Retouching(LoadedModel):
             maker = between_labels(self.network, guides, frames, wish, strength=strength, loop=loop)
             return self._finished(maker, batch_size)
         pictures = [stop if isinstance(stop, Original) else Original(stop) for stop in stops]  # type: ignore[arg-type]
-        maker = between_pictures(self.network, pictures, frames, wish, refine=refine, loop=loop)
+        steps = self.config.refine if refine is None else refine
+        maker = between_pictures(self.network, pictures, frames, wish, refine=steps, loop=loop)
         return self._finished(maker, batch_size)
 
     def _wishes(

@@ -4,6 +4,7 @@ A block that begins with ```bash figure is run in an empty folder; the picture l
 goes to docs/images, enlarged where it is small.
 """
 
+import argparse
 import os
 import re
 import subprocess
@@ -33,13 +34,19 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": folder + os.pathsep + os.environ["PATH"], "BIGR_PLUGINS": "none"}
 
 
-def main(pages: list[str]) -> None:
+def main() -> None:
     """All pages, or those named."""
-    for page in [DOCS / name for name in pages] or sorted(DOCS.glob("*.md")):
+    pages = sorted(path.name for path in DOCS.glob("*.md"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help="a file of docs/ (default: all)")
+    chosen = parser.parse_args().pages
+    if unknown := [name for name in chosen if name not in pages]:
+        parser.error(f"docs/{unknown[0]}: is not there")
+    for page in [DOCS / name for name in chosen or pages]:
         for commands, name in FIGURE.findall(page.read_text(encoding="utf-8")):
             print(f"{page.name}: {name}")
             make(commands, name)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

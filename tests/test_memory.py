@@ -27,6 +27,7 @@ def test_larger_models_need_more() -> None:
     large = GeneratorConfig(grid=16, bits=24, classes=1000)
     assert needs[0] < needs[1] < memory.drawing_bytes(large, 2) < memory.drawing_bytes(large, 4)
     one, other = (memory.coding_bytes(AutoencoderConfig(size, 24)) for size in (256, 512))
+    assert memory.refining_bytes(AutoencoderConfig(256, 24)) > 3 * one
     assert other == 4 * one
 
 

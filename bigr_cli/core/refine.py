@@ -7,15 +7,14 @@ image compression").
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+from torch.nn.functional import softsign
 
 from bigr_cli.core.tokenizer import Tokenizer
 
-_RATE, _BETAS = 0.3, (0.7, 0.99)
-_SUREST = math.log(49)  # the logit of 0.98: a bit that starts surer than that would never be flipped
+_RATE, _BETAS = 0.25, (0.7, 0.99)
+_MOST = 2.0  # the median logit's magnitude at the start: with more, the few steps that are taken would flip no bit
 _LEAST = 1e-6  # of the squared error, whose logarithm is lowered
 
 
@@ -23,8 +22,9 @@ def refined(tokenizer: Tokenizer, images: Tensor, logits: Tensor, steps: int) ->
     """Codes of pictures, looked for in so many steps from the encoder's.
 
     Adam moves the bits' logits, the decoder gets bits, and the gradient passes straight through the rounding between
-    them. Of all codes on the way those with the least squared error are kept, so more steps never make it larger. Each
-    picture is by itself. A step takes about three times as long as decoding.
+    them. Large logits are scaled down before, so that the bits of which the encoder was least sure are the first to
+    change. Of all codes on the way those with the least squared error are kept, so more steps never make it larger.
+    Each picture is by itself. A step takes about three times as long as decoding.
 
     Args:
         tokenizer: is not changed.
@@ -39,13 +39,13 @@ def refined(tokenizer: Tokenizer, images: Tensor, logits: Tensor, steps: int) ->
         return logits > 0
     with torch.inference_mode(False), torch.enable_grad():
         given = images.detach().clone()
-        logits = logits.detach().float().clamp(-_SUREST, _SUREST).requires_grad_()
+        logits = _scaled(logits.detach().float()).requires_grad_()
         best = logits.detach() > 0
         optimizer = torch.optim.Adam([logits], lr=_RATE, betas=_BETAS)
         least = torch.full((len(given),), torch.inf, device=given.device)
         for step in range(steps + 1):
             bits = logits.detach() > 0
-            soft = logits.sigmoid()
+            soft = softsign(logits) / 2
             error = _error(tokenizer.decode(bits + soft - soft.detach()), given)
             better = error.detach() < least
             best, least = torch.where(better[:, None, None], bits, best), torch.where(better, error.detach(), least)
@@ -54,6 +54,12 @@ def refined(tokenizer: Tokenizer, images: Tensor, logits: Tensor, steps: int) ->
             (logits.grad,) = torch.autograd.grad((error + _LEAST).log().sum(), logits)
             optimizer.step()
     return best
+
+
+def _scaled(logits: Tensor) -> Tensor:
+    """(B, L, K) logits, those of each picture divided so that the median of their magnitudes is `_MOST` at most."""
+    median = logits.abs().flatten(1).median(dim=1).values
+    return logits * (_MOST / median.clamp_min(_MOST))[:, None, None]
 
 
 def _error(made: Tensor, given: Tensor) -> Tensor:

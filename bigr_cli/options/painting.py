@@ -60,14 +60,15 @@ MaskGrow = Annotated[
 MaskResize = Annotated[bool, option("--mask-resize", panel=MASK, help="Scale a mask of another size to the picture's.")]
 
 Refine = Annotated[
-    int,
+    int | None,
     option(
         "--refine",
         panel=INPUT,
         min=0,
         max=10_000,
         metavar="N",
-        help="Look for codes that give a picture back better than the encoder's, in N steps: 30 are worth 1 to 2 dB.",
+        help="Look for codes that give a picture back better than the encoder's, in N steps; 10 are worth 1 to 2 dB. "
+        "(Not given: the model's own number.)",
     ),
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,9 +85,7 @@ def between_labels(
             masked[orders[place.start][: round(place.share**_GROWTH * len(orders[place.start]))]] = True
         codes = stops[other] if place.share == 1 else stops[one]
         asks.append(Ask(codes, masked, wish.seed, wish.settings, labels[one], labels[other], place.share))
-    drawn = yield from _drawn(asks)
-    met = torch.tensor([place.share in (0, 1) for place in way])
-    return _decoded(network, steadied(torch.stack(drawn), met, loop=loop))
+    return _film(network, (yield from _drawn(asks)), way, loop=loop)
 
 
 def between_pictures(
@@ -104,13 +102,13 @@ def between_pictures(
     with torch.inference_mode():
         logits = [network.tokenizer.bit_logits(square) for square in squares]
     codes = [refined(network.tokenizer, *each, refine)[0] for each in zip(squares, logits, strict=True)]
-    asks = []
-    for place in places(len(pictures), frames, loop=loop):
+    asks, way = [], places(len(pictures), frames, loop=loop)
+    for place in way:
         following = (place.start + 1) % len(pictures)
         mixed = _switched(codes[place.start], codes[following], logits[place.start], logits[following], place.share)
         redrawn = _unlikely(network, mixed, round(4 * place.share * (1 - place.share) * _REDRAWN * len(mixed)), wish)
         asks.append(Ask(mixed, redrawn, wish.seed, wish.sampling, label=wish.label))
-    return _decoded(network, (yield from _drawn(asks)))
+    return _film(network, (yield from _drawn(asks)), way, loop=loop)
 
 
 def steadied(codes: Tensor, fixed: Tensor, *, loop: bool = False) -> Tensor:
@@ -201,5 +199,8 @@ def _unlikely(network: BinaryModel, codes: Tensor, count: int, wish: Wish) -> Te
     return lowest(seen_fit(network, codes, wish.label, wish.seed), count)
 
 
-def _decoded(network: BinaryModel, codes: Iterable[Tensor]) -> list[Image.Image]:
-    return [to_images(torch.from_numpy(decode(network, one).transpose(2, 0, 1))[None])[0] for one in codes]
+def _film(network: BinaryModel, codes: Sequence[Tensor], way: Sequence[Place], *, loop: bool) -> list[Image.Image]:
+    """Frames of codes (L, K), steadied but for those that are the stops themselves."""
+    met = torch.tensor([place.share in (0, 1) for place in way])
+    steady = steadied(torch.stack(list(codes)), met, loop=loop)
+    return [to_images(torch.from_numpy(decode(network, one).transpose(2, 0, 1))[None])[0] for one in steady]

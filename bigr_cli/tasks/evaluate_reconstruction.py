@@ -24,7 +24,6 @@ TASK = "evaluate reconstruction"
 MANY = 5000  # scenes, unless another number is asked for
 SHOWN = 16  # of the worst pictures
 AT_ONCE = 64
-KEPT = 12  # times as much memory where the decoder's activations are kept for a gradient
 
 Models = Annotated[
     list[str] | None,
@@ -68,7 +67,7 @@ Worst = Annotated[
     examples=(
         "bigr evaluate reconstruction --data scenes --worst worst.png",
         "bigr evaluate reconstruction scenes-64 runs/tok --data scenes --count 1000 --report tokenizers/",
-        "bigr evaluate reconstruction --data photos/ --refine 30",
+        "bigr evaluate reconstruction --data photos/ --refine 100",
         "bigr evaluate reconstruction bigr-l-d24 bigr-xxl-d32 --data photos/ --weights inception.pth",
     ),
 )
@@ -78,7 +77,7 @@ def reconstruction(
     data: Data,
     models: Models = None,
     count: Count = None,
-    refine: options.Refine = 0,
+    refine: options.Refine = None,
     worst: Worst = None,
     batch_size: options.BatchSize = None,
     device: options.Device = "auto",
@@ -181,7 +180,7 @@ def _measured(
     lpips: Any,
     device: "torch.device",
     asked: int | None,
-    refine: int,
+    refine: int | None,
 ) -> "tuple[str, dict[str, Any], Rebuilt]":
     """A tokenizer's name, its record and what was measured of it."""
     from bigr_cli.evaluation.generation import versions
@@ -192,7 +191,8 @@ def _measured(
 
     began = time.perf_counter()
     tokenizer, config = load_tokenizer(folder, device=device)
-    each = memory.coding_bytes(config.tokenizer) * (KEPT if refine else 1)
+    refine = config.refine if refine is None else refine
+    each = memory.refining_bytes(config.tokenizer) if refine else memory.coding_bytes(config.tokenizer)
     batch = asked or min(AT_ONCE, memory.fitting(each, memory.free_memory(device)))
     with console.progress(pictures.count, config.name) as bar:
         made = measure_tokenizer(

@@ -74,7 +74,7 @@ class Way:
     examples=(
         "bigr interpolate cat bird",
         "bigr interpolate cat bird house --loop --frames 60 --fps 15 -o tour.mp4",
-        "bigr interpolate a.png b.png --refine 30 --frames 24 -o morph.gif",
+        "bigr interpolate a.png b.png --refine 100 --frames 24 -o morph.gif",
         "bigr interpolate tree mushroom --frames 30 -o frames/",
         "bigr interpolate boat rocket --strength 1 --fps 10 -o everything.webp",
     ),
@@ -93,7 +93,7 @@ def interpolate(
     text: options.Text = None,
     seed: options.Seed = None,
     recipe: options.Recipe = None,
-    refine: options.Refine = 0,
+    refine: options.Refine = None,
     *,
     film: Film,
     sampling: Sampling,
@@ -127,8 +127,9 @@ def interpolate(
         raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
     if film.strength is not None and way.pictures:
         raise UsageError("--strength is for ways between labels or texts")
-    if refine and way.labels:
+    if refine is not None and way.labels:
         raise UsageError("--refine is for ways between pictures")
+    steps = config.refine if refine is None else refine
     asked = chooser.option("seed", seed)
     first = secrets.randbelow(2**32) if asked is None else asked
     fields: dict[str, str | int] = {"label": way.name, "seed": first, "model": config.name, "task": TASK}
@@ -142,7 +143,7 @@ def interpolate(
         way.labels or way.pictures,
         frames=film.frames,
         strength=film.strength,
-        refine=refine,
+        refine=steps,
         seed=first,
         label=label,
         loop=film.loop,
@@ -152,8 +153,8 @@ def interpolate(
     shown = {"stops": list(stops), "frames": film.frames, "loop": film.loop, "fps": film.fps}
     if film.strength is not None:
         shown["strength"] = film.strength
-    if refine:
-        shown["refine"] = refine
+    if way.pictures:
+        shown["refine"] = steps
     labels = [name_of(config, label) for label in way.labels]
     made = loaded.recipe(settings, task=TASK, labels=labels, seed=first, options=shown)
     _write(target, images, film, None if writing.no_metadata else made, overwrite=writing.overwrite)

@@ -100,7 +100,8 @@ def _weights(source: Source) -> str:
 def _architecture(config: ModelConfig) -> list[tuple[str, object]]:
     counts = parameters(config)
     rows: list[tuple[str, object]] = [
-        ("tokenizer", f"{_tokenizer(config.tokenizer)}, {counts['tokenizer']:,} parameters")
+        ("tokenizer", f"{_tokenizer(config.tokenizer)}, {counts['tokenizer']:,} parameters"),
+        *([("codes of a picture to be shown", f"looked for in {config.refine} steps")] if config.refine else []),
     ]
     if config.generator is not None:
         g = config.generator

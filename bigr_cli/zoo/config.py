@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bigr_cli import schema, yaml_text
-from bigr_cli.core.config import PRESETS, GeneratorConfig, SamplingConfig, TokenizerConfig, require
+from bigr_cli.core.config import PRESETS, UNSAID, GeneratorConfig, SamplingConfig, TokenizerConfig, require
 from bigr_cli.errors import ConfigError, ModelFormatError
 from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.source import Source
@@ -53,6 +53,7 @@ class ModelConfig:
     `generator` is None while only the tokenizer is trained. `labels` names the classes in their order, or is empty.
     `sampling` is for whole pictures, `painting` for parts of one that is given, where it is not None. `presets` are
     settings that take the place of some of either, by their names.
+    `refine` steps look for the codes of a picture that is to be shown as it is, if no other number is asked for.
     `representation` says which features are meant if none are named; None is the middle layer.
     `sha256` has the hash of each weights file by its name. `source` says what the weights can be made of.
     """
@@ -66,6 +67,7 @@ class ModelConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     painting: SamplingConfig | None = None
     presets: dict[str, dict[str, int | float | str | tuple[float, float]]] = field(default_factory=dict)
+    refine: int = field(default=0, metadata=UNSAID)
     representation: RepresentationConfig | None = None
     provenance: Provenance = field(default_factory=Provenance)
     licence: str = ""
@@ -90,6 +92,7 @@ class ModelConfig:
                 for field_name in ("timesteps", "rank_timesteps", "last_timesteps"):
                     got = getattr(sampling, field_name)
                     require(got <= most, f"{name}.{field_name}: the generator has {most}, got {got}")
+        require(self.refine >= 0, f"refine: expected at least 0, got {self.refine}")
         if self.representation is not None:
             blocks, layer = self.generator.layers if self.generator else 0, self.representation.layer
             require(0 <= layer < blocks, f"representation.layer: the generator has {blocks} blocks, got {layer}")

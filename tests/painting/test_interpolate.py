@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import bigr_cli
 from bigr_cli.api import Model
 from bigr_cli.core.config import SamplingConfig
+from bigr_cli.imaging.originals import Original
 from bigr_cli.painting.asks import Ask, draw, paint_together
-from bigr_cli.painting.interpolate import between_labels, places
+from bigr_cli.painting.interpolate import between_labels, between_pictures, places
 from bigr_cli.painting.repaint import Wish
 
 SETTINGS = SamplingConfig(steps=4, timesteps=4, guidance=2.0)
@@ -95,3 +97,21 @@ def test_ever_more_is_drawn_anew(model: Model) -> None:
 def test_too_few(stops: int, count: int) -> None:
     with pytest.raises(ValueError, match="at least two"):
         places(stops, count)
+
+
+def test_between_pictures_nothing_flickers(model: Model) -> None:
+    """What is drawn for one frame alone, and for neither of its neighbours, is not shown."""
+    pictures = [Original(Image.new("RGB", (16, 16), color)) for color in ("red", "green")]
+
+    def shown(flickers: bool) -> list[np.ndarray]:
+        maker = between_pictures(model.network, pictures, 7, WISH)
+        codes = [torch.zeros_like(ask.codes) for ask in next(maker)]
+        if flickers:
+            codes[len(codes) // 2] = torch.ones_like(codes[0])
+        with pytest.raises(StopIteration) as ended:
+            maker.send(codes)
+        return [np.asarray(image) for image in ended.value.value]
+
+    steady, flickering = shown(False), shown(True)
+    assert len(steady) == len(flickering) == 7
+    assert all(np.array_equal(one, other) for one, other in zip(steady, flickering, strict=True))

@@ -119,6 +119,34 @@ def test_refined_codes_give_more_back(bigr: Run, tiny_model: Path) -> None:
     assert "codes: looked for in 2 steps" in shown.err
 
 
+def test_the_shipped_model_gives_scenes_back_as_well_as_its_card_says(bigr: Run) -> None:
+    found = []
+    for options in ((), ("--refine", 0)):
+        done = bigr(
+            "evaluate", "reconstruction", "scenes-64", "--data", "scenes", "--count", 24, "--json", "-q", *options
+        )
+        assert done.code == 0, done.err
+        found.append(json.loads(done.out))
+    own, alone = found
+    assert own["refine"] > 0 and own["psnr"] > 30.5
+    assert alone["psnr"] > 28.8 and own["psnr"] > alone["psnr"] + 1
+
+
+def test_codes_are_looked_for_in_the_models_own_number_of_steps(bigr: Run, tiny_model: Path, tmp_path: Path) -> None:
+    pictures("in", 4, size=20)
+    shutil.copytree(tiny_model, tmp_path / "searching")
+    with Path(tmp_path / "searching/config.yaml").open("a") as config:
+        config.write("refine: 8\n")
+    words = ("evaluate", "reconstruction", "--data", "in", "--json", "-q")
+    found = {}
+    for name, *options in (("plain", tiny_model), ("own", "searching"), ("none", "searching", "--refine", 0)):
+        done = bigr(*words, *options)
+        assert done.code == 0, done.err
+        found[name] = json.loads(done.out)
+    assert [record["refine"] for record in found.values()] == [0, 8, 0]
+    assert found["own"]["psnr"] > found["none"]["psnr"] == found["plain"]["psnr"]
+
+
 def test_what_is_not_at_hand_is_left_out_and_said(bigr: Run) -> None:
     pictures("in", 4)
     done = bigr("evaluate", "reconstruction", "--data", "in")

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,20 @@ def test_refined_ends_are_nearer_to_the_pictures(bigr: Run) -> None:
             distances.append(np.square(fitted - np.asarray(end)).mean())
     assert distances[1] < 0.9 * distances[0]
     assert "--refine 20" in bigr("info", "f/2.png").out
+
+
+def test_ends_are_looked_for_in_the_models_own_number_of_steps(bigr: Run, tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "searching")
+    with Path(tmp_path / "searching/config.yaml").open("a") as config:
+        config.write("refine: 20\n")
+    Image.linear_gradient("L").convert("RGB").save("b.png")
+    words = ("interpolate", "in.png", "b.png", "--frames", 3, "--seed", 2, "--model")
+    assert bigr(*words, "searching", "-o", "own.png").code == 0
+    assert bigr(*words, tiny_model, "--refine", 20, "-o", "asked.png").code == 0
+    assert bigr(*words, "searching", "--refine", 0, "-o", "none.png").code == 0
+    own, asked, none = (np.asarray(Image.open(f"{name}.png")) for name in ("own", "asked", "none"))
+    assert np.array_equal(own, asked) and not np.array_equal(own, none)
+    assert "--refine 20" in bigr("info", "own.png").out
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from bigr_cli.zoo.config import ModelConfig, check_name, dump_config, read_confi
         ({"labels": ("a", "b", " ")}, "labels: one of them is empty"),
         ({"sampling": SamplingConfig(timesteps=257)}, "sampling.timesteps: the generator has 256, got 257"),
         ({"sampling": SamplingConfig(last_timesteps=300)}, "sampling.last_timesteps: the generator has 256, got 300"),
+        ({"refine": -1}, "refine: expected at least 0, got -1"),
         ({"presets": {"best": {"steps": 2}}}, "presets.best: expected one of quality, balanced, fast, draft"),
         ({"presets": {"fast": {"step": 2}}}, "presets.fast: unknown key 'step'; did you mean steps"),
         ({"presets": {"fast": {"steps": 0}}}, "presets.fast: steps: expected at least 1, got 0"),
@@ -95,8 +96,8 @@ def test_what_is_as_published_goes_without_saying(config: ModelConfig, tmp_path:
     """Files of models with the default head and attention are those of versions that knew no others."""
     assert config.generator
     text = dump_config(config)
-    assert "head:" not in text and "attention:" not in text
-    other = replace(config, generator=replace(config.generator, head="direct", attention="causal"))
+    assert "head:" not in text and "attention:" not in text and "refine:" not in text
+    other = replace(config, refine=3, generator=replace(config.generator, head="direct", attention="causal"))
     for written in (config, other):
         (tmp_path / "config.yaml").write_text(dump_config(written))
         assert read_config(tmp_path) == written
