@@ -1,4 +1,4 @@
-"""How well a model does what it was not trained for: inpainting, editing, outpainting, interpolating, enriching.
+"""How well a model does what it was not trained for: inpainting, editing, outpainting, enriching.
 
     python benchmarks/zero_shot.py --model scenes-64 --count 800
     python benchmarks/zero_shot.py repaint enrich --count 320
@@ -10,8 +10,6 @@ anew; the mean absolute difference of neighbouring pixels across their borders, 
 the scenes themselves. `outpaint`: scenes are continued to three times their width; the same difference between columns,
 across the picture's and the windows' borders and elsewhere in the paint, as a share of that in the outer eighth of real
 scenes, where no object is.
-`interpolate`: pairs of labels, nine frames; the rank correlation of the judge's probability of the second label with
-the frame's number, how far frames are from each other, and in how many ways the last one shows the second label.
 `enrich`: scenes are reduced by two and enlarged; the Fréchet distance to other real scenes before and after.
 """
 
@@ -25,11 +23,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from generation import open_model
-from judging import UNSEEN, answers, embeddings, load_judge, real_pictures
+from judging import UNSEEN, answers, embeddings, real_pictures
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import maximum_filter
-from scipy.stats import spearmanr
 from tables import show
 from torch import Tensor
 
@@ -37,7 +34,7 @@ from bigr_cli import console
 from bigr_cli.api import Model
 from bigr_cli.core.config import Guide
 from bigr_cli.data import scenes
-from bigr_cli.data.loading import all_batches, as_floats
+from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import ScenesSource
 from bigr_cli.errors import BigrError
 from bigr_cli.evaluation.fidelity import frechet_distance
@@ -47,7 +44,6 @@ from bigr_cli.imaging.originals import Original
 from bigr_cli.painting.asks import Painter, paint_together
 from bigr_cli.painting.enrich import Detail, enrich
 from bigr_cli.painting.inpaint import Painted, inpaint, outpaint
-from bigr_cli.painting.interpolate import between_labels
 from bigr_cli.painting.repaint import Wish
 
 Arrays = NDArray[np.uint8]  # (N, H, W, 3)
@@ -191,32 +187,6 @@ def wider(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     ]
 
 
-def between(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Labels that change into others."""
-    count, judge, found = len(scenes.LABELS), load_judge(), []
-    # The second label is another one, whatever the number of pairs.
-    pairs = [(index % count, (index + 1 + index // count * 5 % (count - 1)) % count) for index in range(options.pairs)]
-    painters = [
-        between_labels(model.network, pair, 9, Wish(settings=model.settings(painting=True), seed=options.seed + index))
-        for index, pair in enumerate(pairs)
-    ]
-    steps, arrived = [], []
-    for (_, second), frames in zip(pairs, all_done(model, painters, "interpolate"), strict=True):
-        stacked = as_judged(np.stack([np.asarray(frame) for frame in frames]))
-        with torch.inference_mode():
-            chances = judge(as_floats(stacked))["object"].softmax(1)
-        found.append(float(spearmanr(range(9), chances[:, second].numpy()).statistic))
-        steps.append(float(stacked.float().diff(dim=0).abs().mean()))
-        arrived.append(int(chances[-1].argmax()) == second)
-    figures = {
-        "rank_correlation": float(np.mean(found)),
-        "standard_error": float(np.std(found)) / len(found) ** 0.5,
-        "grey_levels_a_step": float(np.mean(steps)),
-        "last_recognised_%": 100 * float(np.mean(arrived)),
-    }
-    return [{"what": "interpolate", "pictures": 9 * len(pairs), **figures}]
-
-
 def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Scenes that lack detail."""
     images, _, _ = unseen(options.count)
@@ -260,7 +230,6 @@ PARTS: dict[str, Callable[[Model, argparse.Namespace], list[dict[str, Any]]]] = 
     "repaint": repaint,
     "seams": seams,
     "outpaint": wider,
-    "interpolate": between,
     "enrich": richer,
 }
 
@@ -274,8 +243,6 @@ def main() -> None:
     parser.add_argument(
         "--margin", type=int, nargs="+", default=[0, 4, 8], help="around the object's box, in pixels (default 0 4 8)"
     )
-    parser.add_argument("--pairs", type=int, default=20, help="of labels to interpolate (default 20)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first pair (default 0)")
     parser.add_argument("--blend", default="poisson")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")

@@ -17,6 +17,7 @@ from bigr_cli.zoo.presets import preset
 
 NO_LABEL = "none"
 MOST = 1_000_000  # pictures in one request
+_FEW = 100  # classes
 
 Label = str | int | None
 
@@ -73,6 +74,11 @@ def reads_text(config: ModelConfig) -> bool:
     """Whether the model is conditioned on texts, not on classes; UsageError if it has no generator."""
     class_count(config)
     return config.generator is not None and config.generator.condition == "text"
+
+
+def guesses(config: ModelConfig) -> bool:
+    """Whether labels are guessed if nobody says so: each one's likelihood is computed, which takes long for many."""
+    return not reads_text(config) and class_count(config) <= _FEW
 
 
 def guide_of(config: ModelConfig, label: Label) -> Guide:

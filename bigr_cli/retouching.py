@@ -192,6 +192,7 @@ class Retouching(LoadedModel):
         strength: float | None = None,
         refine: int | None = None,
         label: Label = None,
+        guess: bool | None = None,
         loop: bool = False,
         seed: int | None = None,
         batch_size: int | None = None,
@@ -207,6 +208,8 @@ class Retouching(LoadedModel):
             refine: between pictures, steps in which codes are looked for that show them better than the encoder's.
                 None is the model's own number.
             label: guides between pictures, if given.
+            guess: between pictures, have each frame guided by the class under which the model finds the nearer of its
+                pictures likeliest. None does so without a label, if the model has at most 100 classes.
             loop: go on from the last stop back to the first.
             seed: of every frame; None draws one.
             batch_size: how many frames to draw at once.
@@ -228,7 +231,9 @@ class Retouching(LoadedModel):
             return self._finished(maker, batch_size)
         pictures = [stop if isinstance(stop, Original) else Original(stop) for stop in stops]  # type: ignore[arg-type]
         steps = self.config.refine if refine is None else refine
-        maker = between_pictures(self.network, pictures, frames, wish, refine=steps, loop=loop)
+        if guess is None:
+            guess = label is None and request.guesses(self.config)
+        maker = between_pictures(self.network, pictures, frames, wish, guess=guess, refine=steps, loop=loop)
         return self._finished(maker, batch_size)
 
     def _wishes(

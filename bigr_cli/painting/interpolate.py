@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
@@ -16,7 +16,7 @@ from bigr_cli.core.refine import refined
 from bigr_cli.imaging.arrays import to_images, to_tensor
 from bigr_cli.imaging.originals import Original
 from bigr_cli.painting.asks import Ask, Painter
-from bigr_cli.painting.repaint import Wish, decode, lowest, seen_fit
+from bigr_cli.painting.repaint import Wish, decode, likeliest_label, lowest, seen_fit
 
 _REDRAWN = 0.5  # of the tokens, half of the way between two pictures
 _STRENGTH = 0.25  # of the tokens, from one class to another
@@ -89,22 +89,43 @@ def between_labels(
 
 
 def between_pictures(
-    network: BinaryModel, pictures: Sequence[Original], frames: int, wish: Wish, *, refine: int = 0, loop: bool = False
+    network: BinaryModel,
+    pictures: Sequence[Original],
+    frames: int,
+    wish: Wish,
+    *,
+    guess: bool = False,
+    refine: int = 0,
+    loop: bool = False,
 ) -> Painter[list[Image.Image]]:
-    """Frames of the model's size from picture to picture; `refine` steps look for codes that show these better.
+    """Frames of the model's size from picture to picture.
 
     The bits in which two pictures differ are switched one after the other, the most certain first. What lies between
     is not a picture that the model would make; so the tokens that it finds least likely are drawn again, the more of
-    them the further both pictures are.
+    them the further both pictures are. Bits that flicker from frame to frame are steadied.
+
+    Args:
+        network: tokenizer and generator.
+        pictures: two or more.
+        frames: how many, two or more.
+        wish: seed and settings, and a label if one is to guide all frames.
+        guess: have each frame guided by the class under which the model finds the nearer of its pictures likeliest.
+        refine: steps in which codes are looked for that show the pictures better than the encoder's.
+        loop: whether the way leads back to the first picture.
+
+    Raises:
+        UsageError: a class is to be guessed by a model that has none.
     """
     size = network.tokenizer.config.image_size
     squares = [_tensor(network, picture.square(size)) for picture in pictures]
     with torch.inference_mode():
         logits = [network.tokenizer.bit_logits(square) for square in squares]
     codes = [refined(network.tokenizer, *each, refine)[0] for each in zip(squares, logits, strict=True)]
+    wishes = [_guided(network, each, wish) if guess else wish for each in codes]
     asks, way = [], places(len(pictures), frames, loop=loop)
     for place in way:
         following = (place.start + 1) % len(pictures)
+        wish = wishes[place.start if place.share < 0.5 else following]
         mixed = _switched(codes[place.start], codes[following], logits[place.start], logits[following], place.share)
         redrawn = _unlikely(network, mixed, round(4 * place.share * (1 - place.share) * _REDRAWN * len(mixed)), wish)
         asks.append(Ask(mixed, redrawn, wish.seed, wish.sampling, label=wish.label))
@@ -190,6 +211,12 @@ def _switched(one: Tensor, other: Tensor, one_logits: Tensor, other_logits: Tens
     switched = torch.zeros_like(differ)
     switched[certain.argsort(descending=True, stable=True)[: round(share * int(differ.sum()))]] = True
     return one ^ switched.view_as(one)
+
+
+def _guided(network: BinaryModel, codes: Tensor, wish: Wish) -> Wish:
+    """The wish, with the class that codes (L, K) are most likely of."""
+    nothing = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
+    return replace(wish, label=likeliest_label(network, codes, nothing, wish.seed))
 
 
 def _unlikely(network: BinaryModel, codes: Tensor, count: int, wish: Wish) -> Tensor:

@@ -37,6 +37,17 @@ PANEL = "Film"
 _option = partial(options.own_option, panel=PANEL, show_default=True)
 
 
+Guess = Annotated[
+    bool | None,
+    options.own_option(
+        "--guess-class/--no-guess-class",
+        panel=options.PAINTING,
+        help="Between pictures, be guided by the label under which the model finds the nearer one likeliest. "
+        "(Not given: if the model has at most 100 labels, and there is no --class.)",
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Film:
     """What is made of the frames."""
@@ -94,6 +105,7 @@ def interpolate(
     seed: options.Seed = None,
     recipe: options.Recipe = None,
     refine: options.Refine = None,
+    guess: Guess = None,
     *,
     film: Film,
     sampling: Sampling,
@@ -107,7 +119,7 @@ def interpolate(
     Between labels, what of the first one's picture does not fit the next is drawn anew: ever more of it from frame to
     frame, under mixed embeddings, with the same random numbers. Between pictures, the bits in which they differ are
     switched, the most certain first, and what would not look like a picture is drawn anew; frames have the model's
-    size. --class or --text guides those.
+    size. --class or --text guides those, or the class that the model finds in the nearer of the two pictures.
     """
     from bigr_cli import request
     from bigr_cli.api import load
@@ -121,15 +133,18 @@ def interpolate(
     config = read_config(find_model(name))
     way = _way(config, stops)
     settings = request.settings(config, chooser.sampling(sampling), painting=True)
-    label = guided(config, Guiding(class_label=class_label, text=text)).label
+    label = guided(config, Guiding(class_label=class_label, text=text, guess_class=bool(guess))).label
     if way.labels and label is not None:
         option = "--class" if text is None else "--text"
         raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
     if film.strength is not None and way.pictures:
         raise UsageError("--strength is for ways between labels or texts")
-    if refine is not None and way.labels:
-        raise UsageError("--refine is for ways between pictures")
+    if way.labels and (refine is not None or guess is not None):
+        option = "--guess-class" if refine is None else "--refine"
+        raise UsageError(f"{option} is for ways between pictures")
     steps = config.refine if refine is None else refine
+    if guess is None:
+        guess = label is None and request.guesses(config)
     asked = chooser.option("seed", seed)
     first = secrets.randbelow(2**32) if asked is None else asked
     fields: dict[str, str | int] = {"label": way.name, "seed": first, "model": config.name, "task": TASK}
@@ -146,6 +161,7 @@ def interpolate(
         refine=steps,
         seed=first,
         label=label,
+        guess=guess,
         loop=film.loop,
         batch_size=machine.batch_size,
         **vars(settings),
@@ -154,7 +170,8 @@ def interpolate(
     if film.strength is not None:
         shown["strength"] = film.strength
     if way.pictures:
-        shown["refine"] = steps
+        shown |= {"refine": steps, "guess-class" if guess else "no-guess-class": True}
+        shown |= {name: word for name, word in (("class", class_label), ("text", text)) if word is not None}
     labels = [name_of(config, label) for label in way.labels]
     made = loaded.recipe(settings, task=TASK, labels=labels, seed=first, options=shown)
     _write(target, images, film, None if writing.no_metadata else made, overwrite=writing.overwrite)

@@ -72,6 +72,29 @@ def test_pictures_are_met_at_both_ends(bigr: Run, tiny_model: Path) -> None:
             assert np.array_equal(np.asarray(model.decode(model.encode(fitted))[0]), np.asarray(end))
 
 
+def test_classes_are_guessed_between_pictures(bigr: Run, tiny_model: Path) -> None:
+    """Each frame is guided by the class of the nearer picture, unless told otherwise."""
+    import bigr_cli
+
+    Image.linear_gradient("L").convert("RGB").save("b.png")
+    words = ("interpolate", "in.png", "b.png", "--frames", 5, "--seed", 3)
+    for name, *options in (
+        ("own",),
+        ("asked", "--guess-class"),
+        ("none", "--no-guess-class"),
+        ("class", "--class", "cat"),
+    ):
+        assert bigr(*words, *options, "-o", f"{name}.png").code == 0
+    own, asked, none, by_class = (np.asarray(Image.open(f"{name}.png")) for name in ("own", "asked", "none", "class"))
+    assert np.array_equal(own, asked) and not np.array_equal(own, none) and not np.array_equal(by_class, none)
+    for name, option in (("own", "--guess-class"), ("none", "--no-guess-class"), ("class", "--class cat")):
+        assert f" {option} " in bigr("info", f"{name}.png").out
+    model = bigr_cli.load(tiny_model)
+    pictures = [Image.open("in.png"), Image.open("b.png")]
+    frames = model.interpolate(pictures, frames=5, seed=3)
+    assert np.array_equal(np.hstack([np.asarray(frame) for frame in frames]), own)
+
+
 def test_refined_ends_are_nearer_to_the_pictures(bigr: Run) -> None:
     Image.linear_gradient("L").convert("RGB").save("b.png")
     distances = []
@@ -110,6 +133,8 @@ def test_ends_are_looked_for_in_the_models_own_number_of_steps(bigr: Run, tiny_m
         (("cat", "dog", "--class", "house"), "guides"),
         (("cat", "dog", "--strength", "1.5"), "--strength"),
         (("cat", "dog", "--refine", "5"), "--refine is for ways between pictures"),
+        (("cat", "dog", "--no-guess-class"), "--guess-class is for ways between pictures"),
+        (("in.png", "in.png", "--guess-class", "--class", "cat"), "--class and --guess-class exclude each other"),
         (("in.png", "in.png", "--strength", "0.5"), "between labels or texts"),
         (("cat", "dog", "--fps", "100", "-o", "x.gif"), "at most 50"),
         (("cat", "dog", "-o", "x.avi"), "unknown kind"),

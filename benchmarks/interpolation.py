@@ -1,0 +1,123 @@
+"""Ways from label to label and from picture to picture, of nine frames, as the judge sees them.
+
+    python benchmarks/interpolation.py labels --pairs 20 --seed 0
+    python benchmarks/interpolation.py pictures --pairs 32
+
+`labels`: the rank correlation of the judge's probability of the second label with the frame's number, how far frames
+are from each other, and in how many ways the last one shows the second label.
+`pictures`: pairs of unseen scenes with different objects, guided by the classes that are guessed and not guided; the
+judge's probability of the likelier of both objects in the frames between, and in the worst of them; the mean step.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from generation import open_model
+from judging import load_judge
+from PIL import Image
+from scipy.stats import spearmanr
+from tables import show
+from torch import Tensor
+from zero_shot import all_done, as_judged, unseen
+
+from bigr_cli.api import Model
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.data import scenes
+from bigr_cli.data.loading import as_floats
+from bigr_cli.imaging.originals import Original
+from bigr_cli.painting.asks import Painter
+from bigr_cli.painting.interpolate import between_labels, between_pictures
+from bigr_cli.painting.repaint import Wish
+
+FRAMES = 9
+
+
+def labels(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Labels that change into others."""
+    count = len(scenes.LABELS)
+    # The second label is another one, whatever the number of pairs.
+    pairs = [(index % count, (index + 1 + index // count * 5 % (count - 1)) % count) for index in range(options.pairs)]
+    wishes = _wishes(model.settings(painting=True), options)
+    painters = [between_labels(model.network, pair, FRAMES, wish) for pair, wish in zip(pairs, wishes, strict=True)]
+    chances, steps = _judged(model, painters)
+    goal = torch.tensor([second for _, second in pairs])
+    found = [
+        float(spearmanr(range(FRAMES), way[:, second].numpy()).statistic)
+        for way, second in zip(chances, goal.tolist(), strict=True)
+    ]
+    figures = {
+        "rank_correlation": float(np.mean(found)),
+        "standard_error": float(np.std(found)) / len(found) ** 0.5,
+        "grey_levels_a_step": float(steps.mean()),
+        "last_recognised_%": 100 * float((chances[:, -1].argmax(dim=1) == goal).double().mean()),
+    }
+    return [{"what": "labels", "pairs": len(pairs), **figures}]
+
+
+def pictures(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Scenes that change into others."""
+    images, _, shown = unseen(4 * options.pairs)
+    places = [index for index in range(0, len(images), 2) if shown[index] != shown[index + 1]][: options.pairs]
+    pairs = [[Original(Image.fromarray(images[index + one])) for one in (0, 1)] for index in places]
+    ends = torch.tensor([[int(shown[index + one]) for one in (0, 1)] for index in places])
+    rows = []
+    for name, guess in (("pictures, classes guessed", True), ("pictures, not guided", False)):
+        wishes = _wishes(model.settings(painting=True), options)
+        painters = [
+            between_pictures(model.network, pair, FRAMES, wish, guess=guess, refine=model.config.refine)
+            for pair, wish in zip(pairs, wishes, strict=False)
+        ]
+        chances, steps = _judged(model, painters)
+        either = chances.gather(2, ends[:, None].expand(-1, FRAMES, -1)).amax(dim=2)[:, 1:-1]  # (N, frames between)
+        figures = {
+            "object_%": 100 * float(either.mean()),
+            "object_in_the_worst_frame_%": 100 * float(either.amin(dim=1).mean()),
+            "grey_levels_a_step": float(steps.mean()),
+        }
+        rows.append({"what": name, "pairs": len(pairs), **figures})
+    return rows
+
+
+def _wishes(settings: SamplingConfig, options: argparse.Namespace) -> list[Wish]:
+    return [Wish(settings=settings, seed=options.seed + index) for index in range(options.pairs)]
+
+
+def _judged(model: Model, painters: Sequence[Painter[list[Image.Image]]]) -> tuple[Tensor, Tensor]:
+    """The judge's probability of each object in each frame (N, F, objects), and the steps between frames (N, F − 1)."""
+    judge, chances, steps = load_judge(), [], []
+    for frames in all_done(model, painters, "interpolate"):
+        stacked = as_judged(np.stack([np.asarray(frame) for frame in frames]))
+        with torch.inference_mode():
+            chances.append(judge(as_floats(stacked))["object"].softmax(1))
+        steps.append(stacked.float().diff(dim=0).abs().mean(dim=(1, 2, 3)))
+    return torch.stack(chances), torch.stack(steps)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="labels, pictures; both if none is named")
+    parser.add_argument("--model", help="name or folder of a model; or the default model")
+    parser.add_argument("--pairs", type=int, default=20, help="of labels, or of pictures (default 20)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first pair (default 0)")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of a table")
+    options = parser.parse_args()
+    options.count = options.real = max(2, options.pairs)
+    parts = {"labels": labels, "pictures": pictures}
+    if unknown := [part for part in options.parts if part not in parts]:
+        parser.error(f"unknown part {unknown[0]!r}; expected {', '.join(parts)}")
+    model = open_model(parser, options)
+    rows = [row for part in options.parts or parts for row in parts[part](model, options)]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    show([{column: row.get(column) for column in columns} for row in rows], as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
