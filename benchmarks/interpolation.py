@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from generation import open_model
 from judging import load_judge
+from parts import add_parts, measure
 from PIL import Image
 from scipy.stats import spearmanr
-from tables import show
 from torch import Tensor
 from zero_shot import all_done, as_judged, unseen
 
@@ -98,25 +97,18 @@ def _judged(model: Model, painters: Sequence[Painter[list[Image.Image]]]) -> tup
     return torch.stack(chances), torch.stack(steps)
 
 
+PARTS = {"labels": labels, "pictures": pictures}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="labels, pictures; both if none is named")
-    parser.add_argument("--model", help="name or folder of a model; or the default model")
+    add_parts(parser, PARTS)
     parser.add_argument("--pairs", type=int, default=20, help="of labels, or of pictures (default 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the first pair (default 0)")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of a table")
     options = parser.parse_args()
     options.count = options.real = max(2, options.pairs)
-    parts = {"labels": labels, "pictures": pictures}
-    if unknown := [part for part in options.parts if part not in parts]:
-        parser.error(f"unknown part {unknown[0]!r}; expected {', '.join(parts)}")
-    model = open_model(parser, options)
-    rows = [row for part in options.parts or parts for row in parts[part](model, options)]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    show([{column: row.get(column) for column in columns} for row in rows], as_json=options.json)
+    measure(parser, options, PARTS)
 
 
 if __name__ == "__main__":

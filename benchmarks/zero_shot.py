@@ -17,17 +17,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from generation import open_model
 from judging import UNSEEN, answers, embeddings, real_pictures
 from numpy.typing import NDArray
+from parts import Part, add_parts, measure
 from PIL import Image
 from scipy.ndimage import maximum_filter
-from tables import show
 from torch import Tensor
 
 from bigr_cli import console
@@ -226,7 +225,7 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-PARTS: dict[str, Callable[[Model, argparse.Namespace], list[dict[str, Any]]]] = {
+PARTS: dict[str, Part] = {
     "repaint": repaint,
     "seams": seams,
     "outpaint": wider,
@@ -237,25 +236,15 @@ PARTS: dict[str, Callable[[Model, argparse.Namespace], list[dict[str, Any]]]] = 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all if none is named")
-    parser.add_argument("--model", help="name or folder of a model; or the default model")
+    add_parts(parser, PARTS)
     parser.add_argument("--count", type=int, default=800, help="scenes (default 800)")
     parser.add_argument(
         "--margin", type=int, nargs="+", default=[0, 4, 8], help="around the object's box, in pixels (default 0 4 8)"
     )
     parser.add_argument("--blend", default="poisson")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of a table")
     options = parser.parse_args()
     options.real = options.count
-    unknown = [part for part in options.parts if part not in PARTS]
-    if unknown:
-        parser.error(f"unknown part {unknown[0]!r}; expected {', '.join(PARTS)}")
-    model = open_model(parser, options)
-    rows = [row for part in options.parts or PARTS for row in PARTS[part](model, options)]
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    show([{column: row.get(column) for column in columns} for row in rows], as_json=options.json)
+    measure(parser, options, PARTS)
 
 
 if __name__ == "__main__":
