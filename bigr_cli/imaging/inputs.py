@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.files import KINDS
 from bigr_cli.imaging.patterns import expanded
 
@@ -67,6 +68,13 @@ def find_inputs(
     if only is not None and not os.path.exists(only):
         raise UsageError(f"{only}: there is no such file")
     return list(found.values())
+
+
+def read_stdin() -> bytes:
+    """All that comes from stdin; ImageError if it is a terminal."""
+    if sys.stdin.isatty():
+        raise ImageError("stdin is a terminal, from which no picture comes", hint="for example: bigr ... - < photo.png")
+    return sys.stdin.buffer.read()
 
 
 def read_manifest(path: Path) -> list[tuple[int, dict[str, object]]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
@@ -15,7 +16,7 @@ from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.recipe import Recipe, parse_recipe
 
 KEY = "bigr"
-FILM = ".mp4"
+_FILM_TYPE = b"ftyp"  # how MP4 files begin, after four bytes
 _ASCII = b"ASCII\0\0\0"  # how a UserComment says which characters it is made of
 _LARGEST_JSON = 1 << 20
 
@@ -40,46 +41,52 @@ def embedding(kind: str, text: str) -> dict[str, Any]:
     return {"exif": exif}
 
 
-def read_metadata(path: Path) -> Recipe:
-    """The recipe of a picture, or of a .json file that holds one.
+def read_metadata(source: Path | bytes) -> Recipe:
+    """The recipe of a picture or film, or of JSON that is one; a file, or what was read from stdin.
 
     Raises:
         ImageError: there is no such file, or it is neither a picture nor JSON.
         UsageError: it holds no recipe, or one of a newer version.
     """
+    name = str(source) if isinstance(source, Path) else "stdin"
     try:
-        with path.open("rb") as stream:
-            start = stream.read(_LARGEST_JSON)
+        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as stream:
+            return _recipe(stream, name)
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from error
+
+
+def _recipe(stream: BinaryIO, name: str) -> Recipe:
+    start = stream.read(_LARGEST_JSON)
+    stream.seek(0)
     if start.lstrip()[:1] == b"{":
-        return parse_recipe(start.decode("utf-8", errors="replace"), source=str(path))
-    for text in [read_comment(path)] if path.suffix.lower() == FILM else _texts(path):
+        return parse_recipe(start.decode("utf-8", errors="replace"), source=name)
+    for text in [read_comment(stream)] if start[4:8] == _FILM_TYPE else _texts(stream, name):
         if text.lstrip().startswith("{"):
-            return parse_recipe(text, source=str(path))
-    raise UsageError(f"{path}: holds no recipe: bigr did not make it, or it was written with --no-metadata")
+            return parse_recipe(text, source=name)
+    raise UsageError(f"{name}: holds no recipe: bigr did not make it, or it was written with --no-metadata")
 
 
-def read_comment(path: Path) -> str:
+def read_comment(source: Path | BinaryIO) -> str:
     """The comment in an MP4 file, where its recipe is; "" if there is none or it cannot be read."""
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(source) if isinstance(source, Path) else source) as container:
             return str(container.metadata.get("comment", ""))
     except (OSError, ValueError):  # av's own errors are kinds of these
         return ""
 
 
-def _texts(path: Path) -> list[str]:
+def _texts(stream: BinaryIO, name: str) -> list[str]:
     """The places of a picture's metadata where a recipe may be."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged metadata; what can be read is enough
-            with Image.open(path) as image:
+            with Image.open(stream) as image:
                 return _image_texts(image)
     except UNREADABLE as error:
-        raise ImageError(f"{path}: is not a picture that can be read") from error
+        raise ImageError(f"{name}: is not a picture that can be read") from error
 
 
 def _image_texts(image: Image.Image) -> list[str]:

@@ -1,7 +1,6 @@
 """Pictures in, pictures out: what every task does around its own work on one picture."""
 
 import secrets
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bigr_cli import console
-from bigr_cli.errors import BigrError, ImageError, UsageError
+from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.option_groups import Batch, Machine, Writing
 from bigr_cli.processes import Team
 from bigr_cli.tasks._given import Given, given_by, given_by_manifest
@@ -219,17 +218,12 @@ def _begun(model: "Model", future: "Future[Opened]") -> "Painter[Painted]":
 
 
 def _opened(job: Job) -> Opened:
+    from bigr_cli.imaging.inputs import read_stdin
     from bigr_cli.imaging.originals import read_original
 
     source = job.source
-    original = read_original(_stdin() if source.path is None else source.path, source.name)
+    original = read_original(read_stdin() if source.path is None else source.path, source.name)
     return job.prepared.open(original, job.seed)
-
-
-def _stdin() -> bytes:
-    if sys.stdin.isatty():
-        raise ImageError("stdin is a terminal, from which no picture comes", hint="for example: bigr ... - < photo.png")
-    return sys.stdin.buffer.read()
 
 
 def _unsettled(lines: Sequence[Given]) -> set[Path]:

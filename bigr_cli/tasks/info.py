@@ -10,55 +10,65 @@ from bigr_cli.errors import BigrError, RunError, UsageError
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
+    from bigr_cli.imaging.inputs import Input
     from bigr_cli.imaging.recipe import Recipe
 
 
 @task(
     "info",
     help="Show how a picture was made, and the command that makes it again.",
-    examples=("bigr info cat-7.png", "bigr info --json pictures/*.png > recipes.jsonl"),
+    examples=(
+        "bigr info cat-7.png",
+        "bigr info --json 'pictures/*.png' > recipes.jsonl",
+        "bigr generate cat -o - | tee cat.png | bigr info -",
+    ),
 )
 def info(
     files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE", help="Pictures, or their recipes as JSON.", show_default=False),
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Pictures, films, or their recipes as JSON; folders and patterns such as 'in/*.png'; - for stdin.",
+            show_default=False,
+        ),
     ],
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Reads the recipe that bigr puts into every picture it writes, unless --no-metadata was given."""
+    from bigr_cli.imaging.inputs import find_inputs, read_stdin
     from bigr_cli.imaging.metadata import read_metadata
 
-    shown = 0
-    for file in files:
+    shown, found = 0, find_inputs(files)
+    for file in found:
         try:
-            recipe = read_metadata(file)
+            recipe = read_metadata(read_stdin() if file.path is None else file.path)
         except BigrError as error:
-            if len(files) == 1:
+            if len(found) == 1:
                 raise
             console.error(str(error), error.hint)
             continue
         _show(file, recipe, json=json, apart=shown > 0)
         shown += 1
-    if shown < len(files):
+    if shown < len(found):
         kind = RunError if shown else UsageError
-        raise kind(f"{len(files) - shown} of {len(files)} files have no recipe to show")
+        raise kind(f"{len(found) - shown} of {len(found)} files have no recipe to show")
 
 
-def _show(file: Path, recipe: "Recipe", *, json: bool, apart: bool) -> None:
+def _show(file: "Input", recipe: "Recipe", *, json: bool, apart: bool) -> None:
     from bigr_cli.imaging.recipe import command
     from bigr_cli.request import model_of
 
     model, same = model_of(recipe)
-    again = command(recipe, model=model, output=_output(file))
+    again = command(recipe, model=model, output=_output(file.path))
     if not same:
-        console.warn(f"{file}: no model here has the weights that it was made with")
+        console.warn(f"{file.name}: no model here has the weights that it was made with")
     if json:
-        record = {"path": file, "task": recipe.task, "model": recipe.model, "seed": recipe.seed}
+        record = {"path": file.name, "task": recipe.task, "model": recipe.model, "seed": recipe.seed}
         record |= dict([recipe.subject])
         console.json_line(record | {"command": again, "recipe": recipe.to_dict()})
         return
-    lines = [*([""] if apart else []), str(file), *_lines(recipe), *(["", again] if again else [])]
+    lines = [*([""] if apart else []), file.name, *_lines(recipe), *(["", again] if again else [])]
     for line in lines:
         console.result(line)
 
@@ -85,9 +95,11 @@ def _text(value: object) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def _output(file: Path) -> str | None:
-    """The file's name, if a command can write such a file."""
+def _output(file: Path | None) -> str | None:
+    """The file's name, if a command can write such a file; - for stdout."""
     from bigr_cli.imaging.files import KINDS
     from bigr_cli.imaging.films import FILMS
 
+    if file is None:
+        return "-"
     return file.name if file.suffix.lower() in (*KINDS, *FILMS) else None

@@ -1,3 +1,4 @@
+import io
 import json
 import shlex
 from collections.abc import Callable
@@ -116,6 +117,25 @@ def test_json(bigr: Run, named: str) -> None:
     assert "bigr generate dog --seed 8" in bigr("info", "r.json").out
 
 
+def test_folders_patterns_and_stdin(bigr: Run, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bigr("generate", "cat", "dog", "--seed", 9, "-m", named, "-o", "made/").code == 0
+    for word in ("made", "made/*.png", "made/**"):
+        lines = [json.loads(line) for line in bigr("info", word, "--json").out.splitlines()]
+        assert [line["path"] for line in lines] == ["made/cat-9.png", "made/dog-10.png"]
+    piped = Path("made/cat-9.png").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped)))
+    shown = bigr("info", "-")
+    assert shown.code == 0 and shown.out.startswith("stdin\n")
+    monkeypatch.chdir("../second")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped)))
+    assert bigr(*command_of(shown.out)[:-2], "-o", "again.png").code == 0
+    assert command_of(shown.out)[-2:] == ["-o", "-"]
+    assert Path("again.png").read_bytes() == piped
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    empty = bigr("info", "-")
+    assert empty.code == 2 and "error: stdin: is not a picture" in empty.err
+
+
 def test_a_model_that_is_not_here_is_warned_about(bigr: Run, tiny_model: Path) -> None:
     assert bigr("generate", "cat", "--seed", 7, "-m", tiny_model).code == 0
     recipe = read_metadata(Path("cat-7.png")).to_dict() | {"folder": None, "model": "gone"}
@@ -132,14 +152,17 @@ def test_files_without_recipe(bigr: Run, named: str) -> None:
     for name, message in (
         ("plain.png", "plain.png: holds no recipe"),
         ("text.txt", "text.txt: is not a picture"),
-        ("missing.png", "missing.png: cannot be read"),
-        (".", ".: cannot be read"),
+        ("missing.png", "missing.png: there is no such file"),
+        ("none/", "none: there are no pictures in this folder"),
+        ("*.gif", "*.gif: no pictures fit this pattern"),
     ):
+        Path("none").mkdir(exist_ok=True)
         shown = bigr("info", name)
         assert (shown.code, shown.out) == (2, "")
         assert shown.err.startswith(f"error: {message}")
-        assert len(shown.err.splitlines()) == 1
     assert bigr("info", "plain.png", "text.txt").code == 2
+    shown = bigr("info", "plain.png", "missing.png")
+    assert shown.code == 2 and "error: missing.png: cannot be read" in shown.err
     assert bigr("generate", "cat", "--seed", 7, "-m", named).code == 0
     shown = bigr("info", "plain.png", "cat-7.png")
     assert shown.code == 1
