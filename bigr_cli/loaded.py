@@ -65,6 +65,11 @@ class LoadedModel:
         """The number format of the generator's weights; int8 is that of its large layers."""
         return torch.int8 if is_int8(self.generator) else self.generator.positions.dtype
 
+    def drawing(self, seed: int, *, drawn: bool) -> str:
+        """What commands say when they begin: the model, where and in which numbers it computes, and the first seed."""
+        numbers = f"{self.device} in {str(self.dtype).removeprefix('torch.')}"
+        return f"{self.name} on {numbers}, seed {seed}{' (drawn)' if drawn else ''}"
+
     def sample_codes(self, labels: Labels, seeds: Tensor | Sequence[int], **options: Any) -> Tensor:
         """Draw codes (B, L, K) bool, by the model's own settings where none are given.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bigr_cli.data.folders import FolderSource
+from bigr_cli.data.folders import open_folder
 from bigr_cli.data.scenes import LABELS
 from bigr_cli.data.sources import SCENES, ScenesSource, open_source
 from bigr_cli.errors import ImageError, UsageError
@@ -101,9 +101,7 @@ def folder(path: Path, *, count: int | None = None, resize: int | None = None) -
     """
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder")
-    source = open_source(str(path), resize or 1)
-    if not isinstance(source, FolderSource):
-        raise UsageError(f"{path}: is not a folder")
+    source = open_folder(str(path), resize or 1, captions=False, check="headers")
     total = len(source)
     if count is not None and count > total:
         raise UsageError(f"{path}: {count} pictures are wanted, {total} are there")

@@ -112,9 +112,7 @@ def _planned(processes: Team, make: Callable[[], Plan], *, json: bool) -> Plan:
 
 def _loaded(name: str | None, dtype: str, machine: Machine, planned: Plan, processes: Team) -> "Model":
     model = load_alike(name, machine.placing(dtype), processes)
-    numbers = f"{model.device} in {str(model.dtype).removeprefix('torch.')}"
-    first = planned.jobs[0]
-    console.say(f"{model.name} on {numbers}, seed {first.seed}{' (drawn)' if first.drawn else ''}")
+    console.say(model.drawing(planned.jobs[0].seed, drawn=planned.jobs[0].drawn))
     return model
 
 

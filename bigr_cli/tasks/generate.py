@@ -137,8 +137,7 @@ def generate(
             console.say(f"nothing to do: all {len(made.jobs)} are there already")
             return
         loaded = load_alike(name, machine.placing(chooser.option("dtype", machine.dtype)), processes)
-        numbers = f"{loaded.device} in {str(loaded.dtype).removeprefix('torch.')}"
-        console.say(f"{loaded.name} on {numbers}, seed {made.jobs[0].seed}{' (drawn)' if made.drawn else ''}")
+        console.say(loaded.drawing(made.jobs[0].seed, drawn=made.drawn))
         _make(loaded, made, targets, writing, sheets, machine.batch_size, processes)
 
 

@@ -153,6 +153,7 @@ def interpolate(
         console.say("nothing to do: it is there already")
         return
     loaded = load(name, **machine.placing(chooser.option("dtype", machine.dtype)))
+    console.say(loaded.drawing(first, drawn=asked is None))
     began = time.perf_counter()
     images = loaded.interpolate(
         way.labels or way.pictures,

@@ -106,6 +106,14 @@ def test_several_tokenizers_in_one_table(bigr: Run, tiny_model: Path) -> None:
     assert "exists already" in again.err
 
 
+def test_a_folder_that_is_called_like_the_built_in_pictures(bigr: Run, tiny_model: Path) -> None:
+    pictures("scenes", 4, size=20)
+    for path in ("scenes/", "./scenes", Path("scenes").resolve()):
+        done = bigr("evaluate", "reconstruction", tiny_model, "--data", path, "--json", "-q")
+        assert done.code == 0, done.err
+        assert json.loads(done.out)["pictures"]["source"] == "folder"
+
+
 def test_refined_codes_give_more_back(bigr: Run, tiny_model: Path) -> None:
     pictures("in", 6, size=20)
     found = []

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,12 @@ def test_classes_are_guessed_between_pictures(bigr: Run, tiny_model: Path) -> No
     pictures = [Image.open("in.png"), Image.open("b.png")]
     frames = model.interpolate(pictures, frames=5, seed=3)
     assert np.array_equal(np.hstack([np.asarray(frame) for frame in frames]), own)
+
+
+def test_a_seed_that_is_drawn_is_said(bigr: Run) -> None:
+    done = bigr("interpolate", "cat", "dog", "--frames", 2, "-o", "a.png")
+    said = re.search(r"seed (\d+) \(drawn\)", done.err)
+    assert said and f"--seed {said[1]} " in bigr("info", "a.png").out
 
 
 def test_refined_ends_are_nearer_to_the_pictures(bigr: Run) -> None:
