@@ -139,9 +139,9 @@ def interpolate(
         raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
     if film.strength is not None and way.pictures:
         raise UsageError("--strength is for ways between labels or texts")
-    if way.labels and (refine is not None or guess is not None):
-        option = "--guess-class" if refine is None else "--refine"
-        raise UsageError(f"{option} is for ways between pictures")
+    for parameter, option in (("refine", "--refine"), ("guess", "--guess-class")):
+        if way.labels and parameter in given.explicit:  # a variable of the environment may be meant for other ways
+            raise UsageError(f"{option} is for ways between pictures")
     steps = config.refine if refine is None else refine
     if guess is None:
         guess = label is None and request.guesses(config)

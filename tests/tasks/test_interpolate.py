@@ -96,6 +96,14 @@ def test_classes_are_guessed_between_pictures(bigr: Run, tiny_model: Path) -> No
     assert np.array_equal(np.hstack([np.asarray(frame) for frame in frames]), own)
 
 
+def test_a_variable_for_ways_between_pictures_does_not_hinder_others(
+    bigr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIGR_REFINE", "3")
+    assert bigr("interpolate", "cat", "dog", "--frames", 2, "-o", "a.png").code == 0
+    assert "--refine" not in bigr("info", "a.png").out
+
+
 def test_a_seed_that_is_drawn_is_said(bigr: Run) -> None:
     done = bigr("interpolate", "cat", "dog", "--frames", 2, "-o", "a.png")
     said = re.search(r"seed (\d+) \(drawn\)", done.err)
