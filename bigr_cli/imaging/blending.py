@@ -131,6 +131,8 @@ def _ramp(inside: Bools) -> Floats:
 
     distance = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     distance = np.minimum(distance, np.float32(FEATHER))
+    # OpenCV's roots differ in the last bit from call to call, by where in memory they lie; their squares are whole.
+    distance = np.sqrt(np.rint(np.square(distance)))
     width = distance
     for _ in range(math.ceil(FEATHER / _NARROWING)):
         wider = np.maximum(width, _neighbours_largest(width) - np.float32(_NARROWING))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil, floor, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +160,10 @@ def _grown(mask: Mask, radius: int) -> Mask:
         y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
         return np.asarray(cv2.dilate(mask, (x * x + y * y <= radius * radius).astype(np.uint8)), dtype=np.float32)
     grown: Mask = mask.copy()
+    reach = sqrt(radius * radius + 0.5)  # squares of distances are whole: OpenCV's rounding has no say in between
     for level in levels:  # upwards, so that the greatest stays
         away = cv2.distanceTransform((mask < level).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        np.maximum(grown, level, out=grown, where=away <= radius)
+        np.maximum(grown, level, out=grown, where=away <= reach)
     return grown
 
 

@@ -80,6 +80,25 @@ def test_feathered_paint_fades_out_towards_the_mask_alone() -> None:
     assert (np.diff(weight[20, 10:30]) >= 0).all()
 
 
+@pytest.mark.parametrize("how", BLENDS)
+def test_it_is_the_same_each_time(how: Blend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit, wherever in memory the arrays lie."""
+    monkeypatch.setattr("bigr_cli.imaging.blending._DIRECT", 2000)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        height, width = rng.integers(5, 90, 2)
+        before, painted = rng.random((2, height, width, 3), dtype=np.float32)
+        mask = (rng.random((height, width)) > 0.02).astype(np.float32)  # holes, for distances that are no whole numbers
+        found = []
+        for _ in range(3):
+            between = np.empty(rng.integers(1, 10_000), dtype=np.uint8)  # moves what is allocated next
+            found.append(blend(before.copy(), painted.copy(), mask.copy(), how))
+            del between
+        assert all(
+            np.array_equal(one, other) for again in found[1:] for one, other in zip(found[0], again, strict=True)
+        )
+
+
 def test_thin_masks_are_painted_all_the_same() -> None:
     before, painted = np.zeros((2, 30, 30, 3), dtype=np.float32)
     _, weight = blend(before, painted, box(30, 30, inside=np.s_[10:13, :]), "feather")
