@@ -25,7 +25,6 @@ from torch import Tensor
 from zero_shot import all_done, as_judged, unseen
 
 from bigr_cli.api import Model
-from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import as_floats
 from bigr_cli.imaging.originals import Original
@@ -38,10 +37,7 @@ FRAMES = 9
 
 def labels(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Labels that change into others."""
-    count = len(scenes.LABELS)
-    # The second label is another one, whatever the number of pairs.
-    pairs = [(index % count, (index + 1 + index // count * 5 % (count - 1)) % count) for index in range(options.pairs)]
-    wishes = _wishes(model.settings(painting=True), options)
+    pairs, wishes = _pairs(options.pairs), _wishes(model, options)
     painters = [between_labels(model.network, pair, FRAMES, wish) for pair, wish in zip(pairs, wishes, strict=True)]
     chances, steps = _judged(model, painters)
     goal = torch.tensor([second for _, second in pairs])
@@ -60,19 +56,19 @@ def labels(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def pictures(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Scenes that change into others."""
-    images, _, shown = unseen(4 * options.pairs)
-    places = [index for index in range(0, len(images), 2) if shown[index] != shown[index + 1]][: options.pairs]
-    pairs = [[Original(Image.fromarray(images[index + one])) for one in (0, 1)] for index in places]
-    ends = torch.tensor([[int(shown[index + one]) for one in (0, 1)] for index in places])
+    ends, wishes = _pairs(options.pairs), _wishes(model, options)
+    images, _, shown = unseen(4 * len(scenes.LABELS) * (1 + options.pairs // len(scenes.LABELS)))
+    left = {label: iter(images[shown == label]) for label in range(len(scenes.LABELS))}
+    pairs = [[Original(Image.fromarray(next(left[label]))) for label in pair] for pair in ends]
     rows = []
     for name, guess in (("pictures, classes guessed", True), ("pictures, not guided", False)):
-        wishes = _wishes(model.settings(painting=True), options)
         painters = [
             between_pictures(model.network, pair, FRAMES, wish, guess=guess, refine=model.config.refine)
-            for pair, wish in zip(pairs, wishes, strict=False)
+            for pair, wish in zip(pairs, wishes, strict=True)
         ]
         chances, steps = _judged(model, painters)
-        either = chances.gather(2, ends[:, None].expand(-1, FRAMES, -1)).amax(dim=2)[:, 1:-1]  # (N, frames between)
+        goals = torch.tensor(ends)[:, None].expand(-1, FRAMES, -1)
+        either = chances.gather(2, goals).amax(dim=2)[:, 1:-1]  # (N, frames between)
         figures = {
             "object_%": 100 * float(either.mean()),
             "object_in_the_worst_frame_%": 100 * float(either.amin(dim=1).mean()),
@@ -82,7 +78,14 @@ def pictures(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def _wishes(settings: SamplingConfig, options: argparse.Namespace) -> list[Wish]:
+def _pairs(number: int) -> list[tuple[int, int]]:
+    """Two different labels each, whatever the number of pairs."""
+    count = len(scenes.LABELS)
+    return [(index % count, (index + 1 + index // count * 5 % (count - 1)) % count) for index in range(number)]
+
+
+def _wishes(model: Model, options: argparse.Namespace) -> list[Wish]:
+    settings = model.settings(painting=True)
     return [Wish(settings=settings, seed=options.seed + index) for index in range(options.pairs)]
 
 

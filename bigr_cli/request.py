@@ -76,9 +76,14 @@ def reads_text(config: ModelConfig) -> bool:
     return config.generator is not None and config.generator.condition == "text"
 
 
-def guesses(config: ModelConfig) -> bool:
-    """Whether labels are guessed if nobody says so: each one's likelihood is computed, which takes long for many."""
-    return not reads_text(config) and class_count(config) <= _FEW
+def between_pictures(config: ModelConfig, label: Guide, *, refine: int | None, guess: bool | None) -> tuple[int, bool]:
+    """The steps in which codes are looked for, and whether classes are guessed, on a way between pictures.
+
+    Where None, the model's own number of steps; and classes are guessed if there is no label, and if they are few: each
+    one's likelihood is computed.
+    """
+    few = not reads_text(config) and class_count(config) <= _FEW
+    return config.refine if refine is None else refine, (label is None and few) if guess is None else guess
 
 
 def guide_of(config: ModelConfig, label: Label) -> Guide:

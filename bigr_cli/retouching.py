@@ -230,9 +230,7 @@ class Retouching(LoadedModel):
             maker = between_labels(self.network, guides, frames, wish, strength=strength, loop=loop)
             return self._finished(maker, batch_size)
         pictures = [stop if isinstance(stop, Original) else Original(stop) for stop in stops]  # type: ignore[arg-type]
-        steps = self.config.refine if refine is None else refine
-        if guess is None:
-            guess = label is None and request.guesses(self.config)
+        steps, guess = request.between_pictures(self.config, wish.label, refine=refine, guess=guess)
         maker = between_pictures(self.network, pictures, frames, wish, guess=guess, refine=steps, loop=loop)
         return self._finished(maker, batch_size)
 

@@ -14,6 +14,7 @@ from bigr_cli.core.layers import SwiGLU
 from bigr_cli.core.transcoder import TranscoderBlock
 from bigr_cli.core.transformer import Attention, Generator
 
+MISSING = (RuntimeError, AttributeError)  # what a product ends with that this build of torch has not
 _BETWEEN_TRIMS = 8  # layers
 
 

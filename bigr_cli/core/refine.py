@@ -24,7 +24,7 @@ def refined(tokenizer: Tokenizer, images: Tensor, logits: Tensor, steps: int) ->
     Adam moves the bits' logits, the decoder gets bits, and the gradient passes straight through the rounding between
     them. Large logits are scaled down before, so that the bits of which the encoder was least sure are the first to
     change. Of all codes on the way those with the least squared error are kept, so more steps never make it larger.
-    Each picture is by itself. A step takes about three times as long as decoding.
+    Each picture is by itself. A step takes about twice as long as decoding.
 
     Args:
         tokenizer: is not changed.

@@ -63,7 +63,7 @@ class Extractor:
         wanted = list(dict.fromkeys(self.layers[metric] for metric in metrics))
         try:
             made = create_feature_extractor(self.name, wanted, cuda=False, verbose=False, **self.options)
-        except (RuntimeError, KeyError, TypeError, AttributeError, NotImplementedError, EOFError) as error:
+        except (RuntimeError, KeyError, TypeError, AttributeError, EOFError) as error:
             weights = self.options.get("feature_extractor_weights_path")
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{weights or self.name}: not the weights of {self.name} ({reason})") from error

@@ -67,12 +67,12 @@ def _recipe(stream: BinaryIO, name: str) -> Recipe:
     raise UsageError(f"{name}: holds no recipe: bigr did not make it, or it was written with --no-metadata")
 
 
-def read_comment(source: Path | BinaryIO) -> str:
-    """The comment in an MP4 file, where its recipe is; "" if there is none or it cannot be read."""
+def read_comment(stream: BinaryIO) -> str:
+    """The comment in an MP4 film, where its recipe is; "" if there is none or it cannot be read."""
     import av
 
     try:
-        with av.open(str(source) if isinstance(source, Path) else source) as container:
+        with av.open(stream) as container:
             return str(container.metadata.get("comment", ""))
     except (OSError, ValueError):  # av's own errors are kinds of these
         return ""

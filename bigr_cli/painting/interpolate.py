@@ -125,10 +125,10 @@ def between_pictures(
     asks, way = [], places(len(pictures), frames, loop=loop)
     for place in way:
         following = (place.start + 1) % len(pictures)
-        wish = wishes[place.start if place.share < 0.5 else following]
+        near = wishes[place.start if place.share < 0.5 else following]
         mixed = _switched(codes[place.start], codes[following], logits[place.start], logits[following], place.share)
-        redrawn = _unlikely(network, mixed, round(4 * place.share * (1 - place.share) * _REDRAWN * len(mixed)), wish)
-        asks.append(Ask(mixed, redrawn, wish.seed, wish.sampling, label=wish.label))
+        redrawn = _unlikely(network, mixed, round(4 * place.share * (1 - place.share) * _REDRAWN * len(mixed)), near)
+        asks.append(Ask(mixed, redrawn, near.seed, near.sampling, label=near.label))
     return _film(network, (yield from _drawn(asks)), way, loop=loop)
 
 
@@ -229,5 +229,5 @@ def _unlikely(network: BinaryModel, codes: Tensor, count: int, wish: Wish) -> Te
 def _film(network: BinaryModel, codes: Sequence[Tensor], way: Sequence[Place], *, loop: bool) -> list[Image.Image]:
     """Frames of codes (L, K), steadied but for those that are the stops themselves."""
     met = torch.tensor([place.share in (0, 1) for place in way])
-    steady = steadied(torch.stack(list(codes)), met, loop=loop)
+    steady = steadied(torch.stack(tuple(codes)), met, loop=loop)
     return [to_images(torch.from_numpy(decode(network, one).transpose(2, 0, 1))[None])[0] for one in steady]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,7 +15,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Guiding, Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import task
-from bigr_cli.tasks._given import given_by
+from bigr_cli.tasks._given import Given, given_by
 from bigr_cli.tasks._guides import guide, guided
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import check_stdout
@@ -137,14 +137,8 @@ def interpolate(
     if way.labels and label is not None:
         option = "--class" if text is None else "--text"
         raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
-    if film.strength is not None and way.pictures:
-        raise UsageError("--strength is for ways between labels or texts")
-    for parameter, option in (("refine", "--refine"), ("guess", "--guess-class")):
-        if way.labels and parameter in given.explicit:  # a variable of the environment may be meant for other ways
-            raise UsageError(f"{option} is for ways between pictures")
-    steps = config.refine if refine is None else refine
-    if guess is None:
-        guess = label is None and request.guesses(config)
+    _check(way, given, film)
+    refine, guess = request.between_pictures(config, label, refine=refine, guess=guess)
     asked = chooser.option("seed", seed)
     first = secrets.randbelow(2**32) if asked is None else asked
     fields: dict[str, str | int] = {"label": way.name, "seed": first, "model": config.name, "task": TASK}
@@ -159,7 +153,7 @@ def interpolate(
         way.labels or way.pictures,
         frames=film.frames,
         strength=film.strength,
-        refine=steps,
+        refine=refine,
         seed=first,
         label=label,
         guess=guess,
@@ -167,12 +161,11 @@ def interpolate(
         batch_size=machine.batch_size,
         **vars(settings),
     )
-    shown = {"stops": list(stops), "frames": film.frames, "loop": film.loop, "fps": film.fps}
-    if film.strength is not None:
-        shown["strength"] = film.strength
+    shown: dict[str, Any] = {"stops": list(stops), "frames": film.frames, "loop": film.loop, "fps": film.fps}
     if way.pictures:
-        shown |= {"refine": steps, "guess-class" if guess else "no-guess-class": True}
-        shown |= {name: word for name, word in (("class", class_label), ("text", text)) if word is not None}
+        shown |= {"refine": refine, "guess-class" if guess else "no-guess-class": True}
+    also = {"strength": film.strength, "class": class_label, "text": text}
+    shown |= {name: value for name, value in also.items() if value is not None}
     labels = [name_of(config, label) for label in way.labels]
     made = loaded.recipe(settings, task=TASK, labels=labels, seed=first, options=shown)
     _write(target, images, film, None if writing.no_metadata else made, overwrite=writing.overwrite)
@@ -217,6 +210,15 @@ def _way(config: "ModelConfig", stops: Sequence[str]) -> Way:
     if None in labels:
         raise UsageError('"none" is no stop on a way between labels')
     return Way(labels=labels, pictures=[], name="-to-".join(name_of(config, label) for label in labels))
+
+
+def _check(way: Way, given: Given, film: Film) -> None:
+    """Raise UsageError for an option that is for ways of the other kind."""
+    if way.pictures and film.strength is not None:
+        raise UsageError("--strength is for ways between labels or texts")
+    for parameter, option in (("refine", "--refine"), ("guess", "--guess-class")):
+        if way.labels and parameter in given.explicit:  # a variable of the environment may be meant for other ways
+            raise UsageError(f"{option} is for ways between pictures")
 
 
 def _target(writing: Writing, fields: dict[str, str | int], film: Film, *, filmed: bool) -> _Target:

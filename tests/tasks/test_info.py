@@ -149,17 +149,19 @@ def test_a_model_that_is_not_here_is_warned_about(bigr: Run, tiny_model: Path) -
 def test_files_without_recipe(bigr: Run, named: str) -> None:
     Image.new("RGB", (4, 4)).save("plain.png")
     Path("text.txt").write_text("hello")
+    Path("none").mkdir()
     for name, message in (
         ("plain.png", "plain.png: holds no recipe"),
         ("text.txt", "text.txt: is not a picture"),
         ("missing.png", "missing.png: there is no such file"),
+        (".", "plain.png: holds no recipe"),
         ("none/", "none: there are no pictures in this folder"),
         ("*.gif", "*.gif: no pictures fit this pattern"),
     ):
-        Path("none").mkdir(exist_ok=True)
         shown = bigr("info", name)
         assert (shown.code, shown.out) == (2, "")
         assert shown.err.startswith(f"error: {message}")
+        assert all(line.startswith("hint: ") for line in shown.err.splitlines()[1:])
     assert bigr("info", "plain.png", "text.txt").code == 2
     shown = bigr("info", "plain.png", "missing.png")
     assert shown.code == 2 and "error: missing.png: cannot be read" in shown.err
