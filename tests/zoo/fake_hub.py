@@ -35,7 +35,7 @@ class FakeHub:
         self.sent: Counter[str] = Counter()
         self.asked: list[str] = []
         self.tokens: dict[str, str | None] = {}
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self.server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -50,6 +50,11 @@ class FakeHub:
     def stop(self) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """Says nothing of clients that hang up: said by a thread, it would garble the stderr that a test reads."""
 
 
 class _Handler(BaseHTTPRequestHandler):
