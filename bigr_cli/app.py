@@ -6,8 +6,7 @@ Exit codes: 0 done, 1 a failure at run time, 2 wrong usage or bad input, 130 int
 import inspect
 import os
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ import typer.main
 from bigr_cli import __version__, console
 from bigr_cli.batches import out_of_memory
 from bigr_cli.errors import BigrError
+from bigr_cli.plain_text import escaped
 from bigr_cli.registry import BUILT_IN, Registry, Task, discover
 
 HELP = "Generate, complete, edit and understand images with binary latent codes."
@@ -80,11 +80,35 @@ def _works(registry: Registry, task: Task) -> bool:
     trial = typer.Typer(add_completion=False)
     try:
         _add(trial, task)
-        typer.main.get_command(trial)
+        _check_markup(typer.main.get_command(trial))
     except Exception as error:  # Typer raises what it likes about a signature
         registry.discard(task, error)
         return False
     return True
+
+
+def _check_markup(command: Any) -> None:
+    """Raise MarkupError where the help of a command is no markup that rich can show, which would end every `--help`."""
+    from rich.text import Text
+
+    for owner, name in _help_texts(command):
+        Text.from_markup(getattr(owner, name))
+
+
+def _help_texts(command: Any) -> Iterator[tuple[Any, str]]:
+    """What the help of a command shows, as the object and the attribute that hold each text."""
+    for owner in (command, *command.params):
+        for name in ("help", "short_help", "epilog", "metavar", "rich_help_panel"):
+            if isinstance(getattr(owner, name, None), str):
+                yield owner, name
+
+
+def _make_visible(command: Any) -> None:
+    """Show control characters in the help of a command and those below it as escapes."""
+    for owner, name in _help_texts(command):
+        setattr(owner, name, escaped(getattr(owner, name), keep="\n\b\f"))  # which lay out paragraphs
+    for below in getattr(command, "commands", {}).values():
+        _make_visible(below)
 
 
 def build(registry: Registry) -> Any:
@@ -101,7 +125,9 @@ def build(registry: Registry) -> Any:
                 described = registry.groups.get(name, f"Commands: {name} ...")
                 app.add_typer(groups[name], name=name, help=described, rich_help_panel=task.panel)
             _add(groups.get(name, app), task)
-    return typer.main.get_command(app)
+    command = typer.main.get_command(app)
+    _make_visible(command)
+    return command
 
 
 def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
@@ -143,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = build(registry)
         for fault in registry.faults if "_BIGR_COMPLETE" not in os.environ else ():
             if debug:
-                traceback.print_exception(fault.error)
+                console.traceback(fault.error)
             console.warn(str(fault))
         code = command.main(args=words, prog_name="bigr", standalone_mode=False)
         sys.stdout.flush()
@@ -158,5 +184,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (Exception, KeyboardInterrupt) as error:
         if debug:
-            traceback.print_exc()
+            console.traceback(error)
         return _report(error)

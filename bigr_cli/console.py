@@ -1,13 +1,21 @@
-"""What the user reads: results on stdout, messages and progress on stderr, never mixed."""
+"""What the user reads: results on stdout, messages and progress on stderr, never mixed.
+
+Names, labels, licences and whatever else comes from files or a hub are data: nothing in them reaches the terminal as a
+control character. Every function here shows such characters as escapes (`plain_text.escaped`), and nothing else in the
+package writes to the terminal.
+"""
 
 import json
 import math
 import os
 import sys
+import traceback as tracebacks
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from bigr_cli.plain_text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,13 +41,13 @@ def configure(*, quiet: bool | None = None, verbose: bool | None = None) -> None
 def say(message: str) -> None:
     """A message on stderr; `--quiet` silences it."""
     if not _state.quiet:
-        _write(message)
+        _write(escaped(message))
 
 
 def detail(message: str) -> None:
     """A message on stderr that only `--verbose` shows."""
     if _state.verbose and not _state.quiet:
-        _write(message)
+        _write(escaped(message))
 
 
 def warn(message: str) -> None:
@@ -54,9 +62,21 @@ def error(message: str, hint: str | None = None) -> None:
         _write(f"{_coloured('hint:', '36')} {_one_line(hint)}")
 
 
+def traceback(error: BaseException) -> None:
+    """The traceback of an error on stderr, for `--debug`."""
+    for line in "".join(tracebacks.format_exception(error)).splitlines():
+        _write(escaped(line))
+
+
 def result(text: str) -> None:
-    """A result: a line on stdout."""
-    sys.stdout.write(text + "\n")
+    """A result: a line on stdout. Tabs in it stay; a line break in it is shown as an escape."""
+    sys.stdout.write(escaped(text, keep="\t") + "\n")
+
+
+def results(text: str) -> None:
+    """A result of several lines on stdout."""
+    for line in text.split("\n"):
+        result(line)
 
 
 def json_line(record: Mapping[str, Any]) -> None:
@@ -75,9 +95,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 10_000)
-    grid = Table(*columns, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in columns:
+        grid.add_column(Text(escaped(name)))
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(escaped(cell)) for cell in row))
     console.print(grid)
 
 
@@ -100,17 +122,17 @@ class _RichBar(ProgressBar):
     visible = True
 
     def __init__(self, shown: "Progress", description: str, total: float | None, done: int) -> None:
-        self._shown, self._entry = shown, shown.add_task(description, total=total, completed=done)
+        self._shown, self._entry = shown, shown.add_task(escaped(description), total=total, completed=done)
         self._second = shown.add_task("", visible=False, rated=False)
 
     def advance(self, amount: float = 1) -> None:
         self._shown.advance(self._entry, amount)
 
     def describe(self, text: str) -> None:
-        self._shown.update(self._entry, description=text)
+        self._shown.update(self._entry, description=escaped(text))
 
     def detail(self, done: float, total: float, text: str) -> None:
-        self._shown.update(self._second, description=text, completed=done, total=total, visible=done < total)
+        self._shown.update(self._second, description=escaped(text), completed=done, total=total, visible=done < total)
 
 
 @contextmanager
@@ -137,7 +159,8 @@ def progress(total: float | None, description: str, *, done: int = 0) -> Iterato
             return Text(f"{task.speed:.2f}/s" if task.speed and task.fields.get("rated", True) else "")
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    words = TextColumn("{task.description}", markup=False)
+    columns = (words, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     _state.live = console
     try:
         with Progress(*columns, console=console, transient=True) as shown:
@@ -157,7 +180,7 @@ def _write(line: str) -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return escaped(" ".join(text.split()))
 
 
 def _coloured(text: str, code: str) -> str:

@@ -3,6 +3,9 @@
 import unicodedata
 
 _JOINER = "\u200d"  # of emoji; other invisible characters could turn a terminal's line around
+_JOINERS = f"\u200c{_JOINER}"  # Persian and other scripts are not written right without the former
+_UNSHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible formatting, half surrogate pairs, line separators
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def plain_text(text: str) -> str:
@@ -25,3 +28,24 @@ def plain_text(text: str) -> str:
 def is_plain(text: str) -> bool:
     """Whether the text can be shown on a terminal as it is."""
     return text.replace(_JOINER, "").isprintable()
+
+
+def escaped(text: str, *, keep: str = "") -> str:
+    """The text with every character that a terminal acts on, or that hides or reorders others, as a visible escape.
+
+    ESC is shown as ``\\x1b``, a right-to-left override as ``\\u202e``; letters, marks and emoji stay as they are,
+    and so do the characters in `keep`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter in keep or not _unshown(letter) else _escape(letter) for letter in text)
+
+
+def _unshown(letter: str) -> bool:
+    return unicodedata.category(letter) in _UNSHOWN and letter not in _JOINERS
+
+
+def _escape(letter: str) -> str:
+    code = ord(letter)
+    numbered = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return _NAMED.get(letter, numbered)

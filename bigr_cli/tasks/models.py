@@ -91,7 +91,7 @@ def show(model: ModelName = None, json: Json = False) -> None:
     if len(data["labels"]) > 20:
         data["labels"] = f"{len(data['labels'])} labels: bigr models labels {entry.name}"
     console.result("")
-    console.result(schema.dump_yaml(data).rstrip())
+    console.results(schema.dump_yaml(data).rstrip())
 
 
 @task("models labels", help="List the labels that a model knows.", examples=["bigr models labels --search fish"])
