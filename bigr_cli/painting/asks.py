@@ -21,6 +21,7 @@ from torch import Tensor
 from bigr_cli.batches import Batches
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.core.sampler import Observer
 from bigr_cli.errors import BigrError
 
 _STRIDE = 0x1E3779B97F4A7C15  # odd and far from small numbers, so that derived seeds are nobody's next seed
@@ -35,6 +36,7 @@ class Ask:
 
     `codes` (L, K) bool and `masked` (L,) bool, on any device. `other` is a second label, mixed in with `ratio`;
     `against` is the label that guidance leads away from. A label is a class's index, or a text; None is none.
+    `box` is the square (x, y, side) of the picture whose tokens these are, for those who watch; None is all of it.
     """
 
     codes: Tensor
@@ -45,11 +47,36 @@ class Ask:
     other: Guide = None
     ratio: float = 0.0
     against: Guide = None
+    box: tuple[int, int, int] | None = None
 
 
 Painter = Generator[Sequence[Ask], Tensor, Result]  # it is sent the codes of all its asks, (N, L, K) bool
-# Called after each iteration with the keys of the pictures drawn, the iteration (from 0) and the number of iterations.
-Watch = Callable[[Sequence[object], int, int], None]
+
+
+class Cancelled(BigrError):
+    """Work that nobody waits for any more was given up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Iteration:
+    """What is known of a batch after one of the sampler's iterations.
+
+    `keys` and `asks` belong to the rows of `codes` (B, L, K) and `masked` (B, L); `index` counts from 0.
+    """
+
+    keys: Sequence[object]
+    asks: Sequence[Ask]
+    index: int
+    codes: Tensor
+    masked: Tensor
+
+    @property
+    def steps(self) -> int:
+        """How many iterations there are."""
+        return self.asks[0].settings.steps
+
+
+Watch = Callable[[Iteration], None]
 
 
 def derived_seed(seed: int, index: int) -> int:
@@ -80,7 +107,7 @@ def side_by_side(painters: Sequence[Painter[Result]]) -> Painter[list[Result]]:
     return [results[index] for index in range(len(painters))]
 
 
-def draw(network: BinaryModel, asks: Sequence[Ask], watch: Callable[[int], None] | None = None) -> Tensor:
+def draw(network: BinaryModel, asks: Sequence[Ask], observe: Observer | None = None) -> Tensor:
     """The codes of asks that have the same settings: (N, L, K) bool."""
     device = network.generator.positions.device
     mixed = any(ask.ratio != 0 for ask in asks)
@@ -92,7 +119,7 @@ def draw(network: BinaryModel, asks: Sequence[Ask], watch: Callable[[int], None]
         known=(torch.stack([a.codes for a in asks]).to(device), torch.stack([a.masked for a in asks]).to(device)),
         ratios=(1 - ratio, ratio) if mixed else (1.0,),
         against=(away, away) if mixed else away,
-        observe=(lambda i, codes, masked: watch(i)) if watch else None,
+        observe=observe,
         **vars(asks[0].settings),
     )
 
@@ -113,11 +140,16 @@ def paint_together(
     *,
     batch_size: int,
     watch: Watch | None = None,
+    cancelled: Callable[[Key], bool] | None = None,
 ) -> Iterator[tuple[Key, Result | BigrError]]:
     """Run painters, with up to `batch_size` asks at a time; gives each one's result, or the error that ended it.
 
-    They come in the order in which they end. `painters` is read no further than needed, so it may have any length.
-    Asks that do not fit into memory together are halved, with a warning, and fewer go together from then on.
+    They come in the order in which they end. `painters` is read no further than needed, so it may have any length, and
+    is asked again after it has ended, so more may come. Asks that do not fit into memory together are halved, with a
+    warning, and fewer go together from then on.
+
+    `cancelled` says whether a painter is not wanted any more: it ends with `Cancelled`, at once or, when its asks are
+    being sampled, with the iteration; if there are others in the batch, with the last one.
 
     Raises:
         UsageError: the batch size is below 1.
@@ -132,15 +164,20 @@ def paint_together(
             if isinstance(ended, _Ended):
                 yield work.key, ended.result
             queue.extend((work, place) for place in range(len(work.asks)))
+        for work in _unwanted(queue, cancelled):
+            yield work.key, Cancelled("cancelled")
         if not queue:
             return
         batch = _alike(queue, batches.size)
-        for part, codes in batches.run(batch, lambda part: _drawn(network, part, watch)):
-            for (work, place), code in zip(part, codes, strict=True):
-                work.drawn[place] = code
+        try:
+            for part, codes in batches.run(batch, lambda part: _drawn(network, part, watch, cancelled)):
+                for (work, place), code in zip(part, codes, strict=True):
+                    work.drawn[place] = code
+        except Cancelled:  # what is left of the batch waits again, and who is cancelled is sorted out above
+            queue.extendleft(reversed([(work, place) for work, place in batch if place not in work.drawn]))
         begun: list[tuple[_Work[Key, Result], int]] = []
         for work in dict.fromkeys(work for work, _ in batch):
-            if len(work.drawn) == len(work.asks):
+            if work.asks and len(work.drawn) == len(work.asks):
                 ended = _advance(work)
                 if isinstance(ended, _Ended):
                     yield work.key, ended.result
@@ -153,14 +190,37 @@ class _Ended(Generic[Result]):
     result: Result | BigrError
 
 
-def _drawn(network: BinaryModel, batch: Sequence[tuple[_Work[Key, Result], int]], watch: Watch | None) -> Tensor:
-    asks = [work.asks[place] for work, place in batch]
-    seen = None if watch is None else _told(watch, [work.key for work, _ in batch], asks[0].settings.steps)
-    return draw(network, asks, seen)
+def _drawn(
+    network: BinaryModel,
+    batch: Sequence[tuple[_Work[Key, Result], int]],
+    watch: Watch | None,
+    cancelled: Callable[[Key], bool] | None,
+) -> Tensor:
+    keys, asks = [work.key for work, _ in batch], [work.asks[place] for work, place in batch]
+
+    def observe(index: int, codes: Tensor, masked: Tensor) -> None:
+        if watch is not None:
+            watch(Iteration(keys, asks, index, codes, masked))
+        if cancelled is not None and all(map(cancelled, keys)):
+            raise Cancelled("cancelled")
+
+    return draw(network, asks, None if watch is None and cancelled is None else observe)
 
 
-def _told(watch: Watch, keys: Sequence[object], steps: int) -> Callable[[int], None]:
-    return lambda iteration: watch(keys, iteration, steps)
+def _unwanted(
+    queue: deque[tuple[_Work[Key, Result], int]], cancelled: Callable[[Key], bool] | None
+) -> list[_Work[Key, Result]]:
+    """Take the works that are cancelled out of the queue, and end them."""
+    if cancelled is None:
+        return []
+    works = [work for work in dict.fromkeys(work for work, _ in queue) if cancelled(work.key)]
+    kept = [(work, place) for work, place in queue if work not in works]
+    queue.clear()
+    queue.extend(kept)
+    for work in works:
+        work.painter.close()
+        work.asks = ()
+    return works
 
 
 def _alike(queue: deque[tuple[_Work[Key, Result], int]], most: int) -> list[tuple[_Work[Key, Result], int]]:

@@ -40,7 +40,9 @@ def edit_whole(
         return Painted(original.image, wish.label)
     fit = seen_fit(network, codes, wish.label, wish.seed, outside)
     redrawn = lowest(fit.masked_fill(outside, torch.inf), count)
-    drawn = yield [Ask(codes, redrawn | outside, wish.seed, wish.sampling, label=wish.label, against=wish.against)]
+    box = (window.x, window.y, window.side)
+    asked = Ask(codes, redrawn | outside, wish.seed, wish.sampling, label=wish.label, against=wish.against, box=box)
+    drawn = yield [asked]
     shown = resized(decode(network, drawn[0]), side, side)
     made = pixels.copy()  # beside the changed tokens too as the model has it, for the blending to compare
     made[window.clipped(height, width)] = shown[window.inside(height, width)]

@@ -80,7 +80,7 @@ def enrich(
     side = wish.window or max(min(size, width, height), min(size // 2, max(width, height)))
     windows = [Window(x, y, side) for y in _spread(height, side) for x in _spread(width, side)]
     made = yield from side_by_side(
-        [_redraw(network, cut(plain, window, size), detail, wish, index) for index, window in enumerate(windows)]
+        [_redraw(network, plain, window, detail, wish, index) for index, window in enumerate(windows)]
     )
     total, weights = np.zeros((height, width, 3)), np.zeros((height, width, 1))
     for window, shown in zip(windows, made, strict=True):
@@ -97,17 +97,19 @@ def enrich(
     return Painted(canvas.changed(enriched, everywhere, opaque=False), wish.label)
 
 
-def _redraw(network: BinaryModel, pixels: Pixels, detail: Detail, wish: Wish, index: int) -> Painter[Pixels]:
+def _redraw(
+    network: BinaryModel, pixels: Pixels, window: Window, detail: Detail, wish: Wish, index: int
+) -> Painter[Pixels]:
     """One window: each group of tokens is masked and drawn again, given all the others."""
-    codes = encode(network, pixels)
-    grid = network.tokenizer.config.grid
+    codes = encode(network, cut(pixels, window, network.tokenizer.config.image_size))
+    grid, box = network.tokenizer.config.grid, (window.x, window.y, window.side)
     for turn in range(detail.passes):
         seed = derived_seed(wish.seed, index * detail.passes + turn)
         group = _groups(grid, detail, seed).to(codes.device)
         for number in range(detail.groups):
             masked = _least_likely(network, codes, group == number, detail.strength, wish)
             own = (seed + number + 1) & LARGEST_SEED
-            drawn = yield [Ask(codes, masked, own, wish.sampling, label=wish.label, against=wish.against)]
+            drawn = yield [Ask(codes, masked, own, wish.sampling, label=wish.label, against=wish.against, box=box)]
             codes = drawn[0]
     return decode(network, codes)
 

@@ -159,7 +159,8 @@ def _draw_window(
     codes = encode(network, cut(pixels, window, config.image_size, todo))
     masked = torch.from_numpy(touched_tokens(todo, window, config.grid).reshape(-1)).to(codes.device)
     seed = derived_seed(wish.seed, index)
-    drawn = yield [Ask(codes, masked, seed, wish.sampling, label=wish.label, against=wish.against)]
+    box = (window.x, window.y, window.side)
+    drawn = yield [Ask(codes, masked, seed, wish.sampling, label=wish.label, against=wish.against, box=box)]
     return drawn[0], masked
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from bigr_cli.api import Model
-    from bigr_cli.painting.asks import Painter
+    from bigr_cli.painting.asks import Iteration, Painter
     from bigr_cli.painting.inpaint import Painted
 
 _READERS = 2
@@ -143,9 +143,9 @@ def _work(
     last = began = time.perf_counter()
     with console.progress(len(jobs), task) as bar:
 
-        def watch(keys: Sequence[object], iteration: int, steps: int) -> None:
+        def watch(seen: Iteration) -> None:
             if time.perf_counter() - last > _SLOW:
-                bar.detail(iteration + 1, steps, "this draw")
+                bar.detail(seen.index + 1, seen.steps, "this draw")
 
         try:
             work = _painters(model, jobs, readers)

@@ -8,7 +8,16 @@ from torch import Tensor
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.errors import BigrError, ImageError
-from bigr_cli.painting.asks import Ask, Painter, derived_seed, draw, paint_together, side_by_side
+from bigr_cli.painting.asks import (
+    Ask,
+    Cancelled,
+    Iteration,
+    Painter,
+    derived_seed,
+    draw,
+    paint_together,
+    side_by_side,
+)
 from bigr_cli.zoo.folder import load_model
 
 FEW = SamplingConfig(steps=2, timesteps=3)
@@ -102,10 +111,67 @@ def test_labels_mixed_and_led_away_from_go_together_with_plain_ones(network: Bin
 
 
 def test_the_watcher_sees_every_iteration(network: BinaryModel) -> None:
-    seen: list[tuple[list[object], int, int]] = []
-    painters = [("a", twice(1)), ("b", twice(2))]
-    list(paint_together(network, painters, batch_size=2, watch=lambda k, i, n: seen.append((list(k), i, n))))
-    assert seen == [(["a", "b"], 0, 2), (["a", "b"], 1, 2)] * 2
+    seen: list[tuple[list[object], int, int, int]] = []
+
+    def watch(now: Iteration) -> None:
+        assert now.codes.shape == (len(now.asks), 16, 6)
+        seen.append((list(now.keys), now.index, now.steps, int(now.masked[0].sum())))
+
+    list(paint_together(network, [("a", twice(1)), ("b", twice(2))], batch_size=2, watch=watch))
+    assert [now[:3] for now in seen] == [(["a", "b"], 0, 2), (["a", "b"], 1, 2)] * 2
+    assert seen[0][3] > seen[1][3] == 0
+
+
+def test_a_cancelled_painter_ends_with_the_iteration(network: BinaryModel) -> None:
+    stopped: set[str] = set()
+    iterations = []
+
+    def watch(now: Iteration) -> None:
+        iterations.append(now.index)
+        stopped.add("a")
+
+    slow = SamplingConfig(steps=16, timesteps=3)
+    ((key, error),) = paint_together(
+        network, [("a", twice(1, slow))], batch_size=2, watch=watch, cancelled=stopped.__contains__
+    )
+    assert key == "a" and isinstance(error, Cancelled)
+    assert iterations == [0]
+
+
+def test_others_are_none_the_worse_for_a_cancelled_painter(network: BinaryModel) -> None:
+    stopped: set[str] = set()
+
+    def watch(now: Iteration) -> None:
+        if now.index == 1:
+            stopped.add("b")
+
+    painters = [(name, twice(seed, MORE)) for seed, name in enumerate("abcd")]
+    results = dict(paint_together(network, painters, batch_size=2, watch=watch, cancelled=stopped.__contains__))
+    assert isinstance(results.pop("b"), Cancelled)
+    for seed, name in ((0, "a"), (2, "c"), (3, "d")):
+        ((_, alone),) = paint_together(network, [(0, twice(seed, MORE))], batch_size=1)
+        assert torch.equal(results[name], alone)
+
+
+def test_a_source_may_have_more_after_it_had_none(network: BinaryModel) -> None:
+    waiting = [("a", twice(1))]
+
+    class Source:
+        def __iter__(self) -> Iterator[tuple[str, Painter[Tensor]]]:
+            return self
+
+        def __next__(self) -> tuple[str, Painter[Tensor]]:
+            if not waiting:
+                raise StopIteration
+            return waiting.pop()
+
+    def watch(now: Iteration) -> None:
+        if now.index == 0 and now.keys == ["a"] and not late:
+            late.append("b")
+            waiting.append(("b", twice(2)))
+
+    late: list[str] = []
+    assert {key for key, _ in paint_together(network, Source(), batch_size=2, watch=watch)} == {"a", "b"}
 
 
 def test_seeds_of_later_draws_are_nobodys_next_seed() -> None:
