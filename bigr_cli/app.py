@@ -162,6 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `bigr` with these arguments (those of the process if None) and return its exit code."""
     words, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
     console.configure(quiet=False, verbose=False)
+    console.forget()
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is imported
     try:

@@ -27,6 +27,7 @@ class _State:
     quiet: bool = False
     verbose: bool = False
     live: "Console | None" = field(default=None, repr=False)  # the console of the progress bar being shown
+    said: set[str] = field(default_factory=set, repr=False)  # what is said once
 
 
 _state = _State()
@@ -38,9 +39,14 @@ def configure(*, quiet: bool | None = None, verbose: bool | None = None) -> None
     _state.verbose = _state.verbose if verbose is None else verbose
 
 
-def say(message: str) -> None:
-    """A message on stderr; `--quiet` silences it."""
-    if not _state.quiet:
+def forget() -> None:
+    """Another command begins: what is said once may be said again."""
+    _state.said.clear()
+
+
+def say(message: str, *, once: bool = False) -> None:
+    """A message on stderr; `--quiet` silences it. With `once`, not again for the same command."""
+    if not _state.quiet and not (once and _was_said(message)):
         _write(escaped(message))
 
 
@@ -50,8 +56,10 @@ def detail(message: str) -> None:
         _write(escaped(message))
 
 
-def warn(message: str) -> None:
-    """A warning of one line on stderr; `--quiet` does not silence it."""
+def warn(message: str, *, once: bool = False) -> None:
+    """A warning of one line on stderr; `--quiet` does not silence it. With `once`, not again for the same command."""
+    if once and _was_said(message):
+        return
     _write(f"{_coloured('warning:', '33')} {_one_line(message)}")
 
 
@@ -177,6 +185,12 @@ def _write(line: str) -> None:
     else:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+
+def _was_said(message: str) -> bool:
+    before = message in _state.said
+    _state.said.add(message)
+    return before
 
 
 def _one_line(text: str) -> str:

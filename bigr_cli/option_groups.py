@@ -68,6 +68,7 @@ class Masking:
     invert_mask: options.InvertMask = False
     mask_grow: options.MaskGrow = 0
     mask_resize: options.MaskResize = False
+    mask_threshold: options.MaskThreshold = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,7 @@ class Retouching(LoadedModel):
         best_of: int = 1,
         blend: Blend = "poisson",
         window: int | None = None,
+        mask_threshold: float | None = None,
         batch_size: int | None = None,
         **sampling: Any,
     ) -> list[Image]:
@@ -45,7 +46,7 @@ class Retouching(LoadedModel):
 
         Args:
             image: of any size and mode.
-            mask: of the same size, a picture (white repaints) or an array (H, W), bool or from 0 to 1.
+            mask: of the same size, a picture (white repaints) or an array (H, W), bool or from 0 to 1, or levels.
             label: what to paint, by name or number; None is no label.
             guess: take the label under which the model finds the rest of the picture likeliest.
             count: how many variants; variant i has seed + i.
@@ -53,6 +54,7 @@ class Retouching(LoadedModel):
             best_of: paint so many for each variant, and keep the likeliest.
             blend: how the paint is joined to the picture: "poisson", "feather" or "none".
             window: how much of the picture the model sees at once, along a side, in pixels; None lets the mask decide.
+            mask_threshold: what is so near to black or white counts as such; None is 0.05.
             batch_size: how many windows to draw at once; the pictures do not depend on it.
             sampling: settings of the sampler instead of the model's own.
 
@@ -63,7 +65,7 @@ class Retouching(LoadedModel):
         from bigr_cli.painting.inpaint import inpaint
 
         original = Original(image)
-        weights = mask_array(mask, original)
+        weights = mask_array(mask, original, mask_threshold)
         more: dict[str, Any] = {"how": blend, "guess": guess, "best_of": best_of}
         wishes = self._wishes(label, count, seed, sampling, window=window)
         return self._painted([inpaint(self.network, original, weights, wish, **more) for wish in wishes], batch_size)
@@ -108,6 +110,7 @@ class Retouching(LoadedModel):
         seed: int | None = None,
         blend: Blend = "poisson",
         window: int | None = None,
+        mask_threshold: float | None = None,
         batch_size: int | None = None,
         **sampling: Any,
     ) -> list[Image]:
@@ -131,7 +134,7 @@ class Retouching(LoadedModel):
         if mask is None:
             makers = [edit_whole(self.network, original, strength, wish, how=blend) for wish in wishes]
         else:
-            weights = mask_array(mask, original)
+            weights = mask_array(mask, original, mask_threshold)
             makers = [inpaint(self.network, original, weights, wish, how=blend) for wish in wishes]
         return self._painted(makers, batch_size)
 

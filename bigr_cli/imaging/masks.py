@@ -14,15 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bigr_cli.errors import ImageError, UsageError
-from bigr_cli.imaging.modes import luminance
+from bigr_cli.imaging.mask_images import Mask, array_image, checked_threshold, image_weights, settled
 from bigr_cli.imaging.originals import Original, read_original
-
-Mask = NDArray[np.float32]
-"""(H, W) in [0, 1], 1 = repaint."""
 
 _NUMBER = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*(%?)")
 _EXAMPLE = "a box is x,y,width,height in pixels or per cent, such as 10,20,64,48 or 25%,0,50%,100%"
-_ROUNDING = 1.5 / 255  # by which editors change a colour when they multiply it by alpha
 _DILATION = 1 / 100  # the time that a dilation takes for each square pixel of radius, in distance transforms
 _LEVELS = 255
 
@@ -38,6 +34,7 @@ class MaskRequest:
         invert: repaint everything else instead.
         grow: pixels by which the mask is widened in the end.
         resize: scale the mask picture to the size of the picture.
+        threshold: what is so near to black or white counts as such; None is 0.05, and 0.15 in JPEG masks.
     """
 
     path: Path | None = None
@@ -46,6 +43,7 @@ class MaskRequest:
     invert: bool = False
     grow: int = 0
     resize: bool = False
+    threshold: float | None = None
 
     @property
     def given(self) -> bool:
@@ -58,7 +56,7 @@ def read_mask(request: MaskRequest, original: Original) -> Mask:
 
     Raises:
         ImageError: the mask picture cannot be read or has another size, or the picture has no transparency.
-        UsageError: a box that is none or lies outside, a negative `grow`.
+        UsageError: a box that is none or lies outside, a negative `grow`, a threshold out of range.
     """
     if request.grow < 0:
         raise UsageError(f"--mask-grow: expected 0 pixels or more, got {request.grow}")
@@ -71,23 +69,27 @@ def read_mask(request: MaskRequest, original: Original) -> Mask:
         alpha = original.alpha()
         if alpha is None:
             raise ImageError(f"{original.name}: has no transparency that --mask-alpha could go by")
-        mask = np.maximum(mask, 1 - alpha)
+        mask = np.maximum(mask, settled(1 - alpha, checked_threshold(request.threshold), original.name))
     if request.path is not None:
-        mask = np.maximum(mask, _read_picture(request.path, original, resize=request.resize))
+        mask = np.maximum(mask, _read_picture(request, request.path, original))
     return _grown(1 - mask if request.invert else mask, request.grow)
 
 
-def mask_array(mask: Image.Image | NDArray[Any], original: Original) -> Mask:
-    """(H, W) in [0, 1] from a picture, in which white is 1, or from an array (H, W), bool or from 0 to 1.
+def mask_array(mask: Image.Image | NDArray[Any], original: Original, threshold: float | None = None) -> Mask:
+    """(H, W) in [0, 1] from an image or an array, by the rule of `mask_images`.
+
+    An array is (H, W): bool, from 0 to 1, or integers that are levels (0 and 1, to 255, or to 65535).
 
     Raises:
-        ImageError: it has another size than the picture.
+        ImageError: it has another size than the picture, or is none of these.
+        UsageError: a threshold out of range.
     """
     width, height = original.size
-    values = _whiteness(Original(mask)) if isinstance(mask, Image.Image) else np.asarray(mask, dtype=np.float32)
-    if values.shape != (height, width):
-        raise ImageError(f"mask: expected ({height}, {width}), as the picture, got {values.shape}")
-    return _clipped(np.nan_to_num(values))
+    image = Original(mask, name="mask") if isinstance(mask, Image.Image) else array_image(mask)
+    if image.size != (width, height):
+        found = (image.size[1], image.size[0])
+        raise ImageError(f"mask: expected ({height}, {width}), as the picture, got {found}")
+    return image_weights(image, threshold)
 
 
 def parse_box(text: str, width: int, height: int) -> tuple[int, int, int, int]:
@@ -115,28 +117,16 @@ def parse_box(text: str, width: int, height: int) -> tuple[int, int, int, int]:
     return floor(x), floor(y), min(ceil(x + across), width), min(ceil(y + down), height)
 
 
-def _read_picture(path: Path, original: Original, *, resize: bool) -> Mask:
+def _read_picture(request: MaskRequest, path: Path, original: Original) -> Mask:
     picture = read_original(path)
-    if picture.size != original.size and not resize:
+    if picture.size != original.size and not request.resize:
         has, needs = (f"{width}×{height}" for width, height in (picture.size, original.size))
         raise ImageError(
             f"{path}: the mask has {has} pixels, the picture {original.name} has {needs}",
             hint="--mask-resize scales the mask",
         )
-    mask = _whiteness(picture)
+    mask = image_weights(picture, request.threshold)
     return mask if picture.size == original.size else _resized(mask, original.size)
-
-
-def _whiteness(picture: Original) -> Mask:
-    """How white each pixel is over black; or how opaque, if there is only one colour that alpha gives its shape."""
-    rgb, alpha = picture.rgb(), picture.alpha()
-    if alpha is None:
-        return _clipped(luminance(rgb))
-    if alpha.min() < alpha.max():
-        colour = rgb[np.unravel_index(alpha.argmax(), alpha.shape)]
-        if np.all(np.abs(rgb - colour).max(axis=2) * alpha <= _ROUNDING):
-            return alpha
-    return _clipped(luminance(rgb) * alpha)
 
 
 def _resized(mask: Mask, size: tuple[int, int]) -> Mask:

@@ -45,7 +45,7 @@ Mask = Annotated[
         "--mask",
         panel=MASK,
         metavar="FILE",
-        help="A picture of the same size: white is repainted, black is kept, grey is mixed.",
+        help="An image of the same size: white is repainted, black is kept, grey is mixed; of colours, all but black.",
     ),
 ]
 MaskBox = Annotated[
@@ -56,6 +56,18 @@ MaskAlpha = Annotated[bool, option("--mask-alpha", panel=MASK, help="Repaint wha
 InvertMask = Annotated[bool, option("--invert-mask", panel=MASK, help="Repaint what the mask would keep.")]
 MaskGrow = Annotated[
     int, option("--mask-grow", panel=MASK, min=0, max=100_000, metavar="N", help="Widen the mask by so many pixels.")
+]
+MaskThreshold = Annotated[
+    float | None,
+    option(
+        "--mask-threshold",
+        panel=MASK,
+        min=0,
+        max=0.49,
+        metavar="T",
+        help="What is so near to black or white, on a scale from 0 to 1, counts as black or white. "
+        "(Not given: 0.05, and 0.15 in JPEG masks.)",
+    ),
 ]
 MaskResize = Annotated[bool, option("--mask-resize", panel=MASK, help="Scale a mask of another size to the picture's.")]
 

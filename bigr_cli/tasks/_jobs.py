@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bigr_cli.painting.inpaint import Painted
     from bigr_cli.zoo.config import ModelConfig
 
-MASK_OPTIONS = ("mask", "mask_box", "mask_alpha", "invert_mask", "mask_grow", "mask_resize")
+MASK_OPTIONS = ("mask", "mask_box", "mask_alpha", "invert_mask", "mask_grow", "mask_resize", "mask_threshold")
 PAINT_OPTIONS = (*GUIDE_OPTIONS, "best_of", "blend", "window")
 _NAMES = {"class_label": "class"}  # where the option is not called like its parameter
 
@@ -235,6 +235,7 @@ def mask_request(given: Given) -> "MaskRequest":
         invert=masking.invert_mask,
         grow=masking.mask_grow,
         resize=masking.mask_resize,
+        threshold=masking.mask_threshold,
     )
 
 

@@ -51,10 +51,12 @@ def test_masks_of_any_mode(mode: str, original: Original, tmp_path: Path) -> Non
     assert mask_of(image, original, tmp_path)[0].tolist() == [0, 1, 0, 1]
 
 
-def test_colour_counts_by_its_brightness(original: Original, tmp_path: Path) -> None:
-    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np.uint8)
-    expected = [0.299, 0.587, 0.114, 1]
-    assert mask_of(Image.fromarray(colours), original, tmp_path)[0].tolist() == pytest.approx(expected, abs=1e-4)
+def test_colours_are_repainted_in_full(original: Original, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    colours = np.array([[[255, 0, 0], [64, 0, 0], [9, 5, 9], [255, 255, 255]]], np.uint8)
+    assert mask_of(Image.fromarray(colours), original, tmp_path)[0].tolist() == [1, 1, 0, 1]
+    assert "m.png: a mask with colours: all that is not nearly black is repainted in full (75% of it)" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 90)])
