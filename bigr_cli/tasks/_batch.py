@@ -143,7 +143,7 @@ def _work(
     last = began = time.perf_counter()
     with console.progress(len(jobs), task) as bar:
 
-        def watch(seen: Iteration) -> None:
+        def watch(seen: "Iteration") -> None:
             if time.perf_counter() - last > _SLOW:
                 bar.detail(seen.index + 1, seen.steps, "this draw")
 
