@@ -51,16 +51,20 @@ class BernoulliSchedule(nn.Module):
 
 
 def denoising_timesteps(total: int, count: int) -> list[int]:
-    """The timesteps walked, from `total` down to 1: 1 + ⌊i (T − 1) / (S − 1)⌋ for i = S − 1 .. 0; one alone is T.
+    """The timesteps of the reverse process, from T = `total` down to 1: 1 + ⌊linspace(0, 1, S) (T − 1)⌋ for S = `count`.
+
+    The numbers are truncated in double precision, as the published code does it: for 21 of 256 counts it is not the list
+    that exact arithmetic gives. One timestep alone is 1, which predicts the bits without denoising them.
 
     Raises:
         ValueError: count is not in 1..total.
     """
     if not 1 <= count <= total:
         raise ValueError(f"timesteps: expected 1 to {total}, got {count}")
-    if count == 1:
-        return [total]
-    return [1 + i * (total - 1) // (count - 1) for i in reversed(range(count))]
+    if count in (1, total):
+        return list(range(count, 0, -1))
+    step = 1 / (count - 1)
+    return [total, *(1 + int(i * step * (total - 1)) for i in reversed(range(count - 1)))]
 
 
 def hidden_counts(bits: int, rounds: int) -> list[int]:

@@ -65,7 +65,10 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm attention and SwiGLU, modulated by the shared adaLN plus the block's own offsets."""
+    """Pre-norm attention and SwiGLU, modulated by the shared adaLN plus the block's own offsets.
+
+    Each branch drops out where it ends, inside `Attention` and `SwiGLU`, once.
+    """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -74,7 +77,6 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
         self.ffn = SwiGLU(config.dim, config.ffn_width, config.dropout)
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, modulation: Tensor, rope: Tensor, keep: Tensor | None = None) -> Tensor:
         """x (B, P + L, D), modulation (B, 1, 6, D); `keep` bool: who attends to whom.
@@ -83,10 +85,10 @@ class Block(nn.Module):
         """
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offsets).unbind(2)
         mixed = self.attention(modulate(self.attention_norm(x), shift1, scale1), rope, keep)
-        x = torch.addcmul(x, gate1, self.dropout(mixed))
+        x = torch.addcmul(x, gate1, mixed)
 
         def fed_forward(x: Tensor) -> Tensor:
-            return torch.addcmul(x, gate2, self.dropout(self.ffn(modulate(self.ffn_norm(x), shift2, scale2))))
+            return torch.addcmul(x, gate2, self.ffn(modulate(self.ffn_norm(x), shift2, scale2)))
 
         return in_cache(fed_forward, x, dim=1)
 

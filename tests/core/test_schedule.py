@@ -1,8 +1,8 @@
 """Noise, masking, guidance and Gumbel schedules."""
 
-import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -48,16 +48,29 @@ def test_the_masking_schedule_follows_the_cosine() -> None:
 def test_timesteps_fall_from_the_last_to_the_first(numbers: tuple[int, int]) -> None:
     total, count = numbers
     timesteps = denoising_timesteps(total, count)
-    assert len(timesteps) == count and timesteps[0] == total
+    assert len(timesteps) == count
     assert all(later < earlier for earlier, later in pairwise(timesteps))
-    assert timesteps[-1] == (total if count == 1 else 1)
+    assert (timesteps[0], timesteps[-1]) == (1 if count == 1 else total, 1)
 
 
-def test_timesteps_are_those_of_the_paper() -> None:
-    """1 + ⌊linspace(0, 1, S) (T − 1)⌋."""
-    expected = [1 + math.floor(i * 255 / 9 + 1e-9) for i in range(10)]
-    assert denoising_timesteps(256, 10) == expected[::-1]
-    assert denoising_timesteps(256, 256) == list(range(256, 0, -1))
+def truncated(total: int, count: int) -> list[int]:
+    """The list of the published sampler: NumPy's linspace, truncated; every timestep if all are asked for."""
+    chosen = np.arange(total) if count == total else (np.linspace(0.0, 1.0, count) * (total - 1)).astype(int)
+    return [int(index) + 1 for index in chosen[::-1]]
+
+
+@pytest.mark.parametrize("total", [1, 2, 20, 100, 256, 1000])
+def test_timesteps_are_those_of_the_published_sampler(total: int) -> None:
+    """All counts, to the last unit: 1 + ⌊linspace(0, 1, S) (T − 1)⌋ as double precision truncates it."""
+    assert [n for n in range(1, total + 1) if denoising_timesteps(total, n) != truncated(total, n)] == []
+
+
+def test_exact_arithmetic_would_give_other_timesteps() -> None:
+    """For 21 of 256 counts, 18 and 52 among them; this is why the list is not computed with integers."""
+    exact = {n: [1 + i * (T - 1) // max(1, n - 1) for i in reversed(range(n))] for n in range(1, T + 1)}
+    exact[1] = [T]
+    others = [n for n in exact if exact[n] != denoising_timesteps(T, n)]
+    assert len(others) == 21 and {1, 18, 52} < set(others)
 
 
 @pytest.mark.parametrize("count", [0, -1, 257])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.layers import RMSNorm, SwiGLU
-from bigr_cli.core.transformer import Generator, rope_table, rotate
+from bigr_cli.core.transformer import Block, Generator, rope_table, rotate
 
 TOKENS, BITS, DIM, CLASSES = 9, 4, 16, 5
 
@@ -233,3 +233,20 @@ class TestTranscoder:
         torch.testing.assert_close(waves[0], torch.tensor([1.0] * 128 + [0.0] * 128))
         frequencies = 10000.0 ** (-torch.arange(128) / 128)
         torch.testing.assert_close(waves[1], torch.cat([(7 * frequencies).cos(), (7 * frequencies).sin()]))
+
+
+@pytest.mark.parametrize(("gate", "branch"), [(2, "attention"), (5, "feed-forward")])
+def test_each_branch_drops_out_once(gate: int, branch: str) -> None:
+    """A tenth of 1,048,576 numbers is zero where a branch is added, and what is left is scaled by 1 / 0.9."""
+    torch.manual_seed(0)
+    config = GeneratorConfig(grid=16, bits=4, classes=5, layers=1, heads=4, dim=64, dropout=0.1)
+    block = Block(config).train()
+    torch.nn.init.zeros_(block.offsets)
+    modulation = torch.zeros(64, 1, 6, 64)
+    modulation[:, :, gate] = 1  # the other branch adds nothing
+    x, rope = torch.randn(64, 256, 64), rope_table(16, 16, 10000.0)[1:]
+    with torch.no_grad():
+        dropped, whole = block(x, modulation, rope) - x, block.eval()(x, modulation, rope) - x
+    zero = dropped == 0
+    assert zero.float().mean() == pytest.approx(0.1, abs=0.002), branch
+    torch.testing.assert_close(dropped[~zero], whole[~zero] / 0.9, atol=1e-5, rtol=1e-4)
