@@ -51,10 +51,10 @@ class BernoulliSchedule(nn.Module):
 
 
 def denoising_timesteps(total: int, count: int) -> list[int]:
-    """The timesteps of the reverse process, from T = `total` down to 1: 1 + ⌊linspace(0, 1, S) (T − 1)⌋ for S = `count`.
+    """`count` = S timesteps of the reverse process, from `total` = T down to 1: 1 + ⌊linspace(0, 1, S) (T − 1)⌋.
 
-    The numbers are truncated in double precision, as the published code does it: for 21 of 256 counts it is not the list
-    that exact arithmetic gives. One timestep alone is 1, which predicts the bits without denoising them.
+    They are truncated in double precision, as the published code does it: for 21 of 256 counts the list is not the
+    one that exact arithmetic gives. One timestep alone is 1, which predicts the bits without denoising them.
 
     Raises:
         ValueError: count is not in 1..total.

@@ -7,7 +7,7 @@ import typer
 
 from bigr_cli import console, schema
 from bigr_cli.errors import ModelFormatError, UsageError
-from bigr_cli.options import Json, Overwrite
+from bigr_cli.options import Json, Overwrite, Quiet, Verbose
 from bigr_cli.registry import group, task
 from bigr_cli.zoo.find import (
     Entry,
@@ -208,8 +208,13 @@ def import_(
     dtype: StoredDtype = None,
     overwrite: Overwrite = False,
     json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """All sizes but --heads are read off the tensors, and for L, XL and XXL that too. Nothing in the files is run."""
+    """All sizes but --heads are read off the tensors, and for L, XL and XXL that too. Nothing in the files is run.
+
+    Of a file that a training saved, the network alone is used; --verbose says what is left.
+    """
     import torch
 
     from bigr_cli.zoo.config import check_name

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bigr_cli import console
-from bigr_cli.options import Json, Overwrite, Quiet
+from bigr_cli.options import Json, Overwrite, Quiet, Verbose
 from bigr_cli.registry import task
 from bigr_cli.tasks.models import StoredDtype, read_entry, record
 from bigr_cli.zoo.find import find_model
@@ -33,10 +33,12 @@ def pull(
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Fetched through huggingface_hub: HF_TOKEN, HF_ENDPOINT and HF_HUB_CACHE mean what they do there.
 
-    If it is interrupted, the same command goes on where it stopped. Nothing in the files is run.
+    If it is interrupted, the same command goes on where it stopped; what has arrived is kept when a later part fails.
+    Nothing in the files is run.
     """
     import torch
 

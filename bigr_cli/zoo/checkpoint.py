@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +21,60 @@ _FORMATS = (torch.float32, torch.bfloat16, torch.float16)
 _USED_AT_ONCE = 1 << 28  # bytes of a file that may have been used before it is opened anew
 
 
-class Checkpoint(Mapping[str, Tensor]):
-    """The state dict that a file made by `torch.save` holds: its "ema", its "model", or all of it.
+class _Leftover:
+    """Stands for an object beside the weights that is not needed, such as a NumPy number in the optimizer's state."""
 
-    Only tensors and plain data are unpickled (and the argparse.Namespace that training scripts put beside them). The
-    tensors stay in the file until they are used; what was used of it is let go of every now and then, so that a file
-    larger than the memory can be gone through.
+    def __init__(self, *_: object) -> None:
+        """Takes the arguments of any class."""
+
+    def __setstate__(self, _: object) -> None:
+        """Takes any state."""
+
+
+class _Nameless:
+    """Stands for what a state dict holds under a key that is no text."""
+
+
+# What training scripts save beside the weights. None of it is made: a stand-in that keeps nothing takes its place.
+_LEFTOVERS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace,
+    *(
+        (_Leftover, name)
+        for name in (
+            *(f"numpy.{core}.multiarray.{made}" for core in ("core", "_core") for made in ("scalar", "_reconstruct")),
+            *("numpy.dtype", "numpy.ndarray"),
+            *(f"numpy.dtypes.{kind}DType" for kind in ("Float64", "Float32", "Int64", "Int32", "Bool")),
+            *(f"pathlib.{kind}" for kind in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")),
+            *(f"pathlib._local.{kind}" for kind in ("PosixPath", "WindowsPath")),
+        )
+    ),
+]
+
+
+class Checkpoint(Mapping[str, Tensor]):
+    """The weights in the state dict that a file made by `torch.save` holds: its "ema", its "model", or all of it.
+
+    Weights are dense tensors in float32, bfloat16 or float16. `others` says by name what else the state dict holds,
+    such as "int64"; whoever needs one of these must refuse it. Only tensors and plain data are unpickled. The tensors
+    stay in the file until they are used; what was used of it is let go of every now and then, so that a file larger
+    than the memory can be gone through.
     """
 
     def __init__(self, path: Path) -> None:
         """Raises CheckpointError: the file cannot be read, is no checkpoint or truncated, or would run code."""
         self.path = path
         self._mapped = _is_zipped(path)  # files of the older form are read as a whole
-        self._tensors = _tensors(path, mapped=self._mapped)
+        self._tensors = _state(path, mapped=self._mapped)
         self._used = 0
-        self.shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+        self.others = {name: kind for name, value in self._tensors.items() if (kind := _odd(value))}
+        self.shapes = {name: tuple(value.shape) for name, value in self._tensors.items() if name not in self.others}
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor = self._tensors[name]
+        if name not in self.shapes:
+            raise KeyError(name)
         if self._mapped and self._used > _USED_AT_ONCE:
-            self._tensors, self._used = _tensors(self.path, mapped=True), 0
-            tensor = self._tensors[name]
+            self._tensors, self._used = _state(self.path, mapped=True), 0
+        tensor: Tensor = self._tensors[name]
         self._used += tensor.numel() * tensor.element_size()
         return tensor
 
@@ -60,24 +93,21 @@ def _is_zipped(path: Path) -> bool:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _tensors(path: Path, *, mapped: bool) -> dict[str, Tensor]:
+def _state(path: Path, *, mapped: bool) -> dict[str, Any]:
+    """What stands in the state dict by name; not all of it need be tensors."""
     content = _unpickled(path, mapped=mapped)
     state = content
     if isinstance(content, Mapping):
         state = next((content[key] for key in _STATES if isinstance(content.get(key), Mapping)), content)
-    if not isinstance(state, Mapping) or not state:
-        raise CheckpointError(f"{path}: holds no tensors by name but {type(state).__name__}")
-    odd = [str(name) for name, value in state.items() if not (isinstance(name, str) and _is_plain(value))]
-    if odd:
-        raise CheckpointError(
-            f"{path}: expected dense tensors in float32, bfloat16 or float16; {', '.join(odd[:4])} is not"
-        )
-    return dict(state)
+    if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
+        found = f" but {type(state).__name__}" if not isinstance(state, Mapping) else ""
+        raise CheckpointError(f"{path}: holds no tensors by name{found}")
+    return {str(name): value if isinstance(name, str) else _Nameless() for name, value in state.items()}
 
 
 def _unpickled(path: Path, *, mapped: bool) -> Any:
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        with torch.serialization.safe_globals(_LEFTOVERS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles of other kinds, which are refused below
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged file makes the reader fail in many ways
@@ -90,10 +120,14 @@ def _unpickled(path: Path, *, mapped: bool) -> Any:
         raise CheckpointError(f"{path}: is not a checkpoint made by torch.save, or is truncated or damaged") from error
 
 
-def _is_plain(value: Any) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and value.dtype in _FORMATS
-    )
+def _odd(value: Any) -> str:
+    """What something in a state dict is, if it is no weight; empty if it is one."""
+    if isinstance(value, _Nameless):
+        return "under a key that is no text"
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if value.layout != torch.strided:
+        return str(value.layout).removeprefix("torch.")
+    if value.device.type != "cpu":
+        return f"on device {value.device.type}"
+    return "" if value.dtype in _FORMATS else str(value.dtype).removeprefix("torch.")

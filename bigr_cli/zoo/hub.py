@@ -6,7 +6,6 @@ goes on from there; newer versions of huggingface_hub keep nothing. Importing th
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
 import re
@@ -17,44 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from huggingface_hub import (
-    constants,
-    get_hf_file_metadata,
-    hf_hub_url,
-    snapshot_download,
-    try_to_load_from_cache,
-    utils,
-)
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from huggingface_hub.file_download import http_get
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, snapshot_download, try_to_load_from_cache
 
 from bigr_cli import __version__, console, home
-from bigr_cli.errors import BigrError, ModelError, RunError
+from bigr_cli.errors import ModelError, RunError
 from bigr_cli.files import flush
+from bigr_cli.zoo.hub_errors import explained, status_of
+from bigr_cli.zoo.hub_library import FAILURES, TRANSPORT, WeakFileLock, build_hf_headers, http_get
 from bigr_cli.zoo.source import readable_size
 from bigr_cli.zoo.weights import sha256_of
 
-LOGIN_HINT = "log in with hf auth login, or put a token in HF_TOKEN"
-_AGAIN_HINT = "run the same command again: it goes on where this one stopped"
-_UTILS: Any = utils  # whose names are not declared as exported
 _HASH = re.compile(r"[0-9a-f]{64}")
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quota error
-# The base of what httpx raises; requests, in older versions of huggingface_hub, raises kinds of OSError.
-_TRANSPORT: type[Exception] = cast(Any, HfHubHTTPError).__bases__[0]
-FAILURES = (_TRANSPORT, OSError, EntryNotFoundError, HFValidationError, OfflineModeIsEnabled)
-
-
-class MissingFileError(ModelError):
-    """The repository is there, but not this file."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +113,7 @@ def fetch(file: HubFile) -> Path:
     if file.cached is None:
         with _explained(str(file)):
             file.folder.mkdir(parents=True, exist_ok=True)
-            with _UTILS.WeakFileLock(file.folder / "lock"):
+            with WeakFileLock(file.folder / "lock"):
                 if not file.path.is_file():
                     _download(file)
                     _check(file, file.part)
@@ -169,6 +141,16 @@ def forget(file: HubFile) -> None:
     shutil.rmtree(file.folder, ignore_errors=True)
 
 
+def kept(files: Sequence[HubFile]) -> str:
+    """Where files that were fetched are kept, in words; empty if there are none outside the hub's own cache."""
+    here = [file for file in files if file.cached is None and file.path.is_file()]
+    if not here:
+        return ""
+    size = readable_size(sum(_bytes(file.path) for file in here))
+    places = " and ".join(str(file.folder) for file in here)
+    return f"what was fetched ({size}) is kept, and the same command goes on with it; to remove it, delete {places}"
+
+
 def require_space(place: Path, needed: int) -> None:
     """Raise RunError if the disk on which `place` is, or will be, has fewer free bytes than needed."""
     there = next(folder for folder in (place, *place.absolute().parents) if folder.is_dir())
@@ -180,13 +162,19 @@ def require_space(place: Path, needed: int) -> None:
         )
 
 
-class _Counted:
-    """A file that is written to, and a progress bar, in megabytes, that goes along."""
+class _TooLongError(Exception):
+    """More came than the hub promised."""
 
-    def __init__(self, stream: BinaryIO, bar: console.ProgressBar) -> None:
-        self._stream, self._bar = stream, bar
+
+class _Counted:
+    """A file that takes no more than so many bytes, and a progress bar, in megabytes, that goes along."""
+
+    def __init__(self, stream: BinaryIO, bar: console.ProgressBar, most: int) -> None:
+        self._stream, self._bar, self._most = stream, bar, most
 
     def write(self, data: bytes) -> int:
+        if self._stream.tell() + len(data) > self._most:
+            raise _TooLongError
         self._bar.advance(len(data) / 1e6)
         return self._stream.write(data)
 
@@ -196,35 +184,39 @@ class _Counted:
 
 def _download(file: HubFile) -> None:
     """Fetch what is missing of the part; once more after a broken connection, as long as something still comes."""
-    if file.size is not None and _bytes(file.part) > file.size:
+    if file.size is None:
+        raise RunError(f"{file}: the hub does not say how large it is, so it is not fetched")
+    if _bytes(file.part) > file.size:
         file.part.unlink()
-    url = hf_hub_url(file.repository, file.name, revision=file.commit)
-    total = None if file.size is None else file.size / 1e6
     done = round(_bytes(file.part) / 1e6)
-    with console.progress(total, f"fetching {Path(file.name).name} (MB)", done=done) as bar:
+    with console.progress(file.size / 1e6, f"fetching {Path(file.name).name} (MB)", done=done) as bar:
         while True:
             before = _bytes(file.part)
             try:
                 with file.part.open("ab") as stream:
-                    http_get(
-                        url,
-                        cast(Any, _Counted(stream, bar)),
-                        resume_size=before,
-                        headers=_UTILS.build_hf_headers(library_name="bigr-cli", library_version=__version__),
-                        expected_size=file.size,
-                    )
+                    _stream(file, cast(Any, _Counted(stream, bar, file.size)), before)
                 return
-            except _TRANSPORT as error:
+            except TRANSPORT as error:
                 if getattr(error, "response", None) is not None or _bytes(file.part) <= before:
-                    if _status(error) == 416:  # the part is longer than the file now is
+                    if status_of(error) == 416:  # the part is longer than the file now is
                         file.part.unlink()
                     raise
+            except _TooLongError as error:
+                file.part.unlink()
+                raise RunError(f"{file}: the hub promised {file.size:,} bytes and sends more") from error
             except OSError as error:
                 if "Consistency check failed" not in str(error):
                     raise
                 got = _bytes(file.part)
                 file.part.unlink()
                 raise RunError(f"{file}: the hub promised {file.size:,} bytes and {got:,} came") from error
+
+
+def _stream(file: HubFile, into: BinaryIO, start: int) -> None:
+    """Ask for the file from a byte on, as it is: compressed on the way, its parts could not be put together."""
+    headers = build_hf_headers(library_name="bigr-cli", library_version=__version__)
+    url = hf_hub_url(file.repository, file.name, revision=file.commit)
+    http_get(url, into, resume_size=start, headers={**headers, "Accept-Encoding": "identity"}, expected_size=file.size)
 
 
 def _check(file: HubFile, path: Path) -> None:
@@ -248,11 +240,6 @@ def _bytes(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _status(error: BaseException) -> int | None:
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
-
-
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
     """Turns what the hub's library raises into a BigrError about `what`, and silences its own messages."""
@@ -265,31 +252,3 @@ def _explained(what: str) -> Iterator[None]:
         raise explained(error, what) from error
     finally:
         logger.setLevel(level)
-
-
-def explained(error: Exception, what: str) -> BigrError:
-    """The BigrError for what the hub's library raised while it was busy with `what`."""
-    status = _status(error)
-    if isinstance(error, GatedRepoError):
-        return ModelError(f"{what}: its owner asks for a login and for agreement to terms", hint=LOGIN_HINT)
-    if isinstance(error, RevisionNotFoundError):
-        return ModelError(f"{what}: the repository has no such branch or commit")
-    if status == 401:
-        return ModelError(f"{what}: there is no such repository, or it needs a login", hint=LOGIN_HINT)
-    if status == 403:
-        return ModelError(f"{what}: the hub does not allow it to this login", hint=LOGIN_HINT)
-    if isinstance(error, RepositoryNotFoundError):
-        return ModelError(f"{what}: there is no such repository", hint=f"if it is private, {LOGIN_HINT}")
-    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-        return MissingFileError(f"{what}: the repository has no such file")
-    if isinstance(error, HFValidationError):
-        return ModelError(f"{what}: the hub does not take this name: {error}")
-    if status is not None:
-        return RunError(f"{what}: the hub answered with status {status}", hint=_AGAIN_HINT)
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return RunError(f"{what}: the disk is full", hint=f"make room, then {_AGAIN_HINT}")
-    if isinstance(error, OSError) and error.filename is not None:
-        return RunError(f"{error.filename}: {error.strerror or error}")
-    cause = error.__cause__ or error if isinstance(error, LocalEntryNotFoundError) else error
-    reason = " ".join(str(cause).split()) or type(cause).__name__
-    return RunError(f"{what}: the hub cannot be reached: {reason}", hint=_AGAIN_HINT)

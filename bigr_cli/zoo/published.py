@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -10,7 +11,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from bigr_cli import __version__
+from bigr_cli import __version__, console
 from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig, SamplingConfig
 from bigr_cli.core.schedule import BernoulliSchedule
 from bigr_cli.core.tokenizer import Tokenizer
@@ -20,7 +21,7 @@ from bigr_cli.zoo import published_names as names
 from bigr_cli.zoo.checkpoint import Checkpoint
 from bigr_cli.zoo.config import ModelConfig, Provenance, check_name, safe_name
 from bigr_cli.zoo.folder import check_destination, save_model
-from bigr_cli.zoo.published_sizes import autoencoder_sizes, generator_sizes
+from bigr_cli.zoo.published_sizes import Shapes, autoencoder_sizes, generator_sizes
 from bigr_cli.zoo.stored import Renamed
 from bigr_cli.zoo.tensors import shape_problems, shapes_of
 
@@ -28,6 +29,7 @@ _Read = TypeVar("_Read")
 _Config = TypeVar("_Config", AutoencoderConfig, GeneratorConfig)
 _PREFIX = "ae."
 _UNUSED = "generator.logsigma."
+_SHORTCUT = ".conv_out."
 _SECOND_COPIES = "diffusion_processor."
 _ANY_GRID = 16  # to look through a tokenizer whose generator cannot be read
 _DENOISER, _DENOISER_COPY = "denoise_mlp.", "diffusion_processor._denoise_fn."
@@ -155,27 +157,35 @@ def _attempt(path: Path, problems: list[str], read: Callable[[], _Read]) -> _Rea
 
 
 def _read_tokenizer(path: Path, image_size: int | None, grid: int, problems: list[str]) -> _Part[AutoencoderConfig]:
-    """A tokenizer's config and tensors by our names; what is wrong with the tensors is added to the problems."""
+    """A tokenizer's config and tensors by our names; what is wrong with the tensors is added to the problems.
+
+    Of a file that its training saved, the autoencoder alone is used: no discriminator, no perceptual network.
+    """
     content = Checkpoint(path)
     shapes = {key.removeprefix(_PREFIX): shape for key, shape in content.shapes.items() if key.startswith(_PREFIX)}
     shapes = {key: shape for key, shape in shapes.items() if not key.startswith(_UNUSED)}
     if not shapes:
         swapped = "; it is a generator (are the two files swapped?)" if "tok_embeddings.weight" in content else ""
         raise CheckpointError(f"is no tokenizer: it has no tensors named {_PREFIX}*{swapped}")
+    inside = [key for key in content.others if key.startswith(_PREFIX) and not key.startswith(_PREFIX + _UNUSED)]
+    _require_weights(content, [key for key in inside if _SHORTCUT not in key])
     config = autoencoder_sizes(shapes, image_size=image_size, grid=grid)
     with torch.device("meta"):
         expected = shapes_of(Tokenizer(config))
-    published = {names.published_tokenizer_name(ours): shape for ours, shape in expected.items()}
-    # Files have a conv_out for every residual block, and it acts only where the channel count changes.
-    used = [key for key in shapes if key in published or ".conv_out." not in key]
-    state = Renamed(content, {names.tokenizer_name(key) or key: _PREFIX + key for key in used})
-    problems += shape_problems(
-        path,
-        {_PREFIX + key: shape for key, shape in published.items()},
-        {_PREFIX + key: shapes[key] for key in used},
-    )
-    problems += _number_problems(path, content, [_PREFIX + key for key in used])
-    return _Part(config, state)
+    published = {_PREFIX + names.published_tokenizer_name(ours): shape for ours, shape in expected.items()}
+    # Files have a shortcut for every residual block, and it acts only where the channel count changes.
+    _require_weights(content, [key for key in inside if key in published])
+    used = [_PREFIX + key for key in shapes if _PREFIX + key in published or _SHORTCUT not in key]
+    problems += shape_problems(path, published, {key: content.shapes[key] for key in used})
+    problems += _number_problems(path, content, published)
+    _tell_unused(content, used)
+    return _Part(config, Renamed(content, {_our_name(key): key for key in used}))
+
+
+def _our_name(key: str) -> str:
+    """Our name of a tensor in a tokenizer's file."""
+    bare = key.removeprefix(_PREFIX)
+    return names.tokenizer_name(bare) or bare
 
 
 def _read_generator(path: Path, heads: int | None, problems: list[str]) -> _Part[GeneratorConfig]:
@@ -183,33 +193,61 @@ def _read_generator(path: Path, heads: int | None, problems: list[str]) -> _Part
     content = Checkpoint(path)
     if 2 * sum(key.startswith(_PREFIX) for key in content) > len(content):
         raise CheckpointError("is no generator but a tokenizer (are the two files swapped?)")
+    _require_weights(content, [key for key in content.others if not key.startswith(_SECOND_COPIES)])
     config = generator_sizes(content.shapes, heads=heads)
     with torch.device("meta"):
         expected = shapes_of(Generator(config))
     published = {names.published_generator_name(ours): shape for ours, shape in expected.items()}
     used = [key for key in content if not key.startswith(_SECOND_COPIES)]
     problems += shape_problems(path, published, {key: content.shapes[key] for key in used})
-    problems += _number_problems(path, content, used)
+    problems += _number_problems(path, content, published)
     problems += _schedule_problems(path, content, config.diffusion_timesteps)
     problems += _copy_problems(path, content)
+    _tell_unused(content, used)
     return _Part(config, Renamed(content, {names.generator_name(key) or key: key for key in used}))
 
 
-def _number_problems(path: Path, content: Checkpoint, used: Iterable[str]) -> list[str]:
-    infinite = [key for key in used if not bool(torch.isfinite(content[key]).all())]
+def _require_weights(content: Checkpoint, needed: Sequence[str]) -> None:
+    """Raise CheckpointError for things that the network needs and that are no weights."""
+    if needed:
+        odd = ", ".join(f"{key} is not ({content.others[key]})" for key in needed[:4])
+        raise CheckpointError(f"expected dense tensors in float32, bfloat16 or float16; {odd}")
+
+
+def _tell_unused(content: Checkpoint, used: Collection[str]) -> None:
+    """With --verbose, say what of a file is left."""
+    taken = set(used)
+    counts = Counter(key.partition(".")[0] for key in (*content, *content.others) if key not in taken)
+    if counts:
+        parts = ", ".join(f"{count} under {name}" for name, count in counts.items())
+        console.detail(f"{content.path}: {len(taken)} tensors used, {counts.total()} entries left: {parts}")
+
+
+def _number_problems(path: Path, content: Checkpoint, expected: Shapes) -> list[str]:
+    """Which tensors of the expected shapes have values that are not finite."""
+    fitting = [key for key, shape in expected.items() if content.shapes.get(key) == shape]
+    infinite = [key for key in fitting if not bool(torch.isfinite(content[key]).all())]
     return [f"{path}: {key} has values that are not finite" for key in infinite[:8]]
 
 
 def _copy_problems(path: Path, content: Checkpoint) -> list[str]:
-    """Whether what is in the file twice is the same both times; a tensor that has one place for both is."""
+    """Whether what is in the file twice is the same both times; the published code would use the other one.
+
+    A tensor that has one place in the file for both is the same.
+    """
     problems = []
-    for copy in content:
+    for copy in (*content, *content.others):
         key = copy.replace(_DENOISER_COPY, _DENOISER, 1)
-        if copy.startswith(_DENOISER_COPY) and key in content:
-            one, other = content[key], content[copy]
-            if one.data_ptr() != other.data_ptr() and not torch.equal(one, other):
-                problems.append(f"{path}: {key} is there twice, and the other, {copy}, differs")
+        if copy.startswith(_DENOISER_COPY) and key in content and not _same(content, key, copy):
+            problems.append(f"{path}: {key} is there twice, and the other, {copy}, differs")
     return problems[:8]
+
+
+def _same(content: Checkpoint, key: str, copy: str) -> bool:
+    if content.shapes.get(copy) != content.shapes[key]:
+        return False
+    one, other = content[key], content[copy]
+    return one.data_ptr() == other.data_ptr() or torch.equal(one.float(), other.float())
 
 
 def _schedule_problems(path: Path, content: Checkpoint, timesteps: int) -> list[str]:
@@ -218,8 +256,9 @@ def _schedule_problems(path: Path, content: Checkpoint, timesteps: int) -> list[
     for published, ours in _TABLES.items():
         key = f"{_SECOND_COPIES}scheduler.{published}"
         table = getattr(schedule, ours)
-        if key in content and not (
-            content[key].shape == table.shape and torch.allclose(content[key].float(), table, atol=1e-4)
+        fits = key in content and content.shapes[key] == tuple(table.shape)
+        if (key in content or key in content.others) and not (
+            fits and torch.allclose(content[key].float(), table, atol=1e-4)
         ):
             return [f"{path}: {key} is not the table of the linear noise schedule of {timesteps} timesteps"]
     return []

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from bigr_cli import console
-from bigr_cli.errors import ModelError, ModelFormatError, UsageError
+from bigr_cli.errors import BigrError, ModelError, ModelFormatError, UsageError
 from bigr_cli.zoo import find, hub
 from bigr_cli.zoo.config import (
     CARD_FILE,
@@ -23,6 +23,7 @@ from bigr_cli.zoo.config import (
     read_config,
 )
 from bigr_cli.zoo.folder import check_destination, save_model
+from bigr_cli.zoo.hub_errors import MissingFileError
 from bigr_cli.zoo.published import convert_published
 from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import is_repository, readable_size
@@ -84,13 +85,15 @@ def _pull_folder(repository: str, name: str, dtype: torch.dtype | None, overwrit
     output = _destination(name, overwrite, shadows=True)
     try:
         described = hub.look_up(repository, CONFIG_FILE, offline=offline)
-    except hub.MissingFileError as error:
+    except MissingFileError as error:
         raise ModelError(
             f"{repository}: holds no model folder: it has no {CONFIG_FILE}",
             hint="published checkpoints have names of their own: bigr models list",
         ) from error
-    with _using([described]):
+    try:
         config = replace(_read_config(described), name=name)
+    finally:
+        hub.forget(described)
     unknown = [file for file in config.weight_files if file not in config.sha256]
     if unknown:
         raise ModelFormatError(f"{described}: sha256.{unknown[0]}: is missing")
@@ -109,12 +112,12 @@ def _pull_folder(repository: str, name: str, dtype: torch.dtype | None, overwrit
 
 @contextmanager
 def _using(files: Sequence[hub.HubFile]) -> Iterator[None]:
-    """Removes files that were fetched after the block, which uses them, or in which they turned out to be of no use."""
+    """Removes files that were fetched after the block, which uses them; if it fails they are kept for the next try."""
     try:
         yield
-    except ModelError:
-        for file in files:
-            hub.forget(file)
+    except BigrError as error:
+        if kept := hub.kept(files):
+            error.hint = f"{error.hint}; {kept}" if error.hint else kept
         raise
     for file in files:
         hub.forget(file)

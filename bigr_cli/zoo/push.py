@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, utils
 
@@ -12,10 +11,13 @@ from bigr_cli import __version__
 from bigr_cli.errors import ModelError, ModelFormatError, UsageError
 from bigr_cli.zoo.config import CARD_FILE, CONFIG_FILE, read_config
 from bigr_cli.zoo.folder import check_model
-from bigr_cli.zoo.hub import FAILURES, explained, is_offline
+from bigr_cli.zoo.hub import is_offline
+from bigr_cli.zoo.hub_errors import explained
+from bigr_cli.zoo.hub_library import FAILURES, private
 from bigr_cli.zoo.source import is_repository
 
-_UTILS: Any = utils  # whose names are not declared as exported
+_bars_disabled = private(utils, "are_progress_bars_disabled")
+_disable_bars, _enable_bars = private(utils, "disable_progress_bars"), private(utils, "enable_progress_bars")
 
 
 def push_model(directory: Path, repository: str, *, private: bool = False, quiet: bool = False) -> str:
@@ -41,9 +43,9 @@ def push_model(directory: Path, repository: str, *, private: bool = False, quiet
     problems = check_model(directory)
     if problems:
         raise ModelFormatError("; ".join(problems))
-    silent = (quiet or not sys.stderr.isatty()) and not _UTILS.are_progress_bars_disabled()
+    silent = (quiet or not sys.stderr.isatty()) and not _bars_disabled()
     if silent:
-        _UTILS.disable_progress_bars()
+        _disable_bars()
     api = HfApi(library_name="bigr-cli", library_version=__version__)
     try:
         address = api.create_repo(repository, private=private, exist_ok=True)
@@ -59,5 +61,5 @@ def push_model(directory: Path, repository: str, *, private: bool = False, quiet
         raise ModelError(f"{repository}: {' '.join(str(error).split())}") from error
     finally:
         if silent:
-            _UTILS.enable_progress_bars()
+            _enable_bars()
     return str(address)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -73,3 +74,14 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield fake
     close_session()
     fake.stop()
+
+
+@pytest.fixture(scope="session")
+def training_files() -> ModuleType:
+    """`benchmarks/training_files.py`, which knows the form of the published training's checkpoints."""
+    spec = spec_from_file_location("training_files", Path(__file__).parents[2] / "benchmarks" / "training_files.py")
+    if spec is None or spec.loader is None:
+        pytest.fail("benchmarks/training_files.py is not there")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -20,7 +20,8 @@ class FakeHub:
     `files` are bytes by "owner/name/path". `claims` are ETag and size told in place of the true ones; `refusals` are
     status and X-Error-Code by repository. `cuts` close the connection after so many bytes of a file, once each;
     `ranges` says whether parts of files can be asked for. `down` closes every connection, and the hub goes down once
-    the file `falls_with` was asked for. `nameless` leaves out all that tells a hub. `sent` counts the bytes of each
+    the file `falls_with` was asked for. `nameless` leaves out all that tells a hub. `compressed` has bodies that are
+    sent as gzip in place of a file's bytes. `sent` counts the bytes of each
     file that went out.
     """
 
@@ -31,6 +32,7 @@ class FakeHub:
         self.cuts: dict[str, list[int]] = {}
         self.down = self.nameless = False
         self.falls_with = ""
+        self.compressed: dict[str, bytes] = {}
         self.ranges = True
         self.sent: Counter[str] = Counter()
         self.asked: list[str] = []
@@ -128,6 +130,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.reply(302, {**headers, "Location": f"http://localhost:{hub.port}/cdn/{name}"})
 
     def content(self, name: str) -> None:
+        if name in self.hub.compressed:
+            body = self.hub.compressed[name]
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
         content = self.hub.files[name]
         wanted = self.headers["Range"] if self.hub.ranges else None
         start = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted else 0

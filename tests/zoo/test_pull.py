@@ -1,12 +1,14 @@
 """Pulling published models from a hub on this machine."""
 
 import errno
+import gzip
 import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -150,7 +152,59 @@ def test_a_card_of_another_architecture(bigr: Bigr, home: Path, packaged: Path, 
     assert "g.pt: layers is " in outcome.err
     assert "the card says 9" in outcome.err
     assert nothing_left(home)
+
+
+def test_a_download_is_kept_when_what_follows_fails(
+    bigr: Bigr, home: Path, hub: Hub, packaged: Path, card: ModelConfig
+) -> None:
+    """With the card corrected, or a newer version, nothing is fetched again."""
+    assert card.generator is not None
+    config = packaged / "tiny" / "config.yaml"
+    config.write_text(dump_config(replace(card, generator=replace(card.generator, layers=9))))
+    outcome = bigr("models", "pull", "tiny")
+    assert outcome.code == 2
+    kept = [path for path in (home / "cache" / "downloads").iterdir() if any(path.glob("*.*"))]
+    assert len(kept) == 2
+    said = " ".join(outcome.err.split())
+    assert "is kept, and the same command goes on with it; to remove it, delete " in said
+    assert all(str(folder) in said for folder in kept)
+    assert nothing_left(home)
+    config.write_text(dump_config(card))
+    hub.sent.clear()
+    outcome = bigr("models", "pull", "tiny")
+    assert (outcome.code, "nothing of it still to come" in outcome.err) == (0, True)
+    assert sum(hub.sent.values()) == 0
     assert not any(path.is_file() for path in (home / "cache").rglob("*"))
+
+
+def test_a_download_is_kept_when_the_disk_is_full(
+    bigr: Bigr, home: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bigr_cli.zoo.folder.write_tensors", full)
+        outcome = bigr("models", "pull", "tiny")
+    assert (outcome.code, "is kept, and the same command goes on" in " ".join(outcome.err.split())) == (1, True)
+    assert nothing_left(home)
+    hub.sent.clear()
+    assert bigr("models", "pull", "tiny").code == 0
+    assert sum(hub.sent.values()) == 0
+
+
+def test_no_more_is_written_than_was_promised(bigr: Bigr, home: Path, hub: Hub) -> None:
+    """A server that sends more, or a small body that unpacks to more, is stopped at the promised size."""
+    content = hub.files[G]
+    for promised, body in ((2000, b""), (len(content), content + bytes(50_000_000))):
+        hub.compressed.clear()
+        if body:
+            hub.compressed[G] = gzip.compress(body, 1)
+        hub.claims[G] = (hashlib.sha256(content).hexdigest(), promised)
+        outcome = bigr("models", "pull", "tiny")
+        written = [path.stat().st_size for path in (home / "cache").rglob("g.pt*")]
+        assert (outcome.code, written) == (1, [])
+        assert f"lab/Tiny/gpt/g.pt: the hub promised {promised:,} bytes and sends more" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -267,6 +321,20 @@ def test_pulled_weights_are_those_of_an_import(bigr: Bigr, home: Path) -> None:
     assert bigr("models", "import", *words, "--heads", 4, "--image-size", 16, "--name", "imported").code == 0
     one, other = (load_model(home / "models" / name)[0].state_dict() for name in ("tiny", "imported"))
     assert all(torch.equal(tensor, other[key]) for key, tensor in one.items())
+
+
+def test_a_tokenizer_saved_with_all_of_its_training(
+    bigr: Bigr, home: Path, hub: Hub, tmp_path: Path, training_files: ModuleType
+) -> None:
+    """The published form: the discriminator, whose counters are int64, and the perceptual network lie beside it."""
+    assert bigr("models", "pull", "tiny", "--name", "bare").code == 0
+    state = training_files.training_state(torch.load(GIVEN / "binaryae_ema_1000.th", weights_only=True), channels=8)
+    training_files.save(state, tmp_path / "t.th")
+    hub.files[T] = (tmp_path / "t.th").read_bytes()
+    assert bigr("models", "pull", "tiny").code == 0
+    assert hub.sent[T] > 60_000_000
+    one, other = (read_config(home / "models" / name).sha256 for name in ("bare", "tiny"))
+    assert one == other
 
 
 def test_a_file_has_a_place_of_its_own(home: Path) -> None:
