@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bigr_cli.errors import ConfigError
+from bigr_cli.text_files import decoded
 
 _DEEPEST = 50
 _SCALARS = (
@@ -31,11 +32,11 @@ def read_mapping(path: Path) -> dict[Any, Any]:
         ConfigError: the file cannot be read, is not YAML, or holds something else.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = decoded(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+        raise ConfigError(f"{path}: is not {error.encoding.upper()} text (byte {error.start})") from error
     data = parse(text, source=str(path))
     if data is None:
         return {}

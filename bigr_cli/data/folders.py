@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -14,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.data.captions import LISTING, Listing, captions_beside, read_listing
+from bigr_cli.data.captions import LISTING, Listing, TextsBeside, read_listing
 from bigr_cli.data.pictures import Check, FileSource, usable
 from bigr_cli.errors import UsageError
-from bigr_cli.imaging.files import KINDS
+from bigr_cli.file_names import expanded, natural_key, same_name
+from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree
+
+_BYTES = re.compile("[\udc80-\udcff]")  # as which Python reads what is no UTF-8 in names of files
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -63,51 +68,68 @@ class FolderSource(FileSource):
         digest = hashlib.sha256(f"{self.size}:{self.flip}:{self.crop}".encode())
         for name in self.files:
             status = (self.root / name).stat()
-            digest.update(f"{name}:{status.st_size}:{status.st_mtime_ns}\n".encode())
+            digest.update(os.fsencode(f"{name}:{status.st_size}:{status.st_mtime_ns}\n"))
         return f"folder:{digest.hexdigest()}"
 
 
 def open_folder(where: str, size: int, *, captions: bool, check: Check) -> FolderSource:
-    """The pictures of a folder, with captions instead of classes if these are asked for.
+    """The images of a folder, with captions instead of classes if these are asked for.
 
-    Pictures that cannot be read are left out where captions are asked for, or where all are to be read.
+    Images that cannot be read are left out where captions are asked for, or where all are to be read. Files that are
+    no images, and folders without any, are counted and named.
 
     Raises:
-        UsageError: the folder is not there or holds no pictures, or only some of them have a class.
+        UsageError: the folder is not there or holds no images, or only some of them have a class.
     """
-    root = Path(where)
+    root = expanded(where)
     if not root.is_dir():
-        hint = '--data takes a folder of pictures, a pattern for tar files, or "scenes"'
+        hint = '--data takes a folder of images, a pattern for tar files, or "scenes"'
         raise UsageError(f"{where}: no such folder", hint=hint)
-    files = tuple(sorted(_pictures(root)))
-    if not files:
-        raise UsageError(f"{where}: holds no pictures", hint=f"looked for {', '.join(sorted(KINDS))}")
+    tree = image_tree(root)
+    files = tuple(sorted(tree.files))  # by which runs that go on know them
     listing = read_listing(root)
+    if not files:
+        tree.report(where)
+        raise UsageError(f"{where}: holds no images", hint=f"looked for {', '.join(IMAGE_SUFFIXES)}")
     if captions:
         _warn_of_strangers(root, listing, files)
-        said = tuple(tuple(dict.fromkeys(listing[name].captions + captions_beside(root / name))) for name in files)
+        beside = TextsBeside(root, tree.others)
+        said = tuple(tuple(dict.fromkeys(listing[name].captions + beside(name, tree.passed))) for name in files)
+        tree.report(where, used={LISTING, *beside.used})
         source = FolderSource(root, files, (0,) * len(files), (), size, captions=said)
         return usable(source, where, captions=True, check=check)
-    names = [listing[name].label or (name.split("/")[0] if "/" in name else "") for name in files]
-    labels = tuple(sorted(set(names))) if any(names) else ()
-    if "" in labels:
-        stray = files[names.index("")]
-        raise UsageError(f"{where}: {stray} has no class, while {files[names.index(labels[1])]} has one")
-    numbers = {label: number for number, label in enumerate(labels)}
-    source = FolderSource(root, files, tuple(numbers.get(name, 0) for name in names), labels, size)
+    tree.report(where, used={LISTING})
+    targets, labels = _classes(where, files, listing)
+    source = FolderSource(root, files, targets, labels, size)
     return usable(source, where, captions=False, check=check) if check == "pictures" else source
 
 
-def _pictures(root: Path) -> Iterable[str]:
-    for folder, below, names in os.walk(root, followlinks=True):
-        below[:] = [name for name in below if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in KINDS:
-                yield (Path(folder) / name).relative_to(root).as_posix()
+def _classes(where: str, files: tuple[str, ...], listing: Listing) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The class of each file, and the classes' labels: as the listing says, or else the folder below the one given."""
+    names = [plain_label(listing[file].label or (file.split("/")[0] if "/" in file else "")) for file in files]
+    if not any(names):
+        return (0,) * len(files), ()
+    if "" in names:
+        stray, other = files[names.index("")], next(file for file, name in zip(files, names, strict=True) if name)
+        raise UsageError(f"{where}: {stray} has no class, while {other} has one")
+    labels = sorted_labels(names)
+    numbers = {label: number for number, label in enumerate(labels)}
+    return tuple(numbers[name] for name in names), labels
+
+
+def plain_label(name: str) -> str:
+    """A folder's name, or a text, as a label: accents composed, and `\\xe9` for a byte that is no UTF-8."""
+    name = _BYTES.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", name)
+    return same_name(_SURROGATES.sub("\ufffd", name))
+
+
+def sorted_labels(names: Iterable[str]) -> tuple[str, ...]:
+    """The classes in order, each once: as a person counts, 2 before 10, and capitals do not matter."""
+    return tuple(sorted(set(names), key=natural_key))
 
 
 def _warn_of_strangers(root: Path, listing: Listing, files: tuple[str, ...]) -> None:
-    strangers = sorted(set(listing.entries).difference(files))
+    strangers = sorted(set(listing.entries).difference(listing.key(name) or "" for name in files))
     if strangers:
         some = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
-        console.warn(f"{root / LISTING}: {len(strangers):,} of its files are no pictures here ({some})")
+        console.warn(f"{root / LISTING}: {len(strangers):,} of its files are no images here ({some})")

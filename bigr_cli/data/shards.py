@@ -152,7 +152,7 @@ def open_shards(where: str, paths: list[Path], size: int, *, captions: bool, che
             bar.advance()
     rows = np.concatenate(parts)
     if not len(rows) and not left_out.count:
-        raise UsageError(f"{where}: holds no pictures", hint=f"looked for {', '.join(sorted(KINDS))}")
+        raise UsageError(f"{where}: holds no images", hint=f"looked for {', '.join(sorted(KINDS))}")
     source = ShardSource(tuple(paths), rows, () if captions else _sorted_labels(where, rows, labels), size)
     return usable(
         source, where, captions=captions, check="pictures" if check == "pictures" else None, left_out=left_out

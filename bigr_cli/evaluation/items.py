@@ -65,7 +65,7 @@ def find_items(
     Args:
         size: in which they will be read.
         count: how many scenes; `seed` says which.
-        recursive: take the pictures in folders within folders as well.
+        recursive: take the pictures in folders within folders as well; without it only where there are no others.
 
     Raises:
         UsageError: as `find_inputs`; stdin; a count without scenes; scenes of a size that cannot be drawn; no word.
@@ -84,7 +84,7 @@ def find_items(
         numbers = range(DEFAULT_COUNT if count is None else count)
         items += [Item(f"{SCENES}:{seed}:{number}", scene=(seed, number)) for number in numbers]
     files = [word for word in words if word != SCENES]
-    for entry in find_inputs(files, recursive=recursive) if files else ():
+    for entry in find_inputs(files, recursive=recursive or None) if files else ():
         items.append(Item(entry.name, sys.intern(entry.folder.parts[0]) if entry.folder.parts else ""))
     return items
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bigr_cli.errors import ImageError, UsageError
-from bigr_cli.imaging.files import KINDS
-from bigr_cli.imaging.patterns import expanded
+from bigr_cli.file_names import expanded, irregular, is_pattern
+from bigr_cli.file_tree import IMAGE_SUFFIXES, Tree, image_tree, matching_tree
+from bigr_cli.text_files import decoded
 
 STDIN = "-"
 LARGEST_MANIFEST = 100_000_000  # bytes
-
-_MAGIC = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
@@ -44,29 +42,37 @@ class Input:
 
 
 def find_inputs(
-    words: Sequence[str], *, recursive: bool = False, exclude: Collection[Path] = (), empty: bool = False
+    words: Sequence[str],
+    *,
+    recursive: bool | None = False,
+    exclude: Collection[Path] = (),
+    empty: bool = False,
+    heard: set[str] | None = None,
 ) -> list[Input]:
-    """The pictures that these words stand for, each once, in the order of the words.
+    """The images that these words stand for, each once, in the order of the words; says what is passed over.
 
     Args:
         words: files, folders, patterns such as "photos/**/*.png" that no file is called by, or "-" for stdin. Of
-            folders and patterns the pictures are taken, by suffix and in natural order, 2 before 10; hidden ones
+            folders and patterns the images are taken, by suffix and in natural order, 2 before 10; hidden ones
             are not.
-        recursive: take the pictures in folders within folders as well.
+        recursive: take the images in folders within folders as well; None takes them if there are no others.
         exclude: resolved folders that are not gone into, such as one for output.
-        empty: whether folders and patterns may have no pictures (yet).
+        empty: whether folders and patterns may have no images (yet).
+        heard: what was said before, and is not said again; grows.
 
     Raises:
-        UsageError: a folder or a pattern without pictures, a folder that cannot be read, or a single word that no
+        UsageError: a folder or a pattern without images, a folder that cannot be read, or a single word that no
             file is called by. Among several words a missing file is in the result, so that the rest can be done.
     """
     found: dict[str, Input] = {}
     for word in words:
-        for entry in _found(word, recursive=recursive, exclude=exclude, empty=empty):
+        for entry in _found(word, recursive=recursive, exclude=exclude, empty=empty, heard=heard):
             found.setdefault(_identity(entry), entry)
     only = found[next(iter(found))].path if len(words) == 1 and len(found) == 1 else None
     if only is not None and not os.path.exists(only):
         raise UsageError(f"{only}: there is no such file")
+    if only is not None and (what := irregular(only)):
+        raise UsageError(f"{only}: is {what}, not a file", hint="- reads an image from stdin")
     return list(found.values())
 
 
@@ -81,7 +87,7 @@ def read_manifest(path: Path) -> list[tuple[int, dict[str, object]]]:
     """The jobs in a file of JSON Lines, each with the number of its line.
 
     Raises:
-        UsageError: it cannot be read, is larger than `LARGEST_MANIFEST`, not UTF-8, or a line is no JSON object.
+        UsageError: it cannot be read, is larger than `LARGEST_MANIFEST`, is no text, or a line is no JSON object.
     """
     try:
         with path.open("rb") as stream:
@@ -91,10 +97,10 @@ def read_manifest(path: Path) -> list[tuple[int, dict[str, object]]]:
     if len(data) > LARGEST_MANIFEST:
         raise UsageError(f"{path}: is larger than {LARGEST_MANIFEST // 1_000_000} MB", hint="split it")
     try:
-        text = data.decode("utf-8")
+        text = decoded(data)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}, line {line}: is not UTF-8") from error
+        raise UsageError(f"{path}, line {line}: is not {error.encoding.upper()}") from error
     return parse_manifest(text, source=str(path))
 
 
@@ -115,72 +121,37 @@ def parse_manifest(text: str, *, source: str) -> list[tuple[int, dict[str, objec
     return jobs
 
 
-def _found(word: str, *, recursive: bool, exclude: Collection[Path], empty: bool) -> list[Input]:
+def _found(
+    word: str, *, recursive: bool | None, exclude: Collection[Path], empty: bool, heard: set[str] | None
+) -> list[Input]:
     if word == STDIN:
         return [Input(None)]
     if not word:
         raise UsageError("expected a file, a folder, a pattern or -, got nothing")
     path = expanded(word)
     if os.path.isdir(path):
-        return _in_folder(path, recursive=recursive, exclude=exclude, empty=empty)
-    if _MAGIC.search(word) and not os.path.lexists(path):
-        return _matching(path, exclude, empty=empty)
-    return [Input(path)]
+        tree = image_tree(path, recursive=bool(recursive), exclude=exclude)
+        if not tree.files and not recursive:
+            tree = _deeper(path, tree, exclude, wanted=recursive is None)
+    elif is_pattern(word) and not os.path.lexists(path):
+        tree = matching_tree(path, exclude=exclude)
+    else:
+        return [Input(path)]
+    if tree.files or not empty:
+        tree.report(word, heard=heard)
+    if not tree.files and not empty:
+        what = "there are no images in this folder" if os.path.isdir(path) else "no images fit this pattern"
+        raise UsageError(f"{path}: {what}", hint=f"images end with {', '.join(IMAGE_SUFFIXES)}")
+    return [Input(tree.root / name, Path(name).parent) for name in tree.files]
 
 
-def _in_folder(folder: Path, *, recursive: bool, exclude: Collection[Path], empty: bool) -> list[Input]:
-    found = [Input(path, path.parent.relative_to(folder)) for path in _pictures(folder, recursive, exclude)]
-    if not found and not empty:
-        deeper = not recursive and next(_pictures(folder, True, exclude), None)
-        hint = "--recursive takes those in its subfolders" if deeper else f"pictures end with {', '.join(KINDS)}"
-        raise UsageError(f"{folder}: there are no pictures in this folder", hint=hint)
-    return found
-
-
-def _pictures(folder: Path, recursive: bool, exclude: Collection[Path]) -> Iterator[Path]:
-    """Pictures in a folder and perhaps below; no folder twice, whatever links there are."""
-    seen, waiting = set[str](), [folder]
-    while waiting:
-        here = waiting.pop()
-        place = os.path.realpath(here)
-        if place in seen:
-            continue
-        seen.add(place)
-        try:
-            names = sorted(os.listdir(here), key=_natural)
-        except OSError as error:
-            raise UsageError(f"{here}: cannot be read: {_reason(error)}") from error
-        paths = [here / name for name in names if not name.startswith(".")]
-        yield from (path for path in paths if _is_picture(path))
-        if recursive:
-            within = [path for path in paths if path.is_dir() and Path(os.path.realpath(path)) not in exclude]
-            waiting += reversed(within)
-
-
-def _matching(pattern: Path, exclude: Collection[Path], *, empty: bool) -> list[Input]:
-    """Pictures whose path fits a pattern; `**` stands for folders of any depth, and does not follow links."""
-    fixed = next(index for index, part in enumerate(pattern.parts) if _MAGIC.search(part))
-    base, rest = Path(*pattern.parts[:fixed]), Path(*pattern.parts[fixed:])
-    if rest.name == "**":  # by itself it stands for folders only
-        rest /= "*"
-    try:
-        paths = {path for path in base.glob(str(rest)) if _is_picture(path)}
-    except (OSError, ValueError, re.error) as error:
-        raise UsageError(f"{pattern}: {_reason(error)}") from error
-    found = []
-    for path in sorted(paths, key=lambda path: [_natural(part) for part in path.parts]):
-        folder = path.parent.relative_to(base)
-        above = [base.joinpath(*folder.parts[: depth + 1]) for depth in range(len(folder.parts))]
-        hidden = any(part.startswith(".") for part in (*folder.parts, path.name))
-        if not hidden and not any(Path(os.path.realpath(place)) in exclude for place in above):
-            found.append(Input(path, folder))
-    if not found and not empty:
-        raise UsageError(f"{pattern}: no pictures fit this pattern", hint=f"pictures end with {', '.join(KINDS)}")
-    return found
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in KINDS and not path.is_dir()
+def _deeper(folder: Path, tree: Tree, exclude: Collection[Path], *, wanted: bool) -> Tree:
+    """What the folders in a folder hold that has no images itself."""
+    deeper = image_tree(folder, exclude=exclude)
+    if deeper.files and not wanted:
+        hint = "--recursive takes those in its subfolders"
+        raise UsageError(f"{folder}: there are no images in this folder", hint=hint)
+    return deeper if deeper.files else tree
 
 
 def _identity(entry: Input) -> str:
@@ -190,12 +161,6 @@ def _identity(entry: Input) -> str:
         return os.path.realpath(entry.path)
     except (OSError, ValueError):  # a name that no file can have
         return os.path.abspath(entry.path)
-
-
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """A key to sort by in which 2 comes before 10, and capitals do not matter."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
 def _no_constant(name: str) -> float:

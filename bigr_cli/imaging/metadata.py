@@ -14,11 +14,13 @@ from PIL.PngImagePlugin import PngInfo
 
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.recipe import Recipe, parse_recipe
+from bigr_cli.text_files import decoded
 
 KEY = "bigr"
 _FILM_TYPE = b"ftyp"  # how MP4 files begin, after four bytes
 _ASCII = b"ASCII\0\0\0"  # how a UserComment says which characters it is made of
 _LARGEST_JSON = 1 << 20
+_SNIFFED = 1024  # bytes in which JSON shows itself
 
 # What Pillow raises for files that are no pictures, or damaged ones.
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
@@ -59,8 +61,9 @@ def read_metadata(source: Path | bytes) -> Recipe:
 def _recipe(stream: BinaryIO, name: str) -> Recipe:
     start = stream.read(_LARGEST_JSON)
     stream.seek(0)
-    if start.lstrip()[:1] == b"{":
-        return parse_recipe(start.decode("utf-8", errors="replace"), source=name)
+    text = decoded(start[:_SNIFFED], "replace").lstrip()
+    if text.startswith("{"):
+        return parse_recipe(decoded(start, "replace"), source=name)
     for text in [read_comment(stream)] if start[4:8] == _FILM_TYPE else _texts(stream, name):
         if text.lstrip().startswith("{"):
             return parse_recipe(text, source=name)

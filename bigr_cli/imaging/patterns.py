@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Formatter
 
 from bigr_cli.errors import UnknownNameError, UsageError
+from bigr_cli.file_names import expanded
 from bigr_cli.imaging.files import KINDS, kind_of
 
 STDOUT = "-"
@@ -84,14 +85,6 @@ def safe_text(text: str) -> str:
     """The text as a part of a file name that means nothing to any file system: no slash, no leading dot."""
     safe = _UNSAFE.sub("-", text).strip("-.")[:_LONGEST].rstrip("-.") or "unnamed"
     return f"_{safe}" if _RESERVED.fullmatch(safe) else safe
-
-
-def expanded(text: str) -> Path:
-    """The path, with a leading ~ as the home folder."""
-    try:
-        return Path(text).expanduser()
-    except (RuntimeError, ValueError):  # no user can have that name: then the path begins with a tilde
-        return Path(text)
 
 
 def _patterns(output: str | None, default: str) -> tuple[str | None, str]:

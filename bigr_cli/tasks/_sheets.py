@@ -50,8 +50,8 @@ def sheet_paths(sheets: Sheets, pictures: int, *, processes: int = 1) -> tuple[P
     Raises:
         UsageError: a suffix that cannot be, or too many pictures or processes for a film.
     """
+    from bigr_cli.file_names import expanded
     from bigr_cli.imaging.files import ANIMATED, kind_of
-    from bigr_cli.imaging.patterns import expanded
     from bigr_cli.imaging.settling import MOST
 
     grid = expanded(sheets.grid) if sheets.grid is not None else None
@@ -126,8 +126,8 @@ class SheetMaker:
 
 def before_after_path(batch: Batch, writing: Writing) -> Path | None:
     """Where the sheet of a batch goes, checked."""
+    from bigr_cli.file_names import expanded
     from bigr_cli.imaging.files import check_targets, kind_of
-    from bigr_cli.imaging.patterns import expanded
 
     if batch.grid is None:
         return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bigr_cli.errors import ConfigError
+from bigr_cli.text_files import decoded
 
 IMAGENET = "imagenet-1k"
 
@@ -23,7 +24,7 @@ def read_labels(where: str) -> tuple[str, ...]:
     """
     file = Path(__file__).with_name(f"{IMAGENET}.txt") if where == IMAGENET else Path(where)
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = decoded(file.read_bytes())
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read as text: {error}") from error
     return tuple(line.strip() for line in text.splitlines() if line.strip())

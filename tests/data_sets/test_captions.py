@@ -55,7 +55,7 @@ def test_what_cannot_be_used_is_left_out_with_a_count(tmp_path: Path, capsys: py
     assert opened(tmp_path).files == ("0.png", "2.png")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        f"warning: {tmp_path}/captions.jsonl: 1 of its files are no pictures here (9.png)",
+        f"warning: {tmp_path}/captions.jsonl: 1 of its files are no images here (9.png)",
         f"warning: {tmp_path}: 4 of 6 pictures are left out: 3 without a caption "
         f"({tmp_path}/3.png, {tmp_path}/4.png, {tmp_path}/5.png), 1 unreadable ({tmp_path}/1.png)",
     ]

@@ -152,7 +152,7 @@ def test_none_that_can_be_used(tmp_path: Path) -> None:
     path = shard(tmp_path / "x.tar", [("1.png", picture(1)), ("2.png", b"")])
     with pytest.raises(UsageError, match="none of 2 pictures can be used"):
         opened(path, captions=True)
-    with pytest.raises(UsageError, match="holds no pictures"):
+    with pytest.raises(UsageError, match="holds no images"):
         opened(shard(tmp_path / "y.tar", [("a.txt", b"x")]))
 
 

@@ -92,7 +92,7 @@ def test_no_folder_and_no_pictures(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         open_source(str(tmp_path / "none"), 16)
     (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(UsageError, match="holds no pictures"):
+    with pytest.raises(UsageError, match="holds no images"):
         open_source(str(tmp_path), 16)
 
 

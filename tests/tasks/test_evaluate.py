@@ -93,7 +93,7 @@ def test_classify_leaves_out_what_is_broken(bigr: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        ({}, None, "holds no pictures"),
+        ({}, None, "holds no images"),
         ({"red": 5}, None, "one class only"),
         ({"red": 5, "blue": 2}, None, "too few pictures of blue (2)"),
         ({"red": 5, "blue": 1}, {"red": 2, "blue": 2}, "too few pictures of blue (1)"),

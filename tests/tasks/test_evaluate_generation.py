@@ -185,7 +185,7 @@ def test_the_inception_score_needs_no_reference(bigr: Run) -> None:
     [
         ((), "its weights are not here"),
         (("--features", "scenes", "--resize", 64), "nothing to compare with"),
-        (("empty", "--reference", "real"), "holds no pictures"),
+        (("empty", "--reference", "real"), "holds no images"),
         (("nowhere", "--reference", "real"), "nowhere: no such folder"),
         (("one", "--reference", "real", "--resize", 64), "1 picture; fid needs at least 2"),
         (("real", "--reference", "one", "--resize", 64), "1 picture; fid needs at least 2"),

@@ -167,7 +167,7 @@ def test_what_is_not_at_hand_is_left_out_and_said(bigr: Run) -> None:
     ("words", "message"),
     [
         (("--data", "nowhere"), "no such folder"),
-        (("--data", "empty"), "holds no pictures"),
+        (("--data", "empty"), "holds no images"),
         (("--data", "in", "--features", "scenes"), "reads 64 × 64"),
         (("--data", "in", "--weights", "w.pth"), "w.pth: no such file"),
         (("--data", "in", "-n", 9), "9 pictures are wanted"),

@@ -155,8 +155,8 @@ def test_files_without_recipe(bigr: Run, named: str) -> None:
         ("text.txt", "text.txt: is not a picture"),
         ("missing.png", "missing.png: there is no such file"),
         (".", "plain.png: holds no recipe"),
-        ("none/", "none: there are no pictures in this folder"),
-        ("*.gif", "*.gif: no pictures fit this pattern"),
+        ("none/", "none: there are no images in this folder"),
+        ("*.gif", "*.gif: no images fit this pattern"),
     ):
         shown = bigr("info", name)
         assert (shown.code, shown.out) == (2, "")

@@ -1,0 +1,62 @@
+"""Names of files: their order, their accents, a leading ~, and what stands under them."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+_MAGIC = re.compile(r"[*?[]")
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+def is_pattern(text: str) -> bool:
+    """Whether there is a `*`, `?` or `[` in it."""
+    return _MAGIC.search(text) is not None
+
+
+def expanded(text: str) -> Path:
+    """The path as it is there: as written, with the accents composed otherwise, or with a leading ~ as the home."""
+    path = Path(text)
+    if os.path.lexists(path):
+        return path
+    if text.startswith("~"):
+        try:
+            path = path.expanduser()
+        except (RuntimeError, ValueError):  # no user can have that name: then the path begins with a tilde
+            return path
+    return path if text.isascii() or os.path.lexists(path) else _in_other_form(path)
+
+
+def same_name(name: str) -> str:
+    """A form of a name that is the same however its accents are composed."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:
+    """A key to sort by in which 2 comes before 10, and capitals do not matter: the order of files and of classes."""
+    parts = _DIGITS.split(same_name(name).casefold())
+    keys: list[str | tuple[int, str]] = [
+        (len(part.lstrip("0")), part.lstrip("0")) if index % 2 else part for index, part in enumerate(parts)
+    ]
+    return keys, name
+
+
+def irregular(path: Path) -> str | None:
+    """What there is instead of a file, if that would block or never end when it is read; None for all else."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+    kinds = {0o010000: "a named pipe", 0o140000: "a socket", 0o020000: "a device", 0o060000: "a device"}
+    return kinds.get(mode & 0o170000)
+
+
+def _in_other_form(path: Path) -> Path:
+    """The path with every part in the form in which it is there, as far as it is."""
+    here = Path()
+    for part in path.parts:
+        forms = (part, unicodedata.normalize("NFC", part), unicodedata.normalize("NFD", part))
+        here /= next((form for form in forms if os.path.lexists(here / form)), part)
+    return here
