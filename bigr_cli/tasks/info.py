@@ -32,6 +32,7 @@ def info(
             show_default=False,
         ),
     ],
+    recursive: options.Recursive = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -39,7 +40,7 @@ def info(
     from bigr_cli.imaging.inputs import find_inputs, read_stdin
     from bigr_cli.imaging.metadata import read_metadata
 
-    shown, found = 0, find_inputs(files)
+    shown, found = 0, find_inputs(files, recursive=recursive)
     for file in found:
         try:
             recipe = read_metadata(read_stdin() if file.path is None else file.path)

@@ -256,7 +256,6 @@ def test_nothing_is_overwritten_unasked(bigr: Run, data: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("data", "-o", "f.npz"), "--recursive"),
         (("nowhere.png", "-o", "f.npz"), "no such file"),
         (("-", "-o", "f.npz"), "stdin"),
         (("data/*/*.png", "-o", "f.txt"), "unknown kind of file"),
