@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from bigr_cli import console
 
@@ -36,13 +36,14 @@ class PassedOver:
     def __init__(self) -> None:
         self._names: dict[tuple[bool, str], list[str]] = {}
         self._counts: dict[tuple[bool, str], int] = {}
-        self._worth_a_warning = False
+        self._warned: set[tuple[bool, str]] = set()
 
     def add(self, reason: str, name: str | Callable[[], str], *, folder: bool = False, warn: bool = True) -> None:
         """`reason` completes "12 …"; a callable name is asked for only if it will be said."""
         key = (folder, reason)
         self._counts[key] = self._counts.get(key, 0) + 1
-        self._worth_a_warning |= warn
+        if warn:
+            self._warned.add(key)
         names = self._names.setdefault(key, [])
         if len(names) < _NAMED:
             names.append(name() if callable(name) else name)
@@ -54,6 +55,20 @@ class PassedOver:
             return
         suffix = os.path.splitext(name)[1].lower()
         self.add(suffix or "without a suffix", name, warn=suffix not in _BESIDE)
+
+    def entries(self) -> list[tuple[str, int, list[str], bool]]:
+        """Of each reason how many files, the first names, and whether it is worth a warning."""
+        return [
+            (reason, count, self._names[folder, reason], (folder, reason) in self._warned)
+            for (folder, reason), count in self._counts.items()
+        ]
+
+    def add_entries(self, entries: Iterable[tuple[str, int, list[str], bool]], prefix: str = "") -> None:
+        """Count what `entries` gave elsewhere, with `prefix` before the names."""
+        for reason, count, names, warn in entries:
+            for name in names:
+                self.add(reason, f"{prefix}{name}", warn=warn)
+            self._counts[False, reason] += count - len(names)
 
     @property
     def count(self) -> int:
@@ -85,7 +100,7 @@ class PassedOver:
             if message in heard:
                 return
             heard.add(message)
-        (console.warn if self._worth_a_warning else console.say)(message)
+        (console.warn if self._warned else console.say)(message)
 
 
 def _counted(number: int, what: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import posixpath
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,19 +17,21 @@ from numpy.typing import NDArray
 from bigr_cli import console
 from bigr_cli.data.captions import Entry, captions_in, entry_of
 from bigr_cli.data.pictures import is_readable
+from bigr_cli.data.tar_members import TEXTS, Place, Sample, Sparse, samples
 from bigr_cli.errors import RunError, UsageError
+from bigr_cli.file_names import same_name
 from bigr_cli.files import cache_file
 from bigr_cli.home import cache_dir
-from bigr_cli.imaging.files import KINDS
+from bigr_cli.passed_over import PassedOver
+from bigr_cli.text_files import decoded
 
-_VERSION = 1  # of the files in the cache
-TEXTS = ("txt", "json")
-_WORDS = (*TEXTS, "cls")
+_VERSION = 2  # of the files in the cache
 _ROW = np.dtype(
     [
         *(("picture", "<i8"), ("txt", "<i8"), ("json", "<i8")),  # where they begin in the archive; 0 is nowhere
         *(("picture_size", "<u4"), ("txt_size", "<u4"), ("json_size", "<u4")),
-        *(("target", "<i4"), ("captions", "<u2"), ("shard", "<u2")),
+        *(("target", "<i4"), ("folder", "<i4"), ("name", "<u8")),  # numbers of both, and a hash of the whole name
+        *(("captions", "<u2"), ("shard", "<u2")),
     ]
 )
 
@@ -42,11 +45,16 @@ def identity(path: Path) -> str:
 
 
 class ShardIndex(NamedTuple):
-    """`rows` of the samples, `labels` for the numbers of their classes, (name, reason) of the `broken` samples."""
+    """`rows` of the samples, `labels` for the numbers of their classes and `folders` for those of their folders.
+
+    `broken` are the samples left out, as (name, reason); `passed` says what files were passed over, and how many.
+    """
 
     rows: Rows
     labels: list[str]
+    folders: list[str]
     broken: list[tuple[str, str]]
+    passed: list[tuple[str, int, list[str], bool]]
 
 
 def shard_index(path: Path) -> ShardIndex:
@@ -65,7 +73,7 @@ def shard_index(path: Path) -> ShardIndex:
         index = _scanned(path)
     except OSError as error:
         raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
-    about = json.dumps({"labels": index.labels, "broken": index.broken})
+    about = json.dumps(index._asdict() | {"rows": None})
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with cache_file(kept) as hidden, hidden.open("wb") as stream:
@@ -80,80 +88,95 @@ def _kept(path: Path) -> ShardIndex | None:
         with np.load(path, allow_pickle=False) as found:
             rows, about = found["rows"], json.loads(str(found["about"]))
             broken = [(name, reason) for name, reason in about["broken"]]
-            return ShardIndex(rows, about["labels"], broken) if rows.dtype == _ROW else None
+            passed = [(reason, count, names, warn) for reason, count, names, warn in about["passed"]]
+            if rows.dtype != _ROW:
+                return None
+            return ShardIndex(rows, about["labels"], about["folders"], broken, passed)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
 
 def _scanned(path: Path) -> ShardIndex:
-    rows: list[tuple[int, ...]] = []
-    labels: dict[str, int] = {}
-    broken: list[tuple[str, str]] = []
+    passed = PassedOver()
     try:
-        with tarfile.open(path, "r:", encoding="utf-8", errors="replace") as archive:
-            for sample in _samples(archive):
-                picture = next((member for kind, member in sample.items() if f".{kind}" in KINDS), None)
-                if picture is None:
-                    continue
-                try:
-                    entry = said({kind: _content(archive, sample[kind]) for kind in _WORDS if kind in sample})
-                except (ValueError, TypeError, RecursionError):
-                    broken.append((picture.name, "with JSON that cannot be understood"))
-                    continue
-                if not _is_picture(archive, picture):
-                    broken.append((picture.name, "unreadable"))
-                    continue
-                target = labels.setdefault(entry.label, len(labels)) if entry.label else -1
-                members = [picture, *map(sample.get, TEXTS)]
-                places = [(member.offset_data, member.size) if member else (0, 0) for member in members]
-                offsets, sizes = zip(*places, strict=True)
-                rows.append((*offsets, *sizes, target, min(len(entry.captions), 2**16 - 1), 0))
-            _check_end(archive, path)
-    except (tarfile.TarError, EOFError) as error:
+        found = samples(path, passed)
+    except Sparse as error:
+        raise UsageError(
+            f"{path}: {error} is stored as a sparse file, which is not read", hint="pack it without --sparse"
+        ) from error
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise UsageError(
             f"{path}: is no whole tar file ({error})", hint="is it compressed, or still being written?"
         ) from error
-    return ShardIndex(np.array(rows, dtype=_ROW), list(labels), broken)
-
-
-def _samples(archive: tarfile.TarFile) -> Iterator[dict[str, tarfile.TarInfo]]:
-    """The files of each sample, by what follows the first dot of their names."""
-    key, sample = "", dict[str, tarfile.TarInfo]()
-    while (member := archive.next()) is not None:
-        cast(Any, archive).members.clear()  # which would hold them all
-        folder, _, name = member.name.rpartition("/")
-        stem, _, kind = name.partition(".")
-        if not member.isreg() or not stem:
-            continue
-        kind = kind.lower()
-        if f"{folder}/{stem}" != key or kind in sample:
-            yield sample
-            key, sample = f"{folder}/{stem}", {}
-        sample[kind] = member
-    yield sample
-
-
-def _check_end(archive: tarfile.TarFile, path: Path) -> None:
-    """Raise ReadError if the archive goes on in a way that is none: tarfile takes that for its end."""
+    rows: list[tuple[int, ...]] = []
+    labels: dict[str, int] = {}
+    folders: dict[str, int] = {}
+    broken: list[tuple[str, str]] = []
     with path.open("rb") as stream:
-        stream.seek(archive.offset)
-        if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
-            raise tarfile.ReadError(f"damaged at byte {archive.offset:,}")
+        for sample in found:
+            reason, entry = _looked_at(stream, sample)
+            if reason:
+                broken.append((sample.image.name, reason))
+                continue
+            target = labels.setdefault(entry.label, len(labels)) if entry.label else -1
+            folder = folders.setdefault(posixpath.dirname(sample.image.name), len(folders))
+            places = [sample.image, *map(sample.beside.get, TEXTS)]
+            offsets, sizes = zip(*((place.offset, place.size) if place else (0, 0) for place in places), strict=True)
+            name = name_hash(f"{path.name}/{sample.image.name}")
+            rows.append((*offsets, *sizes, target, folder, name, min(len(entry.captions), 2**16 - 1), 0))
+    return ShardIndex(np.array(rows, dtype=_ROW), list(labels), list(folders), broken, passed.entries())
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    stream = archive.extractfile(member)
-    return stream.read() if stream else b""
+def _looked_at(stream: IO[bytes], sample: Sample) -> tuple[str, Entry]:
+    """Why a sample is left out, "" if it is not, and what the files beside its image say."""
+    try:
+        entry = said({kind: _content(stream, place) for kind, place in sample.beside.items()})
+    except (ValueError, TypeError, RecursionError):
+        return "with JSON that cannot be understood", Entry()
+    image = io.BufferedReader(_Part(stream, sample.image))
+    return "" if is_readable(image, whole=False) else "unreadable", entry
 
 
-def _is_picture(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
-    stream = archive.extractfile(member)
-    return stream is not None and is_readable(stream, whole=False)
+class _Part(io.RawIOBase):
+    """A part of a file, read as if it were one itself."""
+
+    def __init__(self, stream: IO[bytes], place: Place) -> None:
+        self._stream, self._place, self._at = stream, place, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._place.size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._stream.seek(self._place.offset + self._at)
+        wanted = max(0, min(len(buffer), self._place.size - self._at))
+        data = self._stream.read(wanted)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _content(stream: IO[bytes], place: Place) -> bytes:
+    stream.seek(place.offset)
+    return stream.read(place.size)
+
+
+def name_hash(name: str) -> int:
+    """A number of 64 bits that stands for a name, however its accents are composed."""
+    data = same_name(name).encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def said(texts: dict[str, bytes]) -> Entry:
-    """What the files beside a picture say, by their kinds. Raises ValueError or TypeError for JSON that is none."""
+    """What the files beside an image say, by their kinds. Raises ValueError or TypeError for JSON that is none."""
     entry = Entry(captions_in(texts.get("txt", b"")))
     if "json" in texts:
         entry += entry_of(json.loads(texts["json"]))
-    return entry + Entry(label=texts.get("cls", b"").decode("utf-8", "replace").strip())
+    return entry + Entry(label=decoded(texts.get("cls", b""), "replace").strip())

@@ -1,14 +1,14 @@
 """Pictures in tar shards, as webdatasets have them: nothing is unpacked, and any picture can be read at any time.
 
-Files of a sample follow each other in the archive and have the same name up to the first dot: `000123.jpg`,
-`000123.txt`, `000123.json`, `000123.cls`. Where they are is read off once, see `shard_index`.
+Files of a sample have the same name up to the first dot: `000123.jpg`, `000123.txt`, `000123.json`, `000123.cls`. Where
+they are is read off once, see `shard_index`. A tree of images that was packed as it is has a class for each folder.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import io
+import posixpath
 import re
 import tarfile
 from collections.abc import Iterator
@@ -21,10 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
+from bigr_cli.data.folders import plain_label, sorted_labels
 from bigr_cli.data.pictures import Check, FileSource, LeftOut, usable
-from bigr_cli.data.shard_index import TEXTS, Rows, identity, said, shard_index
+from bigr_cli.data.shard_index import Rows, identity, said, shard_index
+from bigr_cli.data.tar_members import TEXTS
 from bigr_cli.errors import RunError, UsageError
-from bigr_cli.imaging.files import KINDS
+from bigr_cli.file_names import expanded, irregular, is_pattern
+from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree, matching_tree
+from bigr_cli.passed_over import PassedOver
 
 _MOST = 2**16  # shards
 
@@ -90,33 +94,48 @@ class ShardSource(FileSource):
 def find_shards(where: str) -> list[Path]:
     """The tar files that a pattern means, such as `DIR/*.tar` or `DIR/{000..009}.tar`; none if it means a folder.
 
-    A folder of tar files without pictures or folders beside them means these.
+    A folder of tar files, or of folders of these, without any image means these. What is there under the very name,
+    whatever brackets are in it, is no pattern.
 
     Raises:
         UsageError: there are none of a pattern, or not all that are written out.
     """
-    root = Path(where)
+    root = expanded(where)
     if root.is_dir():
-        found = sorted(path for path in root.iterdir() if not path.name.startswith("."))
-        if any(path.is_dir() or path.suffix.lower() in KINDS for path in found):
+        tree = image_tree(root)
+        shards = [name for name in tree.others if _is_shard(name)]
+        if tree.files or not shards:
             return []
-        return [path for path in found if path.suffix.lower() == ".tar"]
+        tree.report(where, used=shards)
+        return sorted(root / name for name in shards)
     if re.search(r"\.(tar\.|t)(gz|bz2|xz|zst)$", where):
         raise UsageError(f"{where}: compressed archives cannot be read at any place", hint="unpack them to plain .tar")
     if not where.lower().endswith(".tar"):
         return []
-    paths: list[Path] = []
-    for pattern in _expanded(where):
-        found = sorted(map(Path, glob.glob(pattern))) if glob.has_magic(pattern) else [Path(pattern)]
-        if not found:
-            raise UsageError(f"{pattern}: no such files")
-        paths += found
+    paths = [root] if root.exists() else [path for pattern in _expanded(where) for path in _matching(pattern)]
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        raise UsageError(f"{missing[0]}: no such file")
+        what = irregular(missing[0])
+        raise UsageError(f"{missing[0]}: {f'is {what}, not a file' if what else 'no such file'}")
     if len(paths) > _MOST:
         raise UsageError(f"{where}: expected at most {_MOST} shards, got {len(paths)}")
     return list(dict.fromkeys(paths))
+
+
+def _is_shard(name: str) -> bool:
+    return name.lower().endswith(".tar") and not name.rpartition("/")[2].startswith(".")
+
+
+def _matching(pattern: str) -> list[Path]:
+    """The tar files that fit a pattern without braces."""
+    path = expanded(pattern)
+    if not is_pattern(pattern) or path.exists():
+        return [path]
+    tree = matching_tree(path, suffixes=(".tar",))
+    tree.report(pattern)
+    if not tree.files:
+        raise UsageError(f"{pattern}: no such files")
+    return sorted(tree.root / name for name in tree.files)
 
 
 def _expanded(pattern: str) -> Iterator[str]:
@@ -133,40 +152,63 @@ def _expanded(pattern: str) -> Iterator[str]:
 
 
 def open_shards(where: str, paths: list[Path], size: int, *, captions: bool, check: Check) -> ShardSource:
-    """The pictures of tar files, with captions instead of classes if these are asked for.
+    """The images of tar files, with captions instead of classes if these are asked for.
 
     Raises:
-        UsageError: one is no tar file or is cut off, there are no pictures, or only some of them have a class.
+        UsageError: one is no tar file or is cut off, there are no images, or only some of them have a class.
     """
     parts: list[Rows] = []
-    left_out, labels = LeftOut(), dict[str, int]()
+    left_out, passed, labels, folders = LeftOut(), PassedOver(), dict[str, int](), dict[str, int]()
     with console.progress(len(paths), "reading shards") as bar:
         for number, path in enumerate(paths):
-            rows, names, broken = shard_index(path)
-            for name, reason in broken:
+            index = shard_index(path)
+            for name, reason in index.broken:
                 left_out.add(reason, f"{path}: {name}".strip)
-            numbers = np.array([labels.setdefault(name, len(labels)) for name in names] or [-1], dtype=np.int32)
-            rows["target"] = np.where(rows["target"] < 0, -1, numbers[rows["target"]])
+            passed.add_entries(index.passed, prefix=f"{path.name}: " if len(paths) > 1 else "")
+            rows = index.rows
+            for field, names, known in (("target", index.labels, labels), ("folder", index.folders, folders)):
+                numbers = np.array([known.setdefault(name, len(known)) for name in names] or [-1], dtype=np.int32)
+                rows[field] = np.where(rows[field] < 0, -1, numbers[rows[field]])
             rows["shard"] = number
             parts.append(rows)
             bar.advance()
+    passed.report(where)
     rows = np.concatenate(parts)
     if not len(rows) and not left_out.count:
-        raise UsageError(f"{where}: holds no images", hint=f"looked for {', '.join(sorted(KINDS))}")
-    source = ShardSource(tuple(paths), rows, () if captions else _sorted_labels(where, rows, labels), size)
+        raise UsageError(f"{where}: holds no images", hint=f"looked for {', '.join(IMAGE_SUFFIXES)}")
+    classes: tuple[str, ...] = ()
+    if not captions:
+        classes = _by_name(where, rows, labels) if labels else _by_folder(where, rows, folders)
+    source = ShardSource(tuple(paths), rows, classes, size)
     return usable(
         source, where, captions=captions, check="pictures" if check == "pictures" else None, left_out=left_out
     )
 
 
-def _sorted_labels(where: str, rows: Rows, labels: dict[str, int]) -> tuple[str, ...]:
-    """The classes' names in order, to which the rows' numbers are changed."""
-    if not labels:
+def _by_name(where: str, rows: Rows, labels: dict[str, int]) -> tuple[str, ...]:
+    """The classes that files beside the images name, in order; the rows' targets become their numbers in it."""
+    few = int((rows["target"] < 0).sum())
+    if few:
+        raise UsageError(f"{where}: {few:,} of {len(rows):,} images have no class, while others have one")
+    return _numbered(rows, "target", [plain_label(label) for label in labels])
+
+
+def _by_folder(where: str, rows: Rows, folders: dict[str, int]) -> tuple[str, ...]:
+    """The classes that folders are: the topmost in which not all images lie."""
+    if len(folders) < 2:
         return ()
-    if (rows["target"] < 0).any():
-        few = int((rows["target"] < 0).sum())
-        raise UsageError(f"{where}: {few:,} of {len(rows):,} pictures have no class, while others have one")
-    names = sorted(labels, key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name))
-    order = np.array([names.index(name) for name in labels], dtype=np.int32)
-    rows["target"] = order[rows["target"]]
-    return tuple(names)
+    parts = [folder.split("/") if folder else [] for folder in folders]
+    shared = posixpath.commonpath(list(folders))
+    above = len(shared.split("/")) if shared else 0
+    if any(len(each) == above for each in parts):
+        console.warn(f"{where}: the folders in it are no classes, since images lie beside them too")
+        return ()
+    return _numbered(rows, "folder", [plain_label(each[above]) for each in parts])
+
+
+def _numbered(rows: Rows, field: str, names: list[str]) -> tuple[str, ...]:
+    """The names in order, each once; the rows' targets become the places of those that `field` has the numbers of."""
+    labels = sorted_labels(names)
+    places = {label: place for place, label in enumerate(labels)}
+    rows["target"] = np.array([places[name] for name in names], dtype=np.int32)[rows[field]]
+    return labels

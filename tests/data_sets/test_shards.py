@@ -111,7 +111,7 @@ def test_classes(tmp_path: Path, labels: list[str], names: tuple[str, ...]) -> N
 
 def test_classes_of_some_are_an_error(tmp_path: Path) -> None:
     shard(tmp_path / "x.tar", [("1.png", picture(1)), ("1.cls", b"3"), ("2.png", picture(2))])
-    with pytest.raises(UsageError, match=r"x\.tar: 1 of 2 pictures have no class"):
+    with pytest.raises(UsageError, match=r"x\.tar: 1 of 2 images have no class"):
         opened(tmp_path / "x.tar")
 
 
@@ -216,7 +216,7 @@ def test_the_headers_are_read_once(tmp_path: Path, home: Path, monkeypatch: pyte
 
 
 def test_the_index_is_small(tmp_path: Path) -> None:
-    assert opened(shard(tmp_path / "x.tar", captioned(0, 3))).rows.itemsize == 44
+    assert opened(shard(tmp_path / "x.tar", captioned(0, 3))).rows.itemsize == 56
 
 
 @pytest.mark.parametrize("workers", [0, 2])

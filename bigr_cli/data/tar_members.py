@@ -1,0 +1,175 @@
+"""The files in a tar archive: where each one is, and which of them make up a sample."""
+
+from __future__ import annotations
+
+import posixpath
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bigr_cli.data.captions import LARGEST_TEXT
+from bigr_cli.errors import UsageError
+from bigr_cli.file_tree import IMAGE_SUFFIXES
+from bigr_cli.passed_over import PassedOver
+
+TEXTS = ("txt", "json")
+BESIDE = (*TEXTS, "cls")  # kinds of files that say something of an image
+LARGEST_IMAGE = 2**30  # bytes
+
+_LARGEST_HEADER = 2**20  # bytes of what comes before a file with a long name, or with other notes on it
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file in an archive: `size` bytes from byte `offset` on."""
+
+    name: str
+    offset: int
+    size: int
+
+
+@dataclass
+class Sample:
+    """An image, and what files beside it say of it, by their kinds."""
+
+    image: Place
+    beside: dict[str, Place] = field(default_factory=dict)
+
+
+def samples(path: Path, passed: PassedOver) -> list[Sample]:
+    """The samples of a tar archive, in the order of their images.
+
+    Files of a sample have the same folder and the same name up to the first dot, wherever they are in the archive:
+    `a/1.jpg`, `a/1.txt`, `a/1.cls`. Of several images with that name, one without a further dot in it is the sample's,
+    and the others (`a/1.mask.png`) are passed over; if all have one (`a/2024.05.png`), each is a sample, with the files
+    that have its name up to the last dot.
+
+    Raises:
+        UsageError: a file in it is sparse, or larger than is read.
+        tarfile.TarError: it is no archive, or damaged.
+    """
+    groups: dict[str, list[Place]] = {}
+    for place in _places(path, passed):
+        folder, _, name = place.name.rpartition("/")
+        groups.setdefault(posixpath.join(folder, name.split(".")[0]), []).append(place)
+    found: list[Sample] = []
+    for places in groups.values():
+        found += _of_group(places, passed)
+    return sorted(found, key=lambda sample: (sample.image.offset, sample.image.name))
+
+
+def _of_group(places: list[Place], passed: PassedOver) -> Iterator[Sample]:
+    """The samples among files that have the same name up to the first dot."""
+    images = [place for place in places if _suffix(place) in IMAGE_SUFFIXES]
+    plain = [place for place in images if _dots(place) == 1]
+    alone = len(places) == len(images)  # nothing is said of them: then it is a tree of images, not of samples
+    taken = (plain if alone else plain[:1]) or images
+    for place in places:
+        if place in images and place not in taken:
+            passed.add("further images of samples", place.name, warn=False)
+        elif not images or (place not in images and _suffix(place)[1:] not in BESIDE):
+            passed.add_file(place.name)
+    for image in taken:
+        sample = Sample(image)
+        stem = posixpath.splitext(image.name)[0]
+        for kind in BESIDE:
+            said = [place for place in places if _suffix(place) == f".{kind}"]
+            close = [place for place in said if posixpath.splitext(place.name)[0] == stem]
+            whole = [place for place in said if _dots(place) == 1]
+            chosen = (close or whole or (said if len(taken) == 1 else []))[-1:]
+            if chosen:
+                sample.beside[kind] = chosen[0]
+        yield sample
+
+
+def _dots(place: Place) -> int:
+    return place.name.rpartition("/")[2].count(".")
+
+
+def _suffix(place: Place) -> str:
+    return posixpath.splitext(place.name)[1].lower()
+
+
+def _places(path: Path, passed: PassedOver) -> Iterable[Place]:
+    """The files in an archive, each name once: of several the last one, as unpacking leaves it."""
+    found: dict[str, Place] = {}
+    with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape", tarinfo=_Member) as archive:
+        before = -1
+        while (member := archive.next()) is not None:
+            _forget(archive)
+            if member.offset <= before or member.size < 0:
+                raise tarfile.ReadError(f"damaged at byte {member.offset:,}")
+            before = member.offset
+            name = posixpath.normpath(member.name).lstrip("/")
+            hidden = next((part for part in name.split("/") if part[:1] == "." and part != ".."), None)
+            if member.isdir():
+                continue
+            if hidden is not None:
+                passed.add("hidden", name, warn=False)
+            elif member.islnk():
+                same = found.get(posixpath.normpath(member.linkname).lstrip("/"))
+                if same is None:
+                    passed.add("linked to what is not in the archive before them", name)
+                else:
+                    found[name] = Place(name, same.offset, same.size)
+            elif member.issym():
+                passed.add("symbolic links", name)
+            elif not member.isreg():
+                passed.add("that are pipes, sockets or devices", name)
+            else:
+                _check_size(path, name, member.size)
+                if name in found:
+                    passed.add("replaced by later ones", name, warn=False)
+                found[name] = Place(name, member.offset_data, member.size)
+        _check_end(path, archive.offset)
+    return found.values()
+
+
+def _forget(archive: tarfile.TarFile) -> None:
+    members: Any = vars(archive)["members"]
+    members.clear()  # which would hold them all
+
+
+def _check_size(path: Path, name: str, size: int) -> None:
+    suffix = posixpath.splitext(name)[1].lower()
+    largest = LARGEST_IMAGE if suffix in IMAGE_SUFFIXES else LARGEST_TEXT if suffix[1:] in BESIDE else size
+    if size > largest:
+        raise UsageError(
+            f"{path}: {name} has {size:,} bytes; at most {largest:,} are read of such a file",
+            hint="leave it out of the archive",
+        )
+
+
+def _check_end(path: Path, offset: int) -> None:
+    """Raise ReadError if the archive goes on in a way that is none: tarfile takes that for its end."""
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
+            raise tarfile.ReadError(f"damaged at byte {offset:,}")
+
+
+class Sparse(tarfile.TarError):
+    """A file is stored without its holes, so that its size says nothing about the archive's."""
+
+
+class _Member(tarfile.TarInfo):
+    """A header that is refused if it is of a sparse file, or claims to be longer than any honest one."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        kinds = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, *tarfile.GNU_TYPES)
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise Sparse(self.name)
+        if self.type in kinds and not 0 <= self.size <= _LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header at byte {self.offset:,} claims {self.size:,} bytes")
+        super_class: Any = super()
+        member: tarfile.TarInfo = super_class._proc_member(archive)
+        if any(key.startswith("GNU.sparse.") for key in member.pax_headers):
+            raise Sparse(member.name)
+        return member
+
+    def _proc_gnusparse_00(self, member: tarfile.TarInfo, *_: Any) -> None:
+        raise Sparse(member.pax_headers.get("GNU.sparse.name", member.name))
+
+    _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
