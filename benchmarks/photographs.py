@@ -19,7 +19,7 @@ from PIL import Image
 from tables import show
 
 from bigr_cli.api import Model, load
-from bigr_cli.imaging.originals import read_original
+from bigr_cli.data.images import read_image
 
 
 def tried(model: Model, image: Image.Image, first: Image.Image) -> dict[str, Image.Image]:
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     model = load(options.model)
-    originals = [read_original(path) for path in options.photographs]
+    originals = [read_image(path) for path in options.photographs]
     rows = []
     for path, original in zip(options.photographs, originals, strict=True):
         start = time.perf_counter()

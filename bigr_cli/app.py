@@ -172,7 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if debug:
                 console.traceback(fault.error)
             console.warn(str(fault))
-        code = command.main(args=words, prog_name="bigr", standalone_mode=False)
+        try:
+            code = command.main(args=words, prog_name="bigr", standalone_mode=False)
+        finally:
+            console.end_notes()
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except SystemExit as stop:

@@ -7,8 +7,10 @@ package writes to the terminal.
 
 import json
 import math
+import multiprocessing
 import os
 import sys
+import threading
 import traceback as tracebacks
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,9 +30,12 @@ class _State:
     verbose: bool = False
     live: "Console | None" = field(default=None, repr=False)  # the console of the progress bar being shown
     said: set[str] = field(default_factory=set, repr=False)  # what is said once
+    noted: dict[str, set[str]] = field(default_factory=dict)  # what notes of each kind are about
 
 
 _state = _State()
+_NOTING = threading.Lock()
+_NOTES = 3
 
 
 def configure(*, quiet: bool | None = None, verbose: bool | None = None) -> None:
@@ -54,6 +59,30 @@ def detail(message: str) -> None:
     """A message on stderr that only `--verbose` shows."""
     if _state.verbose and not _state.quiet:
         _write(escaped(message))
+
+
+def note(kind: str, name: str, message: str) -> None:
+    """A message about one of many files, `NAME: MESSAGE`, said once.
+
+    Of each kind the first three are said, and the others are counted by `end_notes`; a process that others started to
+    read ahead says its first one only.
+    """
+    with _NOTING:
+        known = _state.noted.setdefault(kind, set())
+        if name in known:
+            return
+        known.add(name)
+        place = len(known)
+    if place <= (_NOTES if multiprocessing.parent_process() is None else 1):
+        say(f"{name}: {message}")
+
+
+def end_notes() -> None:
+    """Say how many notes of each kind were not said, and begin anew."""
+    noted, _state.noted = _state.noted, {}
+    for kind, names in noted.items():
+        if len(names) > _NOTES:
+            say(f"and {len(names) - _NOTES:,} more files like these ({kind})")
 
 
 def warn(message: str, *, once: bool = False) -> None:

@@ -12,9 +12,10 @@ from PIL import Image, ImageCms
 
 import bigr_cli
 from bigr_cli.api import Model
+from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, UnknownNameError, UsageError
 from bigr_cli.imaging.files import encode_image
-from bigr_cli.imaging.originals import default_suffix, read_original
+from bigr_cli.imaging.originals import default_suffix
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F")
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -65,7 +66,7 @@ def check_outside(model: Model, width: int, height: int, mode: str, data: st.Dat
     (again,) = model.inpaint(before, mask, **options)
     assert made.tobytes() == again.tobytes()
     kind = "PNG" if default_suffix(mode) == ".png" else "TIFF"
-    after = read_original(encode_image(made, kind)).image
+    after = read_image(encode_image(made, kind)).image
     assert (after.mode, after.size) == (before.mode, before.size)
     assert after.info.get("icc_profile") == before.info.get("icc_profile")
     assert np.array_equal(array(after)[mask == 0], array(before)[mask == 0])

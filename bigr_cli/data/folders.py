@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bigr_cli import console
 from bigr_cli.data.captions import LISTING, Listing, TextsBeside, read_listing
+from bigr_cli.data.images import open_file
 from bigr_cli.data.pictures import Check, FileSource, usable
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded, natural_key, same_name
@@ -48,7 +49,7 @@ class FolderSource(FileSource):
         return self.captions[index] if self.captions else ()
 
     def opened(self, index: int) -> AbstractContextManager[IO[bytes]]:
-        return (self.root / self.files[index]).open("rb")
+        return open_file(self.root / self.files[index])
 
     def called(self, index: int) -> str:
         return str(self.root / self.files[index])

@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 
 from bigr_cli import console
+from bigr_cli.data.images import READER
 from bigr_cli.data.pictures import Picture
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import RunError
@@ -32,7 +33,7 @@ class KeptSource:
         self.source = source
         self.labels, self.size = source.labels, source.size
         self._planes = 3 if source.picture(0).focus is None else 4
-        identity = hashlib.sha256(source.fingerprint().encode()).hexdigest()[:32]
+        identity = hashlib.sha256(f"{READER}:{source.fingerprint()}".encode()).hexdigest()[:32]
         self.path = (cache_dir() / "pictures" if folder is None else folder) / f"{identity}.rows"
         self._file: IO[bytes] | None = None
         self._owner, self._full = 0, False

@@ -13,10 +13,12 @@ from typing import IO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from bigr_cli import console
-from bigr_cli.errors import ImageError, UsageError
+from bigr_cli.data.images import inspect_image, read_header, read_square
+from bigr_cli.errors import BigrError, ImageError, UsageError
+from bigr_cli.imaging.modes import Box
+from bigr_cli.imaging.squares import centre
 
 Check = Literal["headers", "pictures"]
 
@@ -86,23 +88,22 @@ class FileSource(ABC):
 
     def picture(self, index: int, variant: int = 0) -> Picture:
         """Picture `index`. Raises ImageError, with its name, if it cannot be read."""
-        try:
-            with self.opened(index) as stream, Image.open(stream) as opened:
-                image = ImageOps.exif_transpose(opened).convert("RGB")
-        except Exception as error:  # Pillow raises what it likes about a broken file
-            raise ImageError(f"{self.called(index)}: not a readable picture ({error})") from error
         rng = np.random.default_rng((variant, index)) if variant else None
-        return Picture(np.asarray(self._square(image, rng)), self.label(index))
 
-    def _square(self, image: Image.Image, rng: np.random.Generator | None) -> Image.Image:
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        if rng is not None and self.crop < 1:
-            side = max(1, round(side * rng.uniform(self.crop, 1)))
-            left, top = (int(rng.integers(0, extent - side + 1)) for extent in image.size)
-        box = (left, top, left + side, top + side)
-        square = image.resize((self.size, self.size), Image.Resampling.LANCZOS, box=box)
-        return ImageOps.mirror(square) if rng is not None and self.flip and rng.random() < 0.5 else square
+        def crop(size: tuple[int, int]) -> Box:
+            if rng is None or self.crop == 1:
+                return centre(size)
+            side = max(1, round(min(size) * rng.uniform(self.crop, 1)))
+            left, top = (int(rng.integers(0, extent - side + 1)) for extent in size)
+            return left, top, left + side, top + side
+
+        try:
+            with self.opened(index) as stream:
+                pixels = read_square(stream, self.size, self.called(index), crop=crop, share=self.crop)
+        except OSError as error:
+            raise ImageError(f"{self.called(index)}: cannot be read: {error.strerror or error}") from error
+        mirrored = rng is not None and self.flip and rng.random() < 0.5
+        return Picture(np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels, self.label(index))
 
     def split(
         self: _Source, held_out: int, *, seed: int, count: int | None, flip: bool, crop: float
@@ -147,12 +148,13 @@ class LeftOut:
 def is_readable(stream: IO[bytes], *, whole: bool) -> bool:
     """Whether a file begins as a picture does, or is one that can be decoded to its end."""
     try:
-        with Image.open(stream) as image:
-            if whole:
-                image.load()
-            return bool(min(image.size) > 0)
-    except Exception:  # Pillow raises what it likes about a broken file
+        if whole:
+            inspect_image(stream, "", lambda image: image.load())
+        else:
+            read_header(stream, "")
+    except ImageError:
         return False
+    return True
 
 
 def unreadable(source: FileSource, *, whole: bool) -> list[int]:
@@ -162,7 +164,7 @@ def unreadable(source: FileSource, *, whole: bool) -> list[int]:
         try:
             with source.opened(index) as stream:
                 return not is_readable(stream, whole=whole)
-        except OSError:
+        except (BigrError, OSError):
             return True
 
     found: list[int] = []

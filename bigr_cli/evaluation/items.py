@@ -98,9 +98,9 @@ def read_item(item: Item, size: int) -> Pixels:
     """
     if item.scene is not None:
         return _scene(*item.scene, size)
-    from bigr_cli.imaging.originals import read_original
+    from bigr_cli.data.images import read_square
 
-    return Pixels(np.asarray(read_original(Path(item.name)).square(size)), item.label)
+    return Pixels(read_square(Path(item.name), size), item.label)
 
 
 def read_batches(items: Iterable[Item], size: int, batch: int) -> Iterator[list[tuple[Item, Read]]]:

@@ -14,16 +14,14 @@ from PIL import Image
 from torch import Tensor
 
 from bigr_cli.data.folders import open_folder
+from bigr_cli.data.images import READER, read_header, read_image, read_square
 from bigr_cli.data.scenes import LABELS
 from bigr_cli.data.sources import SCENES, ScenesSource, open_source
-from bigr_cli.errors import ImageError, UsageError
-from bigr_cli.imaging.files import read_image
+from bigr_cli.errors import UsageError
 from bigr_cli.imaging.grids import grid
-from bigr_cli.imaging.metadata import UNREADABLE
-from bigr_cli.imaging.originals import fitted
+from bigr_cli.imaging.squares import square
 
 UNSEEN = 3 * 2**40  # no training reaches this scene, and none of those held out during training, from 2^41 on, is one
-_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values for pictures stored on their side
 
 Batches = Callable[[int], Iterator[Tensor]]
 
@@ -59,7 +57,7 @@ class PictureSet:
         def batches(size: int) -> Iterator[Tensor]:
             for batch in self.batches(size):
                 images = (Image.fromarray(one) for one in batch.permute(0, 2, 3, 1).contiguous().numpy())
-                yield stacked([np.asarray(fitted(image, side)) for image in images])
+                yield stacked([square(image, side) for image in images])
 
         about = self.about | {"resized_from": [self.width, self.height]}
         return replace(self, width=side, height=side, batches=batches, about=about)
@@ -116,7 +114,7 @@ def folder(path: Path, *, count: int | None = None, resize: int | None = None) -
     names = [source.labels[source.targets[index]] for index in chosen] if source.labels else []
     about = {"source": "folder", "path": str(path)} | ({"fitted_to": resize} if resize else {})
     return PictureSet(
-        str(path), len(paths), width, height, batches, about, _counts(names), f"{source.fingerprint()}:{count}"
+        str(path), len(paths), width, height, batches, about, _counts(names), f"{READER}:{source.fingerprint()}:{count}"
     )
 
 
@@ -155,12 +153,7 @@ def _common_size(paths: list[Path]) -> tuple[int, int]:
     """The size that all have, by their files' headers."""
     first: tuple[int, int] | None = None
     for path in paths:
-        try:
-            with Image.open(path) as opened:
-                lying = opened.getexif().get(_ORIENTATION) in _LYING
-                size = (opened.height, opened.width) if lying else opened.size
-        except UNREADABLE as error:
-            raise ImageError(f"{path}: is not a picture that can be read ({error})") from error
+        size = read_header(path).size
         first = first or size
         if size != first:
             sizes = [f"{width} × {height}" for width, height in (first, size)]
@@ -174,8 +167,10 @@ def _common_size(paths: list[Path]) -> tuple[int, int]:
 
 
 def _pixels(path: Path, width: int, height: int, resize: int | None) -> NDArray[np.uint8]:
-    image = read_image(path).convert("RGB")
-    image = fitted(image, resize) if resize else image
-    if image.size != (width, height):
-        raise UsageError(f"{path}: has {image.width} × {image.height} pixels, the others {width} × {height}")
-    return np.asarray(image)
+    if resize:
+        return read_square(path, resize)
+    original = read_image(path)
+    if original.size != (width, height):
+        across, down = original.size
+        raise UsageError(f"{path}: has {across} × {down} pixels, the others {width} × {height}")
+    return original.levels()

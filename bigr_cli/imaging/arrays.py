@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bigr_cli.errors import ImageError
+from bigr_cli.imaging.modes import to_levels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,5 +39,5 @@ def to_tensor(images: Sequence[Image.Image]) -> Tensor:
     if len(sizes) != 1:
         found = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)) or "none"
         raise ImageError(f"images: expected pictures of one size, got {found}")
-    stacked = np.stack([np.asarray(image.convert("RGB")) for image in images])  # (B, H, W, 3)
+    stacked = np.stack([to_levels(image) for image in images])  # (B, H, W, 3)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255

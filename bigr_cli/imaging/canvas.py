@@ -6,8 +6,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from bigr_cli.data.images import pixel_limit
 from bigr_cli.errors import UsageError
-from bigr_cli.imaging.originals import LARGEST
 
 _SIDE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(%?)")
 _ASPECT = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)[:/](\d{1,6}(?:\.\d{1,6})?)")
@@ -34,8 +34,8 @@ class Margins:
         if not any((self.left, self.top, self.right, self.bottom)):
             raise UsageError(f"the canvas is the picture, {size[0]} × {size[1]} pixels: there is nothing to paint")
         width, height = size[0] + self.left + self.right, size[1] + self.top + self.bottom
-        if width * height > LARGEST:
-            raise UsageError(f"a canvas of {width} × {height} pixels is too large; at most {LARGEST:,} in all")
+        if width * height > pixel_limit():
+            raise UsageError(f"a canvas of {width} × {height} pixels is too large; at most {pixel_limit():,} in all")
         return width, height
 
 

@@ -9,11 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.files import whole_file
-from bigr_cli.imaging.metadata import UNREADABLE, embedding
+from bigr_cli.imaging.metadata import embedding
 from bigr_cli.imaging.recipe import Recipe
 from bigr_cli.imaging.storing import storable
 
@@ -67,15 +67,6 @@ def encode_image(image: Image.Image, kind: str, recipe: Recipe | None = None) ->
         width, height = image.size
         raise ImageError(f"a {kind} file cannot hold a picture of {width} × {height} pixels ({error})") from error
     return buffer.getvalue()
-
-
-def read_image(path: Path) -> Image.Image:
-    """The pixels of a picture file, upright; ImageError if it cannot be read."""
-    try:
-        with Image.open(path) as opened:
-            return ImageOps.exif_transpose(opened)
-    except UNREADABLE as error:
-        raise ImageError(f"{path}: is not a picture that can be read ({_reason(error)})") from error
 
 
 def write_image(path: Path, image: Image.Image, *, recipe: Recipe | None = None, overwrite: bool = False) -> None:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.mask_images import Mask, array_image, checked_threshold, image_weights, settled
-from bigr_cli.imaging.originals import Original, read_original
+from bigr_cli.imaging.originals import Original
 
 _NUMBER = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*(%?)")
 _EXAMPLE = "a box is x,y,width,height in pixels or per cent, such as 10,20,64,48 or 25%,0,50%,100%"
@@ -118,7 +119,7 @@ def parse_box(text: str, width: int, height: int) -> tuple[int, int, int, int]:
 
 
 def _read_picture(request: MaskRequest, path: Path, original: Original) -> Mask:
-    picture = read_original(path)
+    picture = read_image(path)
     if picture.size != original.size and not request.resize:
         has, needs = (f"{width}×{height}" for width, height in (picture.size, original.size))
         raise ImageError(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,18 +10,17 @@ from typing import Any, BinaryIO
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
+from bigr_cli.data.images import inspect_image, open_file
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.recipe import Recipe, parse_recipe
 from bigr_cli.text_files import decoded
 
 KEY = "bigr"
 _FILM_TYPE = b"ftyp"  # how MP4 files begin, after four bytes
+_IMAGE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"hei", b"hev")  # of files that begin like films and are none
 _ASCII = b"ASCII\0\0\0"  # how a UserComment says which characters it is made of
 _LARGEST_JSON = 1 << 20
 _SNIFFED = 1024  # bytes in which JSON shows itself
-
-# What Pillow raises for files that are no pictures, or damaged ones.
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 def embedding(kind: str, text: str) -> dict[str, Any]:
@@ -52,10 +49,11 @@ def read_metadata(source: Path | bytes) -> Recipe:
     """
     name = str(source) if isinstance(source, Path) else "stdin"
     try:
-        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as stream:
+        with open_file(source) if isinstance(source, Path) else io.BytesIO(source) as stream:
             return _recipe(stream, name)
-    except OSError as error:
-        raise ImageError(f"{name}: cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{name}: cannot be read: {reason}") from error
 
 
 def _recipe(stream: BinaryIO, name: str) -> Recipe:
@@ -64,7 +62,8 @@ def _recipe(stream: BinaryIO, name: str) -> Recipe:
     text = decoded(start[:_SNIFFED], "replace").lstrip()
     if text.startswith("{"):
         return parse_recipe(decoded(start, "replace"), source=name)
-    for text in [read_comment(stream)] if start[4:8] == _FILM_TYPE else _texts(stream, name):
+    film = start[4:8] == _FILM_TYPE and not start[8:12].startswith(_IMAGE_BRANDS)
+    for text in [read_comment(stream)] if film else inspect_image(stream, name, _image_texts):
         if text.lstrip().startswith("{"):
             return parse_recipe(text, source=name)
     raise UsageError(f"{name}: holds no recipe: bigr did not make it, or it was written with --no-metadata")
@@ -75,24 +74,14 @@ def read_comment(stream: BinaryIO) -> str:
     import av
 
     try:
-        with av.open(stream) as container:
+        with av.open(stream, format="mov") as container:  # named, or a stream might pass for a list of other files
             return str(container.metadata.get("comment", ""))
-    except (OSError, ValueError):  # av's own errors are kinds of these
+    except (OSError, ValueError, av.error.FFmpegError):
         return ""
 
 
-def _texts(stream: BinaryIO, name: str) -> list[str]:
-    """The places of a picture's metadata where a recipe may be."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about damaged metadata; what can be read is enough
-            with Image.open(stream) as image:
-                return _image_texts(image)
-    except UNREADABLE as error:
-        raise ImageError(f"{name}: is not a picture that can be read") from error
-
-
 def _image_texts(image: Image.Image) -> list[str]:
+    """The places of an image's metadata where a recipe may be."""
     if image.format == "PNG":
         return _png_texts(image)
     if image.format == "GIF":
@@ -104,7 +93,7 @@ def _image_texts(image: Image.Image) -> list[str]:
 
 def _png_texts(image: Image.Image) -> list[str]:
     if KEY not in image.info:  # the chunk may come after the pixels
-        with suppress(*UNREADABLE):
+        with suppress(Exception):  # damaged pixels; a recipe may have come before them
             image.load()
     return [_decoded(image.info.get(KEY, ""))]
 

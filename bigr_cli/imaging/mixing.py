@@ -23,44 +23,61 @@ from bigr_cli.imaging.modes import (
     span,
 )
 
-_BLOCK = 1 << 18  # pixels mixed at once, so that a large picture needs little more memory than it has itself
+_STRIP = 1 << 20  # pixels that are copied at once, so that a large image needs little more memory than it has itself
+_BLOCK = 1 << 18  # and mixed at once
 
 Mix = Callable[[Pixels, Floats, Floats], Pixels]
 """Pixels of the picture (N,) or (N, bands), colours (N, 3), weights (N, 1) → pixels of the same shape and type."""
 
 
-def mixed(image: Image.Image, rgb: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]]) -> Image.Image:
-    """A copy of the picture with colours mixed in; where the weight is 0, every byte of every band stays.
+def mixed(
+    image: Image.Image,
+    rgb: NDArray[np.floating[Any]],
+    weight: NDArray[np.floating[Any]],
+    at: tuple[int, int] = (0, 0),
+) -> Image.Image:
+    """A copy of the image with colours mixed in; where the weight is 0, every byte of every band stays.
 
     Grey, RGB and the modes with alpha are mixed in their own levels, all others in RGB. What is painted is opaque.
 
     Args:
-        rgb: (H, W, 3) in [0, 1].
-        weight: (H, W) in [0, 1]; 1 is nothing but the new colour.
+        rgb: (h, w, 3) in [0, 1].
+        weight: (h, w) in [0, 1]; 1 is nothing but the new colour.
+        at: the (x, y) in the image at which their upper left corner lies.
 
     Raises:
-        ValueError: a shape does not fit the picture, or a colour that is needed is not finite.
+        ValueError: a shape does not fit, or a colour that is needed is not finite.
     """
-    width, height = image.size
-    if rgb.shape != (height, width, 3) or weight.shape != (height, width):
-        expected = f"({height}, {width}, 3) and ({height}, {width})"
-        raise ValueError(f"colours and weight: expected shapes {expected}, got {rgb.shape} and {weight.shape}")
-    result = image.copy()
+    left, top = at
+    if weight.ndim != 2 or rgb.shape != (*weight.shape, 3):
+        raise ValueError(f"colours and weight: expected shapes (h, w, 3) and (h, w), got {rgb.shape}, {weight.shape}")
+    height, width = weight.shape
+    if left < 0 or top < 0 or left + width > image.width or top + height > image.height:
+        raise ValueError(f"weight: {width} × {height} at {at} lies outside {image.width} × {image.height} pixels")
+    result, mix = image.copy(), None
+    rows = max(1, _STRIP // max(1, width))
+    for y in range(0, height, rows):
+        if (weight[y : y + rows] > 0).any():
+            mix = mix or _mix_for(image)
+            strip = image.crop((left, top + y, left + width, top + min(y + rows, height)))
+            _mix_strip(strip, rgb[y : y + rows], weight[y : y + rows], mix)
+            result.paste(strip, (left, top + y))
+    return result
+
+
+def _mix_strip(strip: Image.Image, rgb: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]], mix: Mix) -> None:
+    """Mix colours into all pixels of a strip that have a weight."""
+    pixels = np.array(strip)
+    flat = pixels.reshape(strip.width * strip.height, *pixels.shape[2:])
     places = np.flatnonzero(weight > 0)
-    if not len(places):
-        return result
-    pixels = np.array(image)
-    flat = pixels.reshape(height * width, *pixels.shape[2:])
     colours, weights = rgb.reshape(-1, 3), weight.reshape(-1, 1)
-    mix = _mix_for(image)
     for start in range(0, len(places), _BLOCK):
         block = places[start : start + _BLOCK]
         new = colours[block].astype(np.float64)
         if not np.isfinite(new).all():
             raise ValueError("colours: expected finite numbers, got NaN or infinity")
         flat[block] = mix(flat[block], new.clip(0, 1), weights[block].astype(np.float64).clip(0, 1))
-    result.frombytes(np.packbits(pixels, axis=1).tobytes() if image.mode == "1" else pixels.tobytes())
-    return result
+    strip.frombytes(np.packbits(pixels, axis=1).tobytes() if strip.mode == "1" else pixels.tobytes())
 
 
 def _mix_for(image: Image.Image) -> Mix:

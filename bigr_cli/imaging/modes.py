@@ -1,4 +1,4 @@
-"""What the pixels of Pillow's modes mean: any picture as plain colours and transparency, in [0, 1]."""
+"""What the pixels of Pillow's modes mean: any image as plain colours and transparency."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from PIL import Image
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[Any]
+Background = tuple[int, int, int]
+"""Red, green and blue, 0 to 255, of what transparent pixels are composited on."""
+Box = tuple[int, int, int, int]
+"""(left, top, right, bottom) in pixels, half-open."""
+
+WHITE: Background = (255, 255, 255)
 
 SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 GREY = ("1", "L", *SIXTEEN, "I", "F")
 WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 STRAIGHT = {"La": "LA", "RGBa": "RGBA"}  # of modes whose colours are stored multiplied by alpha
+_STRIP = 1 << 20  # pixels that are converted at once, so that an image needs little more memory than it has itself
 _LUMINANCE = np.array([19595, 38470, 7471]) / 65536  # the weights of Pillow's own conversion from RGB to L
 _RANGES = {"1": (0.0, 1.0), "L": (0.0, 255.0)} | dict.fromkeys(SIXTEEN, (0.0, 65535.0))
 
@@ -24,11 +31,49 @@ def luminance(rgb: NDArray[np.floating[Any]]) -> Floats:
     return np.asarray(rgb @ _LUMINANCE, dtype=np.float64)
 
 
-def to_rgb(image: Image.Image) -> NDArray[np.float32]:
-    """(H, W, 3): the colours of a picture of any mode, whatever its transparency."""
+def to_levels(
+    image: Image.Image,
+    background: Background = WHITE,
+    *,
+    box: Box | None = None,
+    ends: tuple[float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8: an image of any mode as every model sees it.
+
+    Transparent pixels are composited on the background; values of more than 8 bits are scaled by `span` and rounded
+    to the nearest of 256 levels.
+
+    Args:
+        box: the part that is wanted, within the image; None is all of it.
+        ends: the image's `span`, if that is known.
+    """
+    left, top, right, bottom = box or (0, 0, *image.size)
+    if ends is None and image.mode in ("I", "F"):
+        ends = span(image)
+    levels = np.empty((bottom - top, right - left, 3), np.uint8)
+    rows = max(1, _STRIP // max(1, right - left))
+    for y in range(top, bottom, rows):
+        part = image.crop((left, y, right, min(y + rows, bottom)))
+        levels[y - top : y - top + rows] = _shown(part, background, ends)
+    return levels
+
+
+def _shown(image: Image.Image, background: Background, ends: tuple[float, float] | None) -> NDArray[np.uint8]:
+    alpha = to_alpha(image)
+    if alpha is None and image.mode in ("1", "L", "P", "RGB"):
+        return np.asarray(image.convert("RGB"))
+    shown = to_rgb(image, ends)
+    if alpha is not None:
+        ground = np.asarray(background, np.float32) / np.float32(255)
+        shown = np.asarray(ground + (shown - ground) * alpha[..., None], np.float32)
+    return np.rint(shown * 255).astype(np.uint8)
+
+
+def to_rgb(image: Image.Image, ends: tuple[float, float] | None = None) -> NDArray[np.float32]:
+    """(H, W, 3) in [0, 1]: the colours of an image of any mode, whatever its transparency; `ends` is its `span`."""
     mode = image.mode
     if mode in GREY:
-        low, high = span(image)
+        low, high = span(image) if ends is None else ends
         values = np.asarray(image)
         scaled = values / np.float32(high) if mode not in ("I", "F") else (finite(values) - low) / (high - low)
         return np.repeat(np.clip(scaled, 0, 1).astype(np.float32)[..., None], 3, axis=2)
@@ -89,8 +134,10 @@ def span(image: Image.Image) -> tuple[float, float]:
     """
     if image.mode in _RANGES:
         return _RANGES[image.mode]
-    values = finite(np.asarray(image))
-    low, high = float(values.min()), float(values.max())
+    rows = max(1, _STRIP // max(1, image.width))
+    parts = (image.crop((0, y, image.width, min(y + rows, image.height))) for y in range(0, image.height, rows))
+    bounds = [(values.min(), values.max()) for values in (finite(np.asarray(part)) for part in parts)]
+    low, high = float(min(least for least, _ in bounds)), float(max(most for _, most in bounds))
     tops = (255.0, 65535.0) if image.mode == "I" else (1.0, 255.0, 65535.0)
     if low >= 0 and high <= tops[-1]:
         return 0.0, next(top for top in tops if high <= top)

@@ -28,7 +28,7 @@ def edit_whole(
         wish: the new label, perhaps the old one to be led away from, seed, settings.
         how: how the paint is joined to the picture.
     """
-    pixels, config = original.rgb(), network.tokenizer.config
+    pixels, config = original.seen(), network.tokenizer.config
     height, width = pixels.shape[:2]
     side = wish.window or max(height, width)
     window = Window((width - side) // 2, (height - side) // 2, side)

@@ -14,8 +14,9 @@ from bigr_cli.core.config import LARGEST_SEED, require, require_positive
 from bigr_cli.core.likelihood import token_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.random import Stream, uniform
+from bigr_cli.data.images import pixel_limit
 from bigr_cli.errors import UsageError
-from bigr_cli.imaging.originals import LARGEST, Original
+from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.windows import Pixels, Window, cut, resized
 from bigr_cli.painting.asks import Ask, Painter, derived_seed, side_by_side
 from bigr_cli.painting.inpaint import Painted
@@ -66,9 +67,9 @@ def enrich(
         UsageError: the larger picture would be too large.
     """
     width, height = (detail.scale * side for side in original.size)
-    if width * height > LARGEST:
-        raise UsageError(f"a picture of {width} × {height} pixels is too large; at most {LARGEST:,} in all")
-    before = original.rgb()
+    if width * height > pixel_limit():
+        raise UsageError(f"an image of {width} × {height} pixels is too large; at most {pixel_limit():,} in all")
+    before = original.seen()
     plain = _reduced(before, width, height, detail.rate if detail.reduce else 1)
     size = network.tokenizer.config.image_size
     if guess:

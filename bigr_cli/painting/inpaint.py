@@ -53,7 +53,7 @@ def inpaint(
         guess: take the label that fits what is seen, instead of the wish's.
         best_of: paint so many variants and keep the one that the model finds likeliest.
     """
-    pixels, region = original.rgb(), mask > 0
+    pixels, region = original.seen(), mask > 0
     if not region.any():
         return Painted(original.image, wish.label)
     if guess:

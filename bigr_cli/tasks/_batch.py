@@ -216,11 +216,11 @@ def _begun(model: "Model", future: "Future[Opened]") -> "Painter[Painted]":
 
 
 def _opened(job: Job) -> Opened:
+    from bigr_cli.data.images import read_image
     from bigr_cli.imaging.inputs import read_stdin
-    from bigr_cli.imaging.originals import read_original
 
     source = job.source
-    original = read_original(read_stdin() if source.path is None else source.path, source.name)
+    original = read_image(read_stdin() if source.path is None else source.path, source.name)
     return job.prepared.open(original, job.seed)
 
 

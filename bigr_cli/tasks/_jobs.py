@@ -186,16 +186,16 @@ def _of_line(
 
 def _suffix(source: "Input") -> str:
     """PNG, or TIFF for what was TIFF or has a mode that PNG does not hold, as JPEG files may."""
-    from PIL import Image
-
+    from bigr_cli.data.images import read_header
+    from bigr_cli.errors import BigrError
     from bigr_cli.imaging.originals import default_suffix
 
     kind = source.path.suffix.lower() if source.path is not None else ""
     if kind in (".tif", ".tiff"):
         return "tif"
     if source.path is not None and kind in (".jpg", ".jpeg"):
-        with suppress(Exception), Image.open(source.path) as opened:  # what is wrong with it is said when it is read
-            return default_suffix(opened.mode).removeprefix(".")
+        with suppress(BigrError):  # what is wrong with it is said when it is read
+            return default_suffix(read_header(source.path).mode).removeprefix(".")
     return "png"
 
 

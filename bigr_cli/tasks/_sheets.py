@@ -143,14 +143,15 @@ def write_before_after(path: Path, made: "Sequence[tuple[BatchJob, Image]]", wri
     """A row for each picture: first as it was, then its variants."""
     from PIL.Image import new
 
+    from bigr_cli.data.images import read_image
     from bigr_cli.imaging.files import write_image
     from bigr_cli.imaging.grids import grid
-    from bigr_cli.imaging.originals import read_original, storable
+    from bigr_cli.imaging.originals import storable
 
     rows: dict[Input, list[Image]] = {}
     for job, image in sorted(made, key=lambda entry: entry[0].index):
         if job.source not in rows:
-            before = [read_original(job.source.path).image] if job.source.path is not None else []
+            before = [read_image(job.source.path).image] if job.source.path is not None else []
             rows[job.source] = before
         rows[job.source].append(image)
     columns = max(map(len, rows.values()))

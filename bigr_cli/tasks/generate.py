@@ -225,7 +225,7 @@ def _make(
     processes: Team,
 ) -> None:
     """Make this process's share of the pictures that are wanted, and write each as soon as it is there."""
-    from bigr_cli.imaging.files import read_image
+    from bigr_cli.data.images import read_image
     from bigr_cli.imaging.grids import square_columns
 
     jobs, settings, metadata = request.jobs, request.settings, not writing.no_metadata
@@ -259,7 +259,7 @@ def _make(
     if targets.grid is not None and targets.paths is not None:
         for job in jobs:
             if not targets.wanted[job.index]:
-                maker.add(job.index, read_image(targets.paths[job.index]), job.label)
+                maker.add(job.index, read_image(targets.paths[job.index]).image, job.label)
     whole = model.recipe(
         settings,
         task=TASK,

@@ -193,8 +193,8 @@ class _Target:
 
 def _way(config: "ModelConfig", stops: Sequence[str]) -> Way:
     """The stops, checked. A stop that is the file of a picture is a picture, everything else a label."""
+    from bigr_cli.data.images import read_image
     from bigr_cli.imaging.files import KINDS
-    from bigr_cli.imaging.originals import read_original
     from bigr_cli.request import name_of
 
     if len(stops) < 2:
@@ -204,7 +204,7 @@ def _way(config: "ModelConfig", stops: Sequence[str]) -> Way:
         other = next(stop for stop in stops if stop not in files)
         raise UsageError(f"{files[0]} is a picture and {other} is a label; stops are either all labels or all pictures")
     if files:
-        pictures = [read_original(Path(stop)) for stop in stops]
+        pictures = [read_image(Path(stop)) for stop in stops]
         return Way(labels=[], pictures=pictures, name="-to-".join(Path(stop).stem for stop in stops))
     labels = [guide(config, stop) for stop in stops]
     if None in labels:

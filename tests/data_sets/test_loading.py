@@ -58,7 +58,7 @@ def test_a_broken_picture_comes_out_of_a_worker_as_itself(tmp_path: Path, worker
     next(batches)
     with pytest.raises(ImageError) as caught:
         next(batches)
-    assert str(caught.value).startswith(f"{tmp_path}/b.png: not a readable picture")
+    assert str(caught.value).startswith(f"{tmp_path}/b.png: is not an image")
     assert "Traceback" not in str(caught.value)
 
 

@@ -141,7 +141,7 @@ def test_a_picture_that_is_broken_behind_its_header(tmp_path: Path, capsys: pyte
     path = shard(tmp_path / "x.tar", files)
     source = opened(path, captions=True)
     assert len(source) == 2
-    with pytest.raises(ImageError, match=r"x\.tar: 2\.png: not a readable picture"):
+    with pytest.raises(ImageError, match=r"x\.tar: 2\.png: is not an image"):
         source.picture(1)
     assert capsys.readouterr().err == ""
     assert len(opened(path, captions=True, check="pictures")) == 1

@@ -99,7 +99,7 @@ def test_no_folder_and_no_pictures(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
 def test_a_broken_picture_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.png").write_bytes(content)
-    with pytest.raises(ImageError, match=r"bad\.png: not a readable picture"):
+    with pytest.raises(ImageError, match=r"bad\.png: is (not an image|empty)"):
         folder(tmp_path).picture(0)
 
 

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from bigr_cli import console
+from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.mask_images import image_weights
 from bigr_cli.imaging.masks import MaskRequest, mask_array, read_mask
-from bigr_cli.imaging.originals import Original, read_original
+from bigr_cli.imaging.originals import Original
 
 SIZE = (64, 48)
 VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128, 128, 0, 128, 0, 128, 128, 128, 128, 128, 64, 0, 0]
@@ -128,7 +129,7 @@ def test_the_threshold_is_asked_for() -> None:
 def test_jpeg_noise_is_neither_black_nor_white(quality: int) -> None:
     stream = io.BytesIO()
     disc().save(stream, "JPEG", quality=quality)
-    mask = image_weights(read_original(stream.getvalue(), "m.jpg"))
+    mask = image_weights(read_image(stream.getvalue(), "m.jpg"))
     assert np.mean((mask > 0) != HARD) < (0.01 if quality < 75 else 1e-9)
     inverted = read_mask(MaskRequest(boxes=("0,0,1,1",)), Original(Image.new("RGB", SIZE)))
     assert inverted.sum() == 1

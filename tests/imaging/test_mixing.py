@@ -166,9 +166,11 @@ def test_blocks_fit_together(monkeypatch: pytest.MonkeyPatch, picture: Picture) 
 
 def test_what_does_not_fit_is_refused() -> None:
     image = Image.new("RGB", (4, 3))
-    with pytest.raises(ValueError, match=r"expected shapes \(3, 4, 3\) and \(3, 4\), got \(4, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"expected shapes \(h, w, 3\) and \(h, w\), got \(4, 3, 3\)"):
         mixed(image, np.zeros((4, 3, 3)), np.zeros((3, 4)))
-    with pytest.raises(ValueError, match=r"got \(3, 4, 3\) and \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"got \(3, 4, 3\), \(4, 3\)"):
         mixed(image, np.zeros((3, 4, 3)), np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="lies outside 4 × 3 pixels"):
+        mixed(image, np.zeros((3, 4, 3)), np.zeros((3, 4)), (1, 0))
     with pytest.raises(ValueError, match="finite"):
         filled(image, (float("nan"), 0, 0), 0.5)

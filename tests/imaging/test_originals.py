@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
+from bigr_cli.data.images import MAX_PIXELS, read_image
 from bigr_cli.errors import ImageError, UsageError
-from bigr_cli.imaging.originals import LARGEST, Original, read_original
+from bigr_cli.imaging.originals import Original
 
 Picture = Callable[..., Image.Image]
 
@@ -38,7 +39,7 @@ def png(width: int, height: int, depth: int, kind: int, pixels: bytes, *chunks: 
 def test_what_is_stored_is_kept(picture: Picture, tmp_path: Path) -> None:
     image = picture("P")
     (tmp_path / "x.png").write_bytes(encoded(image, transparency=3, icc_profile=b"profile", dpi=(72, 96), title="no"))
-    original = read_original(tmp_path / "x.png")
+    original = read_image(tmp_path / "x.png")
     assert (original.mode, original.size, original.kind) == ("P", (7, 5), "PNG")
     assert original.name == str(tmp_path / "x.png")
     assert original.image.tobytes() == image.tobytes()
@@ -48,7 +49,7 @@ def test_what_is_stored_is_kept(picture: Picture, tmp_path: Path) -> None:
     assert len(original.image.info) == 3
     assert type(original.image) is Image.Image
     for name, expected in (("cat", "cat"), (None, "stdin")):
-        assert read_original(encoded(image), name).name == expected
+        assert read_image(encoded(image), name).name == expected
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_what_is_stored_is_kept(picture: Picture, tmp_path: Path) -> None:
 )
 def test_modes_are_kept(mode: str, kind: str, picture: Picture) -> None:
     image = picture(mode)
-    original = read_original(encoded(image, kind))
+    original = read_image(encoded(image, kind))
     assert (original.mode, original.kind) == (mode, kind)
     assert original.image.tobytes() == image.tobytes()
 
@@ -79,7 +80,7 @@ def test_pictures_are_upright(orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     data = encoded(image.transpose(turn) if turn is not None else image, kind, exif=exif, dpi=(72, 144))
-    original = read_original(data)
+    original = read_image(data)
     assert original.size == (48, 32)
     assert np.abs(original.rgb() - upright / 255).mean() < 0.03
     assert "exif" not in original.image.info
@@ -97,24 +98,24 @@ def test_damaged_orientation_does_no_harm() -> None:
         for kind in ("JPEG", "PNG", "WEBP"):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                assert read_original(encoded(image, kind, exif=damaged)).size == (4, 2)
+                assert read_image(encoded(image, kind, exif=damaged)).size == (4, 2)
     for value in (0, 9, 65535):
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = value
-        assert read_original(encoded(image, "JPEG", exif=exif)).size == (4, 2)
+        assert read_image(encoded(image, "JPEG", exif=exif)).size == (4, 2)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG"])
 def test_the_first_frame_counts(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
     options = {"lossless": True} if kind == "WEBP" else {}
-    original = read_original(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
+    original = read_image(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
     assert original.rgb()[0, 0].tolist() == [1, 0, 0]
 
 
 def test_a_camera_file_of_several_pictures_is_a_jpeg() -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime")]
-    assert read_original(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])).kind == "JPEG"
+    assert read_image(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])).kind == "JPEG"
 
 
 @pytest.mark.parametrize(
@@ -122,18 +123,18 @@ def test_a_camera_file_of_several_pictures_is_a_jpeg() -> None:
 )
 def test_the_grey_that_stands_for_transparency(depth: int, pixels: bytes, key: int) -> None:
     width = {1: 8, 2: 4}.get(depth, 2)
-    original = read_original(png(width, 1, depth, 0, pixels, chunk(b"tRNS", struct.pack(">H", key))))
+    original = read_image(png(width, 1, depth, 0, pixels, chunk(b"tRNS", struct.pack(">H", key))))
     alpha = original.alpha()
     assert alpha is not None
     assert alpha[0].tolist() == [1, 0] + [1] * (width - 2)
-    again = read_original(encoded(original.image)).alpha()
+    again = read_image(encoded(original.image)).alpha()
     assert again is not None
     assert again[0].tolist() == alpha[0].tolist()
 
 
 def test_colours_of_16_bits_become_8() -> None:
     wide = struct.pack(">6H", 0x1234, 0x5678, 0x9ABC, 0xFFFF, 0, 0)
-    original = read_original(png(2, 1, 16, 2, wide, chunk(b"tRNS", wide[:6])))
+    original = read_image(png(2, 1, 16, 2, wide, chunk(b"tRNS", wide[:6])))
     assert original.mode == "RGB"
     assert original.image.getpixel((0, 0)) == (0x12, 0x56, 0x9A)
     alpha = original.alpha()
@@ -147,7 +148,7 @@ def test_densities_that_no_file_could_hold_are_left_out(dpi: tuple[float, float]
     exif = Image.Exif()
     exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = (max(0.0, min(number, 4e9)) for number in dpi)
     exif[ExifTags.Base.ResolutionUnit] = 2
-    original = read_original(encoded(image, "TIFF", tiffinfo=exif))
+    original = read_image(encoded(image, "TIFF", tiffinfo=exif))
     assert "dpi" not in original.image.info
     encoded(original.image, "PNG", **original.image.info)
 
@@ -156,39 +157,39 @@ def test_densities_that_no_file_could_hold_are_left_out(dpi: tuple[float, float]
     ("data", "message"),
     [
         (b"", "stdin: is empty"),
-        (b"hello\nworld\n", "stdin: is not a picture of a kind that can be read"),
-        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is not a picture of a kind"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "is not a picture of a kind"),
-        (b"\x89PNG\r\n\x1a\n", "is not a picture"),
-        (b"\xff\xd8\xff", "is not a picture"),
+        (b"hello\nworld\n", "stdin: is not an image of a kind that can be read"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is not an image of a kind"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "is not an image of a kind"),
+        (b"\x89PNG\r\n\x1a\n", "is not an image"),
+        (b"\xff\xd8\xff", "is not an image"),
     ],
 )
 def test_what_is_no_picture(data: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=message):
-        read_original(data)
+        read_image(data)
     path = tmp_path / "x.png"
     path.write_bytes(data)
     with pytest.raises(ImageError, match=message.replace("stdin", "x.png")) as raised:
-        read_original(path)
+        read_image(path)
     assert str(raised.value).startswith(str(path)) and "\n" not in str(raised.value)
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     for path, message in (
-        (tmp_path, "cannot be read: Is a directory"),
+        (tmp_path, "is a folder, not a file"),
         (tmp_path / "missing.png", "cannot be read: No such file"),
         (tmp_path / "a\0b.png", "null"),
         (tmp_path / ("x" * 300), "File name too long"),
     ):
         with pytest.raises(ImageError, match=message):
-            read_original(path)
+            read_image(path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
 def test_forbidden_files(tmp_path: Path) -> None:
     (tmp_path / "x.png").touch(mode=0)
     with pytest.raises(ImageError, match="Permission denied"):
-        read_original(tmp_path / "x.png")
+        read_image(tmp_path / "x.png")
 
 
 @pytest.mark.filterwarnings("error")
@@ -197,7 +198,7 @@ def test_truncated_files(kind: str, picture: Picture) -> None:
     data = encoded(picture("RGB", (32, 32)), kind)
     for length in (*range(0, 40, 3), *np.linspace(40, len(data) * 3 // 4, 25).astype(int)):
         with pytest.raises(ImageError) as raised:
-            read_original(data[:length])
+            read_image(data[:length])
         assert "\n" not in str(raised.value)
 
 
@@ -211,7 +212,7 @@ def test_damaged_files_are_pictures_or_errors(kind: str, data: st.DataObject) ->
         intact[place] = value
     limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
     try:
-        read_original(bytes(intact)).rgb()
+        read_image(bytes(intact)).rgb()
     except ImageError as error:
         assert "\n" not in str(error)
     assert Image.MAX_IMAGE_PIXELS == limit
@@ -225,7 +226,7 @@ def test_damaged_files_are_pictures_or_errors(kind: str, data: st.DataObject) ->
 )
 def test_random_bytes_are_no_pictures(start: bytes, rest: bytes) -> None:
     with pytest.raises(ImageError):
-        read_original(start + rest)
+        read_image(start + rest)
 
 
 BOMBS = {
@@ -241,8 +242,8 @@ BOMBS = {
 def test_bombs(kind: str) -> None:
     before = Image.MAX_IMAGE_PIXELS
     pixels = {"PNG": "400,000,000", "GIF": "4,294,836,225", "BMP": "900,000,000"}[kind]
-    with pytest.raises(ImageError, match=f"stdin: has {pixels} pixels, but at most {LARGEST:,} are read") as raised:
-        read_original(BOMBS[kind])
+    with pytest.raises(ImageError, match=f"stdin: has {pixels} pixels, but at most {MAX_PIXELS:,} are read") as raised:
+        read_image(BOMBS[kind])
     assert raised.value.hint == "BIGR_MAX_PIXELS sets another limit"
     assert Image.MAX_IMAGE_PIXELS == before
 
@@ -251,18 +252,18 @@ def test_bombs(kind: str) -> None:
 def test_limit_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(Image.new("L", (10, 10)))
     monkeypatch.setenv("BIGR_MAX_PIXELS", "100")
-    assert read_original(data).size == (10, 10)
+    assert read_image(data).size == (10, 10)
     for limit in ("99", "49", "1"):
         monkeypatch.setenv("BIGR_MAX_PIXELS", limit)
         with pytest.raises(ImageError, match=f"has 100 pixels, but at most {limit} are read"):
-            read_original(data)
+            read_image(data)
     for wrong in ("0", "-1", "many", "1e9", "1.5"):
         monkeypatch.setenv("BIGR_MAX_PIXELS", wrong)
         with pytest.raises(UsageError, match="BIGR_MAX_PIXELS: expected a number of pixels"):
-            read_original(data)
+            read_image(data)
     monkeypatch.setenv("BIGR_MAX_PIXELS", "")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # somebody else's limit
-    assert read_original(data).size == (10, 10)
+    assert read_image(data).size == (10, 10)
     assert Image.MAX_IMAGE_PIXELS == 10
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.imaging import files
-from bigr_cli.imaging.files import KINDS, check_targets, kind_of, read_image, write_bytes, write_image
+from bigr_cli.imaging.files import KINDS, check_targets, kind_of, write_bytes, write_image
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def noise() -> Image.Image:
 def test_lossless_kinds_keep_every_pixel(suffix: str, noise: Image.Image, tmp_path: Path) -> None:
     path = tmp_path / f"x{suffix}"
     write_image(path, noise)
-    assert read_image(path).convert("RGB").tobytes() == noise.tobytes()
+    assert read_image(path).image.convert("RGB").tobytes() == noise.tobytes()
     assert os.listdir(tmp_path) == [path.name]
 
 
@@ -34,9 +35,9 @@ def test_suffix_decides_the_kind(suffix: str, noise: Image.Image, tmp_path: Path
 def test_alpha_is_kept_or_turns_white(tmp_path: Path) -> None:
     half = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
     write_image(tmp_path / "x.webp", half)
-    assert read_image(tmp_path / "x.webp").getpixel((0, 0)) == (255, 0, 0, 0)
+    assert read_image(tmp_path / "x.webp").image.getpixel((0, 0)) == (255, 0, 0, 0)
     write_image(tmp_path / "x.jpg", half)
-    assert read_image(tmp_path / "x.jpg").getpixel((0, 0)) == (255, 255, 255)
+    assert read_image(tmp_path / "x.jpg").image.getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_folders_are_made(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_the_inception_score_needs_no_reference(bigr: Run) -> None:
         (("--reference", "real", "--weights", "none.pth"), "none.pth: no such file"),
         (("--reference", "broken.npz", "--features", "MODEL"), "not a .npz file"),
         (("--reference", "real", "--reference-count", 99, "--resize", 64), "99 pictures are wanted, 12 are there"),
-        (("broken", "--reference", "real", "--resize", 64), "not a picture that can be read"),
+        (("broken", "--reference", "real", "--resize", 64), "not an image of a kind that can be read"),
         (("real", "--reference", "real", "--resize", 64, "--report", "real"), "something else than a report"),
     ],
 )

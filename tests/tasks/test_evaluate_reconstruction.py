@@ -172,7 +172,7 @@ def test_what_is_not_at_hand_is_left_out_and_said(bigr: Run) -> None:
         (("--data", "in", "--weights", "w.pth"), "w.pth: no such file"),
         (("--data", "in", "-n", 9), "9 pictures are wanted"),
         (("tinny", "--data", "in"), "unknown model"),
-        (("--data", "broken"), "not a picture that can be read"),
+        (("--data", "broken"), "not an image of a kind that can be read"),
         (("--data", "in", "--worst", "w.txt"), "w.txt"),
         (("--data", "one", "--features", "MODEL"), "fid needs at least 2"),
         ((), "--data"),

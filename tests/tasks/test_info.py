@@ -133,7 +133,7 @@ def test_folders_patterns_and_stdin(bigr: Run, named: str, monkeypatch: pytest.M
     assert Path("again.png").read_bytes() == piped
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
     empty = bigr("info", "-")
-    assert empty.code == 2 and "error: stdin: is not a picture" in empty.err
+    assert empty.code == 2 and "error: stdin: is empty" in empty.err
 
 
 def test_a_model_that_is_not_here_is_warned_about(bigr: Run, tiny_model: Path) -> None:
@@ -152,7 +152,7 @@ def test_files_without_recipe(bigr: Run, named: str) -> None:
     Path("none").mkdir()
     for name, message in (
         ("plain.png", "plain.png: holds no recipe"),
-        ("text.txt", "text.txt: is not a picture"),
+        ("text.txt", "text.txt: is not an image"),
         ("missing.png", "missing.png: there is no such file"),
         (".", "plain.png: holds no recipe"),
         ("none/", "none: there are no images in this folder"),

@@ -87,7 +87,7 @@ def test_a_broken_picture_is_named(bigr: Run, tmp_path: Path) -> None:
     assert shown.code == 2
     errors = [line for line in shown.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert errors[0].startswith(f"error: {source}/") and ".jpg: not a readable picture" in errors[0]
+    assert errors[0].startswith(f"error: {source}/") and ".jpg: is not an image" in errors[0]
     assert "Traceback" not in shown.err
 
 

@@ -141,7 +141,7 @@ def test_a_picture_that_breaks_in_the_middle(bigr: Run, tmp_path: Path, tiny_mod
     words = ("--tokenizer", tiny_model, "--data", folder, "-o", tmp_path / "run", *SMALL, *BYTES, *MACHINE)
     shown = bigr("train-generator", *words)
     assert shown.code == 2
-    assert ".jpg: not a readable picture" in shown.err
+    assert ".jpg: is not an image" in shown.err
     assert "hint: data.check=pictures leaves out what cannot be read" in shown.err
     shown = bigr("train-generator", *words[: -len(MACHINE)], "data.check=pictures", *MACHINE, "-o", tmp_path / "other")
     assert shown.code == 2
