@@ -40,7 +40,6 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_PIXELS_VARIABLE",
     "READER",
-    "SUFFIXES",
     "Header",
     "inspect_image",
     "open_file",
@@ -51,16 +50,6 @@ __all__ = [
 ]
 
 READER = 2  # goes up whenever the same file is read as other numbers: caches of images are named by it
-SUFFIXES = {
-    **{".png": "PNG", ".apng": "PNG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP", ".ico": "ICO"},
-    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
-    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
-    **dict.fromkeys((".avif", ".avifs"), "AVIF"),
-    **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpx", ".jpf"), "JPEG2000"),
-    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM"),
-}
-"""Suffixes of files that can be read, and Pillow's names of their formats. Which one a file is, its content says."""
-
 Source = Path | bytes | IO[bytes]
 Made = TypeVar("Made")
 

@@ -100,9 +100,9 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ImageError, match=r"is (not an image|empty)"):
             read_metadata(tmp_path / name)
-    with pytest.raises(ImageError, match="is a folder"):
+    with pytest.raises(ImageError, match=r"cannot be read|is a folder"):
         read_metadata(tmp_path / "missing.png")
-    with pytest.raises(ImageError, match="is a folder"):
+    with pytest.raises(ImageError, match=r"cannot be read|is a folder"):
         read_metadata(tmp_path)
 
 
