@@ -7,7 +7,6 @@ import math
 import os
 import platform
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bigr_cli.errors import DeviceError, UsageError
+from bigr_cli.files import cache_file
 from bigr_cli.home import cache_dir
 
 if TYPE_CHECKING:
@@ -226,17 +226,10 @@ def _read_rates(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _write_rates(path: Path, known: dict[str, dict[str, float]]) -> None:
-    temporary = None
-    try:
+    with suppress(OSError):  # a home that cannot be written to only costs the measuring next time
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = file.name
-            json.dump(known, file, indent=1)
-        os.replace(temporary, path)
-    except OSError:  # a home that cannot be written to only costs the measuring next time
-        if temporary:
-            with suppress(OSError):
-                os.unlink(temporary)
+        with cache_file(path) as hidden:
+            hidden.write_text(json.dumps(known, indent=1), encoding="utf-8")
 
 
 def model_name(device: torch.device) -> str:

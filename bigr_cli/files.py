@@ -1,13 +1,19 @@
 """Files and folders that appear whole or not at all: written beside their place, flushed to the disk, renamed."""
 
+import errno
+import hashlib
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import stat
+import tempfile
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from bigr_cli.errors import UsageError
 
 fcntl: Any
 try:
@@ -15,69 +21,80 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-_SHOWN = 48  # letters of a name that its hidden neighbours have too; names may have 255 bytes
+_SHOWN = 48  # letters of a name that its temporary neighbours have too; names may have 255 bytes
+_LEFTOVER = re.compile(r"\..+\.bigr\d*\.part")
 
 
 @contextmanager
 def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """A path to write to, which takes the place of `path` when the block ends; after an error it is removed.
 
+    A link stays a link: the file behind it is replaced, and keeps its mode and owner. A new file has the mode that
+    the umask leaves it. What is no file, such as a device, is written to. What a process that was killed left of the
+    same file is removed.
+
     Without `replace`, FileExistsError if there is something at `path` by then.
     """
-    hidden = _beside(path)
-    try:
+    with _temporary(path, replace=replace) as hidden:
         yield hidden
-        flush(hidden)
-        if replace:
-            hidden.replace(path)
-        else:
-            _place(hidden, path)
-        flush(path.parent)
-    finally:
-        hidden.unlink(missing_ok=True)
 
 
 @contextmanager
 def cache_file(path: Path) -> Iterator[Path]:
     """As `whole_file`, without waiting for the disk: for what can be made again, and is checked when it is read."""
-    hidden = _beside(path)
-    try:
+    with _temporary(path, replace=True, durable=False) as hidden:
         yield hidden
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
+def whole_directory(path: Path, own: Collection[str]) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `path` when the block ends; after an error it is removed
     (and with it the folders above that had to be made).
 
-    What was at `path` before is removed, and put back if the change of places fails. What a process that was killed at
-    it left behind is put back, or removed, by the next one.
+    Of what was at `path` before, the files named in `own` are removed, and come back if the change of places fails.
+    All others stay where they are. What a process that was killed at it left behind is put back, or removed, by the
+    next one.
     """
     path = path.resolve()
     made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden, old = _beside(path), _beside(path, "old")
-    _recover(path)
+    _recover(path, own)
     try:
         hidden.mkdir()
         with _held(hidden):
             yield hidden
             flush(hidden)
             if path.exists():
+                hidden.chmod(stat.S_IMODE(path.stat().st_mode))
                 path.rename(old)
             hidden.rename(path)
             flush(path.parent)
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
-        for leftover in (hidden, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(hidden, ignore_errors=True)
+        _discard(old, path, own)
         for parent in made if not path.exists() else ():
             with suppress(OSError):
                 parent.rmdir()
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UsageError unless files can come to be in a folder, which need not be there yet."""
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
+    if not nearest.is_dir():
+        raise UsageError(f"{nearest}: is a file, so there can be no {folder}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(f"{nearest}: no permission to write there")
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove the temporary files in a folder that no process holds any more."""
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            if _LEFTOVER.fullmatch(path.name):
+                _removed(path)
 
 
 def flush(path: Path) -> None:
@@ -95,6 +112,132 @@ def _synchronise(path: Path, flags: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _temporary(path: Path, *, replace: bool, durable: bool = True) -> Iterator[Path]:
+    target = behind_links(path) if replace else path
+    before = None if not replace or not target.exists() else target.stat()
+    if before is not None and not stat.S_ISREG(before.st_mode) and not target.is_dir():
+        with _written_through(target) as hidden:
+            yield hidden
+        return
+    hidden, handle = _reserved(target)
+    try:
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        if fcntl is None:  # Windows moves no file that is open
+            os.close(handle)
+        yield hidden
+        with _held(hidden):  # a library may have put another file there
+            if durable:
+                flush(hidden)
+            _set_mode(hidden, before, mode)
+            if replace:
+                hidden.replace(target)
+            else:
+                _place(hidden, target)
+            if durable:
+                flush(target.parent)
+    finally:
+        hidden.unlink(missing_ok=True)
+        if fcntl is not None:
+            os.close(handle)
+
+
+def behind_links(path: Path) -> Path:
+    """The file that a link leads to, there or not; the path itself if it is no link."""
+    if not path.is_symlink():
+        return path
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return target
+
+
+@contextmanager
+def _written_through(target: Path) -> Iterator[Path]:
+    """For devices and pipes, which nothing can take the place of: they get the bytes at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        hidden = Path(folder) / "file"
+        hidden.touch()
+        yield hidden
+        with hidden.open("rb") as written, target.open("wb") as stream:
+            shutil.copyfileobj(written, stream)
+
+
+def _reserved(target: Path) -> tuple[Path, int]:
+    """An empty temporary file beside the target, and its open handle, which holds it as long as it is open."""
+    number = 0
+    while True:
+        hidden = _neighbour(target, number)
+        handle = None if os.path.lexists(hidden) and not _removed(hidden) else _created(hidden)
+        number += 1
+        if handle is not None:
+            following = _neighbour(target, number)
+            if os.path.lexists(following):
+                _removed(following)
+            return hidden, handle
+
+
+def _created(hidden: Path) -> int | None:
+    """The handle of a new file that this process holds; None if another one was faster."""
+    try:
+        handle = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    except FileExistsError:
+        return None
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if hidden.lstat().st_ino != os.fstat(handle).st_ino:
+                raise FileNotFoundError
+    except (BlockingIOError, FileNotFoundError):  # taken for a leftover before it was locked
+        os.close(handle)
+        return None
+    except OSError:  # a file system without locks
+        return handle
+    return handle
+
+
+def _neighbour(target: Path, number: int) -> Path:
+    """The temporary files of a target: always the same names, so that the next run finds what a killed one left."""
+    whole = target.absolute()
+    name = whole.name
+    if len(name) > _SHOWN:
+        name = f"{name[:_SHOWN]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+    return whole.parent / f".{name}.bigr{number or ''}.part"
+
+
+def _removed(leftover: Path) -> bool:
+    """Remove a temporary file that no process holds; whether that was done."""
+    try:
+        if fcntl is None:  # Windows removes no file that is open
+            leftover.unlink()
+            return True
+        handle = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found, there = os.fstat(handle), leftover.lstat()
+            if found.st_ino != there.st_ino or not stat.S_ISREG(found.st_mode):
+                return False
+            leftover.unlink()
+        finally:
+            os.close(handle)
+    except OSError:
+        return not os.path.lexists(leftover)
+    return True
+
+
+def _set_mode(hidden: Path, before: os.stat_result | None, mode: int) -> None:
+    """Mode and owner of the file that was there before, or the mode of a new file."""
+    now = hidden.stat()
+    if before is not None:
+        mode = stat.S_IMODE(before.st_mode)
+        if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
+            with suppress(OSError, AttributeError):  # only root may
+                os.chown(hidden, before.st_uid, before.st_gid)
+    if stat.S_IMODE(now.st_mode) != mode:
+        with suppress(OSError):  # file systems without modes
+            hidden.chmod(mode)
 
 
 def _place(hidden: Path, path: Path) -> None:
@@ -132,7 +275,7 @@ def _held(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def _recover(path: Path) -> None:
+def _recover(path: Path, own: Collection[str]) -> None:
     """Deal with what `whole_directory` left at `path` when its process was killed, unless another one is at it now."""
     if fcntl is None or len(path.name) > _SHOWN:  # then there is no telling whose it is
         return
@@ -144,7 +287,22 @@ def _recover(path: Path) -> None:
                 if not unused:
                     return
     for leftover in leftovers:
-        if leftover.suffix == ".old" and not path.exists():
-            leftover.rename(path)
-        else:
+        if leftover.suffix == ".part":
             shutil.rmtree(leftover, ignore_errors=True)
+        elif path.exists():
+            _discard(leftover, path, own)
+        else:
+            leftover.rename(path)
+
+
+def _discard(old: Path, path: Path, own: Collection[str]) -> None:
+    """Remove the own files of a folder that was replaced; all others go where they were, unless there is one now."""
+    if not old.exists():
+        return
+    for other in sorted(old.iterdir()):
+        if other.name in own and not (other.is_dir() and not other.is_symlink()):
+            other.unlink()
+        elif not os.path.lexists(path / other.name):
+            other.rename(path / other.name)
+    with suppress(OSError):  # what is left is somebody's
+        old.rmdir()

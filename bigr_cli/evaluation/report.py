@@ -13,10 +13,10 @@ from typing import Any
 
 from PIL import Image
 
-from bigr_cli import __version__
+from bigr_cli import __version__, console
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.evaluation.plots import require_matplotlib
-from bigr_cli.files import whole_directory
+from bigr_cli.files import check_writable, whole_directory
 from bigr_cli.imaging.files import check_targets, existing
 
 PAGE, TABLE, RESULTS = "index.html", "table.md", "results.json"
@@ -83,21 +83,22 @@ def check_report_folder(folder: Path, *, overwrite: bool) -> Path:
     """The folder, if a report can come to be there.
 
     Raises:
-        UsageError: it is there already and must not be replaced, or is something else than a report; no matplotlib.
+        UsageError: it holds a report that must not be replaced, or files but no report; no matplotlib.
     """
     require_matplotlib("a report")
     if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / RESULTS).is_file():
+        if not _is_report(folder):
             raise UsageError(f"{folder}: is a folder of something else than a report, and stays as it is")
         if not overwrite:
             raise existing(folder)
     elif not folder.is_dir():
         check_targets([folder], overwrite=False)
+    check_writable(folder.resolve().parent)
     return folder
 
 
 def write_report(folder: Path, report: Report, *, overwrite: bool = False) -> None:
-    """Write it, whole or not at all.
+    """Write it, whole or not at all. Of an earlier report its own files are replaced, all others in the folder stay.
 
     Raises:
         UsageError: as `check_report_folder`.
@@ -105,14 +106,43 @@ def write_report(folder: Path, report: Report, *, overwrite: bool = False) -> No
     """
     check_report_folder(folder, overwrite=overwrite)
     try:
-        with whole_directory(folder) as hidden:
+        own = _own_files(folder)
+        with whole_directory(folder, own) as hidden:
             (hidden / PAGE).write_text(page(report), encoding="utf-8")
             (hidden / TABLE).write_text(_markdown(report), encoding="utf-8")
             (hidden / RESULTS).write_text(json.dumps(report.results, indent=2) + "\n", encoding="utf-8")
             for name, (_, svg) in report.plots.items():
-                (hidden / f"{name}.svg").write_text(svg, encoding="utf-8")
+                if f"{name}.svg" not in own and (folder / f"{name}.svg").exists():
+                    console.warn(
+                        f"{folder / name}.svg: is no plot of the earlier report and stays; the page has the new one"
+                    )
+                else:
+                    (hidden / f"{name}.svg").write_text(svg, encoding="utf-8")
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether a folder holds what `write_report` makes."""
+    try:
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(results, dict) and {"command", "records"} <= results.keys() and (folder / PAGE).is_file()
+
+
+def _own_files(folder: Path) -> list[str]:
+    """The files of the report in a folder; of the drawings there those alone that its page shows."""
+    try:
+        shown = (folder / PAGE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        shown = ""
+    drawings = [path for path in folder.glob("*.svg") if path.is_file()] if shown else []
+    return [PAGE, TABLE, RESULTS, *(path.name for path in drawings if (text := _text_of(path)) and text in shown)]
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def page(report: Report) -> str:

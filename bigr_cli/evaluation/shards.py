@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bigr_cli.errors import RunError
 from bigr_cli.files import whole_file
 
 _IDENTITY = "identity"
+_OWN = re.compile(r"\d{8}\.npz|\..*\.part")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Shards:
         try:
             if self._found() != self.identity:
                 self.remove()
-                self.folder.mkdir(parents=True)
+                self.folder.mkdir(parents=True, exist_ok=True)
                 with whole_file(self.folder / _IDENTITY) as hidden:
                     hidden.write_text(self.identity, encoding="utf-8")
         except OSError as error:
@@ -74,8 +76,12 @@ class Shards:
         return shard
 
     def remove(self) -> None:
-        """Delete the folder, if it is there."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the shards, and the folder if there is nothing else in it."""
+        with suppress(OSError):
+            for path in self.folder.iterdir():
+                if path.name == _IDENTITY or _OWN.fullmatch(path.name):
+                    path.unlink()
+            self.folder.rmdir()
 
     def _found(self) -> str | None:
         try:

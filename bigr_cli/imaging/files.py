@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from bigr_cli.errors import ImageError, RunError, UsageError
-from bigr_cli.files import whole_file
+from bigr_cli.files import check_writable, whole_file
 from bigr_cli.imaging.metadata import embedding
 from bigr_cli.imaging.recipe import Recipe
 from bigr_cli.imaging.storing import storable
@@ -122,7 +122,7 @@ def check_targets(paths: Sequence[Path], *, overwrite: bool, skip_existing: bool
         wanted.append(overwrite or not there)
         if path.parent not in folders:
             folders.add(path.parent)
-            _check_folder(path.parent)
+            check_writable(path.parent)
     return wanted
 
 
@@ -134,15 +134,6 @@ def _is_there(path: Path) -> bool:
     except (OSError, ValueError) as error:  # a name too long, a null character
         raise UsageError(f"{path}: no file can have this name ({_reason(error)})") from error
     return True
-
-
-def _check_folder(folder: Path) -> None:
-    """Raise UsageError unless files can come to be in a folder, which need not be there yet."""
-    nearest = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
-    if not nearest.is_dir():
-        raise UsageError(f"{nearest}: is a file, so there can be no {folder}")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UsageError(f"{nearest}: no permission to write there")
 
 
 def _make_folders(folder: Path, made: list[Path]) -> None:

@@ -36,7 +36,12 @@ Watch = Annotated[
 DryRun = Annotated[bool, option("--dry-run", panel=OUTPUT, help="Say what would be done, and do nothing.")]
 Failures = Annotated[
     Path | None,
-    option("--failures", panel=OUTPUT, metavar="FILE", help="Write a line of JSON for each picture that failed."),
+    option(
+        "--failures",
+        panel=OUTPUT,
+        metavar="FILE",
+        help="Write a line of JSON for each image that failed; with --skip-existing, add it.",
+    ),
 ]
 
 Mask = Annotated[

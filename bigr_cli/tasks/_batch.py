@@ -15,6 +15,7 @@ from bigr_cli import console
 from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.option_groups import Batch, Machine, Writing
 from bigr_cli.processes import Team
+from bigr_cli.tasks._failures import FailureList
 from bigr_cli.tasks._given import Given, given_by, given_by_manifest
 from bigr_cli.tasks._jobs import Job, Opened, Plan, Prepare, plan
 from bigr_cli.tasks._recipes import Chooser
@@ -48,7 +49,7 @@ def _run(context: typer.Context, task: str, prepare: Prepare, processes: Team) -
     base = given_by(context)
     batch, writing, machine = base.group(Batch), base.group(Writing), base.group(Machine)
 
-    def prepared() -> tuple[list[Given], Chooser, str | None, ModelConfig, Path | None]:
+    def prepared() -> tuple[list[Given], Chooser, str | None, ModelConfig, Path | None, FailureList]:
         if writing.overwrite and writing.skip_existing:
             raise UsageError("--overwrite and --skip-existing exclude each other")
         if processes.count > 1 and (batch.watch or str(batch.manifest) == "-"):
@@ -56,9 +57,10 @@ def _run(context: typer.Context, task: str, prepare: Prepare, processes: Team) -
         lines = given_by_manifest(context, batch.manifest) if batch.manifest else [base]
         chooser = Chooser(base, base.params["recipe"])
         name = chooser.model(base.params["model"])
-        return lines, chooser, name, read_config(find_model(name)), before_after_path(batch, writing)
+        listed = FailureList(batch.failures, overwrite=writing.overwrite, skip_existing=writing.skip_existing)
+        return lines, chooser, name, read_config(find_model(name)), before_after_path(batch, writing), listed
 
-    lines, chooser, name, config, sheet = processes.after_the_first(prepared)
+    lines, chooser, name, config, sheet, listed = processes.after_the_first(prepared)
     drawn, seen, model = processes.told(secrets.randbelow(2**32)), set[Path](), None
     results: Results | None = None
     failed: list[tuple[str, BigrError]] = []
@@ -77,7 +79,7 @@ def _run(context: typer.Context, task: str, prepare: Prepare, processes: Team) -
         if planned.jobs:
             if model is None:
                 model = _loaded(name, chooser.option("dtype", machine.dtype), machine, planned, processes)
-            results, made = _work(model, task, planned, writing, machine, batch, failed, processes)
+            results, made = _work(model, task, planned, writing, machine, batch, listed, failed, processes)
             if sheet is not None and made and processes.first:
                 write_before_after(sheet, made, writing)
         elif not batch.watch:
@@ -123,6 +125,7 @@ def _work(
     writing: Writing,
     machine: Machine,
     batch: Batch,
+    listed: FailureList,
     failed: list[tuple[str, BigrError]],
     processes: Team,
 ) -> "tuple[Results, list[tuple[Job, Image]]]":
@@ -159,11 +162,11 @@ def _work(
                 last = now
                 bar.advance()
         except BaseException:
-            _close(results, planned, batch, failed, None)
+            _close(results, planned, listed, failed, None)
             raise
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
-    _close(results, planned, batch, failed, processes)
+    _close(results, planned, listed, failed, processes)
     if len(planned.jobs) > 1:
         console.detail(f"{len(planned.jobs) / (time.perf_counter() - began):.2f} pictures a second")
     every = [entry for part in processes.gathered(kept) for entry in part]
@@ -171,13 +174,17 @@ def _work(
 
 
 def _close(
-    results: Results, planned: Plan, batch: Batch, failed: list[tuple[str, BigrError]], processes: Team | None
+    results: Results,
+    planned: Plan,
+    listed: FailureList,
+    failed: list[tuple[str, BigrError]],
+    processes: Team | None,
 ) -> None:
     """Wait for the files, and tell what was made and what was not."""
     results.report(skipped=planned.skipped, processes=processes)
     failed += results.failures
-    if batch.failures is not None and (processes is None or processes.first):
-        _write_failures(batch.failures, failed)
+    if processes is None or processes.first:
+        listed.write([(name, str(error)) for name, error in failed])
 
 
 def _save(results: Results, model: "Model", task: str, job: Job, made: "Painted", *, seconds: float) -> None:
@@ -250,12 +257,3 @@ def _foretell(planned: Plan, task: str, *, json: bool) -> None:
             console.result(f"{job.source.name} -> {path}")
     skipped = f", {planned.skipped} are there already" if planned.skipped else ""
     console.say(f"{len(planned.jobs)} would be made{skipped}; nothing was done")
-
-
-def _write_failures(path: Path, failed: Sequence[tuple[str, BigrError]]) -> None:
-    import json
-
-    from bigr_cli.imaging.files import write_bytes
-
-    lines = [json.dumps({"source": name, "error": str(error)}) + "\n" for name, error in failed]
-    write_bytes(path, "".join(lines).encode(), overwrite=True)

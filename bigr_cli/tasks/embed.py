@@ -10,6 +10,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import BigrError, ImageError, RunError, UsageError
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import task
+from bigr_cli.tasks._failures import FailureList
 from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def embed(
     output = output.expanduser()
     check_kind(output)
     check_targets([output], overwrite=overwrite)
+    listed = FailureList(failures, overwrite=overwrite)
     config = read_config(find_model(model))
     wanted = wanted_features(config, layer=layer, pool=pool, label=label)
     items = find_items(images, config.image_size, count=count, seed=seed, recursive=recursive)
@@ -124,9 +126,10 @@ def embed(
         number = _make_shards(shards, network, items, wanted, batch, processes)
         made = gathered(shards, number) if processes.first else None
         if made is not None:
-            if failures is not None:
-                _write_failures(failures, made.failed)
-            _write(output, made, shards, number, network, wanted, overwrite=overwrite)
+            try:
+                _write(output, made, shards, number, network, wanted, overwrite=overwrite)
+            finally:
+                listed.write(made.failed)
         processes.wait()
     if made is not None:
         _tell(output, made, network, wanted, time.perf_counter() - began, json=json)
@@ -200,12 +203,3 @@ def _tell(output: Path, made: "Embedded", network: "Model", wanted: "Wanted", se
     failed = [{"source": name, "error": reason} for name, reason in made.failed]
     numbers = {"count": shape[0], "shape": shape, "dtype": str(wanted.dtype), "failed": failed}
     console.json_line({"path": output, "task": TASK, **about, **numbers, "seconds": round(seconds, 3)})
-
-
-def _write_failures(path: Path, failed: "Sequence[tuple[str, str]]") -> None:
-    import json
-
-    from bigr_cli.imaging.files import write_bytes
-
-    lines = [json.dumps({"source": name, "error": reason}) + "\n" for name, reason in failed]
-    write_bytes(path, "".join(lines).encode(), overwrite=True)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from bigr_cli import schema
 from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig, TokenizerConfig
 from bigr_cli.core.schedule import BernoulliSchedule
 from bigr_cli.errors import ModelFormatError, RunError, UsageError
-from bigr_cli.files import whole_directory, whole_file
+from bigr_cli.files import check_writable, whole_directory, whole_file
 from bigr_cli.zoo import published_names as names
 from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, ModelConfig, read_config
 from bigr_cli.zoo.folder import check_model
+from bigr_cli.zoo.stored import write_tensors
 
 Format = Literal["published", "safetensors", "torch-checkpoint"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-PUBLISHED_TOKENIZER, PUBLISHED_GENERATOR = "tokenizer.th", "generator.pt"
+PUBLISHED = PUBLISHED_TOKENIZER, PUBLISHED_GENERATOR = "tokenizer.th", "generator.pt"
 
 _SUFFIXES = {"safetensors": (".safetensors",), "torch-checkpoint": (".pt", ".pth", ".ckpt")}
 
@@ -66,14 +67,41 @@ def export_model(folder: Path, output: Path, kind: Format, *, overwrite: bool = 
         if kind != "published":
             _write_one(output, kind, config, tokenizer, generator)
             return [output]
-        with whole_directory(output) as hidden:
-            torch.save(dict(published_tokenizer(tokenizer)), hidden / PUBLISHED_TOKENIZER)
+        with whole_directory(output, PUBLISHED) as hidden:
+            _save(dict(published_tokenizer(tokenizer)), hidden / PUBLISHED_TOKENIZER)
             timesteps = config.generator.diffusion_timesteps
-            torch.save({"ema": dict(published_generator(generator, timesteps))}, hidden / PUBLISHED_GENERATOR)
-        return [output / PUBLISHED_TOKENIZER, output / PUBLISHED_GENERATOR]
-    except (OSError, RuntimeError) as error:  # torch.save says RuntimeError when a disk is full
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise RunError(f"{output}: cannot be written: {reason}") from error
+            _save({"ema": dict(published_generator(generator, timesteps))}, hidden / PUBLISHED_GENERATOR)
+        return [output / name for name in PUBLISHED]
+    except OSError as error:
+        raise RunError(f"{output}: cannot be written: {error.strerror or error}") from error
+
+
+class _Stream:
+    """A file that is written to, and remembers why it cannot be: torch.save hides that behind an error of its own."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._stream.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _save(content: object, path: Path) -> None:
+    """As torch.save; raises the OSError for which it could not write."""
+    with path.open("wb") as raw:
+        stream = _Stream(raw)
+        try:
+            torch.save(content, stream)  # type: ignore[arg-type]
+        except (OSError, RuntimeError) as error:
+            raise (stream.error or error) from error
 
 
 def _unpublished(tokenizer: TokenizerConfig, generator: GeneratorConfig) -> str:
@@ -86,11 +114,12 @@ def _unpublished(tokenizer: TokenizerConfig, generator: GeneratorConfig) -> str:
 
 
 def _check_output(output: Path, kind: Format, *, overwrite: bool) -> None:
+    check_writable(output.resolve().parent)
     if kind == "published":
         others = {path.name for path in output.iterdir()} if output.is_dir() else set()
         if output.exists() and not output.is_dir():
             raise UsageError(f"{output}: is a file; the published form is a folder of two")
-        if strange := sorted(others - {PUBLISHED_TOKENIZER, PUBLISHED_GENERATOR}):
+        if strange := sorted(name for name in others if name not in PUBLISHED or (output / name).is_dir()):
             raise UsageError(f"{output}: holds other files ({', '.join(strange[:3])}); choose another folder")
         there = bool(others)
     else:
@@ -108,13 +137,13 @@ def _write_one(
 ) -> None:
     plain = schema.to_mapping(config)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(output) as hidden:
-        if kind == "torch-checkpoint":
-            torch.save({"config": plain, "tokenizer": dict(tokenizer), "generator": dict(generator)}, hidden)
-            return
-        parts = {"tokenizer": tokenizer, "generator": generator}
-        tensors = {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
-        save_file(tensors, hidden, metadata={"format": "pt", "config": json.dumps(plain)})
+    if kind == "torch-checkpoint":
+        with whole_file(output) as hidden:
+            _save({"config": plain, "tokenizer": dict(tokenizer), "generator": dict(generator)}, hidden)
+        return
+    parts = {"tokenizer": tokenizer, "generator": generator}
+    tensors = {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
+    write_tensors(output, tensors, config=json.dumps(plain))
 
 
 def published_tokenizer(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

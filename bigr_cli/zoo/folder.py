@@ -15,7 +15,7 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import ModelError, ModelFormatError, RunError, UsageError
-from bigr_cli.files import whole_directory, whole_file
+from bigr_cli.files import check_writable, whole_directory, whole_file
 from bigr_cli.zoo.card import render_card
 from bigr_cli.zoo.config import (
     CARD_FILE,
@@ -62,19 +62,20 @@ def save_model(
     """
     check_destination(directory, overwrite=overwrite)
     try:
-        with whole_directory(directory) as hidden:
+        with whole_directory(directory, MODEL_FILES) as hidden:
             return write_model_files(hidden, config, tokenizer, generator, dtype=dtype, card=card)
     except OSError as error:
         raise RunError(f"{directory}: cannot be written: {error.strerror or error}") from error
 
 
 def check_destination(directory: Path, *, overwrite: bool) -> None:
-    """Raise UsageError if there is something that a model folder must not take the place of."""
+    """Raise UsageError if there is something that a model folder must not take the place of, or none can be there."""
+    check_writable(directory.resolve().parent)
     if not directory.exists():
         return
     if not directory.is_dir():
         raise UsageError(f"{directory}: is a file, not a folder")
-    others = sorted(path.name for path in directory.iterdir() if path.name not in MODEL_FILES)
+    others = sorted(path.name for path in directory.iterdir() if path.name not in MODEL_FILES or path.is_dir())
     if others:
         raise UsageError(f"{directory}: holds other files ({', '.join(others[:3])}); choose another folder")
     if any(directory.iterdir()) and not overwrite:

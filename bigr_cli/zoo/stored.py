@@ -103,7 +103,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype 
     text = json.dumps({"__metadata__": {"format": "pt", **metadata}, **header}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
-    with whole_file(path) as hidden, hidden.open("xb") as stream:
+    with whole_file(path) as hidden, hidden.open("wb") as stream:
         for part in (len(text).to_bytes(8, "little"), text):
             digest.update(part)
             stream.write(part)

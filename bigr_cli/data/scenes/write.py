@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import secrets
 from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from bigr_cli.data.scenes.description import LABELS, describe
 from bigr_cli.data.scenes.render import SIZES, box, render_with_mask
 from bigr_cli.errors import RunError, UsageError
+from bigr_cli.files import behind_links, cache_file, clear_leftovers, whole_file
 
 CAPTIONS = "captions.jsonl"
 _CHUNK = 64  # images between two reports of progress
@@ -32,17 +32,11 @@ class _Job:
     stop: int
     size: int
     seed: int
-    token: str
 
 
 def _file(index: int) -> str:
     """Where image `index` goes, relative to the directory."""
     return f"{LABELS[index % len(LABELS)]}/{index:06d}.png"
-
-
-def _hidden(path: Path, token: str) -> Path:
-    """The temporary neighbour of a file. The token tells this run's from those of a run beside it."""
-    return path.with_name(f".{path.name}.{token}.tmp")
 
 
 def _draw(job: _Job) -> list[str]:
@@ -53,9 +47,8 @@ def _draw(job: _Job) -> list[str]:
         image, mask = render_with_mask(scene, job.size)
         file = _file(index)
         path = job.directory / file
-        hidden = _hidden(path, job.token)
-        image.save(hidden, format="PNG")
-        hidden.replace(path)
+        with cache_file(path) as hidden:
+            image.save(hidden, format="PNG")
         record = {
             "file": file,
             "caption": scene.caption,
@@ -105,21 +98,9 @@ def _refuse_existing(directory: Path, start: int, stop: int) -> None:
             raise UsageError(f"{directory / file} exists already", hint="--overwrite replaces it")
 
 
-def _write_captions(path: Path, lines: list[str], token: str) -> None:
-    hidden = _hidden(path, token)
-    with hidden.open("w", encoding="utf-8", newline="\n") as stream:
+def _write_captions(path: Path, lines: list[str]) -> None:
+    with whole_file(path) as hidden, hidden.open("w", encoding="utf-8", newline="\n") as stream:
         stream.writelines(lines)
-        stream.flush()
-        os.fsync(stream.fileno())
-    hidden.replace(path)
-
-
-def _clean(directory: Path, token: str) -> None:
-    """Removes what an interrupted run, or a process that was killed, left of this run's temporary files."""
-    for pattern in (f".*.{token}.tmp", f"*/.*.{token}.tmp"):
-        for left in directory.glob(pattern):
-            with suppress(OSError):
-                left.unlink()
 
 
 def write_scenes(
@@ -147,28 +128,27 @@ def write_scenes(
     stop = start + count
     if not overwrite:
         _refuse_existing(directory, start, stop)
-    token = secrets.token_hex(4)
-    jobs = [
-        _Job(directory, first, min(first + _CHUNK, stop), size, seed, token) for first in range(start, stop, _CHUNK)
-    ]
+    jobs = [_Job(directory, first, min(first + _CHUNK, stop), size, seed) for first in range(start, stop, _CHUNK)]
     if workers is None:
         workers = 1 if count <= _FEW else os.cpu_count() or 1
+    folders = {(directory / _file(index)).parent for index in range(start, min(stop, start + len(LABELS)))}
     lines: list[str] = []
     try:
-        for label in {LABELS[index % len(LABELS)] for index in range(start, min(stop, start + len(LABELS)))}:
-            (directory / label).mkdir(parents=True, exist_ok=True)
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
         # Old captions would not fit a half-replaced set of images.
-        (directory / CAPTIONS).unlink(missing_ok=True)
+        behind_links(directory / CAPTIONS).unlink(missing_ok=True)
         with closing(_drawn(jobs, min(workers, len(jobs)))) as batches:
             for written in batches:
                 lines += written
                 if progress is not None:
                     progress(len(written))
-        _write_captions(directory / CAPTIONS, lines, token)
+        _write_captions(directory / CAPTIONS, lines)
     except BrokenProcessPool as error:
         raise RunError("a process that drew scenes was ended from outside; is there enough memory?") from error
     except OSError as error:
         raise RunError(f"cannot write the scenes: {error}") from error
     finally:
-        _clean(directory, token)
+        for folder in (directory, *folders):
+            clear_leftovers(folder)  # of this run's processes, if one was killed, or of an earlier run
     return directory / CAPTIONS
