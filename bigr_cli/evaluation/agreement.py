@@ -80,18 +80,18 @@ def scenes_judge(device: torch.device) -> Judge:
     return judge
 
 
-def clip_judge(source: str, device: torch.device) -> Judge:
+def clip_judge(folder: Path, device: torch.device) -> Judge:
     """The mean cosine of pictures and texts in CLIP's space, times 100, negative ones as 0 (CLIPScore, Hessel 2021).
 
     Args:
-        source: a folder of transformers' files, or a repository of the hub.
+        folder: of transformers' files.
 
     Raises:
         What `open_clip` raises.
     """
     from bigr_cli.evaluation.clip import open_clip
 
-    network = open_clip(source, device)
+    network = open_clip(folder, device)
 
     def judge(asked: Asked, pictures: PictureSet, advance: Callable[[int], None]) -> dict[str, float]:
         total = 0.0

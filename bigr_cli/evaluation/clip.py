@@ -32,22 +32,31 @@ class Clip:
         return torch.nn.functional.cosine_similarity(found.image_embeds, found.text_embeds, dim=-1).float().cpu()
 
 
-def open_clip(source: str, device: torch.device) -> Clip:
-    """The CLIP of a folder of transformers' files, or of a repository of the hub.
+def find_clip(source: str) -> tuple[Path, str]:
+    """Where a CLIP is, and what identifies it: a folder, or a repository of the hub with its commit.
+
+    `source` is a folder of transformers' files, owner/name, or owner/name@REVISION. A branch such as the default, main,
+    moves: what was measured with it is told apart by the commit alone.
 
     Raises:
         UsageError: it is neither.
-        ModelError: there is no CLIP in it, or transformers is not installed.
+        ModelError: transformers is not installed.
         What `hub.fetch_folder` raises.
     """
     require_transformers("--clip")
     folder = Path(source).expanduser()
-    if not folder.is_dir():
-        if not is_repository(source):
-            raise UsageError(
-                f"--clip: {source} is neither a folder nor a repository such as openai/clip-vit-base-patch32"
-            )
-        folder = hub.cached_folder(source) or hub.fetch_folder(source, _FILES)
+    if folder.is_dir():
+        return folder, source
+    repository, _, revision = source.partition("@")
+    if not is_repository(repository):
+        raise UsageError(f"--clip: {source} is neither a folder nor a repository such as openai/clip-vit-base-patch32")
+    revision = revision or "main"
+    folder = hub.cached_folder(repository, revision) or hub.fetch_folder(repository, _FILES, revision=revision)
+    return folder, f"{repository}@{folder.name}"  # the cache names folders by their commits
+
+
+def open_clip(folder: Path, device: torch.device) -> Clip:
+    """The CLIP of a folder of transformers' files; ModelError if there is none in it."""
     import transformers
 
     try:
@@ -56,5 +65,5 @@ def open_clip(source: str, device: torch.device) -> Clip:
             network = transformers.CLIPModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
     except Exception as error:  # transformers raises what it likes about what it finds in a folder
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{source}: holds no CLIP that can be read ({reason})") from error
+        raise ModelError(f"{folder}: holds no CLIP that can be read ({reason})") from error
     return Clip(network, processor, device)

@@ -65,8 +65,8 @@ class Asking:
         options.own_option(
             "--clip",
             panel=_evaluation.JUDGING,
-            metavar="NAME|DIR",
-            help="Judge by this CLIP of transformers instead of by the classifier of scenes.",
+            metavar="NAME[@REVISION]|DIR",
+            help="Judge by this CLIP of transformers instead of by the classifier of scenes; a commit pins it.",
         ),
     ] = None
 
@@ -98,6 +98,7 @@ def text(
     """
     from bigr_cli import request
     from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_judge, scenes_judge
+    from bigr_cli.evaluation.clip import find_clip
     from bigr_cli.evaluation.draws import draws
     from bigr_cli.evaluation.sweep import points
     from bigr_cli.zoo.config import read_config
@@ -110,7 +111,12 @@ def text(
     settings = [(each, request.settings(config, given, each)) for each in points(asking.sweep or [], list(given))]
     kinds = _asked(config, asking)
     network = loaded(model, machine)
-    judge: Judge = clip_judge(asking.clip, network.device) if asking.clip else scenes_judge(network.device)
+    judge_name = SCENES
+    if asking.clip:
+        folder, judge_name = find_clip(asking.clip)
+        judge: Judge = clip_judge(folder, network.device)
+    else:
+        judge = scenes_judge(network.device)
     records: list[dict[str, Any]] = []
     kept: list[Draws] = []
     for point, chosen in settings:
@@ -123,7 +129,7 @@ def text(
                 figures = judge(asked, drawn.pictures(), bar.advance)
             record = {"task": TASK, "model": network.name, "point": point, "captions": asked.kind, "count": len(jobs)}
             rounded = {name: round(value, 6) for name, value in figures.items()}
-            record |= {**rounded, "judge": asking.clip or SCENES, "seed": asking.seed}
+            record |= {**rounded, "judge": judge_name, "seed": asking.seed}
             records.append(record | {"seconds": round(time.perf_counter() - began, 3)})
             if json:
                 console.json_line({**records[-1], "sampling": vars(chosen)})

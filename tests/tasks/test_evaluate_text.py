@@ -85,6 +85,25 @@ def test_by_a_clip_of_random_weights(bigr: Run, tmp_path: Path) -> None:
     assert table.out.splitlines()[0].split() == ["captions", "pictures", "clip"]
 
 
+def test_a_clip_of_the_hub_is_named_by_its_commit(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default branch moves; owner/name@REVISION asks for one commit."""
+    commit, asked = "0123456789abcdef" * 2 + "01234567", []
+    save_clip(tmp_path / commit)
+
+    def fetch_folder(repository: str, patterns: object, *, revision: str) -> Path:
+        asked.append((repository, revision))
+        return tmp_path / commit
+
+    monkeypatch.setattr("bigr_cli.zoo.hub.fetch_folder", fetch_folder)
+    monkeypatch.setattr("bigr_cli.zoo.hub.cached_folder", lambda *_: None)
+    Path("texts.txt").write_text("a red house\n", encoding="utf-8")
+    words = ["--captions", "texts.txt", *QUICK, "--json"]
+    for source in ("lab/clip", f"lab/clip@{commit[:8]}"):
+        done = bigr("evaluate", "text", "--clip", source, *words)
+        assert json.loads(done.out)["judge"] == f"lab/clip@{commit}"
+    assert asked == [("lab/clip", "main"), ("lab/clip", commit[:8])]
+
+
 def save_clip(folder: Path) -> None:
     """A CLIP as transformers saves it, with random weights and a vocabulary of letters."""
     import torch
