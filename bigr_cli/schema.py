@@ -17,17 +17,9 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin,
 
 from bigr_cli import yaml_text
 from bigr_cli.errors import ConfigError, nearest
+from bigr_cli.schema_words import SCALARS, described, one_of
 
 T = TypeVar("T")
-
-_SCALARS: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    Path: "a path",
-    NoneType: "nothing",
-}
 
 
 def from_mapping(cls: type[T], data: Mapping[Any, Any], *, source: str) -> T:
@@ -52,22 +44,47 @@ def to_mapping(value: Any) -> dict[str, Any]:
     return plain
 
 
-def override(value: T, settings: Sequence[str], source: str) -> T:
-    """A copy with some fields set anew, each by "dotted.key=VALUE", VALUE being YAML.
+def override(value: T, settings: Sequence[str], source: str, *, given: Mapping[str, Any] | None = None) -> T:
+    """A copy with some fields set anew: each by "dotted.key=VALUE", then those `given` by dotted keys as they are.
 
-    Where the choice between dataclasses changes (`tokenizer.architecture=compact`), fields that both have are kept.
+    VALUE is what `from_text` makes of it. Where the choice between dataclasses changes
+    (`tokenizer.architecture=compact`), fields that both have are kept.
 
     Raises:
-        ConfigError: no "=", VALUE is not YAML, or what `from_mapping` raises.
+        ConfigError: no "=", VALUE is not YAML where that is asked for, or what `from_mapping` raises.
     """
     data = to_mapping(value)
+    override_mapping(type(value), data, settings, source, given=given)
+    return from_mapping(type(value), data, source=source)
+
+
+def override_mapping(
+    cls: Any, data: dict[str, Any], settings: Sequence[str], source: str, *, given: Mapping[str, Any] | None = None
+) -> None:
+    """The same in place, for plain data of the dataclass `cls` that need not be complete."""
     for setting in settings:
         key, equals, text = setting.partition("=")
-        key = key.strip()
-        if not key or not equals:
+        path = key.strip().split(".")
+        if not key.strip() or not equals:
             raise ConfigError(f"{source}: {setting!r}: expected key=value")
-        _set(type(value), data, key.split("."), yaml_text.parse(text, source=f"{source}: {key}"), f"{source}: {key}")
-    return from_mapping(type(value), data, source=source)
+        where = f"{source}: {key.strip()}"
+        _set(cls, data, path, from_text(_kind_at(cls, data, path), text, source=where), where)
+    for key, plain in (given or {}).items():
+        _set(cls, data, key.split("."), plain, f"{source}: {key}")
+
+
+def from_text(kind: Any, text: str, *, source: str) -> Any:
+    """Plain data for a declared type out of a word of the command line.
+
+    Text and paths are the word as it is (`*.tar`, `2024`, `a: b`, `x #1`), without quotation marks around all of it;
+    everything else is YAML.
+    """
+    members = _members(kind)
+    if any(member in (str, Path) for member in members):
+        if NoneType in members and text in ("null", "~"):
+            return None
+        return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+    return yaml_text.parse(text, source=source)
 
 
 def load_yaml(cls: type[T], path: Path) -> T:
@@ -97,7 +114,7 @@ class _Reader:
         choices = [str(choice) for choice in get_args(kind)] if get_origin(kind) is Literal else []
         near = nearest(value, choices, 1) if isinstance(value, str) else []
         suggestion = f"; did you mean {near[0]}?" if near else ""
-        self.fail(key, f"expected {_described(kind)}, got {reprlib.repr(value)}{suggestion}")
+        self.fail(key, f"expected {described(kind)}, got {reprlib.repr(value)}{suggestion}")
 
     def read(self, kind: Any, value: Any, key: str) -> Any:
         origin = get_origin(kind)
@@ -120,7 +137,7 @@ class _Reader:
                 pass
         elif kind is Path and isinstance(value, str) and value:
             return Path(value)
-        elif kind is Any or (kind in _SCALARS and type(value) is kind):
+        elif kind is Any or (kind in SCALARS and type(value) is kind):
             return value
         self.refuse(kind, value, key)
 
@@ -138,7 +155,7 @@ class _Reader:
             if name in data:
                 values[name] = self.read(hints[name], data[name], _dotted(key, name))
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                expected = _described(hints[name])
+                expected = described(hints[name])
                 raise ConfigError(f"{self.source}: missing key {_dotted(key, name)!r}, expected {expected}")
         try:
             return kind(**values)
@@ -167,7 +184,7 @@ class _Reader:
         if isinstance(given, str) and given in choices:
             return choices[given]
         if tag not in data:
-            raise ConfigError(f"{self.source}: missing key {_dotted(key, tag)!r}, expected {_one_of(choices)}")
+            raise ConfigError(f"{self.source}: missing key {_dotted(key, tag)!r}, expected {one_of(choices)}")
         return self.refuse(Literal[tuple(choices)], given, _dotted(key, tag))
 
     def tuple(self, kind: Any, value: Any, key: str) -> Any:
@@ -222,6 +239,19 @@ def _set(kind: Any, data: dict[str, Any], path: list[str], value: Any, where: st
         data[name] = _common(before, after, inner)
 
 
+def _kind_at(kind: Any, data: Any, path: Sequence[str]) -> Any:
+    """The declared type at a dotted path, of the dataclasses that the data has there; None if there is none."""
+    for name in path:
+        structures = [member for member in _members(kind) if dataclasses.is_dataclass(member)]
+        if len(structures) > 1:
+            tag, choices = _tag(structures)
+            chosen = choices.get(str(data.get(tag)) if isinstance(data, Mapping) else "")
+            structures = [chosen] if chosen else structures
+        kind = next((hint for each in structures if (hint := _hint(each, name)) is not None), None)
+        data = data.get(name) if isinstance(data, Mapping) else None
+    return kind
+
+
 def _common(before: Any, after: Any, data: dict[str, Any]) -> dict[str, Any]:
     """What of plain data of one dataclass has the same meaning in another."""
     old, new = get_type_hints(before), get_type_hints(after)
@@ -265,23 +295,3 @@ def _joined(key: str, message: str, names_field: bool) -> str:
     if not key:
         return message
     return f"{key}.{message}" if names_field else f"{key}: {message}"
-
-
-def _one_of(choices: Sequence[Any] | Mapping[Any, Any]) -> str:
-    return f"one of {', '.join(str(choice) for choice in choices)}" if len(choices) > 1 else str(*choices)
-
-
-def _described(kind: Any) -> str:
-    """A type in words."""
-    origin, members = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        if sum(dataclasses.is_dataclass(member) for member in members) > 1:
-            return "a mapping" + (" or nothing" if NoneType in members else "")
-        return " or ".join(_described(member) for member in members)
-    if origin is Literal:
-        return _one_of(members)
-    if origin is tuple:
-        if members[-1] is Ellipsis:
-            return f"a list, each {_described(members[0])}"
-        return f"a list of {len(members)}: {', '.join(_described(member) for member in members)}"
-    return _SCALARS.get(kind, "a mapping")

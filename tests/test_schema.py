@@ -222,6 +222,22 @@ def test_override_sets_nested_values() -> None:
     assert changed.tokenizer == EVERYTHING.tokenizer
 
 
+@pytest.mark.parametrize(
+    "word", ["*.tar", "2024", "a: b", "x #1", "null and void", "[x", "&a", "true", "1e3", " x ", ""]
+)
+def test_text_is_taken_as_it_is(word: str) -> None:
+    """No word for a text goes through a YAML parser, which would cut, convert or refuse it."""
+    changed = override(EVERYTHING, [f"text={word}"], "options", given={"folder": word or "."})
+    assert (changed.text, changed.folder) == (word, Path(word or "."))
+    assert override(EVERYTHING, [f"text='{word}'"], "options").text == word
+
+
+def test_what_is_given_wins_over_settings() -> None:
+    assert override(EVERYTHING, ["text=a", "rate=2"], "options", given={"text": "b"}).text == "b"
+    with pytest.raises(ConfigError, match="options: unknown key 'texts'"):
+        override(EVERYTHING, [], "options", given={"texts": "b"})
+
+
 def test_override_can_begin_what_was_none() -> None:
     changed = override(EVERYTHING, ["generator.grid=8", "generator.bits=24", "generator.classes=2"], "options")
     assert changed.generator == GeneratorConfig(grid=8, bits=24, classes=2)

@@ -8,15 +8,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from bigr_cli import yaml_text
+from bigr_cli import schema
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import RunError, UnknownNameError, UsageError
 from bigr_cli.files import whole_file
 
 Point = dict[str, Any]
 
+_KINDS = get_type_hints(SamplingConfig)
 _SWEPT = ("preset", *(field.name for field in fields(SamplingConfig) if field.name != "guidance_interval"))
 
 
@@ -43,7 +44,8 @@ def points(words: Sequence[str], given: Sequence[str] = ()) -> list[Point]:
             raise UnknownNameError("setting", name, _SWEPT, hint=f"--sweep knows {', '.join(_SWEPT)}")
         if name in axes or name in given:
             raise UsageError(f"--sweep: {name} is given twice")
-        axes[name] = [yaml_text.parse(part, source=f"--sweep {name}") for part in text.split(",")]
+        kind = _KINDS.get(name, str)
+        axes[name] = [schema.from_text(kind, part.strip(), source=f"--sweep {name}") for part in text.split(",")]
         if len({str(value) for value in axes[name]}) < len(axes[name]):
             raise UsageError(f"--sweep: {name} has a value twice")
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]

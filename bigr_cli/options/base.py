@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
@@ -68,6 +69,17 @@ def checked_seed(value: int | None) -> int | None:
     if value is None or 0 <= value <= config.LARGEST_SEED:
         return value
     raise typer.BadParameter(f"{value} is not a whole number from 0 to 2^63 - 1")
+
+
+def training_config(text: str) -> Path:
+    """A YAML file, or one of those that come with bigr by its name; raises typer.BadParameter if it is neither."""
+    path, shipped = Path(text), Path(__file__).parents[1] / "training" / "configs"
+    if path.is_file():
+        return path
+    if (named := shipped / f"{text}.yaml").is_file() and named.parent == shipped:
+        return named
+    names = ", ".join(sorted(file.stem for file in shipped.glob("*.yaml")))
+    raise typer.BadParameter(f"{text!r}: no such file, and none of those that come with bigr: {names}")
 
 
 def checked_device(value: str) -> str:

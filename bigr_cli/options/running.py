@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 import typer
 
 from bigr_cli import console
-from bigr_cli.options.base import MACHINE, MESSAGES, OUTPUT, TRAINING, checked_device, option, parse_batch_size
+from bigr_cli.options.base import (
+    MACHINE,
+    MESSAGES,
+    OUTPUT,
+    TRAINING,
+    checked_device,
+    option,
+    parse_batch_size,
+    training_config,
+)
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
@@ -107,7 +116,13 @@ TrainingData = Annotated[
 ]
 TrainingConfigFile = Annotated[
     Path | None,
-    option("--config", panel=TRAINING, metavar="FILE", exists=True, dir_okay=False, help="A YAML file of settings."),
+    option(
+        "--config",
+        panel=TRAINING,
+        metavar="FILE|NAME",
+        parser=training_config,
+        help="A YAML file of settings, or the published ones: published-generator-l, published-tokenizer.",
+    ),
 ]
 TrainingResume = Annotated[
     Path | None,

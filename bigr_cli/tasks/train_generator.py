@@ -39,11 +39,15 @@ def train_generator(
     from bigr_cli.zoo.folder import load_tokenizer
 
     set_threads(run.threads)
-    chosen = list(settings or [])
-    chosen += [f"data.source={run.data}"] if run.data else []
-    chosen += [f"tokenizer={tokenizer}"] if tokenizer else []
-    default = GeneratorTraining(tokenizer="scenes-64")
-    training = read_training(GeneratorTraining, config=run.config, resume=run.resume, settings=chosen, default=default)
+    options = {"data.source": run.data, "tokenizer": tokenizer}
+    training = read_training(
+        GeneratorTraining,
+        config=run.config,
+        resume=run.resume,
+        settings=list(settings or []),
+        default=GeneratorTraining(tokenizer="scenes-64"),
+        given={key: value for key, value in options.items() if value is not None},
+    )
     directory = find_model(training.tokenizer)
     module, base = load_tokenizer(directory)
     training = pin_tokenizer(training, directory)

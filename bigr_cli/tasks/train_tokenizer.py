@@ -30,9 +30,14 @@ def train_tokenizer(
     from bigr_cli.training.tokenizer import TokenizerObjective
 
     set_threads(run.threads)
-    chosen = list(settings or []) + ([f"data.source={run.data}"] if run.data else [])
-    default = TokenizerTraining(tokenizer=CompactConfig(image_size=64, bits=24))
-    training = read_training(TokenizerTraining, config=run.config, resume=run.resume, settings=chosen, default=default)
+    training = read_training(
+        TokenizerTraining,
+        config=run.config,
+        resume=run.resume,
+        settings=list(settings or []),
+        default=TokenizerTraining(tokenizer=CompactConfig(image_size=64, bits=24)),
+        given={} if run.data is None else {"data.source": run.data},
+    )
     launch(
         training,
         partial(TokenizerObjective, training),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
@@ -29,23 +29,35 @@ HELD_OUT = 2**41  # where the held-out scenes begin, beyond the last one that tr
 
 _ARCHITECTURE = {TokenizerTraining: "tokenizer", GeneratorTraining: "generator"}
 _WEIGHTS = {TokenizerTraining: TOKENIZER_FILE, GeneratorTraining: GENERATOR_FILE}
+_COMMAND_LINE = "command line"
 _FREE = {"dropout"}  # of an architecture: what may change while a run goes on
 
 Training = TypeVar("Training", TokenizerTraining, GeneratorTraining)
 
 
 def read_training(
-    kind: type[Training], *, config: Path | None, resume: Path | None, settings: list[str], default: Training
+    kind: type[Training],
+    *,
+    config: Path | None,
+    resume: Path | None,
+    settings: list[str],
+    default: Training,
+    given: Mapping[str, object] | None = None,
 ) -> Training:
-    """The training's config: of the run to be resumed, a file, or the default, with key=value settings applied.
+    """The training's config: of the run to be resumed, a file, or the default, with settings applied.
+
+    Args:
+        settings: each key=value.
+        given: further ones as they are, by dotted keys; what a file leaves out may be among either.
 
     Raises:
         UsageError: both a run and a file are given, or the run's folder is none.
         ConfigError: unknown keys, values out of range, another architecture than the run's.
     """
     if resume is None:
-        base = schema.load_yaml(kind, config) if config is not None else default
-        return schema.override(base, settings, "command line") if settings else base
+        if config is not None:
+            return _from_file(kind, config, settings, given or {})
+        return schema.override(default, settings, _COMMAND_LINE, given=given)
     if config is not None:
         raise UsageError("--resume goes on with the run's own config, so --config has no place beside it")
     path = resume / TRAINING_FILE
@@ -55,9 +67,20 @@ def read_training(
     if (command == "train-generator") != (kind is GeneratorTraining):
         raise UsageError(f"{resume}: is a run of another kind", hint=f"go on with: bigr {command} --resume {resume}")
     base = schema.load_yaml(kind, path)
-    chosen = schema.override(base, settings, "command line") if settings else base
+    chosen = schema.override(base, settings, _COMMAND_LINE, given=given)
     _check_architecture(base, chosen)
     return chosen
+
+
+def _from_file(kind: type[Training], path: Path, settings: list[str], given: Mapping[str, object]) -> Training:
+    """A file's config with settings applied; these may bring what the file must not leave out."""
+    try:
+        base = schema.load_yaml(kind, path)
+    except ConfigError:
+        data = yaml_text.read_mapping(path)
+        schema.override_mapping(kind, data, settings, _COMMAND_LINE, given=given)
+        return schema.from_mapping(kind, data, source=str(path))
+    return schema.override(base, settings, _COMMAND_LINE, given=given)
 
 
 def _check_architecture(before: Training, after: Training) -> None:

@@ -116,6 +116,30 @@ def test_wrong_usage_is_exit_2(bigr: Run, tmp_path: Path, words: list[str], mess
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["2024", "a: b", "x #1", "true", "[1]"])
+def test_names_of_folders_are_no_yaml(bigr: Run, tmp_path: Path, tiny_model: Path, name: str) -> None:
+    """The folder itself is opened: it has one image, and not the number that one needs."""
+    photos(tmp_path / name, 1)
+    (tmp_path / "x").mkdir(exist_ok=True)
+    config = tmp_path / "mine.yaml"
+    config.write_text("name: mine\n")
+    for words in (
+        ("train-tokenizer", "--data", tmp_path / name),
+        ("train-generator", "--tokenizer", tiny_model, "--config", config, "--data", tmp_path / name),
+        ("train-tokenizer", f"data.source={tmp_path / name}"),
+    ):
+        shown = bigr(*words, "-o", tmp_path / "run", *MACHINE)
+        assert shown.code == 2
+        assert f"{tmp_path / name}: expected at least 10 " in shown.err, shown.err
+
+
+def test_a_pattern_is_no_yaml(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = bigr("train-tokenizer", "--data", "*.tar", *MACHINE)
+    assert shown.code == 2
+    assert "*.tar" in shown.err and "YAML" not in shown.err
+
+
 def test_a_tokenizer_has_to_be_there(bigr: Run, tmp_path: Path) -> None:
     shown = bigr("train-generator", "--tokenizer", tmp_path, "-o", tmp_path / "run", *MACHINE)
     assert shown.code == 2

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -13,10 +14,13 @@ from bigr_cli.core.config import CompactConfig
 from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError, RunError, UnknownNameError, UsageError
+from bigr_cli.options.base import training_config
 from bigr_cli.training.checkpoint import list_checkpoints
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
 from bigr_cli.training.launch import HELD_OUT, launch, open_data, pin_tokenizer, read_training
 from bigr_cli.training.tokenizer import TokenizerObjective
+from bigr_cli.zoo.config import read_config
+from bigr_cli.zoo.find import packaged_models
 from bigr_cli.zoo.folder import check_model
 
 DEFAULT = TokenizerTraining(CompactConfig(64, 24))
@@ -43,6 +47,48 @@ def test_settings_override_the_default_or_the_file(tmp_path: Path) -> None:
     path.write_text("tokenizer: {architecture: compact, image_size: 32, bits: 4}\nrun: {steps: 5, batch: 2}\n")
     chosen = read(path, None, "run.steps=9")
     assert (chosen.run.steps, chosen.run.batch, chosen.tokenizer.image_size) == (9, 2, 32)
+
+
+def test_the_command_line_brings_what_a_file_leaves_out(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: x\nrun: {steps: 5}\n")
+    kept = dict(config=path, resume=None, default=GeneratorTraining(""))
+    chosen = read_training(GeneratorTraining, settings=[], given={"tokenizer": "a: b"}, **kept)  # type: ignore[arg-type]
+    assert (chosen.tokenizer, chosen.name, chosen.run.steps) == ("a: b", "x", 5)
+    also = read_training(GeneratorTraining, settings=["tokenizer=2024"], **kept)  # type: ignore[arg-type]
+    assert also.tokenizer == "2024"
+    with pytest.raises(ConfigError, match=r"mine\.yaml: missing key 'tokenizer'"):
+        read_training(GeneratorTraining, settings=["run.steps=3"], **kept)  # type: ignore[arg-type]
+    assert read(path, None, "tokenizer.architecture=compact", "tokenizer.image_size=32", "tokenizer.bits=4").name == "x"
+
+
+def test_the_published_training_is_shipped() -> None:
+    """script/train.sh, but for what the command line brings: the tokenizer and the images."""
+    path = training_config("published-generator-l")
+    found = read_training(
+        GeneratorTraining,
+        config=path,
+        resume=None,
+        settings=[],
+        default=GeneratorTraining(""),
+        given={"tokenizer": "bigr-l-d24", "data.source": "imagenet"},
+    )
+    run, optimizer = found.run, found.optimizer
+    assert (run.batch, run.precision, run.ema) == (512, "bfloat16", 0.9999)
+    assert (found.data.flip, found.generator.dropout, found.masking.label_dropout) == (True, 0.1, 0.1)
+    assert (optimizer.name, optimizer.rate, optimizer.schedule, optimizer.warmup) == ("adamw", 1e-4, "constant", 0)
+    assert (optimizer.betas, optimizer.weight_decay, optimizer.clip) == ((0.9, 0.95), 0.02, 1.0)
+    card = read_config(packaged_models() / "bigr-l-d24").generator
+    assert card == found.generator.complete(grid=16, bits=24, classes=1000)
+
+
+def test_the_published_tokenizer_is_shipped() -> None:
+    found = read(training_config("published-tokenizer"))
+    assert found.tokenizer == read_config(packaged_models() / "bigr-l-d24").tokenizer
+    losses = found.losses
+    assert (losses.l1, losses.perceptual, losses.adversarial.start, found.optimizer.rate) == (1, 1, 30_001, 3 * 4.5e-6)
+    with pytest.raises(typer.BadParameter, match="published-generator-l, published-tokenizer"):
+        training_config("../configs/published-tokenizer")
 
 
 def test_a_run_goes_on_with_its_own_config(run: Path, tokenizer_training: TokenizerTraining) -> None:
