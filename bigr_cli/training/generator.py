@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _BATCH = 64
 _PREVIEW = 32
+_SHAPES = 16  # numbers of rows that the transcoder is trained with
 
 
 def draw_mask(batch: int, tokens: int, config: MaskingConfig, device: torch.device) -> Tensor:
@@ -53,12 +54,27 @@ def masked_loss(
         hidden = predicted = draw_mask(codes.shape[0], codes.shape[1], config, device)
     dropped = torch.rand(len(labels), device=device) < config.label_dropout
     labels = generator.condition_tokens.dropped(labels, dropped)
-    cond = generator.condition(codes, labels, hidden)[predicted].repeat(config.timesteps_per_token, 1)
-    per_bit = generator.transcoder.loss(cond, codes[predicted].repeat(config.timesteps_per_token, 1))
+    rows = predicted.flatten().nonzero().flatten().repeat(config.timesteps_per_token)
+    count = len(rows)
+    rows = _repeated_to(rows, codes.shape[0] * codes.shape[1] * config.timesteps_per_token)
+    cond = generator.condition(codes, labels, hidden).flatten(0, 1)[rows]
+    per_bit = generator.transcoder.loss(cond, codes.flatten(0, 1)[rows])[:count]
     if cover is None or config.focus == 0:
         return per_bit.mean()
-    weight = (1 + config.focus * cover)[predicted].repeat(config.timesteps_per_token)
+    weight = 1 + config.focus * cover.flatten()[rows[:count]]
     return (per_bit.mean(dim=-1) * weight).sum() / weight.sum()
+
+
+def _repeated_to(rows: Tensor, most: int) -> Tensor:
+    """Row numbers, the first ones repeated until there are a whole number of sixteenths of `most`.
+
+    oneDNN compiles and keeps kernels for each shape that it meets, some MB a layer in bfloat16. How many tokens are
+    masked differs from step to step; without this, memory grows with every step, by gigabytes in all, and the
+    compiling takes longer than the products.
+    """
+    unit = -(-most // _SHAPES)
+    missing = -len(rows) % unit
+    return torch.cat([rows, rows.repeat(-(-missing // len(rows)))[:missing]]) if missing else rows
 
 
 def token_cover(focus: Tensor, grid: int) -> Tensor:

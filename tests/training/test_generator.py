@@ -155,6 +155,29 @@ def test_tokens_of_the_object_weigh_more() -> None:
     assert not torch.isclose(losses[0], losses[2])
 
 
+@pytest.mark.parametrize("per_token", [1, 3])
+def test_the_transcoder_meets_few_shapes_and_the_loss_counts_each_token_once(
+    per_token: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen = small(), []
+    tokens, bits = model.config.tokens, model.config.bits
+    codes = torch.rand(8, tokens, bits) < 0.5
+
+    def loss(cond: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
+        seen.append(len(bits))
+        return torch.arange(len(bits)).float()[:, None].expand(bits.shape)
+
+    monkeypatch.setattr(model.transcoder, "loss", loss)
+    for seed in range(60):
+        torch.manual_seed(seed)
+        found = masked_loss(model, codes, torch.zeros(8, dtype=torch.int64), MaskingConfig("picture", 0.0, per_token))
+        torch.manual_seed(seed)
+        masked = int(draw_mask(8, tokens, MaskingConfig("picture"), CPU).sum()) * per_token
+        assert float(found) == pytest.approx((masked - 1) / 2)  # the mean of 0, 1 … masked - 1
+        assert masked <= seen[-1] < masked + -(-8 * tokens * per_token // 16)
+    assert len(set(seen)) <= 16
+
+
 def test_sizes_come_from_tokenizer_and_data(generator_training: GeneratorTraining) -> None:
     made = objective(generator_training)
     assert (made.sizes.grid, made.sizes.bits, made.sizes.classes) == (4, 6, 16)
