@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 import traceback as tracebacks
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,13 +22,13 @@ from bigr_cli.plain_text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, Task
 
 
 @dataclass
 class _State:
     quiet: bool = False
     verbose: bool = False
+    last: float = 0.0  # when the last line was written, by the monotonic clock
     live: "Console | None" = field(default=None, repr=False)  # the console of the progress bar being shown
     said: set[str] = field(default_factory=set, repr=False)  # what is said once
     noted: dict[str, set[str]] = field(default_factory=dict)  # what notes of each kind are about
@@ -154,27 +155,16 @@ class ProgressBar:
     def detail(self, done: float, total: float, text: str) -> None:
         """Show a second bar, for what is being worked on just now; it goes when that is done."""
 
+    def set_total(self, total: float) -> None:
+        """There is more, or less, to do than was thought."""
 
-class _RichBar(ProgressBar):
-    visible = True
-
-    def __init__(self, shown: "Progress", description: str, total: float | None, done: int) -> None:
-        self._shown, self._entry = shown, shown.add_task(escaped(description), total=total, completed=done)
-        self._second = shown.add_task("", visible=False, rated=False)
-
-    def advance(self, amount: float = 1) -> None:
-        self._shown.advance(self._entry, amount)
-
-    def describe(self, text: str) -> None:
-        self._shown.update(self._entry, description=escaped(text))
-
-    def detail(self, done: float, total: float, text: str) -> None:
-        self._shown.update(self._second, description=escaped(text), completed=done, total=total, visible=done < total)
+    def facts(self, facts: Mapping[str, str]) -> None:
+        """Show these lines below the bar, by their names, until others of the same name come."""
 
 
 @contextmanager
 def progress(total: float | None, description: str, *, done: int = 0) -> Iterator[ProgressBar]:
-    """A progress bar on stderr while the block runs: only on a terminal, and not with `--quiet`.
+    """A progress bar on stderr while the block runs; nothing with `--quiet`.
 
         with progress(len(jobs), "painting") as bar:
             for job in jobs:
@@ -182,31 +172,37 @@ def progress(total: float | None, description: str, *, done: int = 0) -> Iterato
                 bar.advance()
 
     `total` None shows that something goes on, without an end; `done` of it was done before. A bar inside another one
-    is not shown.
+    is not shown. Where stderr is no terminal there is no bar, but a line when nothing was said for half a minute.
     """
-    if _state.quiet or _state.live is not None or not sys.stderr.isatty():
+    if _state.quiet or _state.live is not None:
         yield ProgressBar()
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
+    from bigr_cli import progress as shown
 
-    class Rate(ProgressColumn):
-        def render(self, task: "Task") -> Text:
-            return Text(f"{task.speed:.2f}/s" if task.speed and task.fields.get("rated", True) else "")
-
-    console = Console(stderr=True)
-    words = TextColumn("{task.description}", markup=False)
-    columns = (words, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    _state.live = console
+    if not sys.stderr.isatty():
+        with shown.spoken(total, description, done) as spoken:
+            yield spoken
+        return
     try:
-        with Progress(*columns, console=console, transient=True) as shown:
-            yield _RichBar(shown, description, total, done)
+        with shown.on_terminal(total, description, done) as (bar, console):
+            _state.live = console
+            yield bar
     finally:
         _state.live = None
 
 
+def silence() -> float:
+    """Seconds since the last line on stderr."""
+    return time.monotonic() - _state.last
+
+
+def touch() -> None:
+    """Count silence from now on."""
+    _state.last = time.monotonic()
+
+
 def _write(line: str) -> None:
+    touch()
     if _state.live is not None:
         from rich.text import Text
 

@@ -105,6 +105,8 @@ class RunConfig:
     `micro_batch` instead says how many pictures a process takes at a time. It is the unit that chance follows: with it,
     a step is the same however many processes share it. `shard` spreads the weights over the processes (FSDP2), and
     `gradient_checkpointing` computes the inside of each block twice instead of keeping it.
+
+    With `best` the run's model is the one of the best validation, otherwise of the last one.
     """
 
     steps: int = 100_000
@@ -122,6 +124,7 @@ class RunConfig:
     checkpoint_every: int = 500
     keep: int = 2
     tensorboard: bool = False
+    best: bool = False
 
     def __post_init__(self) -> None:
         require_positive(self, "steps", "batch", "accumulate", "keep")

@@ -1,4 +1,4 @@
-"""Signals while training: the first ends the step and saves, a second Ctrl-C stops at once."""
+"""Signals while training: the first ends the step, or breaks it off, and saves; a second Ctrl-C stops at once."""
 
 from __future__ import annotations
 
@@ -9,24 +9,47 @@ from types import FrameType
 from typing import Any
 
 
+class StepAborted(Exception):
+    """A signal came within a step that may be broken off; the weights are as they were before it."""
+
+
+class Interrupts(list[int]):
+    """The signals that were received."""
+
+    _aborting = False
+
+    @contextmanager
+    def aborting(self, wanted: bool) -> Iterator[None]:
+        """While the block runs a signal raises StepAborted where it is, if that is wanted."""
+        self._aborting = wanted
+        try:
+            if self and wanted:
+                raise StepAborted
+            yield
+        finally:
+            self._aborting = False
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """The handler of the signals."""
+        if self and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.append(number)
+        if self._aborting:
+            raise StepAborted
+
+
 @contextmanager
-def interrupts() -> Iterator[list[int]]:
+def interrupts() -> Iterator[Interrupts]:
     """Collects SIGINT and SIGTERM in a list while the block runs.
 
     A SIGINT that is not the first raises KeyboardInterrupt. A SIGTERM never does: launchers of several processes send
     one to those that the terminal has interrupted already.
     """
-    received: list[int] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
+    received = Interrupts()
     before: dict[signal.Signals, Any] = {}
     try:
         for each in (signal.SIGINT, signal.SIGTERM):
-            before[each] = signal.signal(each, receive)
+            before[each] = signal.signal(each, received.receive)
     except ValueError:  # not the main thread: a caller's notebook or test handles signals itself
         pass
     try:

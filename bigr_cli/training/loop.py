@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor
 
 from bigr_cli import console
 from bigr_cli.data.loading import Batch, Positions
 from bigr_cli.data.sources import Source
-from bigr_cli.errors import ImageError, RunError, UsageError
-from bigr_cli.files import whole_file
+from bigr_cli.errors import RunError, UsageError
 from bigr_cli.training.acceleration import accelerator_for
-from bigr_cli.training.checkpoint import last_state, step_of, writing
+from bigr_cli.training.blocks import checkpoint_blocks, compile_blocks, let_signals_in
+from bigr_cli.training.checkpoint import step_of, writing
 from bigr_cli.training.config import DataConfig, RunConfig
 from bigr_cli.training.dtensors import whole_tensor
 from bigr_cli.training.ema import WeightAverage
-from bigr_cli.training.interrupts import interrupts
-from bigr_cli.training.metrics import MetricsLog, Throughput, duration, shown
+from bigr_cli.training.failures import failures
+from bigr_cli.training.interrupts import Interrupts, StepAborted, interrupts
+from bigr_cli.training.metrics import MetricsLog
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.optim import Optimizers, rate_share
-from bigr_cli.training.sharding import Sharding, is_block
+from bigr_cli.training.pace import Pace
+from bigr_cli.training.reports import Reports
+from bigr_cli.training.sharding import Sharding
 from bigr_cli.training.state import TrainingState
+
+_LONG_STEP = 2.0  # seconds; a step that takes longer is broken off when a signal comes
 
 
 def step_seed(seed: int, step: int, part: int, rank: int) -> int:
@@ -56,8 +61,18 @@ class Trainer:
         folder: Path,
         *,
         device: torch.device,
+        title: str = "training",
+        pace: Pace | None = None,
+        written: Callable[[], None] | None = None,
+        resumed_by: Path | None = None,
     ) -> None:
-        """Raises DeviceError if the device cannot train in the run's precision."""
+        """`pace` may change the number of steps after each checkpoint; `written` is called when the model was written.
+
+        `title` and `resumed_by`, the folder that --resume takes, are for messages.
+
+        Raises:
+            DeviceError: the device cannot train in the run's precision.
+        """
         self.accelerator = accelerator_for(device, run.precision)
         self.device: torch.device = self.accelerator.device
         self.is_main: bool = self.accelerator.is_main_process
@@ -71,11 +86,16 @@ class Trainer:
             self.average = sharding.apply(objective, self.average, self.device)
         self.players = {name: (module, Optimizers(module, c), c) for name, (module, c) in objective.players().items()}
         if run.compile:
-            _compile_blocks(objective.model)
+            compile_blocks(objective.model)
         optimizers = {name: optimizers for name, (_, optimizers, _) in self.players.items()}
         spread = sharding is not None
         self.state = TrainingState(objective, self.average, optimizers, self.accelerator, spread)
         self.step = 0
+        self.pace, self.title, self.resumed_by = pace, title, folder if resumed_by is None else resumed_by
+        self.written = written
+        self._seconds = math.inf  # what the last step took
+        if self.accelerator.num_processes == 1 and self.device.type == "cpu":
+            let_signals_in(objective)
 
     def resume(self, checkpoint: Path) -> None:
         """Go on from a checkpoint. Raises what `TrainingState.load` raises."""
@@ -89,34 +109,42 @@ class Trainer:
             RunError: a loss that is not finite, a full disk, a worker process that was killed; the hint names the
                 last good state.
             ImageError: a picture cannot be read.
-            KeyboardInterrupt: interrupted; the state is saved.
+            KeyboardInterrupt: interrupted; the state is saved, and the model.
         """
-        steps, saved = self.run.steps, self.step
+        saved = self.step
         with (
             closing(self._batches()) as batches,
-            _failures(self.folder),
+            failures(self.folder),
             self._log() as log,
             interrupts() as interrupted,
-            console.progress(steps, "training", done=self.step) as bar,
+            console.progress(self.run.steps, self.title, done=self.step) as bar,
         ):
-            throughput = Throughput()
-            while self.step < steps and not self._agreed(interrupted):
-                values = self._one_step(batches)
-                throughput.add(self.run.batch)
-                if self._due(self.run.log_every):
-                    self._report(log, bar, values, throughput.read())
-                bar.advance()
-                if self._due(self.run.validate_every):
-                    self._validate(log)
-                    throughput.read()
+            reports = Reports(self, log, bar)
+            while self.step < self.run.steps and not self._agreed(interrupted):
+                try:
+                    values = self._one_step(batches, interrupted)
+                except StepAborted:
+                    break
+                reports.step(values)
                 if self._due(self.run.checkpoint_every):
                     self._save(keep=self.run.keep)
                     saved = self.step
-            if self.step < steps:
-                if saved != self.step:
+                    self._keep_pace(bar)
+            if self.step < self.run.steps:
+                if saved != self.step or self.step == 0:
                     self._save(keep=self.run.keep)
-                console.say(f"stopped after step {self.step}; go on with --resume {self.folder}")
+                reports.stopped()
+                console.say(f"stopped after step {self.step}; go on with --resume {self.resumed_by}")
                 raise KeyboardInterrupt
+
+    def _keep_pace(self, bar: console.ProgressBar) -> None:
+        """After a checkpoint: fewer steps or more, if the time is used up sooner or later than was planned."""
+        if self.pace is None or self.accelerator.num_processes > 1:
+            return
+        steps = self.pace.steps(self.step, self.run)
+        if steps != self.run.steps:
+            self.run = replace(self.run, steps=steps)
+            bar.set_total(steps)
 
     @contextmanager
     def _log(self) -> Iterator[MetricsLog | None]:
@@ -168,12 +196,30 @@ class Trainer:
         with self.accelerator.main_process_first():  # it may write a cache, which the others then read
             return self.objective.batches(self.source, positions, workers=self.data.workers)
 
-    def _one_step(self, batches: Iterator[Batch]) -> dict[str, Tensor]:
-        """One update of every player whose turn it is; returns the values, as means over this process's parts."""
+    def _one_step(self, batches: Iterator[Batch], interrupted: Interrupts) -> dict[str, Tensor]:
+        """One update of every player whose turn it is; returns the values, as means over this process's parts.
+
+        Raises:
+            StepAborted: a signal came, and steps take long; no weight has moved.
+        """
+        begin, turns = time.perf_counter(), self.objective.turns(self.step)
+        # Other processes would wait for ever for one that breaks off.
+        long = self.accelerator.num_processes == 1 and self._seconds > _LONG_STEP
+        try:
+            with interrupted.aborting(long):
+                values = self._gradients(batches, turns)
+        except StepAborted:
+            for _, optimizers, _ in self.players.values():
+                optimizers.zero_grad()
+            raise
+        self._update(turns, values)
+        self._seconds = time.perf_counter() - begin
+        return values
+
+    def _gradients(self, batches: Iterator[Batch], turns: list[str]) -> dict[str, Tensor]:
         run, processes, rank = self.run, self.accelerator.num_processes, self.accelerator.process_index
         values: dict[str, Tensor] = {}
         self.objective.train()
-        turns = self.objective.turns(self.step)
         parts, _ = self._parts()
         for part in range(parts):
             batch = next(batches).to(self.device)
@@ -188,11 +234,15 @@ class Trainer:
                 self.accelerator.backward(loss / parts)
                 for name, value in shown.items():
                     values[name] = values.get(name, 0) + value.detach() / parts
+        return values
+
+    def _update(self, turns: list[str], values: dict[str, Tensor]) -> None:
+        """Move the weights of every player whose turn it is, and the average; adds the gradients' norms to `values`."""
         norms = {turn: self._clip(turn) for turn in turns}
         for turn, norm in norms.items():
             values[f"{turn}_gradient" if turn != "model" else "gradient"] = norm
             _, optimizers, config = self.players[turn]
-            optimizers.set_rate(rate_share(config, self.step, run.steps))
+            optimizers.set_rate(rate_share(config, self.step, self.run.steps))
             optimizers.step(self.accelerator.scaler)
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.update()
@@ -200,7 +250,6 @@ class Trainer:
             optimizers.zero_grad()
         self.step += 1
         self.average.update(self.objective.model, self.step)
-        return values
 
     def _synchronise(self, last: bool) -> None:
         """Spread weights send their gradients after the last part of a step only."""
@@ -228,71 +277,3 @@ class Trainer:
         saved = self._save(keep=None)
         hint = f"the state before it is {saved}; --resume {self.folder} with a lower optimizer.rate may get past it"
         raise RunError(f"{what}; training stopped", hint=hint)
-
-    def _report(self, log: MetricsLog | None, bar: console.ProgressBar, values: dict[str, Tensor], rate: float) -> None:
-        joined = self.accelerator.reduce(torch.stack([value.float() for value in values.values()]), reduction="mean")
-        if log is None:
-            return
-        numbers = dict(zip(values, joined.tolist(), strict=True))
-        with writing(self.folder):
-            log.write(self.step, numbers | {"pictures_per_second": rate}, kind="train")
-        if bar.visible:
-            bar.describe(f"loss {numbers['loss']:.4g}  {rate:.1f} pictures/s")
-        else:
-            left = duration((self.run.steps - self.step) * self.run.batch / max(rate, 1e-9))
-            console.say(f"step {self.step}/{self.run.steps}  {shown(numbers)}  {rate:.1f} pictures/s  {left} left")
-
-    def _validate(self, log: MetricsLog | None) -> None:
-        with self.average.gathered(needed=log is not None) as average:
-            if log is not None:
-                self._look_at(average, log)
-
-    def _look_at(self, average: nn.Module, log: MetricsLog) -> None:
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), torch.inference_mode():
-            measures = self.objective.validate(average)
-            image = self.objective.preview(average)
-        console.say(f"validation after step {self.step}: {shown(measures)}")
-        with writing(self.folder):
-            log.write(self.step, measures, kind="validation")
-            if image is not None:
-                (self.folder / "samples").mkdir(exist_ok=True)
-                with whole_file(self.folder / "samples" / f"step-{self.step:08d}.png") as hidden:
-                    image.save(hidden, format="PNG")
-            self.objective.write(average, self.folder, self.step, measures)
-
-
-def _compile_blocks(model: nn.Module) -> None:
-    """Compile every residual block for itself: they share shapes, so little has to be compiled, and no step's number
-    or player's turn makes it necessary again.
-    """
-    for name, module in model.named_modules():
-        if is_block(name, module):
-            module.compile()
-
-
-def checkpoint_blocks(model: nn.Module) -> None:
-    """Let every residual block keep its inputs alone, and compute the rest again when gradients are wanted."""
-    for name, module in model.named_modules():
-        if is_block(name, module):
-            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
-
-
-@contextmanager
-def _failures(run: Path) -> Iterator[None]:
-    """Give what goes wrong in the middle of a training a message, and the way back."""
-    try:
-        yield
-    except RunError as error:
-        error.hint = error.hint or last_state(run)
-        raise
-    except ImageError as error:
-        error.hint = f"data.check=pictures leaves out what cannot be read; {last_state(run)}"
-        raise
-    except torch.OutOfMemoryError as error:
-        hint = f"a smaller run.batch, or a larger run.accumulate, needs less; {last_state(run)}"
-        raise RunError("the device has too little memory for this training", hint=hint) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        reason = "a process that prepares pictures was ended from outside; is there enough memory?"
-        raise RunError(reason, hint=last_state(run)) from error

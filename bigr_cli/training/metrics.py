@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,17 @@ def shown(values: dict[str, float]) -> str:
     return "  ".join(f"{key} {value:.4g}" for key, value in values.items())
 
 
-def duration(seconds: float) -> str:
-    """A time span in the two largest units that it fills: 3h05m, 12m07s."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
+def best_value(run: Path) -> float | None:
+    """How good the best validation of a run was, of those in its metrics; None without any."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return None
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError, AttributeError):  # a line that was cut off
+            value = json.loads(line).get("goodness")
+            found += [value] if isinstance(value, float) else []
+    return max(found, default=None)
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

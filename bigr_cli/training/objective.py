@@ -46,6 +46,10 @@ class Objective(nn.Module):
         """Measures on held-out pictures; must leave the objective as it is."""
         return {}
 
+    def goodness(self, measures: dict[str, float]) -> float:
+        """How good the measures of a validation are: of two, the larger is better."""
+        return -measures.get("loss", 0.0)
+
     def preview(self, average: nn.Module) -> Image | None:
         """A picture that shows how far training is."""
         return None

@@ -122,6 +122,9 @@ class TokenizerObjective(Objective):
             measures["psnr_object"] = float(objects.mean())
         return measures | bit_usage(torch.cat(codes))
 
+    def goodness(self, measures: dict[str, float]) -> float:
+        return measures.get("psnr", 0.0)
+
     def preview(self, average: nn.Module) -> Image:
         """Held-out pictures above what came back."""
         from bigr_cli.imaging.arrays import to_images

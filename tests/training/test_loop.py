@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from bigr_cli.training.checkpoint import list_checkpoints, load_checkpoint, step
 from bigr_cli.training.config import DataConfig, OptimizerConfig, RunConfig
 from bigr_cli.training.loop import Trainer, step_seed
 from bigr_cli.training.objective import Objective
+from bigr_cli.training.pace import Pace
 
 RUN = RunConfig(steps=6, batch=4, ema=0.9, log_every=2, validate_every=3, checkpoint_every=2)
 CPU = torch.device("cpu")
@@ -327,10 +328,10 @@ def test_several_processes_share_their_gradients(make: Make) -> None:
     assert [float(p.grad.mean()) for p in line.parameters() if p.grad is not None] == pytest.approx([0.05, 0.1])
 
 
-def test_a_live_line_on_a_terminal(
+def test_a_live_panel_on_a_terminal(
     make: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    described: list[str] = []
+    known: list[dict[str, str]] = []
 
     class Bar(console.ProgressBar):
         visible = True
@@ -339,33 +340,112 @@ def test_a_live_line_on_a_terminal(
         def advance(self, amount: float = 1) -> None:
             Bar.done += amount
 
-        def describe(self, text: str) -> None:
-            described.append(text)
+        def facts(self, facts: Mapping[str, str]) -> None:
+            known.append(dict(facts))
+
+    totals = []
 
     @contextmanager
-    def progress(total: float, description: str, *, done: int = 0) -> Iterator[console.ProgressBar]:
-        assert (total, done) == (6, 0)
-        yield Bar()
+    def progress(total: float | None, description: str, *, done: int = 0) -> Iterator[console.ProgressBar]:
+        totals.append(total)
+        yield Bar() if total is not None else console.ProgressBar()
 
     monkeypatch.setattr(console, "progress", progress)
-    make().trainer.train()
-    assert Bar.done == 6
-    assert len(described) == 3
-    assert all(line.startswith("loss ") and line.endswith(" pictures/s") for line in described)
+    made = make()
+    made.trainer.train()
+    assert Bar.done == 6 and totals[0] == 6
+    losses = [facts for facts in known if "loss" in facts]
+    assert len(losses) == 3
+    assert all("pictures/s, 0m0" in facts["speed"] and facts["speed"].endswith(" left") for facts in losses)
+    assert [facts["validation"][-8:] for facts in known if "validation" in facts] == ["(step 3)", "(step 6)"]
+    assert known[-1]["samples"] == str(made.folder / "samples" / "step-00000006.png")
     assert "step 2/6" not in capsys.readouterr().err
+
+
+def test_samples_and_a_model_come_at_steps_that_double(make: Make) -> None:
+    made = make(steps=50, validate_every=45, log_every=50, checkpoint_every=50)
+    made.trainer.train()
+    assert made.objective.written == [10, 20, 40, 45, 50]
+    names = [int(path.stem.removeprefix("step-")) for path in sorted((made.folder / "samples").iterdir())]
+    assert names == [10, 20, 40, 45, 50]
+
+
+class Rated(Brightness):
+    """Validations are as good as these numbers say, one after the other."""
+
+    def __init__(self, *goodness: float) -> None:
+        super().__init__()
+        self.rest = list(goodness)
+
+    def goodness(self, measures: dict[str, float]) -> float:
+        return self.rest.pop(0)
+
+
+@pytest.mark.parametrize(("best", "written"), [(True, [1, 3]), (False, [1, 2, 3, 4])])
+def test_the_best_validation_is_the_model(make: Make, best: bool, written: list[int]) -> None:
+    made = make(Rated(1.0, 1.0, 2.0, 1.5), steps=4, validate_every=1, best=best)
+    made.trainer.train()
+    assert made.objective.written == written
+
+
+def test_the_best_validation_is_known_after_a_break(make: Make) -> None:
+    made = make(Rated(1.0, 3.123456789), steps=2, validate_every=1, checkpoint_every=2, best=True)
+    made.trainer.train()
+    later = make(Rated(2.0, 3.2), steps=4, validate_every=1, best=True)
+    later.trainer.resume(list_checkpoints(made.folder)[-1])
+    later.trainer.train()
+    assert later.objective.written == [4]
+
+
+@needs_signals
+@pytest.mark.parametrize("moment", ["forward", "backward"])
+def test_a_long_step_is_broken_off(make: Make, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    monkeypatch.setattr("bigr_cli.training.loop._LONG_STEP", 0.0)
+
+    def change(loss: Tensor, step: int) -> Tensor:
+        if step != 2:
+            return loss
+        if moment == "forward":
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            loss.register_hook(lambda gradient: os.kill(os.getpid(), signal.SIGTERM))
+        return loss
+
+    whole, made = make(name="whole"), make(Brightness(change))
+    whole.trainer.train()
+    with pytest.raises(KeyboardInterrupt):
+        made.trainer.train()
+    assert made.saved() == [2]
+    assert made.objective.written == [2]  # a model, too
+    second = make()
+    second.trainer.resume(list_checkpoints(made.folder)[-1])
+    second.trainer.train()
+    assert all(torch.equal(one, other) for one, other in zip(whole.weights(), second.weights(), strict=True))
+
+
+def test_the_number_of_steps_follows_the_pace(make: Make) -> None:
+    settled = []
+    now = iter(range(0, 10_000, 100))
+    pace = Pace(600.0, settled=lambda spent, steps: settled.append((spent, steps)), clock=lambda: float(next(now)))
+    made = make(steps=100, checkpoint_every=2, validate_every=100, log_every=100)
+    made.trainer.pace = pace
+    made.trainer.train()
+    assert settled[0] == (100.0, None)
+    assert settled[1][1] is not None and 6 < settled[1][1] < 20  # 100 s for 2 steps, 400 s left
+    assert made.trainer.step == made.trainer.run.steps < 20
 
 
 @pytest.mark.slow
 def test_compiled_blocks_train_the_same_model(make: Make) -> None:
     from bigr_cli.core.config import CompactConfig
     from bigr_cli.core.tokenizer import Tokenizer
-    from bigr_cli.training.loop import _compile_blocks
+    from bigr_cli.training.blocks import compile_blocks
 
     torch.manual_seed(0)
     sizes = CompactConfig(16, 6, channels=(8, 16), encoder_blocks=(0, 1), decoder_blocks=(1, 1), attention_heads=2)
     model = Tokenizer(sizes)
     names, images = list(model.state_dict()), torch.rand(2, 3, 16, 16)
     expected = model.bit_logits(images)
-    _compile_blocks(model)
+    compile_blocks(model)
     assert torch.allclose(model.bit_logits(images), expected, atol=1e-4)
     assert list(model.state_dict()) == names

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bigr_cli.errors import UsageError
-from bigr_cli.training.metrics import MetricsLog, Throughput, duration, shown
+from bigr_cli.progress import readable_time
+from bigr_cli.training.metrics import MetricsLog, Throughput, shown
 
 
 def records(run: Path) -> list[dict[str, object]]:
@@ -64,7 +65,7 @@ def test_throughput_counts_since_the_last_reading(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0m00s"), (67, "1m07s"), (3599, "59m59s"), (11100, "3h05m")])
 def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert readable_time(seconds) == text
 
 
 def test_values_as_text() -> None:

@@ -1,0 +1,141 @@
+"""How progress is shown: a bar or a panel on a terminal, elsewhere a line for every half minute of silence."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bigr_cli import console
+from bigr_cli.plain_text import escaped
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, Task
+    from rich.table import Table
+
+SILENCE = 30.0  # seconds
+
+
+class RichBar(console.ProgressBar):
+    """A bar on a terminal, and below it what `facts` says."""
+
+    visible = True
+
+    def __init__(self, shown: Progress, description: str, total: float | None, done: int) -> None:
+        self._shown, self._entry = shown, shown.add_task(escaped(description), total=total, completed=done)
+        self._second = shown.add_task("", visible=False, rated=False)
+        self._facts: dict[str, str] = {}
+
+    def advance(self, amount: float = 1) -> None:
+        self._shown.advance(self._entry, amount)
+
+    def describe(self, text: str) -> None:
+        self._shown.update(self._entry, description=escaped(text))
+
+    def detail(self, done: float, total: float, text: str) -> None:
+        self._shown.update(self._second, description=escaped(text), completed=done, total=total, visible=done < total)
+
+    def set_total(self, total: float) -> None:
+        self._shown.update(self._entry, total=total)
+
+    def facts(self, facts: Mapping[str, str]) -> None:
+        self._facts.update(facts)
+
+    def __rich__(self) -> Table:
+        """Bars above, facts below."""
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 2))
+        for name, value in self._facts.items():
+            grid.add_row(Text(escaped(name), style="dim"), Text(escaped(value)))
+        whole = Table.grid()
+        whole.add_row(self._shown)
+        whole.add_row(grid)
+        return whole
+
+
+@contextmanager
+def on_terminal(total: float | None, description: str, done: int) -> Iterator[tuple[RichBar, Console]]:
+    """The bar, shown while the block runs, and the console that messages go to meanwhile."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.2f}/s" if task.speed and task.fields.get("rated", True) else "")
+
+    shown_on = Console(stderr=True)
+    words = TextColumn("{task.description}", markup=False)
+    columns = (words, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    bar = RichBar(Progress(*columns, console=shown_on, auto_refresh=False), description, total, done)
+    with Live(bar, console=shown_on, transient=True, refresh_per_second=8):
+        yield bar, shown_on
+
+
+class SpokenBar(console.ProgressBar):
+    """Says how far it is when nothing was said for half a minute; of bars inside each other, the innermost does."""
+
+    def __init__(self, description: str, total: float | None, done: int) -> None:
+        self._description, self._total, self._done, self._text = description, total, float(done), ""
+        self._first, self._begin = float(done), time.monotonic()
+
+    def advance(self, amount: float = 1) -> None:
+        self._done += amount
+
+    def describe(self, text: str) -> None:
+        self._text = text
+
+    def set_total(self, total: float) -> None:
+        self._total = total
+
+    def line(self) -> str:
+        """How far it is."""
+        seconds = time.monotonic() - self._begin
+        if self._total is None:
+            return f"{self._description}: for {seconds:.0f} s now"
+        rate = (self._done - self._first) / max(seconds, 1e-9)
+        left = f", {readable_time((self._total - self._done) / rate)} left" if rate > 0 else ""
+        more = f", {self._text}" if self._text else ""
+        return f"{self._description}: {self._done:,.0f} of {self._total:,.0f}{more}{left}"
+
+
+_bars: list[SpokenBar] = []  # those that are open, outermost first
+
+
+@contextmanager
+def spoken(total: float | None, description: str, done: int) -> Iterator[SpokenBar]:
+    """A bar for a stderr that is no terminal."""
+    bar, ended = SpokenBar(description, total, done), threading.Event()
+    _bars.append(bar)
+    speaker = None
+    if len(_bars) == 1:
+        speaker = threading.Thread(target=_speak, args=(ended,), daemon=True)
+        console.touch()
+        speaker.start()
+    try:
+        yield bar
+    finally:
+        ended.set()
+        _bars.remove(bar)
+        if speaker is not None:
+            speaker.join()
+
+
+def _speak(ended: threading.Event) -> None:
+    while not ended.wait(min(1.0, SILENCE / 4)):
+        open_bars = list(_bars)
+        if open_bars and console.silence() >= SILENCE:
+            console.say(open_bars[-1].line())
+
+
+def readable_time(seconds: float) -> str:
+    """A time span in the two largest units that it fills: 3h05m, 12m07s."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
