@@ -6,6 +6,7 @@ A window is cut out of the picture and scaled to the model's size; what it shows
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,10 @@ class Window:
     x: int
     y: int
     side: int
+
+    def shifted(self, x: int, y: int) -> Window:
+        """The window in an image that begins at (x, y) of this one."""
+        return Window(self.x - x, self.y - y, self.side)
 
     def clipped(self, height: int, width: int) -> tuple[slice, slice]:
         """The rows and columns of a picture that it covers."""
@@ -51,8 +56,33 @@ def _parts(region: Where) -> list[tuple[int, int, int, int]]:
     """The boxes (x, y, width, height) around a region's connected parts."""
     import cv2
 
-    count, _, statistics, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=8)
-    return [(x, y, w, h) for x, y, w, h, _ in statistics[1:count].tolist()]
+    left, top, right, bottom = bounds(region)
+    if left == right:
+        return []
+    within = region[top:bottom, left:right].astype(np.uint8)
+    count, _, statistics, _ = cv2.connectedComponentsWithStats(within, connectivity=8)
+    return [(x + left, y + top, w, h) for x, y, w, h, _ in statistics[1:count].tolist()]
+
+
+def bounds(region: Where, margin: int = 0) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom), half-open, of a region and a margin within the image; all 0 if there is none."""
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    height, width = region.shape
+    top, bottom = max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin)
+    return max(0, int(columns[0]) - margin), top, min(width, int(columns[-1]) + 1 + margin), bottom
+
+
+def working_area(region: Where, windows: Sequence[Window]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of all that painting a region in these windows looks at, within the image."""
+    height, width = region.shape
+    boxes = [bounds(region, margin=1)]
+    for window in windows:
+        rows, columns = window.clipped(height, width)
+        boxes.append((columns.start, rows.start, columns.stop, rows.stop))
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
 
 
 def window_side(extent: int, shape: tuple[int, int], size: int) -> int:
@@ -85,8 +115,11 @@ def plan_windows(region: Where, side: int, step: float = 0.5) -> list[Window]:
 
     height, width = region.shape
     known = not region.all()
-    raw = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3) if known else None
-    distance = None if raw is None else np.asarray(raw, dtype=np.float32)
+    distance = None
+    if known and region.any():
+        left, top, right, bottom = bounds(region, margin=1)
+        raw = cv2.distanceTransform(region[top:bottom, left:right].astype(np.uint8), cv2.DIST_L2, 3)
+        distance = _Distances(np.asarray(raw, dtype=np.float32), left, top, region.shape)
     ranked = []
     for x, y, w, h in _parts(region):
         alone = max(w, h) <= side * (_CONTEXT if known else 1)
@@ -99,12 +132,27 @@ def plan_windows(region: Where, side: int, step: float = 0.5) -> list[Window]:
     return [Window(left, top, side) for _, top, left in sorted(set(ranked))]
 
 
-def _distance(distance: NDArray[np.float32] | None, x: float, y: float, centre: tuple[float, float]) -> float:
+@dataclass(frozen=True)
+class _Distances:
+    """How far each pixel of a region is from the nearest outside it; `values` begin at (left, top), 0 elsewhere."""
+
+    values: NDArray[np.float32]
+    left: int
+    top: int
+    shape: tuple[int, ...]
+
+    def at(self, x: float, y: float) -> float:
+        height, width = self.shape
+        row, column = min(height - 1, max(0, int(y))) - self.top, min(width - 1, max(0, int(x))) - self.left
+        inside = 0 <= row < self.values.shape[0] and 0 <= column < self.values.shape[1]
+        return float(self.values[row, column]) if inside else 0.0
+
+
+def _distance(distance: _Distances | None, x: float, y: float, centre: tuple[float, float]) -> float:
     """How far a window's middle is from what is known, or, where nothing is, from the middle of the region."""
     if distance is None:
         return math.hypot(x - centre[0], y - centre[1])
-    height, width = distance.shape
-    return float(distance[min(height - 1, max(0, int(y))), min(width - 1, max(0, int(x)))])
+    return distance.at(x, y)
 
 
 def _centred(start: int, extent: int, side: int, limit: int) -> int:

@@ -12,19 +12,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from bigr_cli.batches import Batches
+from bigr_cli.batches import Batches, out_of_memory
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.sampler import Observer
-from bigr_cli.errors import BigrError
+from bigr_cli.errors import BigrError, RunError
 
 _STRIDE = 0x1E3779B97F4A7C15  # odd and far from small numbers, so that derived seeds are nobody's next seed
+
+MOST_HELD = 384 * 2**20  # bytes of memory that images may take which wait to be sampled, unless it is one alone
 
 Result = TypeVar("Result")
 Key = TypeVar("Key")
@@ -37,6 +39,7 @@ class Ask:
     `codes` (L, K) bool and `masked` (L,) bool, on any device. `other` is a second label, mixed in with `ratio`;
     `against` is the label that guidance leads away from. A label is a class's index, or a text; None is none.
     `box` is the square (x, y, side) of the picture whose tokens these are, for those who watch; None is all of it.
+    `held` is how many bytes of memory the picture's work takes until these are sampled.
     """
 
     codes: Tensor
@@ -48,6 +51,7 @@ class Ask:
     ratio: float = 0.0
     against: Guide = None
     box: tuple[int, int, int] | None = None
+    held: int = 0
 
 
 Painter = Generator[Sequence[Ask], Tensor, Result]  # it is sent the codes of all its asks, (N, L, K) bool
@@ -77,6 +81,17 @@ class Iteration:
 
 
 Watch = Callable[[Iteration], None]
+
+
+def holding(painter: Painter[Result], held: int) -> Painter[Result]:
+    """A painter whose asks say that so many bytes are held until they are sampled."""
+    try:
+        asks = next(painter)
+        while True:
+            asks = painter.send((yield [replace(ask, held=held) for ask in asks]))
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
 
 
 def derived_seed(seed: int, index: int) -> int:
@@ -141,12 +156,15 @@ def paint_together(
     batch_size: int,
     watch: Watch | None = None,
     cancelled: Callable[[Key], bool] | None = None,
+    most_held: int = MOST_HELD,
 ) -> Iterator[tuple[Key, Result | BigrError]]:
     """Run painters, with up to `batch_size` asks at a time; gives each one's result, or the error that ended it.
 
     They come in the order in which they end. `painters` is read no further than needed, so it may have any length, and
     is asked again after it has ended, so more may come. Asks that do not fit into memory together are halved, with a
     warning, and fewer go together from then on.
+
+    While those that wait hold more than `most_held` bytes, no other begins.
 
     `cancelled` says whether a painter is not wanted any more: it ends with `Cancelled`, at once or, when its asks are
     being sampled, with the iteration; if there are others in the batch, with the last one.
@@ -158,7 +176,7 @@ def paint_together(
     source, batches = iter(painters), Batches(batch_size)
     queue: deque[tuple[_Work[Key, Result], int]] = deque()
     while True:
-        while len(queue) < batches.size and (fresh := next(source, None)) is not None:
+        while len(queue) < batches.size and _held(queue) < most_held and (fresh := next(source, None)) is not None:
             work = _Work(*fresh)
             ended = _advance(work)
             if isinstance(ended, _Ended):
@@ -183,6 +201,11 @@ def paint_together(
                     yield work.key, ended.result
                 begun += [(work, place) for place in range(len(work.asks))]
         queue.extendleft(reversed(begun))  # in front, so that pictures that were begun get finished
+
+
+def _held(queue: Iterable[tuple[_Work[Key, Result], int]]) -> int:
+    """The bytes that all works of a queue hold together."""
+    return sum(max(ask.held for ask in work.asks) for work in dict.fromkeys(work for work, _ in queue))
 
 
 @dataclass(frozen=True)
@@ -248,4 +271,9 @@ def _advance(work: _Work[Key, Result]) -> _Ended[Result] | None:
     except BigrError as error:
         work.asks = ()
         return _Ended(error)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        work.asks = ()
+        return _Ended(RunError("there is too little memory for an image of this size"))
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -28,12 +30,11 @@ def edit_whole(
         wish: the new label, perhaps the old one to be led away from, seed, settings.
         how: how the paint is joined to the picture.
     """
-    pixels, config = original.seen(), network.tokenizer.config
-    height, width = pixels.shape[:2]
+    config, (width, height) = network.tokenizer.config, original.size
     side = wish.window or max(height, width)
     window = Window((width - side) // 2, (height - side) // 2, side)
     seen = touched_tokens(np.ones((height, width), dtype=bool), window, config.grid, beyond=False)
-    codes = encode(network, cut(pixels, window, config.image_size))
+    codes = encode(network, cut(original.seen(), window, config.image_size))  # not kept while others are sampled
     outside = torch.from_numpy(~seen.reshape(-1)).to(codes.device)
     count = round(strength * int((~outside).sum()))
     if count == 0:
@@ -42,8 +43,9 @@ def edit_whole(
     redrawn = lowest(fit.masked_fill(outside, torch.inf), count)
     box = (window.x, window.y, window.side)
     asked = Ask(codes, redrawn | outside, wish.seed, wish.sampling, label=wish.label, against=wish.against, box=box)
-    drawn = yield [asked]
+    drawn = yield [replace(asked, held=2 * original.stored_bytes)]
     shown = resized(decode(network, drawn[0]), side, side)
+    pixels = original.seen()
     made = pixels.copy()  # beside the changed tokens too as the model has it, for the blending to compare
     made[window.clipped(height, width)] = shown[window.inside(height, width)]
     mask = np.zeros((height, width), dtype=np.float32)

@@ -18,10 +18,11 @@ from bigr_cli.data.images import pixel_limit
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.windows import Pixels, Window, cut, resized
-from bigr_cli.painting.asks import Ask, Painter, derived_seed, side_by_side
+from bigr_cli.painting.asks import Ask, Painter, derived_seed, holding, side_by_side
 from bigr_cli.painting.inpaint import Painted
 from bigr_cli.painting.repaint import Wish, decode, encode, likeliest_label, lowest
 
+_HELD = 3  # times the image's floats that wait with it
 _SHARED = 0.25  # of a window: how much of it its neighbours show too, at least
 
 
@@ -80,9 +81,8 @@ def enrich(
         wish = replace(wish, label=likeliest_label(network, codes, unknown, wish.seed))
     side = wish.window or max(min(size, width, height), min(size // 2, max(width, height)))
     windows = [Window(x, y, side) for y in _spread(height, side) for x in _spread(width, side)]
-    made = yield from side_by_side(
-        [_redraw(network, plain, window, detail, wish, index) for index, window in enumerate(windows)]
-    )
+    redrawn = [_redraw(network, plain, window, detail, wish, index) for index, window in enumerate(windows)]
+    made = yield from holding(side_by_side(redrawn), 2 * original.stored_bytes + _HELD * plain.nbytes)
     total, weights = np.zeros((height, width, 3)), np.zeros((height, width, 1))
     for window, shown in zip(windows, made, strict=True):
         share = _share(side)[window.inside(height, width)][..., None]

@@ -14,10 +14,11 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.imaging.blending import Blend, blend
 from bigr_cli.imaging.canvas import Margins
 from bigr_cli.imaging.originals import Original
-from bigr_cli.imaging.windows import ZOOM, Pixels
-from bigr_cli.painting.asks import Painter, side_by_side
-from bigr_cli.painting.repaint import Repainted, Wish, guess_label, repaint
+from bigr_cli.imaging.windows import ZOOM, Pixels, working_area
+from bigr_cli.painting.asks import Painter, holding, side_by_side
+from bigr_cli.painting.repaint import Repainted, Wish, guess_label, repaint, windows_for
 
+_HELD = 4  # times the pixels of the area worked on that wait with each variant
 _STEP = 0.25  # of a window, from one to the next in outpainting
 
 Mask = NDArray[np.float32]  # (H, W) in [0, 1], 1 = repaint
@@ -53,26 +54,43 @@ def inpaint(
         guess: take the label that fits what is seen, instead of the wish's.
         best_of: paint so many variants and keep the one that the model finds likeliest.
     """
-    pixels, region = original.seen(), mask > 0
-    if not region.any():
+    if not (mask > 0).any():
         return Painted(original.image, wish.label)
+    windows = windows_for(network, mask > 0, wish.window, wish.step)
+    first = windows_for(network, mask > 0, wish.window)[:1] if guess else []
+    # All else of a large image is never made into floats, and is no part of what waits to be sampled.
+    box = working_area(mask > 0, [*windows, *first])
+    windows, first = ([window.shifted(*box[:2]) for window in some] for some in (windows, first))
+    mask = mask[box[1] : box[3], box[0] : box[2]].copy()
+    pixels, region = original.seen(box), mask > 0
+    held = 2 * original.stored_bytes
     if guess:
-        wish = replace(wish, label=guess_label(network, pixels, region, wish.seed, wish.window))
+        wish = replace(wish, label=guess_label(network, pixels, region, wish.seed, first))
     if best_of > 1:
         tries = [replace(wish, seed=seed, scored=True) for seed in _tries(wish.seed, best_of)]
-        made = yield from side_by_side([repaint(network, pixels, region, each) for each in tries])
+        variants = side_by_side([repaint(network, pixels, region, each, windows=windows) for each in tries])
+        made = yield from holding(variants, held + best_of * _HELD * pixels.nbytes)
         best = max(made, key=lambda each: each.score)
     else:
-        best = yield from repaint(network, pixels, region, wish)
-    return Painted(joined(original, pixels, best, mask, how), wish.label, best.score if best_of > 1 else None)
+        variant = repaint(network, pixels, region, wish, windows=windows)
+        best = yield from holding(variant, held + _HELD * pixels.nbytes)
+    painted = joined(original, pixels, best, mask, how, at=box[:2])
+    return Painted(painted, wish.label, best.score if best_of > 1 else None)
 
 
 def joined(
-    original: Original, pixels: Pixels, made: Repainted, mask: Mask, how: Blend, *, opaque: bool = True
+    original: Original,
+    pixels: Pixels,
+    made: Repainted,
+    mask: Mask,
+    how: Blend,
+    *,
+    opaque: bool = True,
+    at: tuple[int, int] = (0, 0),
 ) -> Image.Image:
-    """The picture with what was painted in its place; without `opaque` its transparency stays as it is."""
+    """The image with what was painted at (x, y); without `opaque` its transparency stays as it is."""
     colours, weight = blend(pixels, made.pixels, mask, how)
-    return original.changed(colours, weight, opaque=opaque)
+    return original.changed(colours, weight, opaque=opaque, at=at)
 
 
 def _tries(seed: int, count: int) -> Sequence[int]:

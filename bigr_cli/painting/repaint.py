@@ -63,7 +63,9 @@ class Repainted:
     score: float = 0.0
 
 
-def repaint(network: BinaryModel, pixels: Pixels, region: Where, wish: Wish) -> Painter[Repainted]:
+def repaint(
+    network: BinaryModel, pixels: Pixels, region: Where, wish: Wish, *, windows: Sequence[Window] | None = None
+) -> Painter[Repainted]:
     """Paint every pixel of a region.
 
     What the region shows before plays no part.
@@ -73,6 +75,7 @@ def repaint(network: BinaryModel, pixels: Pixels, region: Where, wish: Wish) -> 
         pixels: (H, W, 3) float32 in [0, 1].
         region: (H, W) bool, True = repaint. If nothing is, the picture comes back.
         wish: label, seed, settings.
+        windows: where to paint, if that was planned before.
 
     Returns:
         The picture; outside the region with the same numbers, but for the pixels next to it, which are as the model
@@ -80,7 +83,8 @@ def repaint(network: BinaryModel, pixels: Pixels, region: Where, wish: Wish) -> 
     """
     painted, todo = pixels.copy(), region.copy()
     border, total, count = pixels.copy(), 0.0, 0
-    for index, window in enumerate(windows_for(network, region, wish.window, wish.step)):
+    planned = windows_for(network, region, wish.window, wish.step) if windows is None else windows
+    for index, window in enumerate(planned):
         covered = window.clipped(*region.shape)
         if not todo[covered].any():
             continue
@@ -103,9 +107,11 @@ def windows_for(network: BinaryModel, region: Where, side: int | None = None, st
     return plan_windows(region, chosen, step)
 
 
-def guess_label(network: BinaryModel, pixels: Pixels, region: Where, seed: int, side: int | None = None) -> int | None:
+def guess_label(
+    network: BinaryModel, pixels: Pixels, region: Where, seed: int, windows: Sequence[Window] | None = None
+) -> int | None:
     """The label under which the model finds what it sees around a region likeliest; None if it sees nothing."""
-    windows = windows_for(network, region, side)
+    windows = windows_for(network, region) if windows is None else windows
     if not windows:
         return None
     config = network.tokenizer.config

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from bigr_cli.painting.inpaint import Painted
 
 _READERS = 2
-_AHEAD = 8  # pictures that are read beyond those in work
+_AHEAD = 8  # images that are read beyond those in work
+_AHEAD_BYTES = 160 * 2**20  # of memory that these may take, unless it is one alone
 _POLL = 1.0  # seconds between two looks into a watched folder; also how long a file must have been left alone
 _SLOW = 2.0  # seconds that a picture takes before its own progress is shown
 
@@ -206,15 +207,33 @@ def _painters(
     model: "Model", jobs: Sequence[Job], readers: ThreadPoolExecutor
 ) -> "Iterator[tuple[Job, Painter[Painted]]]":
     """The jobs' painters; the pictures are read ahead."""
-    ahead: deque[tuple[Job, Future[Opened]]] = deque()
-    coming = iter(jobs)
-    while True:
-        while len(ahead) < _AHEAD and (job := next(coming, None)) is not None:
-            ahead.append((job, readers.submit(_opened, job)))
-        if not ahead:
-            return
-        job, future = ahead.popleft()
-        yield job, _begun(model, future)
+    ahead: deque[tuple[Job, Future[Opened], int]] = deque()
+    coming = deque(jobs)
+    while coming or ahead:
+        while coming and len(ahead) < _AHEAD:
+            size = _expected_bytes(coming[0])
+            if ahead and sum(taken for _, _, taken in ahead) + size > _AHEAD_BYTES:
+                break
+            job = coming.popleft()
+            ahead.append((job, readers.submit(_opened, job), size))
+        job, future, _ = ahead.popleft()
+        painter = _begun(model, future)
+        del future  # which has the image, for as long as the next one is not asked for
+        yield job, painter
+        del painter
+
+
+def _expected_bytes(job: Job) -> int:
+    """About how much memory an image and its mask will take, by the file's header; 0 if it has none."""
+    from bigr_cli.data.images import read_header
+
+    if job.source.path is None:
+        return 0
+    try:
+        width, height = read_header(job.source.path).size
+    except BigrError:  # what is wrong with it is said when it is read
+        return 0
+    return 8 * width * height
 
 
 def _begun(model: "Model", future: "Future[Opened]") -> "Painter[Painted]":

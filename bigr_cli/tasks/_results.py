@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from bigr_cli.imaging.recipe import Recipe
 
 _WRITERS = 2
-_WAITING = 16  # pictures that may wait for their file; more would fill the memory when the disk is slow
+_WAITING = 16  # images that may wait for their file; more would fill the memory when the disk is slow
+_WAITING_BYTES = 128 * 2**20  # of memory that these may take, unless it is one alone
 _LISTED = 20
 
 
@@ -39,7 +40,7 @@ class Results:
         self._alone = alone
         self._paths, self._overwrite, self._metadata, self._json = paths, overwrite, metadata, json
         self._pool = ThreadPoolExecutor(_WRITERS, "bigr-writer")
-        self._waiting: list[tuple[str, Future[Path], dict[str, Any]]] = []
+        self._waiting: list[tuple[str, Future[Path], dict[str, Any], int]] = []
         self._written: list[Path] = []
         self.failures: list[tuple[str, BigrError]] = []  # what failed, and why
 
@@ -58,11 +59,14 @@ class Results:
             console.warn(f"{path}: this kind of file does not hold mode {image.mode}, so the picture is converted")
 
         def write() -> Path:
-            write_image(path, image, recipe=kept, overwrite=self._overwrite)
+            try:
+                write_image(path, image, recipe=kept, overwrite=self._overwrite)
+            except MemoryError as error:
+                raise RunError(f"{path}: there is too little memory to write it") from error
             return path
 
         record = _record(path, recipe, index=index, seconds=seconds) | more
-        self._waiting.append((str(path), self._pool.submit(write), record))
+        self._waiting.append((str(path), self._pool.submit(write), record, 4 * image.width * image.height))
         self._collect(most=_WAITING)
 
     def fail(self, name: str, error: BigrError) -> None:
@@ -110,10 +114,14 @@ class Results:
             self._written += written
             self.failures += [(name, RunError(message, hint=hint)) for name, message, hint in failures]
 
+    def _are_more_than(self, most: int) -> bool:
+        large = len(self._waiting) > 1 and sum(size for *_, size in self._waiting) > _WAITING_BYTES
+        return large or len(self._waiting) > most
+
     def _collect(self, *, most: int) -> None:
         """Take note of what is written by now, and wait until no more than `most` are under way."""
-        while self._waiting and (len(self._waiting) > most or self._waiting[0][1].done()):
-            name, future, record = self._waiting.pop(0)
+        while self._waiting and (self._are_more_than(most) or self._waiting[0][1].done()):
+            name, future, record, _ = self._waiting.pop(0)
             try:
                 self._written.append(future.result())
             except BigrError as error:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
-from bigr_cli.errors import BigrError, ImageError
+from bigr_cli.errors import BigrError, ImageError, RunError
 from bigr_cli.painting.asks import (
     Ask,
     Cancelled,
@@ -15,6 +15,7 @@ from bigr_cli.painting.asks import (
     Painter,
     derived_seed,
     draw,
+    holding,
     paint_together,
     side_by_side,
 )
@@ -179,3 +180,34 @@ def test_seeds_of_later_draws_are_nobodys_next_seed() -> None:
     assert len(seeds) == 10_000
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert derived_seed(7, 0) == 7
+
+
+def test_what_waits_to_be_sampled_holds_no_more_memory_than_it_may(network: BinaryModel) -> None:
+    begun, together = [0], []
+
+    def heavy(seed: int, held: int) -> Painter[Tensor]:
+        begun[0] += 1
+        codes = yield [ask(seed)]
+        together.append(begun[0] - len(together))
+        return codes[0]
+
+    painters = ((seed, holding(heavy(seed, 10), 10)) for seed in range(6))
+    assert len(list(paint_together(network, painters, batch_size=6, most_held=25))) == 6
+    assert max(together) == 3  # the third one begins while two hold 20 bytes
+    begun[0], together = 0, []
+    painters = ((seed, holding(heavy(seed, 10), 10)) for seed in range(3))
+    assert len(list(paint_together(network, painters, batch_size=3, most_held=5))) == 3
+    assert max(together) == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("not enough memory: you tried to allocate")])
+def test_an_image_without_memory_fails_alone(network: BinaryModel, error: Exception) -> None:
+    def hungry() -> Painter[Tensor]:
+        yield [ask(0)]
+        raise error
+
+    results = dict(paint_together(network, [("a", twice(1)), ("b", hungry()), ("c", twice(2))], batch_size=2))
+    assert isinstance(results["b"], RunError) and "memory" in str(results["b"])
+    assert isinstance(results["a"], Tensor) and isinstance(results["c"], Tensor)
+    with pytest.raises(RuntimeError, match="something else"):
+        list(paint_together(network, [("a", failing(RuntimeError("something else")))], batch_size=2))  # type: ignore[arg-type]

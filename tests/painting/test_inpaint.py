@@ -1,0 +1,60 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.core.model import BinaryModel
+from bigr_cli.errors import BigrError
+from bigr_cli.imaging.blending import BLENDS
+from bigr_cli.imaging.originals import Original
+from bigr_cli.painting.asks import paint_together
+from bigr_cli.painting.inpaint import inpaint, joined
+from bigr_cli.painting.repaint import Wish, guess_label, repaint, windows_for
+from bigr_cli.zoo.folder import load_model
+
+WISH = Wish(settings=SamplingConfig(steps=1, timesteps=2), seed=5)
+
+
+@pytest.fixture(scope="module")
+def network(tiny_model: Path) -> BinaryModel:
+    return load_model(tiny_model)[0]
+
+
+@settings(max_examples=40)
+@given(
+    size=st.tuples(st.integers(1, 150), st.integers(1, 150)),
+    boxes=st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=2),
+    how=st.sampled_from(BLENDS),
+    step=st.sampled_from([0.25, 0.5]),
+    guess=st.booleans(),
+)
+def test_the_part_that_is_worked_on_gives_what_the_whole_image_gives(
+    network: BinaryModel,
+    size: tuple[int, int],
+    boxes: list[tuple[float, float, float, float]],
+    how: str,
+    step: float,
+    guess: bool,
+) -> None:
+    width, height = size
+    levels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    original, mask = Original(Image.fromarray(levels)), np.zeros((height, width), np.float32)
+    for x, y, w, h in boxes:
+        left, top = int(x * (width - 1)), int(y * (height - 1))
+        mask[top : top + 1 + int(h * h * height), left : left + 1 + int(w * w * width)] = 1
+    wish, pixels, region = replace(WISH, step=step), original.seen(), mask > 0
+
+    def whole():  # type: ignore[no-untyped-def]
+        label = guess_label(network, pixels, region, 5, windows_for(network, region)) if guess else None
+        made = yield from repaint(network, pixels, region, replace(wish, label=label))
+        return joined(original, pixels, made, mask, how)  # type: ignore[arg-type]
+
+    painters = [("part", inpaint(network, original, mask, wish, how=how, guess=guess)), ("whole", whole())]  # type: ignore[arg-type]
+    made = dict(paint_together(network, painters, batch_size=4))
+    assert not any(isinstance(one, BigrError) for one in made.values())
+    assert np.array_equal(np.asarray(made["part"].image), np.asarray(made["whole"]))
