@@ -8,12 +8,18 @@ import unicodedata
 from pathlib import Path
 
 _MAGIC = re.compile(r"[*?[]")
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.(part|old)", re.DOTALL)
 _DIGITS = re.compile(r"([0-9]+)")
 
 
 def is_pattern(text: str) -> bool:
     """Whether there is a `*`, `?` or `[` in it."""
     return _MAGIC.search(text) is not None
+
+
+def is_temporary(name: str) -> bool:
+    """Whether it is what this package calls a file that is not whole yet; see `files.whole_file`."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def expanded(text: str) -> Path:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bigr_cli.errors import UsageError
-from bigr_cli.file_names import is_pattern, natural_key, same_name
+from bigr_cli.file_names import is_pattern, is_temporary, natural_key, same_name
 from bigr_cli.passed_over import PassedOver
 
 # By these suffixes an image is recognised in folders and tar shards. What it really is shows when it is read.
@@ -145,7 +145,7 @@ class _Walk:
             link, folder, file = True, False, False
         if folder:
             return self._note_folder(entry, relative, link=link)
-        if not self._fits(relative):
+        if not self._fits(relative) or is_temporary(entry.name):
             return False
         passed = self._tree.passed
         image = os.path.splitext(entry.name)[1].lower() in self._suffixes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Formatter
@@ -17,7 +18,7 @@ STDOUT = "-"
 _WIDTH = re.compile(r"0?\d?\dd?|")  # such as {index:04}; anything longer could ask for a gigabyte of zeros
 _UNSAFE = re.compile(r"[^\w.-]+")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file on Windows can be called so
-_LONGEST = 64
+_LONGEST, _LONGEST_BYTES = 64, 120  # of a field; a whole name may have 255 bytes
 
 Fields = Mapping[str, str | int]
 
@@ -49,7 +50,7 @@ def resolve(
     ]
     for path in paths:
         kind_of(path, hint="a name that ends with / is a folder")
-    if len(paths) > 1 and len(set(paths)) == 1:
+    if len(paths) > 1 and len(set(paths)) == 1 and "{stem" not in pattern:
         raise UsageError(
             f"{paths[0]}: is one file for {len(paths)} pictures",
             hint=f"-o takes a folder, or a pattern such as {_suggested(paths[0], default)}",
@@ -83,7 +84,8 @@ def fill(pattern: str, fields: Fields) -> str:
 
 def safe_text(text: str) -> str:
     """The text as a part of a file name that means nothing to any file system: no slash, no leading dot."""
-    safe = _UNSAFE.sub("-", text).strip("-.")[:_LONGEST].rstrip("-.") or "unnamed"
+    safe = _UNSAFE.sub("-", unicodedata.normalize("NFC", text)).strip("-.")[:_LONGEST]
+    safe = safe.encode("utf-8", "ignore")[:_LONGEST_BYTES].decode("utf-8", "ignore").rstrip("-.") or "unnamed"
     return f"_{safe}" if _RESERVED.fullmatch(safe) else safe
 
 

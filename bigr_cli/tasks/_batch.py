@@ -22,6 +22,7 @@ from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
 from bigr_cli.tasks._sharing import load_alike, sharing
 from bigr_cli.tasks._sheets import before_after_path, write_before_after
+from bigr_cli.tasks._watching import POLL, Watch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 _READERS = 2
 _AHEAD = 8  # images that are read beyond those in work
 _AHEAD_BYTES = 160 * 2**20  # of memory that these may take, unless it is one alone
-_POLL = 1.0  # seconds between two looks into a watched folder; also how long a file must have been left alone
 _SLOW = 2.0  # seconds that a picture takes before its own progress is shown
 
 
@@ -44,6 +44,7 @@ def run(context: typer.Context, task: str, prepare: Prepare) -> None:
 
 
 def _run(context: typer.Context, task: str, prepare: Prepare, processes: Team) -> None:
+    from bigr_cli.imaging.output_names import Earlier
     from bigr_cli.zoo.config import ModelConfig, read_config
     from bigr_cli.zoo.find import find_model
 
@@ -62,15 +63,27 @@ def _run(context: typer.Context, task: str, prepare: Prepare, processes: Team) -
         return lines, chooser, name, read_config(find_model(name)), before_after_path(batch, writing), listed
 
     lines, chooser, name, config, sheet, listed = processes.after_the_first(prepared)
-    drawn, seen, model = processes.told(secrets.randbelow(2**32)), set[Path](), None
+    drawn, model = processes.told(secrets.randbelow(2**32)), None
+    watch = Watch(Earlier(task, watching=batch.watch))
     results: Results | None = None
     failed: list[tuple[str, BigrError]] = []
     while True:
-        leave = seen | (_unsettled(lines) if batch.watch else set())
+        leave = watch.done | (watch.unsettled(lines) if batch.watch else set())
         skip = writing.skip_existing or (batch.watch and not writing.overwrite)
         planned = _planned(
             processes,
-            partial(plan, task, lines, config, prepare, drawn=drawn, leave=leave, skip_existing=skip),
+            partial(
+                plan,
+                task,
+                lines,
+                config,
+                prepare,
+                drawn=drawn,
+                leave=leave,
+                skip_existing=skip,
+                earlier=watch.earlier,
+                heard=watch.heard,
+            ),
             json=writing.json,
         )
         if batch.dry_run:
@@ -89,9 +102,9 @@ def _run(context: typer.Context, task: str, prepare: Prepare, processes: Team) -
             if results is not None:
                 results.finish()
             return
-        seen |= {job.source.path.absolute() for job in planned.jobs if job.source.path is not None}
-        console.detail(f"watching; {len(seen)} pictures so far")
-        time.sleep(_POLL)
+        watch.note(planned)
+        console.detail(f"watching; {len(watch.done)} images so far")
+        time.sleep(POLL)
 
 
 def _planned(processes: Team, make: Callable[[], Plan], *, json: bool) -> Plan:
@@ -248,21 +261,6 @@ def _opened(job: Job) -> Opened:
     source = job.source
     original = read_image(read_stdin() if source.path is None else source.path, source.name)
     return job.prepared.open(original, job.seed)
-
-
-def _unsettled(lines: Sequence[Given]) -> set[Path]:
-    """Pictures in the watched folders that somebody may still be writing."""
-    from bigr_cli.imaging.inputs import find_inputs
-
-    young = set()
-    for given in lines:
-        for source in find_inputs(given.params["images"] or [], recursive=given.params["recursive"], empty=True):
-            try:
-                if source.path is not None and time.time() - source.path.stat().st_mtime < _POLL:
-                    young.add(source.path.absolute())
-            except OSError:
-                continue
-    return young
 
 
 def _foretell(planned: Plan, task: str, *, json: bool) -> None:

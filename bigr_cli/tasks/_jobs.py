@@ -1,6 +1,5 @@
 """From what was asked for to a list of jobs: which picture, which seed, which file."""
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -9,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from bigr_cli import console
 from bigr_cli.errors import UsageError
+from bigr_cli.file_names import expanded
 from bigr_cli.option_groups import Masking, Sampling
 from bigr_cli.tasks._given import Given
 from bigr_cli.tasks._guides import GUIDE_OPTIONS
+from bigr_cli.tasks._own_files import absolute, made_before, own_outputs, without_masks_and_sheets
 from bigr_cli.tasks._recipes import Chooser
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bigr_cli.imaging.inputs import Input
     from bigr_cli.imaging.masks import MaskRequest
     from bigr_cli.imaging.originals import Original
+    from bigr_cli.imaging.output_names import Earlier
     from bigr_cli.painting.asks import Painter
     from bigr_cli.painting.inpaint import Painted
     from bigr_cli.zoo.config import ModelConfig
@@ -82,6 +84,8 @@ def plan(
     drawn: int,
     leave: Collection[Path] = (),
     skip_existing: bool = False,
+    earlier: "Earlier | None" = None,
+    heard: set[str] | None = None,
 ) -> Plan:
     """The jobs of one command line, or of the lines of a manifest, checked before anything is made.
 
@@ -91,34 +95,44 @@ def plan(
         config: of the model.
         prepare: the task's own reading of its options.
         drawn: the seed where none is given.
-        leave: pictures, as absolute paths, to be left out.
+        leave: images, as absolute paths, to be left out.
         skip_existing: leave out what has its file already.
+        earlier: what the task made before; its outputs are no inputs.
+        heard: what was said of files passed over, and is not said again.
 
     Raises:
         UsageError: anything that cannot be; for a manifest, with the line.
     """
     from bigr_cli.imaging.files import check_targets
+    from bigr_cli.imaging.output_names import Earlier, Made, numbered
 
+    earlier = Earlier(task) if earlier is None else earlier
+    heard = set() if heard is None else heard
     jobs: list[Job] = []
     paths: list[Path] = []
     for given in lines:
         try:
-            some, files = _of_line(task, given, config, prepare, drawn, len(jobs), leave)
+            some, files = _of_line(task, given, config, prepare, drawn, len(jobs), earlier, heard)
         except UsageError as error:
             raise given.error(error) from error
         if files is None:
             if len(lines) > 1:
-                raise given.error(UsageError("-o - takes one picture", hint="-o DIR writes files into a folder"))
+                raise given.error(UsageError("-o - takes one image", hint="-o DIR writes files into a folder"))
             return Plan(jobs=some, paths=None, skipped=0)
         jobs += some
         paths += files
-    there = _made_before(paths, jobs) if skip_existing else [False] * len(paths)
+    paths = numbered(
+        [Made(path, job.source.name, job.seed, job.drawn) for path, job in zip(paths, jobs, strict=True)], earlier
+    )
+    kept = [number for number, job in enumerate(jobs) if absolute(job.source) not in leave]
+    jobs, paths = [jobs[number] for number in kept], [paths[number] for number in kept]
+    there = made_before(paths, jobs) if skip_existing else [False] * len(paths)
     overwrite = bool(lines[0].params["overwrite"])
     wanted = check_targets(paths, overwrite=overwrite, skip_existing=skip_existing)
-    kept = [place for place, write in enumerate(wanted) if write and not there[place]]
+    kept = [number for number, write in enumerate(wanted) if write and not there[number]]
     return Plan(
-        jobs=[replace(jobs[place], index=number) for number, place in enumerate(kept)],
-        paths=[paths[place] for place in kept],
+        jobs=[replace(jobs[number], index=index) for index, number in enumerate(kept)],
+        paths=[paths[number] for number in kept],
         skipped=len(jobs) - len(kept),
     )
 
@@ -130,7 +144,8 @@ def _of_line(
     prepare: Prepare,
     drawn: int,
     before: int,
-    leave: Collection[Path],
+    earlier: "Earlier",
+    heard: set[str],
 ) -> tuple[list[Job], list[Path] | None]:
     from bigr_cli import request
     from bigr_cli.core.config import LARGEST_SEED
@@ -149,39 +164,27 @@ def _of_line(
         raise UsageError(f"seed: {count} variants from {seed} on go beyond 2^63 - 1")
     prepared = prepare(given, config, settings)
     output = params["output"]
-    inside = [Path(output)] if output and output != "-" else []
-    outside = [path.resolve() for path in inside]
-    found = find_inputs(words, recursive=params["recursive"], exclude=outside, empty=params["watch"])
-    inputs = [one for one in found if one.path is None or one.path.absolute() not in leave]
+    outside = [expanded(output).resolve()] if output and output != "-" else []
+    inputs = find_inputs(words, recursive=params["recursive"], exclude=outside, empty=params["watch"], heard=heard)
+    inputs = without_masks_and_sheets(inputs, params, heard) if len(inputs) > 1 else inputs
     if len(inputs) * count > MOST:
         raise UsageError(f"{len(inputs) * count:,} pictures are too many at once; the limit is {MOST:,}")
-    jobs: list[Job] = []
-    fields: list[dict[str, str | int]] = []
-    for source in inputs:
-        for variant in range(count):
-            index = before + len(jobs)
-            jobs.append(
-                Job(
-                    source=source,
-                    seed=seed + variant,
-                    drawn=unasked,
-                    index=index,
-                    settings=settings,
-                    prepared=prepared,
-                )
-            )
-            fields.append(
-                {
-                    "stem": source.stem,
-                    "label": prepared.label,
-                    "seed": seed + variant,
-                    "index": index,
-                    "model": config.name,
-                    "task": task,
-                    "suffix": _suffix(source),
-                }
-            )
-    return jobs, resolve(output, fields, default=PATTERN, folders=[job.source.folder for job in jobs])
+
+    def built(inputs: "Sequence[Input]") -> tuple[list[Job], list[Path] | None]:
+        jobs: list[Job] = []
+        fields = []
+        for source in inputs:
+            suffix = _suffix(source)
+            for variant in range(count):
+                numbers = {"seed": seed + variant, "index": before + len(jobs)}
+                jobs.append(Job(source=source, drawn=unasked, settings=settings, prepared=prepared, **numbers))
+                names = {"stem": source.stem, "label": prepared.label, "model": config.name, "task": task}
+                fields.append({**names, **numbers, "suffix": suffix})
+        return jobs, resolve(output, fields, default=PATTERN, folders=[job.source.folder for job in jobs])
+
+    jobs, paths = built(inputs)
+    own = own_outputs(jobs, paths, earlier, heard) if paths else set()
+    return built([one for one in inputs if absolute(one) not in own]) if own else (jobs, paths)
 
 
 def _suffix(source: "Input") -> str:
@@ -193,34 +196,10 @@ def _suffix(source: "Input") -> str:
     kind = source.path.suffix.lower() if source.path is not None else ""
     if kind in (".tif", ".tiff"):
         return "tif"
-    if source.path is not None and kind in (".jpg", ".jpeg"):
+    if source.path is not None and kind in (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"):
         with suppress(BigrError):  # what is wrong with it is said when it is read
             return default_suffix(read_header(source.path).mode).removeprefix(".")
     return "png"
-
-
-def _made_before(paths: Sequence[Path], jobs: Sequence[Job]) -> list[bool]:
-    """Whether an earlier run, for which another seed was drawn, has made each of these files."""
-    names: dict[Path, set[str]] = {}
-    found = []
-    for path, job in zip(paths, jobs, strict=True):
-        if path.parent not in names:
-            names[path.parent] = {name for there in _listed(path.parent) for name in _without_number(there.name)}
-        before, _, after = path.name.rpartition(str(job.seed))
-        found.append(job.drawn and f"{before}*{after}" in names[path.parent])
-    return found
-
-
-def _without_number(name: str) -> list[str]:
-    """The name with one of its numbers left out, for each of them."""
-    return [f"{name[: number.start()]}*{name[number.end() :]}" for number in re.finditer(r"\d+", name)]
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
 
 
 def mask_request(given: Given) -> "MaskRequest":

@@ -194,6 +194,7 @@ def _labels(config: "ModelConfig", given: Sequence[str], every: bool, chooser: C
 def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, sheets: Sheets, processes: int) -> Targets:
     """Where everything goes, checked before anything is made."""
     from bigr_cli.imaging.files import check_targets
+    from bigr_cli.imaging.output_names import Earlier, Made, numbered
     from bigr_cli.imaging.patterns import resolve
 
     if writing.overwrite and writing.skip_existing:
@@ -205,6 +206,9 @@ def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, she
     paths = resolve(writing.output, fields, default=PATTERN)
     if paths is None:
         check_stdout(json=writing.json)
+    else:  # names of labels are cut, and letters that no file name has are left out of them
+        made = [Made(path, str(job.label), job.seed) for path, job in zip(paths, jobs, strict=True)]
+        paths = numbered(made, Earlier(TASK))
     grid, film = sheet_paths(sheets, len(jobs), processes=processes)
     together = [path for path in (grid, film) if path is not None]
     written = check_targets(

@@ -1,0 +1,68 @@
+"""Which of the files that a task finds are its own: what it made before, its masks and sheets."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bigr_cli.file_names import expanded
+from bigr_cli.passed_over import PassedOver
+
+if TYPE_CHECKING:
+    from bigr_cli.imaging.inputs import Input
+    from bigr_cli.imaging.output_names import Earlier
+    from bigr_cli.tasks._jobs import Job
+
+
+def own_outputs(jobs: Sequence["Job"], paths: Sequence[Path], earlier: "Earlier", heard: set[str]) -> set[Path]:
+    """The inputs, as absolute paths, that the task itself has made of others; says how many."""
+    from bigr_cli.imaging.output_names import Made, outputs_among
+
+    made = [Made(path, job.source.name, job.seed, job.drawn) for path, job in zip(paths, jobs, strict=True)]
+    inputs = {absolute(job.source): job.source.name for job in jobs if job.source.path is not None}
+    own = outputs_among(inputs, made, earlier)
+    passed = PassedOver()
+    for path in sorted(own):
+        if str(path) not in earlier.made:
+            passed.add(f"made by {earlier.task} of others", inputs[path], warn=False)
+    passed.report(earlier.task, heard)
+    return own
+
+
+def absolute(source: "Input") -> Path:
+    """The absolute path of an input; "stdin" for stdin."""
+    return Path(os.path.abspath(source.path)) if source.path is not None else Path(source.name)
+
+
+def without_masks_and_sheets(inputs: "list[Input]", params: Mapping[str, Any], heard: set[str]) -> "list[Input]":
+    """The inputs but for the images that other options name."""
+    named = {name: Path(os.path.abspath(expanded(str(params[name])))) for name in ("mask", "grid") if params.get(name)}
+    passed, kept = PassedOver(), []
+    for one in inputs:
+        option = next((name for name, path in named.items() if absolute(one) == path), None)
+        if option is None:
+            kept.append(one)
+        else:
+            passed.add(f"named by --{option}", one.name, warn=False)
+    passed.report("inputs", heard)
+    return kept
+
+
+def made_before(paths: Sequence[Path], jobs: Sequence["Job"]) -> list[bool]:
+    """Whether an earlier run, for which another seed was drawn, has made each of these files."""
+    from bigr_cli.imaging.output_names import Made, general_name, without_number
+
+    names: dict[Path, set[str]] = {}
+    found = []
+    for path, job in zip(paths, jobs, strict=True):
+        if path.parent not in names:
+            names[path.parent] = {name for there in _listed(path.parent) for name in without_number(there.name)}
+        found.append(job.drawn and general_name(Made(path, job.source.name, job.seed)) in names[path.parent])
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
