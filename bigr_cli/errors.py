@@ -6,6 +6,8 @@ Code below the application raises these and never prints or exits; `bigr_cli.app
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
+_COMPARED = 200  # characters of a name that is looked for
+
 
 class BigrError(Exception):
     """A failure that the user can understand: a message of one line, and perhaps a hint at what to do."""
@@ -71,7 +73,7 @@ def nearest(name: str, choices: Iterable[str], n: int = 3, *, cutoff: float = 0.
     A choice that begins with `name` or has it as one of its words counts as near, so that "tench" finds
     "tench, Tinca tinca".
     """
-    wanted = name.casefold().strip()
+    wanted = name[:_COMPARED].casefold().strip()
     scored = []
     for choice in dict.fromkeys(choices):
         candidate = choice.casefold()

@@ -149,7 +149,7 @@ class _Reader:
             if name not in fields:
                 near = nearest(str(name), fields, 1)
                 suggestion = f"; did you mean {near[0]}?" if near else ""
-                raise ConfigError(f"{self.source}: unknown key {_dotted(key, name)!r}{suggestion}")
+                raise ConfigError(f"{self.source}: unknown key {reprlib.repr(_dotted(key, name))}{suggestion}")
         values = {}
         for name, field in fields.items():
             if name in data:

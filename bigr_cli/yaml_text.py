@@ -12,7 +12,10 @@ from typing import Any
 from bigr_cli.errors import ConfigError
 from bigr_cli.text_files import decoded
 
+LARGEST = 4_000_000  # bytes; the names of a hundred thousand classes take less
 _DEEPEST = 50
+_MOST = 200_000  # values, with those that aliases stand for; reading them takes seconds
+_DIGITS = 1_000  # of a whole number; Python writes no more than a few thousand, also of one that it has read as 0x…
 _SCALARS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
@@ -32,9 +35,14 @@ def read_mapping(path: Path) -> dict[Any, Any]:
         ConfigError: the file cannot be read, is not YAML, or holds something else.
     """
     try:
-        text = decoded(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+        with path.open("rb") as stream:
+            raw = stream.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(raw) > LARGEST:
+        raise ConfigError(f"{path}: has more than {LARGEST // 1_000_000} MB, which no configuration needs")
+    try:
+        text = decoded(raw)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not {error.encoding.upper()} text (byte {error.start})") from error
     data = parse(text, source=str(path))
@@ -50,7 +58,7 @@ def parse(text: str, *, source: str) -> Any:
     import yaml
 
     try:
-        _check_depth(text)
+        _check_size(text)
         return yaml.load(text, Loader=_loader())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -69,18 +77,39 @@ def dump(data: Any) -> str:
     return text
 
 
-def _check_depth(text: str) -> None:
-    """Raise ValueError where the reader, which is recursive and in C, would overflow the stack."""
+def _check_size(text: str) -> None:
+    """Raise ValueError for what would overflow the stack of the reader, which is recursive and in C, or the memory.
+
+    An alias counts as all that it stands for: a few lines of aliases to aliases stand for billions of values.
+    """
     import yaml
 
-    depth = 0
+    total, open_ones = (
+        0,
+        list[tuple[str | None, int]](),
+    )  # the anchors of collections that are open, and where they began
+    sizes = dict[str, int]()  # of what anchors name
     for event in yaml.parse(text, Loader=_loader()):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
+        if isinstance(event, yaml.AliasEvent):
+            anchor = event.anchor or ""
+            if anchor not in sizes:
+                raise ValueError(f"the alias {anchor[:40]!r} stands for nothing, or for what it is a part of")
+            total += sizes[anchor]
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_ones.append((event.anchor, total))
+            total += 1
         elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _DEEPEST:
+            name, began = open_ones.pop()
+            if name is not None:
+                sizes[name] = total - began
+        elif isinstance(event, yaml.ScalarEvent):
+            total += 1
+            if event.anchor is not None:
+                sizes[event.anchor] = 1
+        if len(open_ones) > _DEEPEST:
             raise ValueError(f"nested more than {_DEEPEST} levels deep")
+        if total > _MOST:
+            raise ValueError(f"stands for more than {_MOST:,} values")
 
 
 @cache
@@ -140,6 +169,8 @@ def _resolve_as_yaml_1_2(target: Any) -> None:
 
 
 def _whole(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"{text[:20]}…: is a number of {len(text):,} digits")
     return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 

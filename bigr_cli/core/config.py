@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from bigr_cli.core.limits import BLOCKS, LEVELS, above_zero, whole
 from bigr_cli.errors import ConfigError
 
 Guide = int | str | None  # what one picture shall show: a class's index, a text, or nothing
@@ -38,11 +39,16 @@ def require(holds: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def require_positive(owner: object, *names: str) -> None:
-    """Raise ConfigError for the first of the named integer fields that is below 1."""
+def require_positive(owner: object, *names: str, most: int | None = None) -> None:
+    """Raise ConfigError for the first of the named integer fields below 1, or above `most` or the limit of its name."""
     for name in names:
-        value = getattr(owner, name)
-        require(value >= 1, f"{name}: expected at least 1, got {value}")
+        refuse(whole(name, getattr(owner, name), most=most))
+
+
+def refuse(problem: str | None) -> None:
+    """Raise ConfigError if there is a problem."""
+    if problem is not None:
+        raise ConfigError(problem)
 
 
 def require_choice(owner: object, name: str, choices: Sequence[str]) -> None:
@@ -67,8 +73,13 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "image_size", "bits", "channels", "res_blocks", "embedding")
-        require(len(self.multipliers) > 0, "multipliers: expected at least one level")
+        levels, places = len(self.multipliers), self.attention_resolutions
+        require(levels > 0, "multipliers: expected at least one level")
         require(min(self.multipliers) >= 1, f"multipliers: expected numbers of at least 1, got {min(self.multipliers)}")
+        require(levels <= LEVELS, f"multipliers: expected at most {LEVELS} levels, got {levels}")
+        require(len(places) <= LEVELS, f"attention_resolutions: expected at most {LEVELS}, got {len(places)}")
+        for width in self.multipliers:
+            refuse(whole("channels", self.channels * width))
         for width in (self.channels, self.embedding, *(self.channels * m for m in self.multipliers)):
             require(width % 32 == 0, f"channels: group normalisation needs a multiple of 32, got {width}")
         stride = 2 ** (len(self.multipliers) - 1)
@@ -99,14 +110,16 @@ class CompactConfig:
     def __post_init__(self) -> None:
         require_positive(self, "image_size", "bits", "attention_heads")
         levels = len(self.channels)
-        require(levels >= 1, "channels: expected at least one level")
+        require(1 <= levels <= LEVELS, f"channels: expected 1 to {LEVELS} levels, got {levels}")
         for name in ("encoder_blocks", "decoder_blocks"):
             blocks = getattr(self, name)
             require(
                 len(blocks) == levels, f"{name}: expected {levels} numbers, one for each of channels, got {len(blocks)}"
             )
-            require(min(blocks) >= 0, f"{name}: expected numbers of at least 0, got {min(blocks)}")
+            for number in blocks:
+                refuse(whole(name, number, least=0, most=BLOCKS))
         for width in self.channels:
+            refuse(whole("channels", width))
             require(width >= 8 and width % 8 == 0, f"channels: expected multiples of 8, got {width}")
         require(
             self.channels[-1] % self.attention_heads == 0,
@@ -197,6 +210,8 @@ class GeneratorConfig:
             self.dim % (4 * self.heads) == 0, f"dim: expected a multiple of 4·heads = {4 * self.heads}, got {self.dim}"
         )
         require(0 <= self.dropout < 1, f"dropout: expected 0 <= dropout < 1, got {self.dropout}")
+        refuse(above_zero("rope_base", self.rope_base, 1e12))
+        refuse(above_zero("norm_eps", self.norm_eps, 1.0))
         require_choice(self, "head", HEADS)
         require_choice(self, "attention", ATTENTIONS)
 
@@ -237,7 +252,7 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         require_positive(self, "steps", "timesteps")
         for name in ("rank_timesteps", "last_timesteps"):
-            require(getattr(self, name) >= 0, f"{name}: expected at least 0, got {getattr(self, name)}")
+            refuse(whole(name, getattr(self, name), least=0))
         require(0 <= self.tolerance < 1, f"tolerance: expected 0 <= tolerance < 1, got {self.tolerance}")
         for name, choices in (
             ("guidance_schedule", GUIDANCE_SCHEDULES),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bigr_cli.core.config import (
+    LARGEST_SEED,
     UNSAID,
     AttentionKind,
     GeneratorConfig,
@@ -13,9 +14,16 @@ from bigr_cli.core.config import (
     SamplingConfig,
     TextConfig,
     TokenizerConfig,
+    refuse,
     require,
     require_positive,
 )
+from bigr_cli.core.limits import whole
+
+_MOST_WORKERS = 1_024
+_MOST_BATCH = 1 << 20  # pictures of a step
+_MOST_VARIANTS = 1_024  # of a picture's codes that are kept, and noise levels of a token
+_MOST_PATCH_LAYERS = 10  # each halves the picture
 
 
 @dataclass(frozen=True)
@@ -49,10 +57,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "validation")
-        require(self.workers >= 0, f"workers: expected at least 0, got {self.workers}")
+        refuse(whole("workers", self.workers, least=0, most=_MOST_WORKERS))
         require(self.count is None or self.count >= 1, f"count: expected at least 1, got {self.count}")
         require(0 < self.crop <= 1, f"crop: expected 0 < crop <= 1, got {self.crop}")
-        require(self.cache_codes >= 0, f"cache_codes: expected at least 0, got {self.cache_codes}")
+        refuse(whole("cache_codes", self.cache_codes, least=0, most=_MOST_VARIANTS))
+        require(0 <= self.seed <= LARGEST_SEED, f"seed: expected 0 to 2^63 - 1, got {self.seed}")
         require(not self.without or self.source == "scenes", "without: leaves out scenes, not pictures of a folder")
         endless = self.source == "scenes" and self.count is None
         require(not (self.cache_codes and endless), "cache_codes: endless scenes never repeat; set count, or 0 here")
@@ -92,7 +101,8 @@ class OptimizerConfig:
             require(0 < value < float("inf"), f"{name}: expected a number > 0, got {value}")
         for beta in (*self.betas, self.momentum):
             require(0 <= beta < 1, f"betas, momentum: expected 0 <= value < 1, got {beta}")
-        require(self.weight_decay >= 0, f"weight_decay: expected at least 0, got {self.weight_decay}")
+        decay = self.weight_decay
+        require(0 <= decay < float("inf"), f"weight_decay: expected a number of at least 0, got {decay}")
         require(self.warmup >= 0, f"warmup: expected at least 0, got {self.warmup}")
         require(0 < self.decay <= 1, f"decay: expected 0 < decay <= 1, got {self.decay}")
         require(0 <= self.final <= 1, f"final: expected 0 <= final <= 1, got {self.final}")
@@ -127,7 +137,8 @@ class RunConfig:
     best: bool = False
 
     def __post_init__(self) -> None:
-        require_positive(self, "steps", "batch", "accumulate", "keep")
+        require_positive(self, "steps", "keep", most=LARGEST_SEED)
+        require_positive(self, "batch", "accumulate", most=_MOST_BATCH)
         require_positive(self, "log_every", "validate_every", "checkpoint_every")
         require(self.batch % self.accumulate == 0, f"accumulate: {self.accumulate} does not divide batch {self.batch}")
         if self.micro_batch is not None:
@@ -136,7 +147,7 @@ class RunConfig:
             require(self.accumulate == 1, "accumulate: follows from micro_batch; set one of them")
         require(not (self.shard and self.precision == "float16"), "shard: not in float16; bfloat16 or float32 will do")
         require(0 <= self.ema < 1, f"ema: expected 0 <= ema < 1, got {self.ema}")
-        require(self.seed >= 0, f"seed: expected at least 0, got {self.seed}")
+        require(0 <= self.seed <= LARGEST_SEED, f"seed: expected 0 to 2^63 - 1, got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -152,10 +163,11 @@ class AdversarialConfig:
     augment: bool = True
 
     def __post_init__(self) -> None:
-        require_positive(self, "layers", "channels")
+        require_positive(self, "layers", most=_MOST_PATCH_LAYERS)
+        require_positive(self, "channels")
         require(self.channels % 8 == 0, f"channels: expected a multiple of 8, got {self.channels}")
-        require(self.weight >= 0 and self.start >= 0, "weight, start: expected at least 0")
-        require(self.cap > 0 and self.rate > 0, "cap, rate: expected more than 0")
+        require(0 <= self.weight < float("inf") and self.start >= 0, "weight, start: expected at least 0")
+        require(0 < self.cap < float("inf") and 0 < self.rate < float("inf"), "cap, rate: expected more than 0")
 
 
 @dataclass(frozen=True)
@@ -198,7 +210,7 @@ class MaskingConfig:
     focus: float = 0.0
 
     def __post_init__(self) -> None:
-        require_positive(self, "timesteps_per_token")
+        require_positive(self, "timesteps_per_token", most=_MOST_VARIANTS)
         require(0 <= self.focus < float("inf"), f"focus: expected a number >= 0, got {self.focus}")
         require(0 <= self.label_dropout <= 1, f"label_dropout: expected 0 to 1, got {self.label_dropout}")
 

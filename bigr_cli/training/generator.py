@@ -20,7 +20,7 @@ from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats
 from bigr_cli.data.sources import Source
 from bigr_cli.training.config import GeneratorTraining, MaskingConfig, OptimizerConfig
 from bigr_cli.training.objective import Objective
-from bigr_cli.training.results import run_model_config, write_run_model
+from bigr_cli.training.results import require_memory, run_model_config, write_run_model
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.texts import text_reader
 
@@ -92,14 +92,15 @@ class GeneratorObjective(Objective):
         """`base` describes the tokenizer's model.
 
         Raises:
-            ConfigError: sizes that do not fit, sampling defaults that the model cannot do, a name that is none.
+            ConfigError: sizes that do not fit one another or the memory, sampling defaults that the model cannot
+                do, a name that is none.
         """
         super().__init__()
         self.config, self.base, self.held_out = config, base, held_out
         self.labels = () if config.generator.text else held_out.labels or ("picture",)
         shape = base.tokenizer
         self.sizes = config.generator.complete(grid=shape.grid, bits=shape.bits, classes=len(self.labels))
-        self._describe(0)  # what is wrong with it shows now, not hours later
+        require_memory(self._describe(0))  # what is wrong with it shows now, not hours later
         torch.manual_seed(config.run.seed)
         self.model = Generator(self.sizes)
         self._frozen: list[Any] = [tokenizer]  # a list hides it from the module tree

@@ -9,13 +9,17 @@ from torch import nn
 
 from bigr_cli import __version__
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TokenizerConfig
-from bigr_cli.errors import ModelError
+from bigr_cli.device import main_memory
+from bigr_cli.errors import ConfigError, ModelError
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.zoo.card import render_card
 from bigr_cli.zoo.config import ModelConfig, Provenance
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.folder import write_model_files
+from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.tensors import grow_from
+
+_BYTES = 4  # of a parameter in float32, in which models are trained
 
 
 def run_model_config(
@@ -44,6 +48,17 @@ def run_model_config(
             version=__version__,
         ),
     )
+
+
+def require_memory(config: ModelConfig) -> None:
+    """Raise ConfigError before a model is made whose weights alone are more than the machine's memory holds."""
+    count, memory = sum(parameters(config).values()), main_memory()
+    if memory and count * _BYTES > memory:
+        raise ConfigError(
+            f"a model of {count:,} parameters needs {count * _BYTES / 1e9:,.0f} GB for its weights alone, and this"
+            f" machine has {memory / 1e9:.0f} GB",
+            hint="smaller sizes of the tokenizer or generator, such as layers, dim or channels, need less",
+        )
 
 
 def start_from(model: str, file: str, part: nn.Module) -> None:

@@ -17,7 +17,7 @@ from bigr_cli.training.adversarial import PatchCritic, adaptive_share, critic_lo
 from bigr_cli.training.config import OptimizerConfig, TokenizerTraining
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.perceptual import perceptual_network
-from bigr_cli.training.results import run_model_config, write_run_model
+from bigr_cli.training.results import require_memory, run_model_config, write_run_model
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +35,7 @@ class TokenizerObjective(Objective):
         """Raises UsageError for a perceptual network that is not there, ConfigError for a name that is none."""
         super().__init__()
         self.config, self.held_out = config, held_out
-        run_model_config(config, 0, tokenizer=config.tokenizer)  # what is wrong with it shows now, not hours later
+        require_memory(run_model_config(config, 0, tokenizer=config.tokenizer))  # what is wrong shows now, not later
         torch.manual_seed(config.run.seed)
         self.model = Tokenizer(config.tokenizer)
         for part in (self.model.encoder, self.model.to_bits):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bigr_cli import schema, yaml_text
-from bigr_cli.core.config import PRESETS, UNSAID, GeneratorConfig, SamplingConfig, TokenizerConfig, require
+from bigr_cli.core.config import PRESETS, UNSAID, GeneratorConfig, SamplingConfig, TokenizerConfig, refuse, require
+from bigr_cli.core.limits import whole
 from bigr_cli.errors import ConfigError, ModelFormatError
 from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.source import Source
@@ -20,6 +21,10 @@ CARD_FILE = "README.md"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_MOST_STEPS = 1_024  # of a model with fewer tokens than that
+_MOST_REFINE = 10_000  # as of the option
+_LONGEST = 1_000  # characters of a message about a config
+_QUOTED = 100  # characters of a text in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,9 @@ class ModelConfig:
         check_name(self.name)
         size = self.tokenizer.image_size
         require(self.image_size == size, f"image_size: the tokenizer's is {size}, got {self.image_size}")
-        require(len(set(self.labels)) == len(self.labels), f"labels: {_repeated(self.labels)!r} is there twice")
+        require(
+            len(set(self.labels)) == len(self.labels), f"labels: {shortened(_repeated(self.labels))} is there twice"
+        )
         require(all(label.strip() for label in self.labels), "labels: one of them is empty")
         if self.generator is not None:
             for name in ("grid", "bits"):
@@ -87,18 +94,21 @@ class ModelConfig:
                 require(expected == got, f"generator.{name}: the tokenizer has {expected}, got {got}")
             classes, count = self.generator.classes, len(self.labels)
             require(count in (0, classes), f"labels: expected {classes}, one for each class, got {count}")
-            most = self.generator.diffusion_timesteps
+            most, tokens = self.generator.diffusion_timesteps, self.generator.tokens
             for name, sampling in self._samplings():
+                limit = max(tokens, _MOST_STEPS)
+                require(sampling.steps <= limit, f"{name}.steps: expected at most {limit}, got {sampling.steps}")
                 for field_name in ("timesteps", "rank_timesteps", "last_timesteps"):
                     got = getattr(sampling, field_name)
                     require(got <= most, f"{name}.{field_name}: the generator has {most}, got {got}")
-        require(self.refine >= 0, f"refine: expected at least 0, got {self.refine}")
+        refuse(whole("refine", self.refine, least=0, most=_MOST_REFINE))
         if self.representation is not None:
             blocks, layer = self.generator.layers if self.generator else 0, self.representation.layer
             require(0 <= layer < blocks, f"representation.layer: the generator has {blocks} blocks, got {layer}")
         for file, digest in self.sha256.items():
-            require(file in (TOKENIZER_FILE, GENERATOR_FILE), f"sha256: {file!r} is no weights file")
-            require(bool(_HASH.fullmatch(digest)), f"sha256.{file}: expected 64 hexadecimal digits, got {digest!r}")
+            require(file in (TOKENIZER_FILE, GENERATOR_FILE), f"sha256: {shortened(file)} is no weights file")
+            known = bool(_HASH.fullmatch(digest))
+            require(known, f"sha256.{file}: expected 64 hexadecimal digits, got {shortened(digest)}")
 
     def _samplings(self) -> Iterator[tuple[str, SamplingConfig]]:
         """All settings of the sampler that there are, with where they stand."""
@@ -106,8 +116,8 @@ class ModelConfig:
         if self.painting is not None:
             yield "painting", self.painting
         for name, settings in self.presets.items():
+            require(name in PRESETS, f"presets: expected some of {', '.join(PRESETS)}, got {shortened(name)}")
             where = f"presets.{name}"
-            require(name in PRESETS, f"{where}: expected one of {', '.join(PRESETS)}")
             merged = schema.to_mapping(self.sampling) | settings
             yield where, schema.from_mapping(SamplingConfig, merged, source=where)
 
@@ -120,7 +130,8 @@ class ModelConfig:
 def check_name(name: str) -> str:
     """The name, if it is safe as the name of a folder on any system; ConfigError otherwise."""
     safe = bool(_NAME.fullmatch(name)) and not name.endswith(".")
-    require(safe, f"name: expected letters, digits and . _ - (beginning with one of the former), got {name!r}")
+    wanted = "letters, digits and . _ - (beginning with one of the former)"
+    require(safe, f"name: expected {wanted}, got {shortened(name)}")
     return name
 
 
@@ -141,9 +152,9 @@ def read_config(directory: Path, *, called: str | None = None) -> ModelConfig:
     """
     file = directory / CONFIG_FILE
     path = f"{called}/{CONFIG_FILE}" if called else str(file)
-    if not file.is_file():
-        raise ModelFormatError(f"{called or directory}: is not a model folder: it has no {CONFIG_FILE}")
     try:
+        if not file.is_file():
+            raise ModelFormatError(f"{called or directory}: is not a model folder: it has no {CONFIG_FILE}")
         data = yaml_text.read_mapping(file)
         found = data.get("format")
         if type(found) is not int or found != FORMAT:
@@ -153,7 +164,9 @@ def read_config(directory: Path, *, called: str | None = None) -> ModelConfig:
             data["labels"] = list(read_labels(IMAGENET))
         return schema.from_mapping(ModelConfig, data, source=path)
     except ConfigError as error:
-        raise ModelFormatError(str(error).replace(str(file), path)) from error
+        raise ModelFormatError(_shortened(str(error).replace(str(file), path))) from error
+    except OSError as error:
+        raise ModelFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def dump_config(config: ModelConfig) -> str:
@@ -164,5 +177,20 @@ def dump_config(config: ModelConfig) -> str:
     return yaml_text.dump(data)
 
 
+def shortened(text: str) -> str:
+    """A text from a config as messages quote it."""
+    return repr(text) if len(text) <= _QUOTED else f"{text[:_QUOTED]!r}… ({len(text):,} characters)"
+
+
+def _shortened(message: str) -> str:
+    return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}… ({len(message):,} characters)"
+
+
 def _repeated(values: tuple[str, ...]) -> str:
-    return next((value for index, value in enumerate(values) if value in values[:index]), "")
+    """The first value that is there twice, or ""."""
+    seen = set[str]()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return ""

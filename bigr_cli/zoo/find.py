@@ -97,14 +97,22 @@ def find_model(name_or_dir: str | Path | None = None) -> Path:
     """
     wanted = default_model() if name_or_dir is None else str(name_or_dir)
     folder = Path(wanted).expanduser()
-    if wanted and (folder / CONFIG_FILE).is_file():
-        return folder
+    try:
+        if wanted and (folder / CONFIG_FILE).is_file():
+            return folder
+    except OSError as error:  # a name too long for any file, or a folder that may not be entered
+        raise ModelError(f"{wanted}: cannot be read: {error.strerror or error}", hint=LIST_HINT) from error
     named = {name: directory for name, directory, _ in _named()}
     if wanted in named:
         return named[wanted]
     if wanted and folder.is_dir():
         raise ModelError(f"{wanted}: is not a model folder: it has no {CONFIG_FILE}", hint=LIST_HINT)
     raise UnknownNameError("model", wanted, named, hint=LIST_HINT)
+
+
+def find_named(name: str) -> Path | None:
+    """The folder of a model in the user's home or the package, by its name alone; None if there is none."""
+    return {known: directory for known, directory, _ in _named()}.get(name)
 
 
 def list_models() -> list[Entry]:
@@ -120,8 +128,7 @@ def find_card(name: str) -> ModelConfig:
         ModelError: there is, but it has its weights already.
     """
     root = packaged_models()
-    folders = sorted(root.iterdir()) if root.is_dir() else []
-    cards = {folder.name: folder for folder in folders if (folder / CONFIG_FILE).is_file()}
+    cards = {folder.name: folder for folder in _folders(root) if (folder / CONFIG_FILE).is_file()}
     if name not in cards:
         raise UnknownNameError(
             "model", name, cards, hint="bigr models list shows them; one of a hub is named owner/repository"
@@ -141,11 +148,28 @@ def describe_model(directory: Path) -> Entry:
 def _named() -> Iterator[tuple[str, Path, str]]:
     seen = set()
     for root, where in ((home_models(), "home"), (packaged_models(), "packaged")):
-        for directory in sorted(root.iterdir()) if root.is_dir() else ():
+        for directory in _folders(root):
             name = directory.name
-            if name not in seen and _is_name(name) and (directory / CONFIG_FILE).is_file():
+            if name not in seen and _is_name(name) and _has_config(directory):
                 seen.add(name)
                 yield name, directory, where
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return sorted(root.iterdir()) if root.is_dir() else []
+    except OSError as error:
+        raise RunError(
+            f"{root}: cannot be read: {error.strerror or error}", hint=f"see {home.HOME_VARIABLE}"
+        ) from error
+
+
+def _has_config(directory: Path) -> bool:
+    """Whether a folder has a config; one that cannot be looked into counts as one, which is broken."""
+    try:
+        return (directory / CONFIG_FILE).is_file()
+    except OSError:
+        return True
 
 
 def _is_name(name: str) -> bool:
@@ -157,13 +181,19 @@ def _is_name(name: str) -> bool:
 
 
 def _entry(name: str, directory: Path, where: str) -> Entry:
+    """What is known of a model; whatever is wrong with its folder, the others are listed as usual."""
     try:
         config = read_config(directory)
+        parameters(config)
+        files = [directory / file for file in config.weight_files]
+        size = sum(file.stat().st_size for file in files if file.is_file())
+        whole = all(file.is_file() for file in files)
     except ModelError as error:
         return Entry(name, directory, where, "broken", 0, problem=str(error))
-    files = [directory / file for file in config.weight_files]
-    size = sum(file.stat().st_size for file in files if file.is_file())
-    if not all(file.is_file() for file in files):
+    except OSError as error:
+        reason = f"{directory}: cannot be read: {error.strerror or error}"
+        return Entry(name, directory, where, "broken", 0, problem=reason)
+    if not whole:
         state = "to be pulled" if config.source else "no weights"
     else:
         state = "ready" if config.generator else "tokenizer only"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,10 +26,11 @@ from bigr_cli.zoo.config import (
     dump_config,
     read_config,
 )
+from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import readable_size
 from bigr_cli.zoo.spread import Spread, fill_spread
 from bigr_cli.zoo.stored import StoredTensors, write_tensors
-from bigr_cli.zoo.tensors import file_problems, shape_problems, shapes_of
+from bigr_cli.zoo.tensors import file_problems, number_problems, shape_problems, shapes_of, size_problems
 from bigr_cli.zoo.texts import text_reader
 from bigr_cli.zoo.weights import hash_problems
 
@@ -136,6 +137,7 @@ def load_model(
     config = read_config(directory)
     if config.generator is None:
         raise ModelError(f"{directory}: holds a tokenizer but no generator", hint="train one with bigr train-generator")
+    _check_sizes(directory, config, config.weight_files)
     with torch.device("meta"):
         model = BinaryModel(config.tokenizer, config.generator)
     parts = {TOKENIZER_FILE: model.tokenizer, GENERATOR_FILE: model.generator}
@@ -166,6 +168,7 @@ def load_tokenizer(
 ) -> tuple[Tokenizer, ModelConfig]:
     """Load the tokenizer of a model folder, which need not have a generator; otherwise as `load_model`."""
     config = read_config(directory)
+    _check_sizes(directory, config, (TOKENIZER_FILE,))
     with torch.device("meta"):
         tokenizer = Tokenizer(config.tokenizer)
     _check_files(directory, config, {TOKENIZER_FILE: tokenizer}, verify)
@@ -174,16 +177,21 @@ def load_tokenizer(
 
 
 def check_model(directory: Path) -> list[str]:
-    """Everything that is wrong with a model folder, a line each: hashes, tensors and shapes.
+    """Everything that is wrong with a model folder, a line each: hashes, tensors, shapes, numbers that are not finite.
 
     Raises:
         ModelFormatError: the config cannot be read, so that nothing can be compared with it.
     """
     config = read_config(directory)
     problems = hash_problems(directory, config, config.weight_files)
-    for name, part in _modules(config).items():
-        if (directory / name).is_file():
-            problems += file_problems(directory / name, part)
+    there = [name for name in config.weight_files if (directory / name).is_file()]
+    large = _size_problems(directory, config, there)
+    if large:
+        return problems + large
+    for name, part in _modules(config).items() if there else ():
+        if name in there:
+            path = directory / name
+            problems += file_problems(path, part) or number_problems(path)
     return problems
 
 
@@ -217,6 +225,19 @@ def _write_text(path: Path, text: str) -> None:
         hidden.write_text(text, encoding="utf-8", newline="\n")
 
 
+def _size_problems(directory: Path, config: ModelConfig, files: Iterable[str]) -> list[str]:
+    """Which files hold much less than the config's sizes ask for, a line each."""
+    counts = dict(zip((TOKENIZER_FILE, GENERATOR_FILE), parameters(config).values(), strict=False))
+    return [line for name in files for line in size_problems(directory / name, counts[name])]
+
+
+def _check_sizes(directory: Path, config: ModelConfig, files: Iterable[str]) -> None:
+    """Raise ModelFormatError before a model is laid out that the files cannot fill; missing ones are told later."""
+    problems = _size_problems(directory, config, [name for name in files if (directory / name).is_file()])
+    if problems:
+        raise ModelFormatError("; ".join(problems))
+
+
 def _check_files(directory: Path, config: ModelConfig, parts: Mapping[str, nn.Module], verify: bool) -> None:
     missing = [name for name in parts if not (directory / name).is_file()]
     if missing:
@@ -226,6 +247,7 @@ def _check_files(directory: Path, config: ModelConfig, parts: Mapping[str, nn.Mo
     problems = [line for name, part in parts.items() for line in file_problems(directory / name, part)]
     if verify and not problems:
         problems = hash_problems(directory, config, parts)
+    problems = problems or [line for name in parts for line in number_problems(directory / name)]
     if problems:
         raise ModelFormatError("; ".join(problems))
 

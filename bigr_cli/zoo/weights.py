@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,15 +48,21 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         header: dict[str, Any] = json.loads(text)
         header.pop("__metadata__", None)
         tensors = {
-            name: TensorInfo(str(entry["dtype"]), tuple(int(side) for side in entry["shape"]))
-            for name, entry in header.items()
+            name: TensorInfo(str(entry["dtype"]), tuple(map(_size, entry["shape"]))) for name, entry in header.items()
         }
-        end = 8 + length + max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+        end = 8 + length + max((_size(entry["data_offsets"][1]) for entry in header.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ModelFormatError(f"{path}: is not a safetensors file: its header cannot be read") from error
     if end != size:
         raise ModelFormatError(f"{path}: is truncated or damaged: it has {size:,} bytes, its header says {end:,}")
     return tensors
+
+
+def _size(value: object) -> int:
+    """A side of a shape or an offset; ValueError for what the format does not allow, such as Infinity or 2.5."""
+    if type(value) is int and 0 <= value < 2**63:
+        return value
+    raise ValueError(f"expected a whole number of at least 0, got {reprlib.repr(value)}")
 
 
 def sha256_of(path: Path) -> str:
