@@ -5,19 +5,22 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from bigr_cli import schema
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig, taken_by
 from bigr_cli.errors import ConfigError, UnknownNameError, UsageError
-from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.imaging.recipe import MOST, Recipe
 from bigr_cli.plain_text import plain_text
-from bigr_cli.zoo.config import ModelConfig, read_config
-from bigr_cli.zoo.find import find_model
+from bigr_cli.zoo.config import CONFIG_FILE, ModelConfig, read_config
+from bigr_cli.zoo.find import find_named
 from bigr_cli.zoo.presets import preset
+from bigr_cli.zoo.weights import sha256_of
 
 NO_LABEL = "none"
-MOST = 1_000_000  # pictures in one request
 _FEW = 100  # classes
+_NETWORK = ("\\\\", "//")  # how paths begin that Windows asks other machines for
 
 Label = str | int | None
 
@@ -188,16 +191,68 @@ def settings(config: ModelConfig, *layers: Mapping[str, object], painting: bool 
 def model_of(recipe: Recipe) -> tuple[str, bool]:
     """The model that a recipe asks for, as --model takes it, and whether its weights are those of the recipe.
 
-    Where name and folder lead to different models, the one with the recipe's weights is meant.
+    A recipe may come from anywhere, so of a folder that it names the weights files themselves are compared, whatever
+    the folder's config says of them. Where they are others, the folder is not to be used unless somebody asks for it;
+    `named_model` is what can be used instead.
     """
-    candidates = [recipe.model] if recipe.folder is None else [recipe.folder, recipe.model]
-    for candidate in candidates:
-        try:
-            if read_config(find_model(candidate)).sha256 == recipe.weights:
-                return candidate, True
-        except UsageError:
-            continue
-    return candidates[0], False
+    for folder in (recipe.folder, recipe.model):
+        if folder is not None and _holds(folder, recipe.weights):
+            return folder, True
+    named = find_named(recipe.model)
+    if named is not None and _claims(named, recipe.weights):
+        return named_model(recipe) or recipe.model, True
+    return recipe.folder or recipe.model, False
+
+
+def named_model(recipe: Recipe) -> str | None:
+    """The model in the user's home or the package that has the name in a recipe, as --model takes it; None if none has.
+
+    It is the model's folder where another one here has the same name, because --model would take that.
+    """
+    named = find_named(recipe.model)
+    if named is None:
+        return None
+    here = Path(recipe.model)
+    return str(named) if _is_model(here) and here.resolve() != named.resolve() else recipe.model
+
+
+def _claims(directory: Path, weights: Mapping[str, str]) -> bool:
+    try:
+        return read_config(directory).sha256 == weights
+    except UsageError:
+        return False
+
+
+def _holds(folder: str, weights: Mapping[str, str]) -> bool:
+    """Whether there is a model folder whose weights files have these hashes."""
+    directory = Path(folder).expanduser()
+    if folder.startswith(_NETWORK) or not weights or not _is_model(directory):
+        return False
+    try:
+        if not _claims(directory, weights):  # then there is no need to look at large files
+            return False
+        files = [directory / name for name in read_config(directory).weight_files]
+        return {file.name: _digest(file, *_version(file)) for file in files} == weights
+    except (UsageError, OSError):
+        return False
+
+
+def _is_model(folder: Path) -> bool:
+    try:
+        return (folder / CONFIG_FILE).is_file()
+    except OSError:  # a name that no folder can have
+        return False
+
+
+def _version(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+@cache
+def _digest(file: Path, size: int, changed: int) -> str:
+    """The hash of a file of this size and time, computed once however many recipes ask for it."""
+    return sha256_of(file)
 
 
 def _limits(config: ModelConfig) -> Iterator[tuple[str, int, str]]:

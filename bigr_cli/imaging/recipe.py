@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from bigr_cli import __version__, schema
 from bigr_cli.core.config import LARGEST_SEED, SamplingConfig, require, require_positive
 from bigr_cli.errors import ConfigError, UsageError
-from bigr_cli.plain_text import is_plain
+from bigr_cli.plain_text import escaped, is_plain
 
 FORMAT = 1
 GENERATE = "generate"
+MOST = 1_000_000  # pictures in one request
+
+# A recipe comes out of a file that somebody else may have made. Of the options in it, a command is printed with those
+# alone that say what is painted and how: none that says where anything is written, that fetches, or that runs.
 _SUBJECTS = ("image", "stops")  # options that the command line has as arguments
+_SHEETS = ("shows", "columns", "captions")  # which give a sheet's own options
+_FLAGS = frozenset(
+    ("mask-alpha", "invert-mask", "mask-resize", "guess-class", "no-guess-class", "reduce", "sharpen-only", "loop")
+)
+_VALUES = frozenset(
+    (
+        *("mask", "mask-box", "mask-grow", "mask-threshold"),
+        *("class", "from-class", "text", "negative", "best-of", "blend", "window", "strength", "refine"),
+        *("left", "right", "top", "bottom", "aspect", "size"),
+        *("rate", "passes", "groups", "scale", "frames", "fps"),
+    )
+)
+_TASKS = ("inpaint", "outpaint", "edit", "enrich", "interpolate")
+_DEEPEST = 20  # levels of lists and mappings in a recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +63,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed <= LARGEST_SEED, f"seed: expected 0 to 2^63 - 1, got {self.seed}")
-        require_positive(self, "count")
+        require_positive(self, "count", most=MOST)
         # Recipes come out of files from anywhere and are shown on terminals.
         for name in ("task", "model", "folder", "device", "dtype", "version", "labels"):
             value = getattr(self, name)
@@ -78,7 +97,9 @@ def read_recipe(data: object, *, source: str) -> Recipe:
     found = data["format"]
     if found != FORMAT:
         newer = " (made by a newer version of bigr?)" if type(found) is int and found > FORMAT else ""
-        raise UsageError(f"{source}: the recipe's format: expected {FORMAT}, got {found!r}{newer}")
+        raise UsageError(f"{source}: the recipe's format: expected {FORMAT}, got {reprlib.repr(found)}{newer}")
+    if _depth(data) > _DEEPEST:
+        raise UsageError(f"{source}: is nested too deep, so it holds no recipe that can be used")
     try:
         return schema.from_mapping(Recipe, data, source=source)
     except ConfigError as error:
@@ -88,13 +109,29 @@ def read_recipe(data: object, *, source: str) -> Recipe:
 def parse_recipe(text: str, *, source: str) -> Recipe:
     """A recipe from JSON; errors as `read_recipe`."""
     try:
-        return read_recipe(json.loads(text), source=source)
+        return read_recipe(json.loads(text, parse_constant=_no_constant), source=source)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{source}: holds no recipe: it is not JSON") from error
 
 
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"there is no {name} in JSON")
+
+
+def _depth(data: object) -> int:
+    """How many levels of lists and mappings there are, up to one more than are allowed."""
+    level, depth = [data], 0
+    while level and depth <= _DEEPEST:
+        within = [entry for entry in level if isinstance(entry, Mapping | list | tuple)]
+        level = [entry for outer in within for entry in (outer.values() if isinstance(outer, Mapping) else outer)]
+        depth += 1
+    return depth
+
+
 def command(recipe: Recipe, *, model: str, output: str | None = None) -> str | None:
     """The command line that makes it again, quoted for a shell; None if no command does that by itself.
+
+    Of a task's own options, those that `left_out` names are not in it.
 
     Args:
         recipe: of a picture that a task of this package made.
@@ -103,18 +140,64 @@ def command(recipe: Recipe, *, model: str, output: str | None = None) -> str | N
     """
     if recipe.task == GENERATE:
         words, subjects = (["-n", str(recipe.count)] if recipe.count > 1 else []), list(recipe.labels)
-        words += ["--negative", str(recipe.options["negative"])] if "negative" in recipe.options else []
+        words += _option("negative", recipe.options.get("negative"))
         outputs = _outputs(recipe.options, output)
-    else:
+    elif recipe.task in _TASKS:
         words, subjects = _task_options(recipe.options), _subjects(recipe.options)
         outputs = _outputs({}, output)
+    else:
+        return None
     if not subjects:
         return None
-    words += ["--seed", str(recipe.seed), "-m", model, *sampling_options(recipe.sampling)]
+    words += ["--seed", str(recipe.seed), *_option("model", model, short="-m"), *sampling_options(recipe.sampling)]
     words += ["--dtype", recipe.dtype, "--device", recipe.device.partition(":")[0], *outputs]
     if any(word.startswith("-") and word != "-" for word in subjects):
-        return shlex.join(["bigr", recipe.task, *words, "--", *subjects])
-    return shlex.join(["bigr", recipe.task, *subjects, *words])
+        return _join(["bigr", recipe.task, *words, "--", *subjects])
+    return _join(["bigr", recipe.task, *subjects, *words])
+
+
+def left_out(recipe: Recipe) -> list[str]:
+    """The options that a recipe names and `command` leaves out, because no recipe may set them, or not to that."""
+    known = {"negative", *_SHEETS} if recipe.task == GENERATE else {*_SUBJECTS, *_FLAGS, *_VALUES, *_SHEETS}
+    return [name for name, value in recipe.options.items() if name not in known or not _is_set(name, value)]
+
+
+def _is_set(name: str, value: object) -> bool:
+    """Whether an option is given a value of a kind that it takes: true or false, or one or more texts and numbers."""
+    if name in (*_SUBJECTS, *_SHEETS):
+        return True
+    values = value if isinstance(value, list) else [value]
+    kinds = (bool,) if name in _FLAGS else (str, int, float)
+    return all(type(entry) in kinds for entry in values)
+
+
+def _option(name: str, value: object, *, short: str | None = None) -> list[str]:
+    """An option with its value, which nothing takes for another option; nothing without a value."""
+    if type(value) not in (str, int, float):
+        return []
+    text = str(value)
+    return [f"--{name}={text}"] if text.startswith("-") else [short or f"--{name}", text]
+
+
+def _join(words: Sequence[str]) -> str:
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    """A word for a shell; what cannot be shown is written as bash and zsh read it, in $'...'."""
+    if escaped(word) == word:
+        return shlex.quote(word)
+    letters = {"\\": r"\\", "'": r"\'"}
+    return f"$'{''.join(letters.get(letter) or _spelt(letter) for letter in word)}'"
+
+
+def _spelt(letter: str) -> str:
+    code = ord(letter)
+    if escaped(letter) == letter:
+        return letter
+    if code < 0x80 or 0xDC80 <= code <= 0xDCFF:  # the latter is a byte of a name that is not UTF-8
+        return f"\\x{code & 0xFF:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _subjects(options: Mapping[str, Any]) -> list[str]:
@@ -126,13 +209,16 @@ def _subjects(options: Mapping[str, Any]) -> list[str]:
 
 
 def _task_options(options: Mapping[str, Any]) -> list[str]:
-    """A task's own options, as they were given."""
-    words = []
+    """A task's own options, as they were given, as far as a recipe may set them."""
+    words: list[str] = []
     for name, value in options.items():
-        if name in _SUBJECTS or value is False:
+        if not _is_set(name, value):
             continue
-        for entry in value if isinstance(value, list) else [value]:
-            words += [f"--{name}"] if entry is True else [f"--{name}", str(entry)]
+        if name in _FLAGS:
+            words += [f"--{name}"] if value is True else []
+        elif name in _VALUES:
+            for entry in value if isinstance(value, list) else [value]:
+                words += _option(name, entry)
     return words
 
 
@@ -153,6 +239,6 @@ def _outputs(options: Mapping[str, Any], output: str | None) -> Sequence[str]:
     if kind == "picture":
         return ["-o", output.replace("{", "{{").replace("}", "}}")]
     columns, captions = options.get("columns"), options.get("captions")
-    words = ["--columns", str(columns)] if isinstance(columns, int) else []
+    words = ["--columns", str(columns)] if type(columns) is int else []
     words += ["--captions"] if captions is True else []
     return [*words, "--grid" if kind == "grid" else "--steps-preview", output]

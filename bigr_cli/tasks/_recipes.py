@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bigr_cli import console
+from bigr_cli.errors import UnknownNameError
 from bigr_cli.option_groups import Sampling
 from bigr_cli.tasks._given import Given
+from bigr_cli.zoo.find import LIST_HINT, list_models
 
 if TYPE_CHECKING:
     from bigr_cli.imaging.recipe import Recipe
@@ -33,15 +35,24 @@ class Chooser:
         return recorded
 
     def model(self, value: str | None) -> str | None:
-        """The model; warns if the recipe's is not here."""
+        """The model; warns if the recipe's is not here, and then takes one of its name, or that of the environment.
+
+        UnknownNameError if there is none.
+        """
         if self.recipe is None or "model" in self._explicit:
             return value
-        from bigr_cli.request import model_of
+        from bigr_cli.request import model_of, named_model
 
         name, same = model_of(self.recipe)
-        if not same:
-            console.warn(f"no model here has the recipe's weights; with {name} the picture will be another one")
-        return name
+        if same:
+            return name
+        other = named_model(self.recipe) or value
+        if other is None:
+            known = [entry.name for entry in list_models()]
+            hint = f"-m {self.recipe.folder} uses the folder that it names" if self.recipe.folder else LIST_HINT
+            raise UnknownNameError("model", self.recipe.model, known, hint=f"no model has the recipe's weights; {hint}")
+        console.warn(f"no model here has the recipe's weights; with {other} the picture will be another one")
+        return other
 
     def sampling(self, values: Sampling) -> dict[str, object]:
         """The settings of the sampler; None is for the model's config to decide.

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from bigr_cli.imaging.inputs import Input
     from bigr_cli.imaging.recipe import Recipe
 
+_LONGEST = 2_000  # characters of a value that are shown
+
 
 @task(
     "info",
@@ -57,13 +59,18 @@ def info(
 
 
 def _show(file: "Input", recipe: "Recipe", *, json: bool, apart: bool) -> None:
-    from bigr_cli.imaging.recipe import command
-    from bigr_cli.request import model_of
+    from bigr_cli.imaging.recipe import command, left_out
+    from bigr_cli.request import model_of, named_model
 
-    model, same = model_of(recipe)
-    again = command(recipe, model=model, output=_output(file.path))
+    found, same = model_of(recipe)
+    model = found if same else named_model(recipe)
+    again = None
+    if model is not None or not Path(recipe.model).exists():  # or else -m would take a folder of other weights
+        again = command(recipe, model=model or recipe.model, output=_output(file.path))
     if not same:
         console.warn(f"{file.name}: no model here has the weights that it was made with")
+    if again and (others := left_out(recipe)):
+        console.warn(f"{file.name}: the command leaves out what no recipe may set: {', '.join(others)}")
     if json:
         record = {"path": file.name, "task": recipe.task, "model": recipe.model, "seed": recipe.seed}
         record |= dict([recipe.subject])
@@ -93,7 +100,7 @@ def _lines(recipe: "Recipe") -> list[str]:
 
 def _text(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return text if text.isprintable() else ascii(text)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
 def _output(file: Path | None) -> str | None:

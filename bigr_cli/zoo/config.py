@@ -116,8 +116,8 @@ class ModelConfig:
         if self.painting is not None:
             yield "painting", self.painting
         for name, settings in self.presets.items():
-            require(name in PRESETS, f"presets: expected some of {', '.join(PRESETS)}, got {shortened(name)}")
-            where = f"presets.{name}"
+            where = f"presets.{name[:_QUOTED]}"
+            require(name in PRESETS, f"{where}: expected one of {', '.join(PRESETS)}")
             merged = schema.to_mapping(self.sampling) | settings
             yield where, schema.from_mapping(SamplingConfig, merged, source=where)
 
