@@ -31,7 +31,7 @@ def draw(
     drawn = {}
     for batch in batches:
         pairs = zip(labels.split(batch), seeds.split(batch), strict=True)
-        parts = [loaded.sample_codes(some, chosen, **vars(settings)).cpu() for some, chosen in pairs]
+        parts = [loaded.sample_codes(some, chosen, settings=settings).cpu() for some, chosen in pairs]
         drawn[batch] = torch.cat(parts)
     return drawn
 

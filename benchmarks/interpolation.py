@@ -27,19 +27,18 @@ from zero_shot import all_done, as_judged, unseen
 from bigr_cli.api import Model
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import as_floats
+from bigr_cli.editing.batched_sampling import SamplingCoroutine
+from bigr_cli.editing.requests import Interpolate
 from bigr_cli.imaging.originals import Original
-from bigr_cli.painting.asks import Painter
-from bigr_cli.painting.interpolate import between_labels, between_pictures
-from bigr_cli.painting.repaint import Wish
 
 FRAMES = 9
 
 
 def labels(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Labels that change into others."""
-    pairs, wishes = _pairs(options.pairs), _wishes(model, options)
-    painters = [between_labels(model.network, pair, FRAMES, wish) for pair, wish in zip(pairs, wishes, strict=True)]
-    chances, steps = _judged(model, painters)
+    pairs, request = _pairs(options.pairs), model.request(Interpolate, frames=FRAMES)
+    coroutines = [request.paint(model.network, pair, options.seed + index) for index, pair in enumerate(pairs)]
+    chances, steps = _judged(model, coroutines)
     goal = torch.tensor([second for _, second in pairs])
     found = [
         float(spearmanr(range(FRAMES), way[:, second].numpy()).statistic)
@@ -56,17 +55,15 @@ def labels(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def pictures(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Scenes that change into others."""
-    ends, wishes = _pairs(options.pairs), _wishes(model, options)
+    ends = _pairs(options.pairs)
     images, _, shown = unseen(4 * len(scenes.LABELS) * (1 + options.pairs // len(scenes.LABELS)))
     left = {label: iter(images[shown == label]) for label in range(len(scenes.LABELS))}
     pairs = [[Original(Image.fromarray(next(left[label]))) for label in pair] for pair in ends]
     rows = []
     for name, guess in (("pictures, classes guessed", True), ("pictures, not guided", False)):
-        painters = [
-            between_pictures(model.network, pair, FRAMES, wish, guess=guess, refine=model.config.refine)
-            for pair, wish in zip(pairs, wishes, strict=True)
-        ]
-        chances, steps = _judged(model, painters)
+        request = model.request(Interpolate, frames=FRAMES, guess=guess).between_images(model.config)
+        coroutines = [request.paint(model.network, pair, options.seed + index) for index, pair in enumerate(pairs)]
+        chances, steps = _judged(model, coroutines)
         goals = torch.tensor(ends)[:, None].expand(-1, FRAMES, -1)
         either = chances.gather(2, goals).amax(dim=2)[:, 1:-1]  # (N, frames between)
         figures = {
@@ -84,15 +81,10 @@ def _pairs(number: int) -> list[tuple[int, int]]:
     return [(index % count, (index + 1 + index // count * 5 % (count - 1)) % count) for index in range(number)]
 
 
-def _wishes(model: Model, options: argparse.Namespace) -> list[Wish]:
-    settings = model.settings(painting=True)
-    return [Wish(settings=settings, seed=options.seed + index) for index in range(options.pairs)]
-
-
-def _judged(model: Model, painters: Sequence[Painter[list[Image.Image]]]) -> tuple[Tensor, Tensor]:
+def _judged(model: Model, coroutines: Sequence[SamplingCoroutine[list[Image.Image]]]) -> tuple[Tensor, Tensor]:
     """The judge's probability of each object in each frame (N, F, objects), and the steps between frames (N, F − 1)."""
     judge, chances, steps = load_judge(), [], []
-    for frames in all_done(model, painters, "interpolate"):
+    for frames in all_done(model, coroutines, "interpolate"):
         stacked = as_judged(np.stack([np.asarray(frame) for frame in frames]))
         with torch.inference_mode():
             chances.append(judge(as_floats(stacked))["object"].softmax(1))

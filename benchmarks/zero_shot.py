@@ -35,30 +35,29 @@ from bigr_cli.core.config import Guide
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import ScenesSource
+from bigr_cli.editing.batched_sampling import SamplingCoroutine, paint_together
+from bigr_cli.editing.inpaint import Painted
+from bigr_cli.editing.requests import Enrich, Inpaint, Outpaint
 from bigr_cli.errors import BigrError
 from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import boxes
-from bigr_cli.imaging.canvas import Margins
+from bigr_cli.imaging.mask_request import MaskRequest
 from bigr_cli.imaging.originals import Original
-from bigr_cli.painting.asks import Painter, paint_together
-from bigr_cli.painting.enrich import Detail, enrich
-from bigr_cli.painting.inpaint import Painted, inpaint, outpaint
-from bigr_cli.painting.repaint import Wish
 
 Arrays = NDArray[np.uint8]  # (N, H, W, 3)
 Made = TypeVar("Made")
 
 
-def all_done(model: Model, painters: Sequence[Painter[Made]], what: str) -> list[Made]:
-    """What the painters make, in their order."""
+def all_done(model: Model, coroutines: Sequence[SamplingCoroutine[Made]], what: str) -> list[Made]:
+    """What the coroutines make, in their order."""
     made: dict[int, Made] = {}
-    with console.progress(len(painters), what) as bar:
-        for index, result in paint_together(model.network, enumerate(painters), batch_size=model.batch_size()):
+    with console.progress(len(coroutines), what) as bar:
+        for index, result in paint_together(model.network, enumerate(coroutines), batch_size=model.batch_size()):
             if isinstance(result, BigrError):
                 raise result
             made[index] = result
             bar.advance()
-    return [made[index] for index in range(len(painters))]
+    return [made[index] for index in range(len(coroutines))]
 
 
 def pictures(made: Iterable[Painted]) -> Arrays:
@@ -112,17 +111,13 @@ def inpainted(
 ) -> Arrays:
     """Scenes (N, H, W, 3) with what is masked (N, H, W) painted anew for these labels or texts."""
     settings = model.settings(painting=True, **sampling)
-    painters = [
-        inpaint(
-            model.network,
-            Original(Image.fromarray(image)),
-            mask.astype(np.float32),
-            Wish(settings=settings, seed=index, label=label),
-            how=how,
+    coroutines = [
+        Inpaint(mask=MaskRequest(weights=mask.astype(np.float32)), label=label, blend=how, sampling=settings).paint(
+            model.network, Original(Image.fromarray(image)), index
         )
         for index, (image, mask, label) in enumerate(zip(images, masks, labels, strict=True))
     ]
-    return pictures(all_done(model, painters, "inpaint"))
+    return pictures(all_done(model, coroutines, "inpaint"))
 
 
 def seams(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -155,17 +150,11 @@ def border_steps(images: Arrays, masks: NDArray[np.bool_]) -> float:
 def wider(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Scenes continued to three times their width, against the outer eighths of scenes, without their objects."""
     images, boxes, _ = unseen(min(options.count, 200))
-    painters = [
-        outpaint(
-            model.network,
-            Original(Image.fromarray(image)),
-            Margins(left=64, right=64),
-            Wish(settings=model.settings(painting=True), seed=index, label=None),
-            how=options.blend,
-        )
-        for index, image in enumerate(images)
+    request = model.request(Outpaint, left=64, right=64, blend=options.blend)
+    coroutines = [
+        request.paint(model.network, Original(Image.fromarray(image)), index) for index, image in enumerate(images)
     ]
-    made = pictures(all_done(model, painters, "outpaint")).astype(float)
+    made = pictures(all_done(model, coroutines, "outpaint")).astype(float)
     steps = np.abs(np.diff(made, axis=2)).mean(axis=(0, 1, 3))  # by column, left of its neighbour
     between = np.abs(np.diff(images.astype(float), axis=2)).mean(axis=3)
     free = ~(boxes[:, :, 1:] | boxes[:, :, :-1])
@@ -194,25 +183,16 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     poor = [image.resize((64, 64), Image.Resampling.BILINEAR) for image in small]
     before = frechet_distance(embeddings(as_judged(np.stack([np.asarray(image) for image in poor]))), real)
     rows = [{"what": "reduced and enlarged", "pictures": len(poor), "frechet": before}]
-    paper = Detail(strength=1, reduce=True)
-    ways = (
-        ("the defaults", Detail(), False),
-        ("label guessed", Detail(), True),
-        ("label guessed, two passes", Detail(passes=2), True),
-        ("the paper's way", paper, False),
+    ways: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("the defaults", {}),
+        ("label guessed", {"guess": True}),
+        ("label guessed, two passes", {"guess": True, "passes": 2}),
+        ("the paper's way", {"strength": 1, "reduce": True}),
     )
-    for name, detail, guess in ways:
-        painters = [
-            enrich(
-                model.network,
-                Original(image),
-                detail,
-                Wish(settings=model.settings(painting=True), seed=index, label=None),
-                guess=guess,
-            )
-            for index, image in enumerate(poor)
-        ]
-        made = pictures(all_done(model, painters, "enrich"))
+    for name, detail in ways:
+        request = model.request(Enrich, **detail)
+        coroutines = [request.paint(model.network, Original(image), index) for index, image in enumerate(poor)]
+        made = pictures(all_done(model, coroutines, "enrich"))
         after = frechet_distance(embeddings(as_judged(made)), real)
         rows.append(
             {

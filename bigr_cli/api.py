@@ -180,5 +180,5 @@ class Model(Retouching, Representing):
             [job.seed for job in jobs],
             against=self.network.conditions([job.against for job in jobs]),
             observe=(lambda i, codes, masked: watch(jobs, i, codes, masked)) if watch else None,
-            **vars(settings),
+            settings=settings,
         )

@@ -75,7 +75,7 @@ class LoadedModel:
 
         Arguments and errors are those of `BinaryModel.sample_codes`.
         """
-        return self.network.sample_codes(labels, seeds, **(vars(self.config.sampling) | options))
+        return self.network.sample_codes(labels, seeds, **({"settings": self.config.sampling} | options))
 
     def label_index(self, label: Label) -> int:
         """The class that a name, a synonym or a number (as int or digits) means; see `request.label_index`."""

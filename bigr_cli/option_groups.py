@@ -11,28 +11,26 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 from bigr_cli import options
+from bigr_cli import setting as settings
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.options.from_settings import command_parameters
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How tokens are drawn; what is None, the model's config decides."""
+class Sampling(SimpleNamespace):
+    """How tokens are sampled: `preset`, and each setting of `SamplingConfig`; None leaves it to the model's config."""
 
-    preset: options.Preset = None
-    steps: options.Steps = None
-    timesteps: options.Timesteps = None
-    rank_timesteps: options.RankTimesteps = None
-    last_timesteps: options.LastTimesteps = None
-    tolerance: options.Tolerance = None
-    guidance: options.Guidance = None
-    guidance_schedule: options.GuidanceSchedule = None
-    guidance_interval: options.GuidanceInterval = None
-    order: options.Order = None
-    gumbel: options.Gumbel = None
-    gumbel_schedule: options.GumbelSchedule = None
-    temperature: options.Temperature = None
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**({parameter.name: None for parameter in self.parameters()} | given))
+
+    @staticmethod
+    def parameters() -> list[inspect.Parameter]:
+        """Its options."""
+        preset = inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=options.Preset)
+        return [preset, *command_parameters(SamplingConfig, given=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,38 +54,6 @@ class Batch:
     dry_run: options.DryRun = False
     failures: options.Failures = None
     grid: options.Grid = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Masking:
-    """Where a picture is repainted."""
-
-    mask: options.Mask = None
-    mask_box: options.MaskBox = None
-    mask_alpha: options.MaskAlpha = False
-    invert_mask: options.InvertMask = False
-    mask_grow: options.MaskGrow = 0
-    mask_resize: options.MaskResize = False
-    mask_threshold: options.MaskThreshold = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guiding:
-    """What is to be painted."""
-
-    class_label: options.ClassLabel = None
-    text: options.Text = None
-    guess_class: options.GuessClass = False
-    negative: options.Negative = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Painting(Guiding):
-    """What is painted there, and how it is joined to the rest."""
-
-    best_of: options.BestOf = 1
-    blend: options.BlendHow = "poisson"
-    window: options.WindowSide = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +97,10 @@ class Messages:
 
 
 def grouped(function: Callable[..., None]) -> Callable[..., None]:
-    """The function with the fields of its dataclass parameters as parameters of their own, for Typer to read.
+    """The function with the options of its groups as parameters of their own, for Typer to read.
+
+    A group is a dataclass of options, `Sampling`, or a dataclass that describes its settings (see `bigr_cli.setting`),
+    of which the function gets the values that were given, by the options' names.
 
     Raises:
         TypeError: two parameters would have the same name.
@@ -141,9 +110,9 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(function).parameters.values():
         kind = hints[parameter.name]
-        if is_dataclass(kind):
+        if is_group(kind):
             groups[parameter.name] = kind
-            parameters += _parameters(kind)
+            parameters += group_parameters(kind)
         else:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=kind))
     names = [parameter.name for parameter in parameters]
@@ -153,7 +122,8 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
     @wraps(function)
     def command(**values: Any) -> None:
         for name, kind in groups.items():
-            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+            chosen = {parameter.name: values.pop(parameter.name) for parameter in group_parameters(kind)}
+            values[name] = SimpleNamespace(**chosen) if settings.parameters(kind) else kind(**chosen)
         function(**values)
 
     del command.__dict__["__wrapped__"]  # or the signature that counts would be that of `function`
@@ -162,7 +132,17 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _parameters(kind: Any) -> list[inspect.Parameter]:
+def is_group(kind: Any) -> bool:
+    """Whether a type stands for several options."""
+    return isinstance(kind, type) and (is_dataclass(kind) or kind is Sampling)
+
+
+def group_parameters(kind: Any) -> list[inspect.Parameter]:
+    """The options of a group."""
+    if kind is Sampling:
+        return Sampling.parameters()
+    if settings.parameters(kind):
+        return command_parameters(kind)
     hints = get_type_hints(kind, include_extras=True)
     return [
         inspect.Parameter(

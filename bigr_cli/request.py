@@ -19,7 +19,6 @@ from bigr_cli.zoo.presets import preset
 from bigr_cli.zoo.weights import sha256_of
 
 NO_LABEL = "none"
-_FEW = 100  # classes
 _NETWORK = ("\\\\", "//")  # how paths begin that Windows asks other machines for
 
 Label = str | int | None
@@ -77,16 +76,6 @@ def reads_text(config: ModelConfig) -> bool:
     """Whether the model is conditioned on texts, not on classes; UsageError if it has no generator."""
     class_count(config)
     return config.generator is not None and config.generator.condition == "text"
-
-
-def between_pictures(config: ModelConfig, label: Guide, *, refine: int | None, guess: bool | None) -> tuple[int, bool]:
-    """The steps in which codes are looked for, and whether classes are guessed, on a way between pictures.
-
-    Where None, the model's own number of steps; and classes are guessed if there is no label, and if they are few: each
-    one's likelihood is computed.
-    """
-    few = not reads_text(config) and class_count(config) <= _FEW
-    return config.refine if refine is None else refine, (label is None and few) if guess is None else guess
 
 
 def guide_of(config: ModelConfig, label: Label) -> Guide:

@@ -1,267 +1,144 @@
-"""What a model does with a picture that is there already, without retraining."""
+"""What a model does with an image that is there already, without retraining."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bigr_cli import request
+from bigr_cli.editing.batched_sampling import SamplingCoroutine, paint_together, side_by_side
+from bigr_cli.editing.request import EditRequest, read_request
+from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
 from bigr_cli.errors import BigrError, UsageError
-from bigr_cli.imaging.blending import Blend
-from bigr_cli.imaging.masks import mask_array
 from bigr_cli.imaging.originals import Original
 from bigr_cli.loaded import LoadedModel
-from bigr_cli.painting.asks import Painter, paint_together, side_by_side
-from bigr_cli.painting.inpaint import Painted
-from bigr_cli.painting.repaint import Wish
 from bigr_cli.request import Label
+from bigr_cli.setting import parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-Made = TypeVar("Made")
+    from bigr_cli.editing.inpaint import Painted
+
+Result = TypeVar("Result")
+Request = TypeVar("Request", bound=EditRequest)
 
 
 class Retouching(LoadedModel):
-    """Inpainting, outpainting, editing, interpolating and enriching; pictures in and out are PIL images."""
+    """Inpainting, outpainting, editing, interpolating and enriching; images in and out are PIL images."""
 
     def inpaint(
-        self,
-        image: Image,
-        mask: Image | NDArray[Any],
-        *,
-        label: Label = None,
-        guess: bool = False,
-        count: int = 1,
-        seed: int | None = None,
-        best_of: int = 1,
-        blend: Blend = "poisson",
-        window: int | None = None,
-        mask_threshold: float | None = None,
-        batch_size: int | None = None,
-        **sampling: Any,
+        self, image: Image | Sequence[Image], mask: Image | NDArray[Any] | Sequence[Any] | None = None, **options: Any
     ) -> list[Image]:
-        """The picture `count` times, with its masked part painted anew; the rest comes back bit for bit.
+        """The image with its masked part painted anew; the rest comes back bit for bit.
 
         Args:
-            image: of any size and mode.
-            mask: of the same size, a picture (white repaints) or an array (H, W), bool or from 0 to 1, or levels.
-            label: what to paint, by name or number; None is no label.
-            guess: take the label under which the model finds the rest of the picture likeliest.
-            count: how many variants; variant i has seed + i.
-            seed: None draws one.
-            best_of: paint so many for each variant, and keep the likeliest.
-            blend: how the paint is joined to the picture: "poisson", "feather" or "none".
-            window: how much of the picture the model sees at once, along a side, in pixels; None lets the mask decide.
-            mask_threshold: what is so near to black or white counts as such; None is 0.05.
-            batch_size: how many windows to draw at once; the pictures do not depend on it.
-            sampling: settings of the sampler instead of the model's own.
+            image: of any size and mode, or several, which are sampled together.
+            mask: of the same size, an image (white repaints) or an array (H, W), bool or from 0 to 1; for several
+                images one for all or one each. Instead, `mask_box`, `mask_alpha` and so on, as the command takes them.
+            options: fields of the request (here `Inpaint`); settings of the sampler instead of the model's own;
+                `count`, the number of variants of each image, of which variant i has seed + i; `seed`, of which None
+                draws one; `batch_size`, on which the images do not depend.
+
+        Returns:
+            The variants of the first image, then those of the second, and so on.
 
         Raises:
             UnknownNameError: a label that the model has not.
             UsageError: a mask of another size, a setting, count or seed out of range.
         """
-        from bigr_cli.painting.inpaint import inpaint
+        return self._edited(Inpaint, image, mask=mask, **options)
 
-        original = Original(image)
-        weights = mask_array(mask, original, mask_threshold)
-        more: dict[str, Any] = {"how": blend, "guess": guess, "best_of": best_of}
-        wishes = self._wishes(label, count, seed, sampling, window=window)
-        return self._painted([inpaint(self.network, original, weights, wish, **more) for wish in wishes], batch_size)
-
-    def outpaint(
-        self,
-        image: Image,
-        *,
-        left: int = 0,
-        right: int = 0,
-        top: int = 0,
-        bottom: int = 0,
-        label: Label = None,
-        guess: bool = False,
-        count: int = 1,
-        seed: int | None = None,
-        best_of: int = 1,
-        blend: Blend = "poisson",
-        window: int | None = None,
-        batch_size: int | None = None,
-        **sampling: Any,
-    ) -> list[Image]:
-        """The picture on a canvas that is larger by so many pixels, `count` times; other arguments as in `inpaint`."""
-        from bigr_cli.imaging.canvas import Margins
-        from bigr_cli.painting.inpaint import outpaint
-
-        original, margins = Original(image), Margins(left=left, top=top, right=right, bottom=bottom)
-        margins.canvas(original.size)
-        more: dict[str, Any] = {"how": blend, "guess": guess, "best_of": best_of}
-        wishes = self._wishes(label, count, seed, sampling, window=window)
-        return self._painted([outpaint(self.network, original, margins, wish, **more) for wish in wishes], batch_size)
+    def outpaint(self, image: Image | Sequence[Image], **options: Any) -> list[Image]:
+        """The image on a canvas larger by `left`, `right`, `top`, `bottom`, or to `aspect` or `size`; see `inpaint`."""
+        return self._edited(Outpaint, image, **options)
 
     def edit(
         self,
-        image: Image,
+        image: Image | Sequence[Image],
         label: Label,
-        mask: Image | NDArray[Any] | None = None,
-        *,
-        strength: float = 0.6,
-        from_label: Label = None,
-        count: int = 1,
-        seed: int | None = None,
-        blend: Blend = "poisson",
-        window: int | None = None,
-        mask_threshold: float | None = None,
-        batch_size: int | None = None,
-        **sampling: Any,
+        mask: Image | NDArray[Any] | Sequence[Any] | None = None,
+        **options: Any,
     ) -> list[Image]:
-        """The picture with what is masked as another label; without a mask, with a share of all its tokens redrawn.
+        """The image with what is masked as another label; without a mask, with a share of all its tokens sampled anew.
 
-        Args:
-            image: of any size and mode.
-            label: what it shall become.
-            mask: as in `inpaint`; None is the whole picture.
-            strength: without a mask, the share of the tokens that are redrawn, those first that fit the label least.
-            from_label: what it was; guidance leads away from it.
-            count: how many variants; other arguments as in `inpaint`.
+        `strength` is the share, `from_label` what it was; see `inpaint` and `Edit`.
         """
-        from bigr_cli.painting.edit import edit_whole
-        from bigr_cli.painting.inpaint import inpaint
+        return self._edited(Edit, image, label=label, mask=mask, **options)
 
-        _check_share(strength)
-        original = Original(image)
-        away = request.guide_of(self.config, from_label)
-        wishes = self._wishes(label, count, seed, sampling, window=window, against=away)
-        if mask is None:
-            makers = [edit_whole(self.network, original, strength, wish, how=blend) for wish in wishes]
-        else:
-            weights = mask_array(mask, original, mask_threshold)
-            makers = [inpaint(self.network, original, weights, wish, how=blend) for wish in wishes]
-        return self._painted(makers, batch_size)
-
-    def enrich(
-        self,
-        image: Image,
-        *,
-        strength: float = 0.25,
-        reduce: bool = False,
-        rate: int = 2,
-        passes: int = 1,
-        groups: int | None = None,
-        scale: int = 1,
-        sharpen_only: bool = False,
-        label: Label = None,
-        guess: bool = False,
-        count: int = 1,
-        seed: int | None = None,
-        window: int | None = None,
-        batch_size: int | None = None,
-        **sampling: Any,
-    ) -> list[Image]:
-        """The picture with its detail redrawn, `count` times, `scale` times larger.
-
-        Args:
-            image: of any size and mode.
-            strength: the share of the tokens that are redrawn, those first that the model finds least likely.
-            reduce: reduce the picture by `rate` first, to redraw detail that it has.
-            rate: tokens are redrawn in cells of rate × rate.
-            passes: how often.
-            groups: in how many turns; None is 4, or rate² if that is less.
-            scale: how many times larger.
-            sharpen_only: change fine detail alone, so that colours do not drift.
-            label: guides, if given; `guess` takes the likeliest one, and other arguments as in `inpaint`.
-        """
-        from bigr_cli.painting.enrich import Detail, enrich
-
-        turns = min(4, rate**2) if groups is None else groups
-        detail = Detail(
-            rate=rate,
-            passes=passes,
-            groups=turns,
-            strength=strength,
-            reduce=reduce,
-            scale=scale,
-            sharpen_only=sharpen_only,
-        )
-        wishes = self._wishes(label, count, seed, sampling, window=window)
-        return self._painted(
-            [enrich(self.network, Original(image), detail, wish, guess=guess) for wish in wishes], batch_size
-        )
+    def enrich(self, image: Image | Sequence[Image], **options: Any) -> list[Image]:
+        """The image with its detail sampled anew, `scale` times larger; see `inpaint` and `Enrich`."""
+        return self._edited(Enrich, image, **options)
 
     def interpolate(
         self,
         stops: Sequence[Label] | Sequence[Image] | Sequence[Original],
         *,
-        frames: int = 9,
-        strength: float | None = None,
-        refine: int | None = None,
-        label: Label = None,
-        guess: bool | None = None,
-        loop: bool = False,
         seed: int | None = None,
         batch_size: int | None = None,
-        **sampling: Any,
+        **options: Any,
     ) -> list[Image]:
-        """Frames of the model's size on the way from label to label, or from picture to picture.
+        """Frames of the model's size along the path from label to label, or from image to image; see `Interpolate`.
 
         Args:
-            stops: two or more labels, or as many pictures.
-            frames: how many, both ends included.
-            strength: between labels, how much of the first one's picture is redrawn for the others: a share of the
-                tokens, 0 to 1. None is 0.25 for classes and 1 for texts.
-            refine: between pictures, steps in which codes are looked for that show them better than the encoder's.
-                None is the model's own number.
-            label: guides between pictures, if given.
-            guess: between pictures, have each frame guided by the class under which the model finds the nearer of its
-                pictures likeliest. None does so without a label, if the model has at most 100 classes.
-            loop: go on from the last stop back to the first.
+            stops: two or more labels, or as many images.
             seed: of every frame; None draws one.
-            batch_size: how many frames to draw at once.
-            sampling: settings of the sampler instead of the model's own.
+            batch_size: how many frames to sample at once.
+            options: fields of the request; settings of the sampler instead of the model's own.
         """
-        from bigr_cli.painting.interpolate import between_labels, between_pictures
-
-        if len(stops) < 2 or frames < 2:
-            raise UsageError(f"expected at least two stops and two frames, got {len(stops)} and {frames}")
         labels = [stop for stop in stops if stop is None or isinstance(stop, str | int)]
-        if strength is not None:
-            _check_share(strength)
-        (wish,) = self._wishes(label, 1, seed, sampling)
         if labels and len(labels) < len(stops):
             raise UsageError("stops are either all labels or all pictures")
-        if labels:
-            guides = [request.guide_of(self.config, stop) for stop in labels]
-            maker = between_labels(self.network, guides, frames, wish, strength=strength, loop=loop)
-            return self._finished(maker, batch_size)
-        pictures = [stop if isinstance(stop, Original) else Original(stop) for stop in stops]  # type: ignore[arg-type]
-        steps, guess = request.between_pictures(self.config, wish.label, refine=refine, guess=guess)
-        maker = between_pictures(self.network, pictures, frames, wish, guess=guess, refine=steps, loop=loop)
-        return self._finished(maker, batch_size)
+        chosen = self.request(Interpolate, **options)
+        keyframes: list[Any] = [request.guide_of(self.config, label) for label in labels]
+        if not labels:
+            keyframes = [stop if isinstance(stop, Original) else Original(stop) for stop in stops]  # type: ignore[arg-type]
+            chosen = chosen.between_images(self.config)
+        (job,) = request.plan(self.config, [None], seed=seed)
+        return self.finished(chosen.paint(self.network, keyframes, job.seed), batch_size)
 
-    def _wishes(
+    def request(self, kind: type[Request], **options: Any) -> Request:
+        """A request of this class, out of its own fields and options, and settings of the sampler.
+
+        Raises:
+            UnknownNameError: a label that the model has not.
+            UsageError: an option or a setting that there is not, or out of range.
+        """
+        own = {field.name for field in fields(kind)}
+        own |= {one.name for one in parameters(kind) if one.path[0] != "sampling"}
+        sampling = self.settings(painting=True, **{name: options[name] for name in options if name not in own})
+        return read_request(kind, self.config, options, sampling)
+
+    def _edited(
         self,
-        label: Label,
-        count: int,
-        seed: int | None,
-        sampling: dict[str, Any],
-        **more: Any,
-    ) -> list[Wish]:
-        """What is wished for in each variant."""
-        jobs = request.plan(self.config, [label], count=count, seed=seed)
-        settings = self.settings(painting=True, **sampling)
-        return [Wish(settings=settings, seed=job.seed, label=job.guide, **more) for job in jobs]
+        kind: type[EditRequest],
+        image: Image | Sequence[Image],
+        *,
+        count: int = 1,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> list[Image]:
+        images = list(image) if isinstance(image, Sequence) else [image]
+        masks, each = options.get("mask"), [options] * len(images)
+        if isinstance(masks, list | tuple):
+            each = [options | {"mask": mask} for mask in masks]
+        if len(each) != len(images):
+            raise UsageError(f"mask: expected one, or one for each of {len(images)} images, got {len(each)}")
+        seeds = [job.seed for job in request.plan(self.config, [None], count=count, seed=seed)]
+        coroutines: list[SamplingCoroutine[Painted]] = []
+        for one, own in zip(images, each, strict=True):
+            chosen, original = self.request(kind, **own), Original(one)
+            chosen = chosen.for_image(original)
+            coroutines += [chosen.paint(self.network, original, number) for number in seeds]
+        return [made.image for made in self.finished(side_by_side(coroutines), batch_size)]
 
-    def _painted(self, makers: Sequence[Painter[Painted]], batch_size: int | None) -> list[Image]:
-        return [made.image for made in self._finished(side_by_side(makers), batch_size)]
-
-    def _finished(self, maker: Painter[Made], batch_size: int | None) -> Made:
-        """What a painter makes; raises its error."""
+    def finished(self, coroutine: SamplingCoroutine[Result], batch_size: int | None) -> Result:
+        """What a coroutine makes; raises its error."""
         size = self.batch_size() if batch_size is None else batch_size
-        ((_, made),) = paint_together(self.network, [(None, maker)], batch_size=size)
+        ((_, made),) = paint_together(self.network, [(None, coroutine)], batch_size=size)
         if isinstance(made, BigrError):
             raise made
         return made
-
-
-def _check_share(strength: float) -> None:
-    if not 0 <= strength <= 1:
-        raise UsageError(f"strength: expected 0 to 1, got {strength}")

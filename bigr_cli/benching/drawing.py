@@ -136,7 +136,7 @@ def _draw(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig, met
         with meter.attached(model.generator):
             return _draw(model, jobs, settings, None)
     codes = model.sample_codes(
-        model.network.conditions([job.guide for job in jobs]), [job.seed for job in jobs], **vars(settings)
+        model.network.conditions([job.guide for job in jobs]), [job.seed for job in jobs], settings=settings
     )
     wait(model.device)
     return codes

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal
 
-from bigr_cli.core.limits import BLOCKS, LEVELS, above_zero, whole
+from bigr_cli.core.limits import BLOCKS, LARGEST, LEVELS, above_zero, whole
 from bigr_cli.errors import ConfigError
+from bigr_cli.setting import Setting, check_settings
 
 Guide = int | str | None  # what one picture shall show: a class's index, a text, or nothing
 Order = Literal["entropy", "confidence", "halton", "random", "raster"]
@@ -29,6 +31,8 @@ PRESETS: tuple[Preset, ...] = ("quality", "balanced", "fast", "draft")
 UNSAID = {"unsaid": True}  # metadata of a field that `schema` writes only where it is not at its default
 
 BYTES = "bytes"  # the encoder that is a part of the generator
+
+_setting = partial(Setting, panel="Sampling")
 
 LARGEST_SEED = 2**63 - 1  # what an int64 tensor holds
 
@@ -236,33 +240,72 @@ class SamplingConfig:
     probabilities have all changed by no more than `tolerance` since the timestep before is left as it is.
     """
 
-    steps: int = 20
-    timesteps: int = 100
-    rank_timesteps: int = 0
-    last_timesteps: int = 0
-    tolerance: float = 0.0
-    guidance: float = 2.5
-    guidance_schedule: GuidanceSchedule = "constant"
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    order: Order = "entropy"
-    gumbel: float = 0.17
-    gumbel_schedule: GumbelSchedule = "down"
-    temperature: float = 1.0
+    steps: Annotated[
+        int, _setting("Iterations in which the tokens are settled.", minimum=1, maximum=LARGEST["steps"], metavar="N")
+    ] = 20
+    timesteps: Annotated[
+        int,
+        _setting("Denoising steps of the transcoder per token.", minimum=1, maximum=LARGEST["timesteps"], metavar="N"),
+    ] = 100
+    rank_timesteps: Annotated[
+        int,
+        _setting(
+            "Rank the masked tokens by so few steps, and give all steps to those alone that are kept; 0: to all.",
+            minimum=0,
+            maximum=LARGEST["timesteps"],
+            metavar="N",
+        ),
+    ] = 0
+    last_timesteps: Annotated[
+        int,
+        _setting(
+            "Denoising steps in the last iteration, fewer from one to the next; 0: the same in all.",
+            minimum=0,
+            maximum=LARGEST["timesteps"],
+            metavar="N",
+        ),
+    ] = 0
+    tolerance: Annotated[
+        float,
+        _setting(
+            "Leave a token when no bit's probability has changed by more since the last step; 0: never.",
+            minimum=0,
+            maximum=1,
+            below=True,
+            metavar="P",
+        ),
+    ] = 0.0
+    guidance: Annotated[
+        float,
+        _setting(
+            "How strongly to follow the label: 1 plainly, 0 not at all, more exaggerates.", minimum=0, metavar="SCALE"
+        ),
+    ] = 2.5
+    guidance_schedule: Annotated[
+        GuidanceSchedule,
+        _setting(f"How guidance grows over the iterations: {', '.join(GUIDANCE_SCHEDULES)}.", metavar="NAME"),
+    ] = "constant"
+    guidance_interval: Annotated[
+        tuple[float, float],
+        _setting("The share of the iterations in which guidance acts, such as 0.1,0.8.", metavar="A,B"),
+    ] = (0.0, 1.0)
+    order: Annotated[Order, _setting(f"Which tokens are settled first: {', '.join(ORDERS)}.", metavar="NAME")] = (
+        "entropy"
+    )
+    gumbel: Annotated[
+        float,
+        _setting("Noise on the order in which tokens are settled; 0 is none.", minimum=0, metavar="SCALE"),
+    ] = 0.17
+    gumbel_schedule: Annotated[
+        GumbelSchedule,
+        _setting(f"How that noise changes over the iterations: {', '.join(GUMBEL_SCHEDULES)}.", metavar="NAME"),
+    ] = "down"
+    temperature: Annotated[
+        float, _setting("Below 1 surer and plainer, above 1 more varied.", minimum=0, above=True, metavar="T")
+    ] = 1.0
 
     def __post_init__(self) -> None:
-        require_positive(self, "steps", "timesteps")
-        for name in ("rank_timesteps", "last_timesteps"):
-            refuse(whole(name, getattr(self, name), least=0))
-        require(0 <= self.tolerance < 1, f"tolerance: expected 0 <= tolerance < 1, got {self.tolerance}")
-        for name, choices in (
-            ("guidance_schedule", GUIDANCE_SCHEDULES),
-            ("order", ORDERS),
-            ("gumbel_schedule", GUMBEL_SCHEDULES),
-        ):
-            require_choice(self, name, choices)
-        require(0 <= self.guidance < float("inf"), f"guidance: expected a number >= 0, got {self.guidance}")
-        require(0 <= self.gumbel < float("inf"), f"gumbel: expected a number >= 0, got {self.gumbel}")
-        require(0 < self.temperature < float("inf"), f"temperature: expected a number > 0, got {self.temperature}")
+        check_settings(self)
         low, high = self.guidance_interval
         require(0 <= low < high <= 1, f"guidance_interval: expected 0 <= A < B <= 1, got {low},{high}")
 

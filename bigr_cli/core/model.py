@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +12,7 @@ from torch import Tensor, nn
 from bigr_cli.core.condition import Condition, Labels, Ratios, Texts, on_device
 from bigr_cli.core.config import (
     GeneratorConfig,
-    GuidanceSchedule,
     Guide,
-    GumbelSchedule,
-    Order,
     SamplingConfig,
     TokenizerConfig,
 )
@@ -63,44 +62,23 @@ class BinaryModel(nn.Module):
         self,
         labels: Labels,
         seeds: Tensor | Sequence[int],
+        settings: SamplingConfig | None = None,
         *,
         known: tuple[Tensor, Tensor] | None = None,
         ratios: Ratios = (1.0,),
         against: Labels | None = None,
-        steps: int = SamplingConfig.steps,
-        timesteps: int = SamplingConfig.timesteps,
-        rank_timesteps: int = SamplingConfig.rank_timesteps,
-        last_timesteps: int = SamplingConfig.last_timesteps,
-        tolerance: float = SamplingConfig.tolerance,
-        guidance: float = SamplingConfig.guidance,
-        guidance_schedule: GuidanceSchedule = SamplingConfig.guidance_schedule,
-        guidance_interval: tuple[float, float] = SamplingConfig.guidance_interval,
-        gumbel: float = SamplingConfig.gumbel,
-        gumbel_schedule: GumbelSchedule = SamplingConfig.gumbel_schedule,
-        order: Order = SamplingConfig.order,
-        temperature: float = SamplingConfig.temperature,
         observe: Observer | None = None,
+        **changes: Any,
     ) -> Tensor:
         """Draw codes (B, L, K) bool for labels (B,) or texts, and as many seeds in 0 .. 2^63 − 1; see `sampler.sample`.
+
+        `changes` are fields of `settings` to be set anew, such as `steps`; without settings, of the defaults.
 
         Raises:
             ConfigError: a setting out of its range.
             ValueError: shapes, labels or seeds that do not fit.
         """
-        settings = SamplingConfig(
-            steps=steps,
-            timesteps=timesteps,
-            rank_timesteps=rank_timesteps,
-            last_timesteps=last_timesteps,
-            tolerance=tolerance,
-            guidance=guidance,
-            guidance_schedule=guidance_schedule,
-            guidance_interval=guidance_interval,
-            order=order,
-            gumbel=gumbel,
-            gumbel_schedule=gumbel_schedule,
-            temperature=temperature,
-        )
+        settings = replace(settings or SamplingConfig(), **changes)
         seeds = torch.as_tensor(seeds, dtype=torch.int64).to(self.generator.positions.device)
         labels = self._checked(labels, seeds)
         against = None if against is None else self._checked(against, seeds)

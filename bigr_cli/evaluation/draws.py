@@ -124,7 +124,7 @@ class Draws:
 
     def _sampled(self, jobs: Sequence[request.Job]) -> Tensor:
         labels = self.model.network.conditions([job.guide for job in jobs])
-        return self.model.sample_codes(labels, [job.seed for job in jobs], **vars(self.settings)).cpu()
+        return self.model.sample_codes(labels, [job.seed for job in jobs], settings=self.settings).cpu()
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06}.npy"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
 
-from bigr_cli.data.images import pixel_limit
 from bigr_cli.errors import UsageError
+from bigr_cli.setting import Setting
 
+_setting = partial(Setting, panel="Canvas", variable=False)
 _SIDE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(%?)")
 _ASPECT = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)[:/](\d{1,6}(?:\.\d{1,6})?)")
 _SIZE = re.compile(r"(\d{1,9})[x×X](\d{1,9})")
@@ -33,6 +36,8 @@ class Margins:
             raise UsageError(f"outpainting takes nothing away, and {self} has a negative side")
         if not any((self.left, self.top, self.right, self.bottom)):
             raise UsageError(f"the canvas is the picture, {size[0]} × {size[1]} pixels: there is nothing to paint")
+        from bigr_cli.data.images import pixel_limit
+
         width, height = size[0] + self.left + self.right, size[1] + self.top + self.bottom
         if width * height > pixel_limit():
             raise UsageError(f"a canvas of {width} × {height} pixels is too large; at most {pixel_limit():,} in all")
@@ -47,12 +52,12 @@ class CanvasRequest:
         UsageError: text that is none of these, or more than one way to say how large the canvas is.
     """
 
-    left: str | None = None
-    right: str | None = None
-    top: str | None = None
-    bottom: str | None = None
-    aspect: str | None = None
-    size: str | None = None
+    left: Annotated[int | str | None, _setting("Pixels to add at the left.", metavar="N[%]")] = None
+    right: Annotated[int | str | None, _setting("Pixels to add at the right.", metavar="N[%]")] = None
+    top: Annotated[int | str | None, _setting("Pixels to add at the top.", metavar="N[%]")] = None
+    bottom: Annotated[int | str | None, _setting("Pixels to add at the bottom.", metavar="N[%]")] = None
+    aspect: Annotated[str | None, _setting("The shape to extend the picture to.", metavar="W:H")] = None
+    size: Annotated[str | None, _setting("The size to extend the picture to.", metavar="WxH")] = None
 
     def __post_init__(self) -> None:
         for name in ("left", "right", "top", "bottom"):
@@ -93,8 +98,8 @@ class CanvasRequest:
         )
 
 
-def _check(name: str, text: str | None, pattern: re.Pattern[str], expected: str) -> None:
-    if text is not None and not pattern.fullmatch(text.strip()):
+def _check(name: str, text: int | str | None, pattern: re.Pattern[str], expected: str) -> None:
+    if text is not None and not pattern.fullmatch(str(text).strip()):
         raise UsageError(f"--{name}: expected {expected}, got {text!r}")
 
 
@@ -103,8 +108,8 @@ def _matched(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
     return found.groups() if found else ("0", "0")
 
 
-def _pixels(text: str | None, extent: int) -> int:
-    number, percent = _matched(_SIDE, text) if text is not None else ("0", "")
+def _pixels(text: int | str | None, extent: int) -> int:
+    number, percent = _matched(_SIDE, str(text)) if text is not None else ("0", "")
     return math.ceil(float(number) * extent / 100) if percent else round(float(number))
 
 

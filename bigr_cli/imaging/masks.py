@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, sqrt
 from pathlib import Path
@@ -16,40 +15,13 @@ from PIL import Image
 from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.mask_images import Mask, array_image, checked_threshold, image_weights, settled
+from bigr_cli.imaging.mask_request import MaskRequest
 from bigr_cli.imaging.originals import Original
 
 _NUMBER = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})\s*(%?)")
 _EXAMPLE = "a box is x,y,width,height in pixels or per cent, such as 10,20,64,48 or 25%,0,50%,100%"
 _DILATION = 1 / 100  # the time that a dilation takes for each square pixel of radius, in distance transforms
 _LEVELS = 255
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskRequest:
-    """What is to be repainted.
-
-    Attributes:
-        path: a mask picture; white is repainted.
-        boxes: boxes as `parse_box` reads them.
-        alpha: repaint where the picture is transparent.
-        invert: repaint everything else instead.
-        grow: pixels by which the mask is widened in the end.
-        resize: scale the mask picture to the size of the picture.
-        threshold: what is so near to black or white counts as such; None is 0.05, and 0.15 in JPEG masks.
-    """
-
-    path: Path | None = None
-    boxes: tuple[str, ...] = ()
-    alpha: bool = False
-    invert: bool = False
-    grow: int = 0
-    resize: bool = False
-    threshold: float | None = None
-
-    @property
-    def given(self) -> bool:
-        """Whether there is any mask at all."""
-        return self.path is not None or bool(self.boxes) or self.alpha
 
 
 def read_mask(request: MaskRequest, original: Original) -> Mask:
@@ -71,6 +43,8 @@ def read_mask(request: MaskRequest, original: Original) -> Mask:
         if alpha is None:
             raise ImageError(f"{original.name}: has no transparency that --mask-alpha could go by")
         mask = np.maximum(mask, settled(1 - alpha, checked_threshold(request.threshold), original.name))
+    if request.image is not None:
+        mask = np.maximum(mask, mask_array(request.image, original, request.threshold))
     if request.path is not None:
         mask = np.maximum(mask, _read_picture(request, request.path, original))
     return _grown(1 - mask if request.invert else mask, request.grow)

@@ -4,7 +4,12 @@
 
 Each can be given by an environment variable too. Sampling options are None unless given: the model's config decides.
 A value out of range ends with exit code 2 before anything heavy is loaded.
+
+Options that set a field of `SamplingConfig` or of an editing request follow from that field; here they are found by
+their names too, such as `Steps`, `GuidanceSchedule` and `MaskBox`.
 """
+
+from typing import Any
 
 from bigr_cli.options.base import (
     INPUT,
@@ -23,51 +28,24 @@ from bigr_cli.options.base import (
 from bigr_cli.options.drawing import (
     Count,
     Grid,
-    Guidance,
-    GuidanceInterval,
-    GuidanceSchedule,
-    Gumbel,
-    GumbelSchedule,
     Json,
-    LastTimesteps,
     Model,
     Negative,
     NoMetadata,
-    Order,
     Output,
     Overwrite,
     Preset,
-    RankTimesteps,
     Recipe,
     Seed,
     SkipExisting,
-    Steps,
-    Temperature,
-    Timesteps,
-    Tolerance,
 )
 from bigr_cli.options.painting import (
-    BestOf,
-    BlendHow,
-    BlendName,
-    ClassLabel,
     DryRun,
     Failures,
-    GuessClass,
     Images,
-    InvertMask,
     Manifest,
-    Mask,
-    MaskAlpha,
-    MaskBox,
-    MaskGrow,
-    MaskResize,
-    MaskThreshold,
     Recursive,
-    Refine,
-    Text,
     Watch,
-    WindowSide,
 )
 from bigr_cli.options.running import (
     BatchSize,
@@ -97,10 +75,6 @@ __all__ = [
     "SAMPLING",
     "TRAINING",
     "BatchSize",
-    "BestOf",
-    "BlendHow",
-    "BlendName",
-    "ClassLabel",
     "Compile",
     "Count",
     "Device",
@@ -110,54 +84,43 @@ __all__ = [
     "DtypeName",
     "Failures",
     "Grid",
-    "GuessClass",
-    "Guidance",
-    "GuidanceInterval",
-    "GuidanceSchedule",
-    "Gumbel",
-    "GumbelSchedule",
     "Images",
     "Interval",
-    "InvertMask",
     "Json",
-    "LastTimesteps",
     "Manifest",
-    "Mask",
-    "MaskAlpha",
-    "MaskBox",
-    "MaskGrow",
-    "MaskResize",
-    "MaskThreshold",
     "Model",
     "Negative",
     "NoMetadata",
     "Offload",
-    "Order",
     "Output",
     "Overwrite",
     "Preset",
     "Quiet",
-    "RankTimesteps",
     "Recipe",
     "Recursive",
-    "Refine",
     "RunFolder",
     "Seed",
     "Settings",
     "SkipExisting",
-    "Steps",
-    "Temperature",
-    "Text",
     "Threads",
-    "Timesteps",
-    "Tolerance",
     "TrainingConfigFile",
     "TrainingData",
     "TrainingResume",
     "Verbose",
     "Watch",
-    "WindowSide",
     "own_option",
     "parse_batch_size",
     "parse_interval",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    from bigr_cli.core.config import SamplingConfig
+    from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
+    from bigr_cli.options.from_settings import command_parameters
+
+    for kind in (SamplingConfig, Inpaint, Outpaint, Edit, Enrich, Interpolate):
+        for parameter in command_parameters(kind, given=kind is SamplingConfig):
+            if name == parameter.name.title().replace("_", ""):
+                return parameter.annotation
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -40,14 +40,17 @@ def parse_interval(text: str) -> Interval:
     return Interval(start, stop)
 
 
-def number(low: float, high: float = math.inf, *, above: bool = False) -> Callable[[float | None], float | None]:
-    """A check for finite numbers from `low` (or above it) to `high`."""
+def number(
+    low: float, high: float = math.inf, *, above: bool = False, below: bool = False
+) -> Callable[[float | None], float | None]:
+    """A check for finite numbers from `low` (or `above` it) to `high` (or `below` it)."""
     bounds = f"a number {'above' if above else 'of at least'} {low:g}"
     if math.isfinite(high):
-        bounds += f" and at most {high:g}"
+        bounds += f" and {'below' if below else 'at most'} {high:g}"
 
     def check(value: float | None) -> float | None:
-        if value is None or (math.isfinite(value) and (value > low if above else value >= low) and value <= high):
+        excluded = (above and value == low) or (below and value == high)
+        if value is None or (math.isfinite(value) and low <= value <= high and not excluded):
             return value
         raise typer.BadParameter(f"{value:g} is not {bounds}")
 
@@ -90,10 +93,12 @@ def checked_device(value: str) -> str:
     return name
 
 
-def option(*names: str, panel: str, help: str, variable: str | None = None, **details: Any) -> Any:
+def option(
+    *names: str, panel: str, help: str, variable: str | None = None, show_default: bool = False, **details: Any
+) -> Any:
     """An option that an environment variable can give too: BIGR_ and its name, unless `variable` says another."""
     variable = variable or "BIGR_" + names[-1].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(*names, envvar=variable, rich_help_panel=panel, help=help, show_default=False, **details)
+    return typer.Option(*names, envvar=variable, rich_help_panel=panel, help=help, show_default=show_default, **details)
 
 
 def own_option(*names: str, panel: str, help: str, show_default: bool = False, **details: Any) -> Any:

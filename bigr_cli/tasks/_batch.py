@@ -17,7 +17,7 @@ from bigr_cli.option_groups import Batch, Machine, Writing
 from bigr_cli.processes import Team
 from bigr_cli.tasks._failures import FailureList
 from bigr_cli.tasks._given import Given, given_by, given_by_manifest
-from bigr_cli.tasks._jobs import Job, Opened, Plan, Prepare, plan
+from bigr_cli.tasks._jobs import Job, Plan, plan
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
 from bigr_cli.tasks._sharing import load_alike, sharing
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from bigr_cli.api import Model
-    from bigr_cli.painting.asks import Iteration, Painter
-    from bigr_cli.painting.inpaint import Painted
+    from bigr_cli.editing.batched_sampling import Iteration, SamplingCoroutine
+    from bigr_cli.editing.inpaint import Painted
+    from bigr_cli.editing.request import EditRequest
+    from bigr_cli.imaging.originals import Original
 
 _READERS = 2
 _AHEAD = 8  # images that are read beyond those in work
@@ -37,13 +39,13 @@ _AHEAD_BYTES = 160 * 2**20  # of memory that these may take, unless it is one al
 _SLOW = 2.0  # seconds that a picture takes before its own progress is shown
 
 
-def run(context: typer.Context, task: str, prepare: Prepare) -> None:
+def run(context: typer.Context, task: str, kind: "type[EditRequest]") -> None:
     """Do a task for all pictures that the command line, or its manifest, asks for; several processes share them."""
     with sharing() as processes:
-        _run(context, task, prepare, processes)
+        _run(context, task, kind, processes)
 
 
-def _run(context: typer.Context, task: str, prepare: Prepare, processes: Team) -> None:
+def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes: Team) -> None:
     from bigr_cli.imaging.output_names import Earlier
     from bigr_cli.zoo.config import ModelConfig, read_config
     from bigr_cli.zoo.find import find_model
@@ -77,7 +79,7 @@ def _run(context: typer.Context, task: str, prepare: Prepare, processes: Team) -
                 task,
                 lines,
                 config,
-                prepare,
+                kind,
                 drawn=drawn,
                 leave=leave,
                 skip_existing=skip,
@@ -144,7 +146,7 @@ def _work(
     processes: Team,
 ) -> "tuple[Results, list[tuple[Job, Image]]]":
     """Do the jobs, and write each picture as soon as it is there; keeps the pictures only if there is to be a sheet."""
-    from bigr_cli.painting.asks import paint_together
+    from bigr_cli.editing.batched_sampling import paint_together
 
     results = Results(
         paths=planned.paths,
@@ -165,7 +167,7 @@ def _work(
                 bar.detail(seen.index + 1, seen.steps, "this draw")
 
         try:
-            work = _painters(model, jobs, readers)
+            work = _coroutines(model, jobs, readers)
             for job, made in paint_together(model.network, work, batch_size=size, watch=watch):
                 now = time.perf_counter()
                 if isinstance(made, BigrError):
@@ -204,23 +206,23 @@ def _close(
 def _save(results: Results, model: "Model", task: str, job: Job, made: "Painted", *, seconds: float) -> None:
     from bigr_cli.request import name_of
 
-    label = job.prepared.label if made.label is None else name_of(model.config, made.label)
+    label = job.label if made.label is None else name_of(model.config, made.label)
     recipe = model.recipe(
-        job.settings,
+        job.request.sampling,
         task=task,
         labels=[label],
         seed=job.seed,
-        options={"image": job.source.name, **job.prepared.options},
+        options={"image": job.source.name, **job.options},
     )
     score = {} if made.score is None else {"score": round(made.score, 6)}
     results.save(job.index, made.image, recipe, seconds=seconds, source=job.source.name, **score)
 
 
-def _painters(
+def _coroutines(
     model: "Model", jobs: Sequence[Job], readers: ThreadPoolExecutor
-) -> "Iterator[tuple[Job, Painter[Painted]]]":
-    """The jobs' painters; the pictures are read ahead."""
-    ahead: deque[tuple[Job, Future[Opened], int]] = deque()
+) -> "Iterator[tuple[Job, SamplingCoroutine[Painted]]]":
+    """The jobs' coroutines; the images are read ahead, and what belongs to them."""
+    ahead: deque[tuple[Job, Future[tuple[Original, EditRequest]], int]] = deque()
     coming = deque(jobs)
     while coming or ahead:
         while coming and len(ahead) < _AHEAD:
@@ -230,10 +232,10 @@ def _painters(
             job = coming.popleft()
             ahead.append((job, readers.submit(_opened, job), size))
         job, future, _ = ahead.popleft()
-        painter = _begun(model, future)
+        coroutine = _begun(model, job, future)
         del future  # which has the image, for as long as the next one is not asked for
-        yield job, painter
-        del painter
+        yield job, coroutine
+        del coroutine
 
 
 def _expected_bytes(job: Job) -> int:
@@ -249,18 +251,18 @@ def _expected_bytes(job: Job) -> int:
     return 8 * width * height
 
 
-def _begun(model: "Model", future: "Future[Opened]") -> "Painter[Painted]":
-    opened = future.result()
-    return (yield from opened(model.network))
+def _begun(model: "Model", job: Job, future: "Future[tuple[Original, EditRequest]]") -> "SamplingCoroutine[Painted]":
+    image, request = future.result()
+    return (yield from request.paint(model.network, image, job.seed))
 
 
-def _opened(job: Job) -> Opened:
+def _opened(job: Job) -> "tuple[Original, EditRequest]":
     from bigr_cli.data.images import read_image
     from bigr_cli.imaging.inputs import read_stdin
 
     source = job.source
-    original = read_image(read_stdin() if source.path is None else source.path, source.name)
-    return job.prepared.open(original, job.seed)
+    image = read_image(read_stdin() if source.path is None else source.path, source.name)
+    return image, job.request.for_image(image)
 
 
 def _foretell(planned: Plan, task: str, *, json: bool) -> None:
@@ -268,8 +270,8 @@ def _foretell(planned: Plan, task: str, *, json: bool) -> None:
     paths: Sequence[Path | str] = planned.paths or ["-"] * len(planned.jobs)
     for job, path in zip(planned.jobs, paths, strict=True):
         if json:
-            record = {"path": path, "task": task, "source": job.source.name, "label": job.prepared.label}
-            console.json_line(record | {"seed": job.seed, "options": job.prepared.options})
+            record = {"path": path, "task": task, "source": job.source.name, "label": job.label}
+            console.json_line(record | {"seed": job.seed, "options": job.options})
         else:
             console.result(f"{job.source.name} -> {path}")
     skipped = f", {planned.skipped} are there already" if planned.skipped else ""

@@ -1,13 +1,14 @@
 """What was asked for: the options of the command line, or of one line of a manifest on top of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
 from bigr_cli.errors import UsageError
+from bigr_cli.option_groups import group_parameters
 
 STDIN = "-"
 
@@ -35,7 +36,7 @@ class Given:
 
     def group(self, kind: type[_Group]) -> _Group:
         """The options of a group, such as `Sampling`."""
-        return kind(**{field.name: self.params[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+        return kind(**{one.name: self.params[one.name] for one in group_parameters(kind)})
 
     def error(self, error: UsageError) -> UsageError:
         """The error, with the line of the manifest in front."""

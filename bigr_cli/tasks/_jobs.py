@@ -1,69 +1,40 @@
 """From what was asked for to a list of jobs: which picture, which seed, which file."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigr_cli import console
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded
-from bigr_cli.option_groups import Masking, Sampling
+from bigr_cli.option_groups import Sampling
+from bigr_cli.setting import parameters
 from bigr_cli.tasks._given import Given
-from bigr_cli.tasks._guides import GUIDE_OPTIONS
 from bigr_cli.tasks._own_files import absolute, made_before, own_outputs, without_masks_and_sheets
 from bigr_cli.tasks._recipes import Chooser
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from bigr_cli.core.config import SamplingConfig
-    from bigr_cli.core.model import BinaryModel
+    from bigr_cli.editing.request import EditRequest
     from bigr_cli.imaging.inputs import Input
-    from bigr_cli.imaging.masks import MaskRequest
-    from bigr_cli.imaging.originals import Original
     from bigr_cli.imaging.output_names import Earlier
-    from bigr_cli.painting.asks import Painter
-    from bigr_cli.painting.inpaint import Painted
     from bigr_cli.zoo.config import ModelConfig
-
-MASK_OPTIONS = ("mask", "mask_box", "mask_alpha", "invert_mask", "mask_grow", "mask_resize", "mask_threshold")
-PAINT_OPTIONS = (*GUIDE_OPTIONS, "best_of", "blend", "window")
-_NAMES = {"class_label": "class"}  # where the option is not called like its parameter
 
 PATTERN = "{stem}-{task}-{seed}.{suffix}"
 MOST = 10_000_000
 
-# Reads what belongs to a picture (its mask), so that what is wrong with it shows before the model works on it.
-Opened = Callable[["BinaryModel"], "Painter[Painted]"]
-Open = Callable[["Original", int], Opened]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """What a task makes of its options: how to begin a picture, with the seed; its label's name; for the recipe."""
-
-    open: Open
-    label: str = "none"
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-# Reads a task's options, against the model's config and with its sampling settings.
-Prepare = Callable[[Given, "ModelConfig", "SamplingConfig"], Prepared]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One picture to be made from another one."""
+    """One image to be made from another one: its request, the name of its label, and the options for its recipe."""
 
     source: "Input"
     seed: int
     drawn: bool  # whether nobody asked for this seed
     index: int
-    settings: "SamplingConfig"
-    prepared: Prepared
+    request: "EditRequest"
+    label: str
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +50,7 @@ def plan(
     task: str,
     lines: Sequence[Given],
     config: "ModelConfig",
-    prepare: Prepare,
+    kind: "type[EditRequest]",
     *,
     drawn: int,
     leave: Collection[Path] = (),
@@ -93,7 +64,7 @@ def plan(
         task: the command's name.
         lines: what was asked for.
         config: of the model.
-        prepare: the task's own reading of its options.
+        kind: the task's request, which its options are read into.
         drawn: the seed where none is given.
         leave: images, as absolute paths, to be left out.
         skip_existing: leave out what has its file already.
@@ -112,7 +83,7 @@ def plan(
     paths: list[Path] = []
     for given in lines:
         try:
-            some, files = _of_line(task, given, config, prepare, drawn, len(jobs), earlier, heard)
+            some, files = _of_line(task, given, config, kind, drawn, len(jobs), earlier, heard)
         except UsageError as error:
             raise given.error(error) from error
         if files is None:
@@ -141,7 +112,7 @@ def _of_line(
     task: str,
     given: Given,
     config: "ModelConfig",
-    prepare: Prepare,
+    kind: "type[EditRequest]",
     drawn: int,
     before: int,
     earlier: "Earlier",
@@ -149,6 +120,7 @@ def _of_line(
 ) -> tuple[list[Job], list[Path] | None]:
     from bigr_cli import request
     from bigr_cli.core.config import LARGEST_SEED
+    from bigr_cli.editing.request import read_request
     from bigr_cli.imaging.inputs import find_inputs
     from bigr_cli.imaging.patterns import resolve
 
@@ -162,7 +134,8 @@ def _of_line(
     unasked, seed, count = seed is None, drawn if seed is None else seed, params["count"]
     if seed > LARGEST_SEED - (count - 1):
         raise UsageError(f"seed: {count} variants from {seed} on go beyond 2^63 - 1")
-    prepared = prepare(given, config, settings)
+    wanted, options = read_request(kind, config, params, settings), recorded(kind, given)
+    label = request.NO_LABEL if wanted.label is None else request.name_of(config, wanted.label)
     output = params["output"]
     outside = [expanded(output).resolve()] if output and output != "-" else []
     inputs = find_inputs(words, recursive=params["recursive"], exclude=outside, empty=params["watch"], heard=heard)
@@ -177,8 +150,8 @@ def _of_line(
             suffix = _suffix(source)
             for variant in range(count):
                 numbers = {"seed": seed + variant, "index": before + len(jobs)}
-                jobs.append(Job(source=source, drawn=unasked, settings=settings, prepared=prepared, **numbers))
-                names = {"stem": source.stem, "label": prepared.label, "model": config.name, "task": task}
+                jobs.append(Job(source=source, drawn=unasked, request=wanted, label=label, options=options, **numbers))
+                names = {"stem": source.stem, "label": label, "model": config.name, "task": task}
                 fields.append({**names, **numbers, "suffix": suffix})
         return jobs, resolve(output, fields, default=PATTERN, folders=[job.source.folder for job in jobs])
 
@@ -202,34 +175,13 @@ def _suffix(source: "Input") -> str:
     return "png"
 
 
-def mask_request(given: Given) -> "MaskRequest":
-    """The mask that the options describe."""
-    from bigr_cli.imaging.masks import MaskRequest
-
-    masking = given.group(Masking)
-    return MaskRequest(
-        path=masking.mask,
-        boxes=tuple(masking.mask_box or ()),
-        alpha=masking.mask_alpha,
-        invert=masking.invert_mask,
-        grow=masking.mask_grow,
-        resize=masking.mask_resize,
-        threshold=masking.mask_threshold,
-    )
-
-
-def warn_if_empty(original: "Original", mask: "NDArray[np.float32]") -> None:
-    """Warn of a mask that repaints nothing."""
-    if not mask.any():
-        console.warn(f"{original.name}: the mask is empty, so the picture comes back as it is")
-
-
-def recorded(given: Given, *names: str) -> dict[str, Any]:
-    """Options that were given, by their names on the command line, as a recipe keeps them."""
-    kept = {}
-    for name in names:
-        value = given.params[name]
-        if value or (value == 0 and value is not False and name in given.explicit):
-            plain = value if isinstance(value, bool | int | float | list) else str(value)
-            kept[_NAMES.get(name, name.replace("_", "-"))] = plain
-    return kept
+def recorded(kind: type, given: Given) -> dict[str, Any]:
+    """The settings of a request that were given, by their options' names, as a recipe has them."""
+    found = {}
+    for parameter in parameters(kind):
+        if parameter.path[0] == "sampling":
+            continue  # recipes have those whole
+        value = given.params[parameter.name]
+        if value or (value == 0 and value is not False and parameter.name in given.explicit):
+            found[parameter.label] = value if isinstance(value, bool | int | float | list) else str(value)
+    return found

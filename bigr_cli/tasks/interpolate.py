@@ -5,18 +5,18 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bigr_cli import console, options
+from bigr_cli import console, options, prompts
+from bigr_cli.editing.request import read_request
+from bigr_cli.editing.requests import Interpolate
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import Guiding, Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import task
 from bigr_cli.tasks._given import Given, given_by
-from bigr_cli.tasks._guides import guide, guided
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import check_stdout
 
@@ -31,43 +31,14 @@ if TYPE_CHECKING:
 TASK = "interpolate"
 PATTERN = "{label}-{seed}.png"
 FRAMES = "{label}-{seed}-{index:03}.png"
-MOST = 10_000
 PANEL = "Film"
 
-_option = partial(options.own_option, panel=PANEL, show_default=True)
-
-
-Guess = Annotated[
-    bool | None,
+Fps = Annotated[
+    float,
     options.own_option(
-        "--guess-class/--no-guess-class",
-        panel=options.PAINTING,
-        help="Between pictures, be guided by the label under which the model finds the nearer one likeliest. "
-        "(Not given: if the model has at most 100 labels, and there is no --class.)",
+        "--fps", panel=PANEL, show_default=True, min=0.1, max=120, metavar="N", help="Frames a second of a film."
     ),
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Film:
-    """What is made of the frames."""
-
-    frames: Annotated[int, _option("--frames", min=2, max=MOST, metavar="N", help="How many, both ends included.")] = 9
-    fps: Annotated[float, _option("--fps", min=0.1, max=120, metavar="N", help="Frames a second of a film.")] = 8.0
-    loop: Annotated[bool, _option("--loop", help="Go on from the last stop back to the first.")] = False
-    strength: Annotated[
-        float | None,
-        options.own_option(
-            "--strength",
-            panel=options.PAINTING,
-            min=0,
-            max=1,
-            metavar="SHARE",
-            help="Between labels: the share of the first one's tokens that are drawn anew for the others "
-            "(0.25 if not given, and 1 between texts).",
-            show_default=False,
-        ),
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +71,11 @@ def interpolate(
         ),
     ],
     model: options.Model = None,
-    class_label: options.ClassLabel = None,
-    text: options.Text = None,
     seed: options.Seed = None,
     recipe: options.Recipe = None,
-    refine: options.Refine = None,
-    guess: Guess = None,
+    fps: Fps = 8.0,
     *,
-    film: Film,
+    request: Interpolate,
     sampling: Sampling,
     writing: Writing,
     machine: Machine,
@@ -121,7 +89,7 @@ def interpolate(
     switched, the most certain first, and what would not look like a picture is drawn anew; frames have the model's
     size. --class or --text guides those, or the class that the model finds in the nearer of the two pictures.
     """
-    from bigr_cli import request
+    from bigr_cli import request as requests
     from bigr_cli.api import load
     from bigr_cli.request import name_of
     from bigr_cli.zoo.config import read_config
@@ -132,43 +100,30 @@ def interpolate(
     name = chooser.model(model)
     config = read_config(find_model(name))
     way = _way(config, stops)
-    settings = request.settings(config, chooser.sampling(sampling), painting=True)
-    label = guided(config, Guiding(class_label=class_label, text=text, guess_class=bool(guess))).label
-    if way.labels and label is not None:
-        option = "--class" if text is None else "--text"
-        raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
-    _check(way, given, film)
-    refine, guess = request.between_pictures(config, label, refine=refine, guess=guess)
+    settings = requests.settings(config, chooser.sampling(sampling), painting=True)
+    wanted = read_request(Interpolate, config, given.params, settings)
+    _check(way, given, wanted)
+    if way.pictures:
+        wanted = wanted.between_images(config)
     asked = chooser.option("seed", seed)
     first = secrets.randbelow(2**32) if asked is None else asked
     fields: dict[str, str | int] = {"label": way.name, "seed": first, "model": config.name, "task": TASK}
-    target = _target(writing, fields, film, filmed="fps" in given.explicit)
+    target = _target(writing, fields, wanted.frames, filmed="fps" in given.explicit)
     if not target.wanted:
         console.say("nothing to do: it is there already")
         return
     loaded = load(name, **machine.placing(chooser.option("dtype", machine.dtype)))
     console.say(loaded.drawing(first, drawn=asked is None))
     began = time.perf_counter()
-    images = loaded.interpolate(
-        way.labels or way.pictures,
-        frames=film.frames,
-        strength=film.strength,
-        refine=refine,
-        seed=first,
-        label=label,
-        guess=guess,
-        loop=film.loop,
-        batch_size=machine.batch_size,
-        **vars(settings),
-    )
-    shown: dict[str, Any] = {"stops": list(stops), "frames": film.frames, "loop": film.loop, "fps": film.fps}
+    images = loaded.finished(wanted.paint(loaded.network, way.labels or way.pictures, first), machine.batch_size)
+    shown: dict[str, Any] = {"stops": list(stops), "frames": wanted.frames, "loop": wanted.loop, "fps": fps}
     if way.pictures:
-        shown |= {"refine": refine, "guess-class" if guess else "no-guess-class": True}
-    also = {"strength": film.strength, "class": class_label, "text": text}
+        shown |= {"refine": wanted.refine, "guess-class" if wanted.guess else "no-guess-class": True}
+    also = {"strength": wanted.strength, "class": given.params["class_label"], "text": given.params["text"]}
     shown |= {name: value for name, value in also.items() if value is not None}
     labels = [name_of(config, label) for label in way.labels]
     made = loaded.recipe(settings, task=TASK, labels=labels, seed=first, options=shown)
-    _write(target, images, film, None if writing.no_metadata else made, overwrite=writing.overwrite)
+    _write(target, images, fps, None if writing.no_metadata else made, overwrite=writing.overwrite)
     seconds = round(time.perf_counter() - began, 3)
     for path in target.paths if writing.json else ():
         record = {"path": path, "task": TASK, "model": loaded.name, "seed": first, **dict([made.subject])}
@@ -206,22 +161,25 @@ def _way(config: "ModelConfig", stops: Sequence[str]) -> Way:
     if files:
         pictures = [read_image(Path(stop)) for stop in stops]
         return Way(labels=[], pictures=pictures, name="-to-".join(Path(stop).stem for stop in stops))
-    labels = [guide(config, stop) for stop in stops]
+    labels = [prompts.guide(config, stop) for stop in stops]
     if None in labels:
         raise UsageError('"none" is no stop on a way between labels')
     return Way(labels=labels, pictures=[], name="-to-".join(name_of(config, label) for label in labels))
 
 
-def _check(way: Way, given: Given, film: Film) -> None:
+def _check(way: Way, given: Given, request: Interpolate) -> None:
     """Raise UsageError for an option that is for ways of the other kind."""
-    if way.pictures and film.strength is not None:
+    if way.labels and request.label is not None:
+        option = "--class" if given.params["text"] is None else "--text"
+        raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
+    if way.pictures and request.strength is not None:
         raise UsageError("--strength is for ways between labels or texts")
-    for parameter, option in (("refine", "--refine"), ("guess", "--guess-class")):
+    for parameter, option in (("refine", "--refine"), ("guess_class", "--guess-class")):
         if way.labels and parameter in given.explicit:  # a variable of the environment may be meant for other ways
             raise UsageError(f"{option} is for ways between pictures")
 
 
-def _target(writing: Writing, fields: dict[str, str | int], film: Film, *, filmed: bool) -> _Target:
+def _target(writing: Writing, fields: dict[str, str | int], frames: int, *, filmed: bool) -> _Target:
     from bigr_cli.imaging.files import check_targets
     from bigr_cli.imaging.films import FILMS
     from bigr_cli.imaging.patterns import STDOUT, fill, is_folder_name, resolve
@@ -235,7 +193,7 @@ def _target(writing: Writing, fields: dict[str, str | int], film: Film, *, filme
     shape: Literal["frames", "film", "strip"] = "strip"
     if output is not None and ("{index" in output or is_folder_name(output)):
         shape = "frames"
-        numbered = [{**fields, "index": index} for index in range(film.frames)]
+        numbered = [{**fields, "index": index} for index in range(frames)]
         paths = resolve(output, numbered, default=FRAMES) or []
     elif (
         output is not None
@@ -249,7 +207,7 @@ def _target(writing: Writing, fields: dict[str, str | int], film: Film, *, filme
     return _Target(paths=paths, shape=shape, wanted=any(wanted))
 
 
-def _write(target: _Target, images: "Sequence[Image]", film: Film, recipe: "Recipe | None", *, overwrite: bool) -> None:
+def _write(target: _Target, images: "Sequence[Image]", fps: float, recipe: "Recipe | None", *, overwrite: bool) -> None:
     from bigr_cli.imaging.files import encode_image, write_image
     from bigr_cli.imaging.films import strip, write_film
 
@@ -257,7 +215,7 @@ def _write(target: _Target, images: "Sequence[Image]", film: Film, recipe: "Reci
         sys.stdout.buffer.write(encode_image(strip(images), "PNG", recipe))
         sys.stdout.buffer.flush()
     elif target.shape == "film":
-        write_film(target.paths[0], images, fps=film.fps, recipe=recipe, overwrite=overwrite)
+        write_film(target.paths[0], images, fps=fps, recipe=recipe, overwrite=overwrite)
     elif target.shape == "strip":
         write_image(target.paths[0], strip(images), recipe=recipe, overwrite=overwrite)
     else:

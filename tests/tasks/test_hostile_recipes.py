@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from bigr_cli import option_groups, yaml_text
+from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
 from bigr_cli.imaging import recipe as recipes
 from bigr_cli.imaging.metadata import read_metadata
-from bigr_cli.tasks import edit, enrich, interpolate, outpaint
+from bigr_cli.setting import parameters
+from bigr_cli.tasks import edit
 
 Run = Callable[..., Any]
 TITLE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
@@ -192,9 +194,8 @@ def test_escapes_in_weights_and_names_are_shown(bigr: Run, made: dict[str, Any])
 
 def test_whatever_the_tasks_record_can_be_replayed() -> None:
     """Options of what is painted and how, which tasks record, against what a command is printed with."""
-    groups = (option_groups.Masking, option_groups.Painting, enrich.Redrawing, outpaint.Canvas, interpolate.Film)
-    names = {field.name.replace("_", "-") for group in groups for field in fields(group)} | {"from-class", "refine"}
-    names = {"class" if name == "class-label" else name for name in names}
+    kinds = (Inpaint, Outpaint, Edit, Enrich, Interpolate)
+    names = {one.label for kind in kinds for one in parameters(kind) if one.path[0] != "sampling"} | {"fps"}
     assert names <= recipes._FLAGS | recipes._VALUES
     assert edit.TASK in recipes._TASKS
     written_or_run = {

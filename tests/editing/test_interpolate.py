@@ -1,4 +1,4 @@
-"""Ways from label to label: what stays, what is drawn anew, and where stops are."""
+"""Paths from label to label: what stays, what is sampled anew, and where keyframes are."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,13 +12,13 @@ from PIL import Image
 import bigr_cli
 from bigr_cli.api import Model
 from bigr_cli.core.config import SamplingConfig
+from bigr_cli.editing.batched_sampling import SampleRequest, paint_together, sample_batch
+from bigr_cli.editing.interpolate import positions
+from bigr_cli.editing.requests import Interpolate
 from bigr_cli.imaging.originals import Original
-from bigr_cli.painting.asks import Ask, draw, paint_together
-from bigr_cli.painting.interpolate import between_labels, between_pictures, places
-from bigr_cli.painting.repaint import Wish
 
 SETTINGS = SamplingConfig(steps=4, timesteps=4, guidance=2.0)
-WISH = Wish(settings=SETTINGS, seed=5)
+SEED = 5
 Frames = Callable[..., list[np.ndarray]]
 
 
@@ -30,7 +30,7 @@ def model(tiny_model: Path) -> Model:
 @pytest.fixture
 def frames(model: Model) -> Frames:
     def made(labels: list[int], count: int, batch_size: int = 8, **options: object) -> list[np.ndarray]:
-        maker = between_labels(model.network, labels, count, WISH, **options)
+        maker = Interpolate(frames=count, sampling=SETTINGS, **options).paint(model.network, labels, SEED)
         ((_, images),) = paint_together(model.network, [(0, maker)], batch_size=batch_size)
         return [np.asarray(image) for image in images]
 
@@ -41,7 +41,7 @@ def alone(model: Model, label: int) -> np.ndarray:
     config = model.network.generator.config
     everything = torch.ones(config.tokens, dtype=torch.bool)
     nothing = torch.zeros(config.tokens, config.bits, dtype=torch.bool)
-    codes = draw(model.network, [Ask(nothing, everything, WISH.seed, SETTINGS, label=label)])
+    codes = sample_batch(model.network, [SampleRequest(nothing, everything, SEED, SETTINGS, label=label)])
     return np.asarray(model.decode(codes)[0])
 
 
@@ -80,23 +80,23 @@ def test_any_number_at_once_gives_the_same(frames: Frames) -> None:
 
 def test_ever_more_is_drawn_anew(model: Model) -> None:
     """Each frame's tokens hold those of the frame before, all of them among those in which the stops differ."""
-    maker = between_labels(model.network, [0, 1], 9, WISH, strength=0.5)
-    first = draw(model.network, next(maker))
+    maker = Interpolate(frames=9, strength=0.5, sampling=SETTINGS).paint(model.network, [0, 1], SEED)
+    first = sample_batch(model.network, next(maker))
     last_asks = maker.send(first)
-    last = draw(model.network, last_asks)
+    last = sample_batch(model.network, last_asks)
     asks = maker.send(last)
     masks = [ask.masked for ask in asks]
     differ = (first[0] ^ last[0]).any(dim=1)
     assert all(not bool((one & ~other).any()) for one, other in pairwise(masks))
     assert not bool((masks[-1] & ~differ).any()) and not bool((differ & ~last_asks[0].masked).any())
     assert [round(ask.ratio, 3) for ask in asks] == [k / 8 for k in range(8 - len(asks), 8)]
-    assert all(ask.seed == WISH.seed and torch.equal(ask.codes, first[0]) for ask in asks)
+    assert all(ask.seed == SEED and torch.equal(ask.codes, first[0]) for ask in asks)
 
 
 @pytest.mark.parametrize(("stops", "count"), [(1, 3), (2, 1)])
 def test_too_few(stops: int, count: int) -> None:
     with pytest.raises(ValueError, match="at least two"):
-        places(stops, count)
+        positions(stops, count)
 
 
 def test_between_pictures_nothing_flickers(model: Model) -> None:
@@ -104,7 +104,7 @@ def test_between_pictures_nothing_flickers(model: Model) -> None:
     pictures = [Original(Image.new("RGB", (16, 16), color)) for color in ("red", "green")]
 
     def shown(flickers: bool) -> list[np.ndarray]:
-        maker = between_pictures(model.network, pictures, 7, WISH)
+        maker = Interpolate(frames=7, sampling=SETTINGS).paint(model.network, pictures, SEED)
         codes = [torch.zeros_like(ask.codes) for ask in next(maker)]
         if flickers:
             codes[len(codes) // 2] = torch.ones_like(codes[0])

@@ -1,17 +1,19 @@
-"""The masked part of a picture of any size, painted window by window; what inpaint, outpaint and edit share."""
+"""The masked part of an image of any size, painted window by window; what inpaint, outpaint and edit share."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bigr_cli.core.config import Guide, SamplingConfig
+from bigr_cli.core.config import Guide
 from bigr_cli.core.likelihood import label_scores, seen_scores
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.editing.batched_sampling import SampleRequest, SamplingCoroutine, derived_seed
+from bigr_cli.editing.request import EditRequest
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.arrays import to_pixels
 from bigr_cli.imaging.windows import (
@@ -25,47 +27,29 @@ from bigr_cli.imaging.windows import (
     touched_tokens,
     window_side,
 )
-from bigr_cli.painting.asks import Ask, Painter, derived_seed
 
 _OVERLAP = 0.05  # of a window: how far new paint fades into paint that was there before
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What is to be painted: a label for guidance, one to be led away from, a seed, and how to sample.
-
-    A label is a class's index, or a text; None is none. `window` is the side of the windows in pixels; None lets the
-    region and the picture decide. In a region that is larger, `step` is how much of a window the next one is further
-    on.
-    `scored` asks how likely the model finds what it has drawn.
-    """
-
-    settings: SamplingConfig
-    seed: int
-    label: Guide = None
-    against: Guide = None
-    window: int | None = None
-    step: float = 0.5
-    scored: bool = False
-
-    @property
-    def sampling(self) -> SamplingConfig:
-        """The settings, without guidance where there is no label that it could lead to."""
-        unguided = self.label is None and self.against is None
-        return replace(self.settings, guidance=0.0) if unguided else self.settings
-
-
 @dataclass(frozen=True)
 class Repainted:
-    """Pixels (H, W, 3) in [0, 1], and the mean score of the tokens drawn, if that was wished for."""
+    """Pixels (H, W, 3) in [0, 1], and the mean score of the sampled tokens, if that was asked for."""
 
     pixels: Pixels
     score: float = 0.0
 
 
 def repaint(
-    network: BinaryModel, pixels: Pixels, region: Where, wish: Wish, *, windows: Sequence[Window] | None = None
-) -> Painter[Repainted]:
+    network: BinaryModel,
+    pixels: Pixels,
+    region: Where,
+    request: EditRequest,
+    seed: int,
+    *,
+    windows: Sequence[Window] | None = None,
+    step: float = 0.5,
+    scored: bool = False,
+) -> SamplingCoroutine[Repainted]:
     """Paint every pixel of a region.
 
     What the region shows before plays no part.
@@ -73,36 +57,39 @@ def repaint(
     Args:
         network: tokenizer and generator.
         pixels: (H, W, 3) float32 in [0, 1].
-        region: (H, W) bool, True = repaint. If nothing is, the picture comes back.
-        wish: label, seed, settings.
+        region: (H, W) bool, True = repaint. If nothing is, the image comes back.
+        request: labels, windows, settings.
+        seed: of the image.
         windows: where to paint, if that was planned before.
+        step: in a region that is larger than a window, how much of a window the next one is further on.
+        scored: whether to say how likely the model finds what it has sampled.
 
     Returns:
-        The picture; outside the region with the same numbers, but for the pixels next to it, which are as the model
+        The image; outside the region with the same numbers, but for the pixels next to it, which are as the model
         has them, for `blend` to compare.
     """
     painted, todo = pixels.copy(), region.copy()
     border, total, count = pixels.copy(), 0.0, 0
-    planned = windows_for(network, region, wish.window, wish.step) if windows is None else windows
+    planned = windows_for(network, region, request.window, step) if windows is None else windows
     for index, window in enumerate(planned):
         covered = window.clipped(*region.shape)
         if not todo[covered].any():
             continue
-        drawn, masked = yield from _draw_window(network, painted, todo, window, wish, index)
-        shown = resized(decode(network, drawn), window.side, window.side)[window.inside(*region.shape)]
+        codes, masked = yield from _sample_window(network, painted, todo, window, request, derived_seed(seed, index))
+        shown = resized(decode(network, codes), window.side, window.side)[window.inside(*region.shape)]
         weight = _fade(todo[covered], region[covered], round(_OVERLAP * window.side))[..., None]
         painted[covered] = np.where(weight < 1, painted[covered] * (1 - weight) + shown * weight, shown)
         beside = _grown(todo[covered]) & ~region[covered]
         border[covered][beside] = shown[beside]
         todo[covered] = False
-        if wish.scored:
-            total += _score(network, drawn, masked, wish)
+        if scored:
+            total += float(seen_fit(network, codes, request.label, seed)[masked].sum())
             count += int(masked.sum())
     return Repainted(np.where(region[..., None], painted, border), total / max(1, count))
 
 
 def windows_for(network: BinaryModel, region: Where, side: int | None = None, step: float = 0.5) -> list[Window]:
-    """The windows in which a region is painted; `side` None lets region and picture decide."""
+    """The windows in which a region is painted; `side` None lets region and image decide."""
     chosen = side or window_side(extent(region), region.shape, network.tokenizer.config.image_size)
     return plan_windows(region, chosen, step)
 
@@ -157,17 +144,25 @@ def seen_fit(network: BinaryModel, codes: Tensor, label: Guide, seed: int, unkno
     return seen_scores(network.generator, codes[None], network.conditions([label]), unknown[None], seeds)[0]
 
 
-def _draw_window(
-    network: BinaryModel, pixels: Pixels, todo: Where, window: Window, wish: Wish, index: int
-) -> Generator[Sequence[Ask], Tensor, tuple[Tensor, Tensor]]:
-    """Draw the tokens of a window that have pixels to do: codes (L, K), and which were drawn (L,)."""
+def _sample_window(
+    network: BinaryModel, pixels: Pixels, todo: Where, window: Window, request: EditRequest, seed: int
+) -> SamplingCoroutine[tuple[Tensor, Tensor]]:
+    """Sample the tokens of a window that have pixels to do: codes (L, K), and which were sampled (L,)."""
     config = network.tokenizer.config
     codes = encode(network, cut(pixels, window, config.image_size, todo))
     masked = torch.from_numpy(touched_tokens(todo, window, config.grid).reshape(-1)).to(codes.device)
-    seed = derived_seed(wish.seed, index)
-    box = (window.x, window.y, window.side)
-    drawn = yield [Ask(codes, masked, seed, wish.sampling, label=wish.label, against=wish.against, box=box)]
-    return drawn[0], masked
+    sampled = yield [sample_request(codes, masked, request, seed, window)]
+    return sampled[0], masked
+
+
+def sample_request(
+    codes: Tensor, masked: Tensor, request: EditRequest, seed: int, window: Window | None = None
+) -> SampleRequest:
+    """The masked tokens (L,) of the codes (L, K) of a window, as the request's labels and settings have them."""
+    box = None if window is None else (window.x, window.y, window.side)
+    return SampleRequest(
+        codes, masked, seed, request.guided_sampling, label=request.label, negative=request.negative, box=box
+    )
 
 
 def lowest(scores: Tensor, count: int) -> Tensor:
@@ -175,11 +170,6 @@ def lowest(scores: Tensor, count: int) -> Tensor:
     chosen = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
     chosen[scores.argsort(stable=True)[:count]] = True
     return chosen
-
-
-def _score(network: BinaryModel, codes: Tensor, masked: Tensor, wish: Wish) -> float:
-    """The sum of the scores of the tokens that were drawn."""
-    return float(seen_fit(network, codes, wish.label, wish.seed)[masked].sum())
 
 
 def _grown(region: Where) -> Where:

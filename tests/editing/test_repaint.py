@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.editing.batched_sampling import SamplingCoroutine, paint_together
+from bigr_cli.editing.repaint import decode, encode, guess_label, repaint
+from bigr_cli.editing.requests import Enrich
 from bigr_cli.errors import BigrError
 from bigr_cli.imaging.windows import Window, cut
-from bigr_cli.painting.asks import Painter, paint_together
-from bigr_cli.painting.repaint import Wish, decode, encode, guess_label, repaint
 from bigr_cli.zoo.folder import load_model
 
-WISH = Wish(settings=SamplingConfig(steps=2, timesteps=2), seed=5)
+Run = Callable[[SamplingCoroutine[Any]], Any]
+REQUEST = Enrich(sampling=SamplingConfig(steps=2, timesteps=2))
+SEED = 5
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +29,9 @@ def network(tiny_model: Path) -> BinaryModel:
 
 
 @pytest.fixture
-def run(network: BinaryModel) -> Callable[[Painter[Any]], Any]:
-    def finish(painter: Painter[Any]) -> Any:
-        ((_, result),) = paint_together(network, [(None, painter)], batch_size=4)
+def run(network: BinaryModel) -> Run:
+    def finish(coroutine: SamplingCoroutine[Any]) -> Any:
+        ((_, result),) = paint_together(network, [(None, coroutine)], batch_size=4)
         if isinstance(result, BigrError):
             raise result
         return result
@@ -43,14 +46,14 @@ def noise(height: int, width: int) -> np.ndarray:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(height=st.integers(1, 70), width=st.integers(1, 70), data=st.data())
 def test_every_pixel_of_the_region_is_painted_and_no_other(
-    network: BinaryModel, run: Callable[[Painter[Any]], Any], height: int, width: int, data: st.DataObject
+    network: BinaryModel, run: Run, height: int, width: int, data: st.DataObject
 ) -> None:
     region = np.zeros((height, width), dtype=bool)
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     region[y : data.draw(st.integers(y + 1, height)), x : data.draw(st.integers(x + 1, width))] = True
     pixels = noise(height, width)
     before = pixels.copy()
-    made = run(repaint(network, pixels, region, WISH)).pixels
+    made = run(repaint(network, pixels, region, REQUEST, SEED)).pixels
     assert np.array_equal(pixels, before)
     far = ~_grown(region)
     assert np.array_equal(made[far], pixels[far])
@@ -64,9 +67,7 @@ def _grown(region: np.ndarray) -> np.ndarray:
     return np.any([padded[i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0)
 
 
-def test_a_picture_of_the_models_size_is_the_models_own_inpainting(
-    network: BinaryModel, run: Callable[[Painter[Any]], Any]
-) -> None:
+def test_a_picture_of_the_models_size_is_the_models_own_inpainting(network: BinaryModel, run: Run) -> None:
     pixels = noise(16, 16)
     region = np.zeros((16, 16), dtype=bool)
     region[5:9, 2:3] = True  # token rows 1 and 2, column 0
@@ -76,46 +77,47 @@ def test_a_picture_of_the_models_size_is_the_models_own_inpainting(
     drawn = network.sample_codes(
         torch.tensor([4]), [5], known=(codes[None], mask.view(1, 16)), steps=2, timesteps=2, guidance=0
     )[0]
-    made = run(repaint(network, pixels, region, WISH)).pixels
+    made = run(repaint(network, pixels, region, REQUEST, SEED)).pixels
     assert np.array_equal(made[region], decode(network, drawn)[region])
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(height=st.integers(2, 50), width=st.integers(2, 50), data=st.data())
 def test_what_is_under_the_mask_plays_no_part(
-    network: BinaryModel, run: Callable[[Painter[Any]], Any], height: int, width: int, data: st.DataObject
+    network: BinaryModel, run: Run, height: int, width: int, data: st.DataObject
 ) -> None:
     region = np.zeros((height, width), dtype=bool)
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     region[y : data.draw(st.integers(y + 1, height)), x : data.draw(st.integers(x + 1, width))] = True
     pixels = noise(height, width)
     other = np.where(region[..., None], 1 - pixels, pixels)
-    wish = replace(WISH, step=data.draw(st.sampled_from([0.25, 0.5])))
-    one, two = (run(repaint(network, shown, region, wish)).pixels for shown in (pixels, other))
+    step = data.draw(st.sampled_from([0.25, 0.5]))
+    one, two = (run(repaint(network, shown, region, REQUEST, SEED, step=step)).pixels for shown in (pixels, other))
     assert np.array_equal(one, two)
     assert guess_label(network, pixels, region, 5) == guess_label(network, other, region, 5)
 
 
-def test_what_is_painted_follows_label_and_seed(network: BinaryModel, run: Callable[[Painter[Any]], Any]) -> None:
+def test_what_is_painted_follows_label_and_seed(network: BinaryModel, run: Run) -> None:
     pixels, region = noise(40, 30), np.ones((40, 30), dtype=bool)
     region[:10] = False
-    one = run(repaint(network, pixels, region, WISH)).pixels
-    assert np.array_equal(one, run(repaint(network, pixels, region, WISH)).pixels)
-    for other in (replace(WISH, seed=6), replace(WISH, label=2), replace(WISH, label=2, against=1)):
-        assert not np.array_equal(one, run(repaint(network, pixels, region, other)).pixels)
+    one = run(repaint(network, pixels, region, REQUEST, SEED)).pixels
+    assert np.array_equal(one, run(repaint(network, pixels, region, REQUEST, SEED)).pixels)
+    labelled = replace(REQUEST, label=2)
+    for other, seed in ((REQUEST, 6), (labelled, SEED), (replace(labelled, negative=1), SEED)):
+        assert not np.array_equal(one, run(repaint(network, pixels, region, other, seed)).pixels)
 
 
-def test_the_score_is_that_of_the_painted_tokens(network: BinaryModel, run: Callable[[Painter[Any]], Any]) -> None:
+def test_the_score_is_that_of_the_painted_tokens(network: BinaryModel, run: Run) -> None:
     region = np.zeros((16, 16), dtype=bool)
     region[:8] = True
-    scored = run(repaint(network, noise(16, 16), region, replace(WISH, scored=True)))
+    scored = run(repaint(network, noise(16, 16), region, REQUEST, SEED, scored=True))
     assert -50 < scored.score < 0
-    assert run(repaint(network, noise(16, 16), region, WISH)).score == 0
+    assert run(repaint(network, noise(16, 16), region, REQUEST, SEED)).score == 0
 
 
-def test_nothing_to_paint(network: BinaryModel, run: Callable[[Painter[Any]], Any]) -> None:
+def test_nothing_to_paint(network: BinaryModel, run: Run) -> None:
     pixels = noise(20, 20)
-    made = run(repaint(network, pixels, np.zeros((20, 20), dtype=bool), WISH))
+    made = run(repaint(network, pixels, np.zeros((20, 20), dtype=bool), REQUEST, SEED))
     assert np.array_equal(made.pixels, pixels)
 
 

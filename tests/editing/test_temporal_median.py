@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli.painting.interpolate import steadied
+from bigr_cli.editing.interpolate import temporal_median
 
 
 def frames(text: str) -> torch.Tensor:
@@ -13,7 +13,7 @@ def frames(text: str) -> torch.Tensor:
 
 def steady(text: str, fixed: str = "", *, loop: bool = False) -> str:
     held = torch.tensor([letter == "x" for letter in fixed.ljust(len(text), ".")])
-    return "".join(str(int(bit)) for bit in steadied(frames(text), held, loop=loop).flatten())
+    return "".join(str(int(bit)) for bit in temporal_median(frames(text), held, loop=loop).flatten())
 
 
 def test_by_hand() -> None:

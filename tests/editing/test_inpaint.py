@@ -9,15 +9,18 @@ from PIL import Image
 
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.editing.batched_sampling import paint_together
+from bigr_cli.editing.inpaint import inpaint, joined
+from bigr_cli.editing.repaint import guess_label, repaint, windows_for
+from bigr_cli.editing.requests import Inpaint
 from bigr_cli.errors import BigrError
 from bigr_cli.imaging.blending import BLENDS
+from bigr_cli.imaging.mask_request import MaskRequest
 from bigr_cli.imaging.originals import Original
-from bigr_cli.painting.asks import paint_together
-from bigr_cli.painting.inpaint import inpaint, joined
-from bigr_cli.painting.repaint import Wish, guess_label, repaint, windows_for
 from bigr_cli.zoo.folder import load_model
 
-WISH = Wish(settings=SamplingConfig(steps=1, timesteps=2), seed=5)
+SAMPLING = SamplingConfig(steps=1, timesteps=2)
+SEED = 5
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +50,15 @@ def test_the_part_that_is_worked_on_gives_what_the_whole_image_gives(
     for x, y, w, h in boxes:
         left, top = int(x * (width - 1)), int(y * (height - 1))
         mask[top : top + 1 + int(h * h * height), left : left + 1 + int(w * w * width)] = 1
-    wish, pixels, region = replace(WISH, step=step), original.seen(), mask > 0
+    request = Inpaint(mask=MaskRequest(weights=mask), blend=how, sampling=SAMPLING)  # type: ignore[arg-type]
+    pixels, region = original.seen(), mask > 0
 
     def whole():  # type: ignore[no-untyped-def]
-        label = guess_label(network, pixels, region, 5, windows_for(network, region)) if guess else None
-        made = yield from repaint(network, pixels, region, replace(wish, label=label))
+        label = guess_label(network, pixels, region, SEED, windows_for(network, region)) if guess else None
+        made = yield from repaint(network, pixels, region, replace(request, label=label), SEED, step=step)
         return joined(original, pixels, made, mask, how)  # type: ignore[arg-type]
 
-    painters = [("part", inpaint(network, original, mask, wish, how=how, guess=guess)), ("whole", whole())]  # type: ignore[arg-type]
-    made = dict(paint_together(network, painters, batch_size=4))
+    part = inpaint(network, original, mask, request, SEED, guess=guess, step=step)
+    made = dict(paint_together(network, [("part", part), ("whole", whole())], batch_size=4))
     assert not any(isinstance(one, BigrError) for one in made.values())
     assert np.array_equal(np.asarray(made["part"].image), np.asarray(made["whole"]))

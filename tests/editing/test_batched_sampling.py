@@ -7,18 +7,18 @@ from torch import Tensor
 
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
-from bigr_cli.errors import BigrError, ImageError, RunError
-from bigr_cli.painting.asks import (
-    Ask,
+from bigr_cli.editing.batched_sampling import (
     Cancelled,
     Iteration,
-    Painter,
+    SampleRequest,
+    SamplingCoroutine,
     derived_seed,
-    draw,
     holding,
     paint_together,
+    sample_batch,
     side_by_side,
 )
+from bigr_cli.errors import BigrError, ImageError, RunError
 from bigr_cli.zoo.folder import load_model
 
 FEW = SamplingConfig(steps=2, timesteps=3)
@@ -30,42 +30,42 @@ def network(tiny_model: Path) -> BinaryModel:
     return load_model(tiny_model)[0]
 
 
-def ask(seed: int, settings: SamplingConfig = FEW, **more: object) -> Ask:
+def request(seed: int, settings: SamplingConfig = FEW, **more: object) -> SampleRequest:
     codes = torch.zeros(16, 6, dtype=torch.bool)
-    return Ask(codes, torch.ones(16, dtype=torch.bool), seed, settings, **more)  # type: ignore[arg-type]
+    return SampleRequest(codes, torch.ones(16, dtype=torch.bool), seed, settings, **more)  # type: ignore[arg-type]
 
 
-def twice(seed: int, settings: SamplingConfig = FEW) -> Painter[Tensor]:
-    """Asks for a picture, then for its upper half once more."""
-    first = yield [ask(seed, settings, label=1)]
+def twice(seed: int, settings: SamplingConfig = FEW) -> SamplingCoroutine[Tensor]:
+    """Requests an image, then for its upper half once more."""
+    first = yield [request(seed, settings, label=1)]
     masked = torch.arange(16) < 8
-    second = yield [Ask(first[0], masked, derived_seed(seed, 1), settings, label=2)]
+    second = yield [SampleRequest(first[0], masked, derived_seed(seed, 1), settings, label=2)]
     return second[0]
 
 
-def failing(error: BigrError) -> Painter[Tensor]:
-    yield [ask(0)]
+def failing(error: BigrError) -> SamplingCoroutine[Tensor]:
+    yield [request(0)]
     raise error
 
 
-def idle() -> Painter[str]:
+def idle() -> SamplingCoroutine[str]:
     return "done"
     yield []
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
 def test_results_do_not_depend_on_the_batch(network: BinaryModel, batch_size: int) -> None:
-    painters = ((seed, twice(seed, MORE if seed % 3 == 0 else FEW)) for seed in range(9))
-    results = dict(paint_together(network, painters, batch_size=batch_size))
+    coroutines = ((seed, twice(seed, MORE if seed % 3 == 0 else FEW)) for seed in range(9))
+    results = dict(paint_together(network, coroutines, batch_size=batch_size))
     for seed in range(9):
         ((_, alone),) = paint_together(network, [(0, twice(seed, MORE if seed % 3 == 0 else FEW))], batch_size=1)
         assert torch.equal(results[seed], alone)
 
 
-def test_no_more_painters_are_begun_than_are_needed(network: BinaryModel) -> None:
+def test_no_more_coroutines_are_begun_than_are_needed(network: BinaryModel) -> None:
     begun = 0
 
-    def endless() -> Iterator[tuple[int, Painter[Tensor]]]:
+    def endless() -> Iterator[tuple[int, SamplingCoroutine[Tensor]]]:
         nonlocal begun
         while True:
             begun += 1
@@ -77,16 +77,16 @@ def test_no_more_painters_are_begun_than_are_needed(network: BinaryModel) -> Non
     assert begun <= 24 + 4
 
 
-def test_an_error_ends_its_painter_alone(network: BinaryModel) -> None:
+def test_an_error_ends_its_coroutine_alone(network: BinaryModel) -> None:
     error = ImageError("broken")
-    painters = [("a", twice(1)), ("b", failing(error)), ("c", twice(2))]
-    results = dict(paint_together(network, painters, batch_size=3))
+    coroutines = [("a", twice(1)), ("b", failing(error)), ("c", twice(2))]
+    results = dict(paint_together(network, coroutines, batch_size=3))
     assert results["b"] is error
     assert isinstance(results["a"], Tensor)
     assert isinstance(results["c"], Tensor)
 
 
-def test_a_painter_may_ask_for_nothing(network: BinaryModel) -> None:
+def test_a_coroutine_may_ask_for_nothing(network: BinaryModel) -> None:
     assert list(paint_together(network, [(1, idle()), (2, idle())], batch_size=2)) == [(1, "done"), (2, "done")]
 
 
@@ -99,23 +99,23 @@ def test_side_by_side_gives_what_each_gives_alone(network: BinaryModel) -> None:
 
 
 def test_labels_mixed_and_led_away_from_go_together_with_plain_ones(network: BinaryModel) -> None:
-    asks = [
-        ask(1),
-        ask(2, label=0),
-        ask(3, label=0, other=2, ratio=0.25),
-        ask(4, label=1, against=3),
+    requests = [
+        request(1),
+        request(2, label=0),
+        request(3, label=0, other=2, ratio=0.25),
+        request(4, label=1, negative=3),
     ]
-    together = draw(network, asks)
-    for one, codes in zip(asks, together, strict=True):
-        assert torch.equal(draw(network, [one])[0], codes)
-    assert not torch.equal(draw(network, [ask(4, label=1)])[0], together[3])
+    together = sample_batch(network, requests)
+    for one, codes in zip(requests, together, strict=True):
+        assert torch.equal(sample_batch(network, [one])[0], codes)
+    assert not torch.equal(sample_batch(network, [request(4, label=1)])[0], together[3])
 
 
 def test_the_watcher_sees_every_iteration(network: BinaryModel) -> None:
     seen: list[tuple[list[object], int, int, int]] = []
 
     def watch(now: Iteration) -> None:
-        assert now.codes.shape == (len(now.asks), 16, 6)
+        assert now.codes.shape == (len(now.requests), 16, 6)
         seen.append((list(now.keys), now.index, now.steps, int(now.masked[0].sum())))
 
     list(paint_together(network, [("a", twice(1)), ("b", twice(2))], batch_size=2, watch=watch))
@@ -123,7 +123,7 @@ def test_the_watcher_sees_every_iteration(network: BinaryModel) -> None:
     assert seen[0][3] > seen[1][3] == 0
 
 
-def test_a_cancelled_painter_ends_with_the_iteration(network: BinaryModel) -> None:
+def test_a_cancelled_coroutine_ends_with_the_iteration(network: BinaryModel) -> None:
     stopped: set[str] = set()
     iterations = []
 
@@ -139,15 +139,15 @@ def test_a_cancelled_painter_ends_with_the_iteration(network: BinaryModel) -> No
     assert iterations == [0]
 
 
-def test_others_are_none_the_worse_for_a_cancelled_painter(network: BinaryModel) -> None:
+def test_others_are_none_the_worse_for_a_cancelled_coroutine(network: BinaryModel) -> None:
     stopped: set[str] = set()
 
     def watch(now: Iteration) -> None:
         if now.index == 1:
             stopped.add("b")
 
-    painters = [(name, twice(seed, MORE)) for seed, name in enumerate("abcd")]
-    results = dict(paint_together(network, painters, batch_size=2, watch=watch, cancelled=stopped.__contains__))
+    coroutines = [(name, twice(seed, MORE)) for seed, name in enumerate("abcd")]
+    results = dict(paint_together(network, coroutines, batch_size=2, watch=watch, cancelled=stopped.__contains__))
     assert isinstance(results.pop("b"), Cancelled)
     for seed, name in ((0, "a"), (2, "c"), (3, "d")):
         ((_, alone),) = paint_together(network, [(0, twice(seed, MORE))], batch_size=1)
@@ -158,10 +158,10 @@ def test_a_source_may_have_more_after_it_had_none(network: BinaryModel) -> None:
     waiting = [("a", twice(1))]
 
     class Source:
-        def __iter__(self) -> Iterator[tuple[str, Painter[Tensor]]]:
+        def __iter__(self) -> Iterator[tuple[str, SamplingCoroutine[Tensor]]]:
             return self
 
-        def __next__(self) -> tuple[str, Painter[Tensor]]:
+        def __next__(self) -> tuple[str, SamplingCoroutine[Tensor]]:
             if not waiting:
                 raise StopIteration
             return waiting.pop()
@@ -185,25 +185,25 @@ def test_seeds_of_later_draws_are_nobodys_next_seed() -> None:
 def test_what_waits_to_be_sampled_holds_no_more_memory_than_it_may(network: BinaryModel) -> None:
     begun, together = [0], []
 
-    def heavy(seed: int, held: int) -> Painter[Tensor]:
+    def heavy(seed: int, held: int) -> SamplingCoroutine[Tensor]:
         begun[0] += 1
-        codes = yield [ask(seed)]
+        codes = yield [request(seed)]
         together.append(begun[0] - len(together))
         return codes[0]
 
-    painters = ((seed, holding(heavy(seed, 10), 10)) for seed in range(6))
-    assert len(list(paint_together(network, painters, batch_size=6, most_held=25))) == 6
+    coroutines = ((seed, holding(heavy(seed, 10), 10)) for seed in range(6))
+    assert len(list(paint_together(network, coroutines, batch_size=6, most_held=25))) == 6
     assert max(together) == 3  # the third one begins while two hold 20 bytes
     begun[0], together = 0, []
-    painters = ((seed, holding(heavy(seed, 10), 10)) for seed in range(3))
-    assert len(list(paint_together(network, painters, batch_size=3, most_held=5))) == 3
+    coroutines = ((seed, holding(heavy(seed, 10), 10)) for seed in range(3))
+    assert len(list(paint_together(network, coroutines, batch_size=3, most_held=5))) == 3
     assert max(together) == 1
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("not enough memory: you tried to allocate")])
 def test_an_image_without_memory_fails_alone(network: BinaryModel, error: Exception) -> None:
-    def hungry() -> Painter[Tensor]:
-        yield [ask(0)]
+    def hungry() -> SamplingCoroutine[Tensor]:
+        yield [request(0)]
         raise error
 
     results = dict(paint_together(network, [("a", twice(1)), ("b", hungry()), ("c", twice(2))], batch_size=2))

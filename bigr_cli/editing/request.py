@@ -1,0 +1,176 @@
+"""What editing requests have in common: fields, how they are read, and that they can paint.
+
+Importing this imports neither torch nor numpy, so that `bigr --help` can.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from bigr_cli.core.config import Guide, SamplingConfig
+from bigr_cli.imaging.mask_request import MaskRequest
+from bigr_cli.prompts import guide, prompt
+from bigr_cli.setting import Parameter, Setting, check_settings, nested, parameters
+
+if TYPE_CHECKING:
+    from bigr_cli.core.model import BinaryModel
+    from bigr_cli.editing.batched_sampling import SamplingCoroutine
+    from bigr_cli.editing.inpaint import Painted
+    from bigr_cli.imaging.originals import Original
+    from bigr_cli.zoo.config import ModelConfig
+
+painting = partial(Setting, panel="Painting")
+Label = Annotated[
+    Guide,
+    painting("What to paint: a label by name or number.", option="--class", metavar="LABEL"),
+    painting("What to paint, for models that read texts.", option="--text", metavar="TEXT"),
+]
+Negative = Annotated[
+    Guide, Setting("What guidance leads away from, instead of none.", panel="Sampling", metavar="LABEL|TEXT")
+]
+Guess = Annotated[
+    bool, painting("Take the label under which the model finds the rest likeliest.", option="--guess-class")
+]
+BestOf = Annotated[
+    int,
+    painting(
+        "Paint N variants, and keep the one that the model finds likeliest.", minimum=1, maximum=1024, metavar="N"
+    ),
+]
+Blending = Annotated[
+    Literal["poisson", "feather", "none"],
+    painting("How the paint is joined to the picture: poisson, feather or none.", metavar="NAME"),
+]
+Window = Annotated[
+    int | None,
+    painting(
+        "How much of the picture the model sees at once, along a side. Without it, the region decides.",
+        minimum=1,
+        maximum=100_000,
+        metavar="PX",
+    ),
+]
+
+Request = TypeVar("Request", bound="EditRequest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditRequest(ABC):
+    """What every request says, and does. A label is a class's index, or a text; None is none."""
+
+    @property
+    @abstractmethod
+    def label(self) -> Guide:
+        """What to paint."""
+
+    @property
+    @abstractmethod
+    def negative(self) -> Guide:
+        """What guidance leads away from."""
+
+    @property
+    @abstractmethod
+    def window(self) -> int | None:
+        """The side of the windows in pixels; None lets the region and the image decide."""
+
+    @property
+    @abstractmethod
+    def sampling(self) -> SamplingConfig:
+        """How tokens are sampled."""
+
+    @property
+    def guided_sampling(self) -> SamplingConfig:
+        """The settings, without guidance where there is no label that it could lead to."""
+        return replace(self.sampling, guidance=0.0) if self.label is None and self.negative is None else self.sampling
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def for_image(self: Request, image: "Original") -> Request:
+        """The request with what belongs to this image (its mask) read, so that what is wrong with it shows early."""
+        return self
+
+    @abstractmethod
+    def paint(self, network: "BinaryModel", image: "Original", seed: int) -> "SamplingCoroutine[Painted]":
+        """Work on an image of any size and mode; see `batched_sampling` for how its tokens get sampled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedRequest(EditRequest):
+    """A request that may have a mask."""
+
+    @property
+    @abstractmethod
+    def mask(self) -> MaskRequest:
+        """What is repainted."""
+
+    def for_image(self: Request, image: "Original") -> Request:
+        mask: MaskRequest = self.mask  # type: ignore[attr-defined]
+        if mask.weights is not None or not mask.given:
+            return self
+        from bigr_cli import console
+        from bigr_cli.imaging.masks import read_mask
+
+        read = replace(self, mask=MaskRequest(weights=read_mask(mask, image)))  # type: ignore[call-arg]
+        if mask.image is None and not read.weights(image).any():  # type: ignore[attr-defined]
+            console.warn(f"{image.name}: the mask is empty, so the picture comes back as it is")
+        return read
+
+    def weights(self, image: "Original") -> Any:
+        """Where (H, W) in [0, 1] this image is repainted, 1 = repaint."""
+        return self.for_image(image).mask.weights
+
+
+def read_request(
+    kind: type[Request], config: "ModelConfig", values: Mapping[str, Any], sampling: SamplingConfig
+) -> Request:
+    """A request out of values by its fields' names or by its options' (see `setting.parameters`); others are ignored.
+
+    Args:
+        kind: the request's class.
+        config: of the model, for which labels and texts are read.
+        values: of the command line, of a line of a manifest, or of Python's keywords.
+        sampling: the settings of the sampler, checked.
+
+    Raises:
+        UnknownNameError: a label that the model has not.
+        UsageError: a value out of range, or values that exclude each other.
+    """
+    inside, chosen = nested(kind), dict[str, Any]()
+    for field in fields(kind):  # each is given by its own name, or by its options
+        own = [one for one in parameters(kind) if one.path[0] == field.name]
+        if field.name == "sampling":
+            chosen[field.name] = sampling
+        elif field.name in inside:
+            chosen[field.name] = _nested(inside[field.name], values, own, values.get(field.name))
+        elif own and own[0].kind == Guide:
+            chosen[field.name] = _guide(config, field.name, own, values)
+        else:
+            given = [values[name] for name in (field.name, *(one.name for one in own)) if values.get(name) is not None]
+            chosen |= {field.name: given[0]} if given else {}
+    return kind(**chosen)
+
+
+def _guide(config: "ModelConfig", name: str, own: Sequence[Parameter], values: Mapping[str, Any]) -> Guide:
+    """What a field that holds a class or a text is given."""
+    if name in values:
+        return guide(config, values[name])
+    words = {one.name: values.get(one.name) for one in own}
+    if len(own) == 1:
+        return guide(config, words[own[0].name])
+    return prompt(config, **words, guess=bool(values.get("guess_class")), required=own[0].setting.required)
+
+
+def _nested(kind: type, values: Mapping[str, Any], own: Sequence[Parameter], whole: Any) -> Any:
+    """A dataclass inside a request: `whole`, or out of the values of its own options."""
+    if isinstance(whole, kind):
+        return whole
+    inner = {one.path[1]: values[one.name] for one in own if values.get(one.name) is not None}
+    if "path" in inner and not isinstance(whole, str | PurePath):
+        inner["image"] = inner.pop("path")  # a mask in memory
+    elif "path" in inner:
+        inner["path"] = Path(whole)
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in inner.items()})

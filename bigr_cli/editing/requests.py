@@ -1,0 +1,290 @@
+"""What can be asked for with an image: frozen requests, each of which can paint.
+
+A command and its options, a line of a manifest, a Python method's keywords and an image's recipe follow from the
+fields. Importing this imports neither torch nor numpy, so that `bigr --help` can.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+from bigr_cli.core.config import Guide, SamplingConfig, require
+from bigr_cli.editing.request import (
+    BestOf,
+    Blending,
+    EditRequest,
+    Guess,
+    Label,
+    MaskedRequest,
+    Negative,
+    Window,
+    painting,
+)
+from bigr_cli.errors import UsageError
+from bigr_cli.imaging.canvas import CanvasRequest
+from bigr_cli.imaging.mask_request import MaskRequest
+from bigr_cli.setting import Setting
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from bigr_cli.core.model import BinaryModel
+    from bigr_cli.editing.batched_sampling import SamplingCoroutine
+    from bigr_cli.editing.inpaint import Painted
+    from bigr_cli.imaging.originals import Original
+    from bigr_cli.zoo.config import ModelConfig
+
+STRENGTH = 0.6  # of an edit without a mask
+TURNS = 4  # in which enriching redraws the tokens of a cell
+MOST_FRAMES = 10_000
+FEW_CLASSES = 100
+
+_detail = partial(Setting, panel="Detail", variable=False, show_default=True)
+_film = partial(Setting, panel="Film", variable=False, show_default=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inpaint(MaskedRequest):
+    """The masked part of an image, painted anew; the rest comes back bit for bit."""
+
+    mask: MaskRequest = MaskRequest()
+    label: Label = None
+    negative: Negative = None
+    guess: Guess = False
+    best_of: BestOf = 1
+    blend: Blending = "poisson"
+    window: Window = None
+    sampling: SamplingConfig = SamplingConfig()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.mask.given:
+            raise UsageError(
+                "no mask given", hint="--mask FILE, --mask-box X,Y,W,H or --mask-alpha says what to repaint"
+            )
+
+    def paint(self, network: "BinaryModel", image: "Original", seed: int) -> "SamplingCoroutine[Painted]":
+        from bigr_cli.editing.inpaint import inpaint
+
+        return inpaint(network, image, self.weights(image), self, seed, guess=self.guess)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outpaint(MaskedRequest):
+    """An image continued beyond its borders; or, with a mask, around the masked part, which is kept."""
+
+    canvas: CanvasRequest = CanvasRequest()
+    mask: MaskRequest = MaskRequest()
+    label: Label = None
+    negative: Negative = None
+    guess: Guess = False
+    best_of: BestOf = 1
+    blend: Blending = "poisson"
+    window: Window = None
+    sampling: SamplingConfig = SamplingConfig()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.canvas.given == self.mask.given:
+            raise UsageError(
+                "expected either a larger canvas or a mask that says what to keep",
+                hint="--left, --right, --top, --bottom, --aspect or --size makes the canvas larger",
+            )
+
+    def weights(self, image: "Original") -> Any:
+        return 1 - super().weights(image)
+
+    def for_image(self, image: "Original") -> "Outpaint":
+        if not self.mask.given:
+            self.canvas.margins(image.size).canvas(image.size)
+        return super().for_image(image)
+
+    def paint(self, network: "BinaryModel", image: "Original", seed: int) -> "SamplingCoroutine[Painted]":
+        from bigr_cli.editing.inpaint import inpaint, outpaint
+
+        if self.mask.given:
+            return inpaint(network, image, self.weights(image), self, seed, guess=self.guess)
+        return outpaint(network, image, self.canvas.margins(image.size), self, seed, guess=self.guess)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit(MaskedRequest):
+    """Another label for the masked part of an image, or for a share of all its tokens."""
+
+    from_label: Annotated[
+        Guide,
+        painting("What it was: guidance leads away from it.", option="--from-class", metavar="LABEL", variable=False),
+    ] = None
+    strength: Annotated[
+        float | None,
+        painting(
+            f"Without a mask: the share of the tokens that are drawn anew, 0 to 1 ({STRENGTH} if not given).",
+            minimum=0,
+            maximum=1,
+            metavar="SHARE",
+            variable=False,
+        ),
+    ] = None
+    mask: MaskRequest = MaskRequest()
+    label: Annotated[
+        Guide,
+        painting("What to paint: a label by name or number.", option="--class", metavar="LABEL", required=True),
+        painting("What to paint, for models that read texts.", option="--text", metavar="TEXT", required=True),
+    ] = None
+    negative: Negative = None
+    guess: Guess = False
+    best_of: BestOf = 1
+    blend: Blending = "poisson"
+    window: Window = None
+    sampling: SamplingConfig = SamplingConfig()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.guess:
+            raise UsageError("--guess-class is of no use here: an edit says what it paints")
+        if self.from_label is not None and self.negative is not None:
+            raise UsageError("--from-class and --negative exclude each other: both say what guidance leads away from")
+        if self.mask.given and self.strength is not None:
+            raise UsageError("--strength is for edits without a mask; what a mask covers is drawn anew altogether")
+        if not self.mask.given and self.best_of > 1:
+            raise UsageError("--best-of chooses among repainted regions, so it needs a mask")
+
+    def paint(self, network: "BinaryModel", image: "Original", seed: int) -> "SamplingCoroutine[Painted]":
+        from bigr_cli.editing.edit import edit_whole
+        from bigr_cli.editing.inpaint import inpaint
+
+        request = self if self.from_label is None else replace(self, negative=self.from_label, from_label=None)
+        if self.mask.given:
+            return inpaint(network, image, self.weights(image), request, seed)
+        return edit_whole(network, image, request, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enrich(EditRequest):
+    """Detail for an image that lacks it: tokens in cells of `rate` × `rate` are redrawn in `groups`, `passes` times.
+
+    The paper's way is `strength` 1 with `reduce`; the defaults keep what the image shows.
+    """
+
+    label: Label = None
+    negative: Negative = None
+    guess: Guess = False
+    window: Window = None
+    strength: Annotated[
+        float,
+        _detail(
+            "The share of the tokens that are redrawn, those first that the model finds unlikely.",
+            minimum=0,
+            above=True,
+            maximum=1,
+            metavar="SHARE",
+        ),
+    ] = 0.25
+    reduce: Annotated[bool, _detail("Reduce the picture by --rate first, to redraw detail that it has.")] = False
+    rate: Annotated[int, _detail("Tokens are redrawn in cells of R by R.", minimum=1, maximum=64, metavar="R")] = 2
+    passes: Annotated[int, _detail("How often all is redrawn.", minimum=1, maximum=1000, metavar="P")] = 1
+    groups: Annotated[
+        int | None,
+        _detail(
+            "In how many turns; 4, or R·R if that is less.", minimum=1, maximum=4096, metavar="G", show_default=False
+        ),
+    ] = None
+    scale: Annotated[int, _detail("Make the picture so much larger.", minimum=1, maximum=16, metavar="S")] = 1
+    sharpen_only: Annotated[bool, _detail("Change fine detail alone, so that colours do not drift.")] = False
+    sampling: SamplingConfig = SamplingConfig()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.turns <= self.rate**2, f"groups: a cell has {self.rate**2} tokens, got {self.groups} groups")
+
+    @property
+    def turns(self) -> int:
+        """The number of groups."""
+        return min(TURNS, self.rate**2) if self.groups is None else self.groups
+
+    def paint(self, network: "BinaryModel", image: "Original", seed: int) -> "SamplingCoroutine[Painted]":
+        from bigr_cli.editing.enrich import enrich
+
+        return enrich(network, image, self, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolate(EditRequest):
+    """Frames of the model's size along a path between keyframes: labels (or texts), or images.
+
+    `strength` is for paths between labels; the label, `refine` and `guess` for those between images.
+    """
+
+    label: Label = None
+    refine: Annotated[
+        int | None,
+        Setting(
+            "Look for codes that give a picture back better than the encoder's, in N steps; 10 are worth 1 to 2 dB. "
+            "(Not given: the model's own number.)",
+            minimum=0,
+            maximum=10_000,
+            panel="Input",
+            metavar="N",
+        ),
+    ] = None
+    guess: Annotated[
+        bool | None,
+        painting(
+            "Between pictures, be guided by the label under which the model finds the nearer one likeliest. "
+            "(Not given: if the model has at most 100 labels, and there is no --class.)",
+            option="--guess-class/--no-guess-class",
+            variable=False,
+        ),
+    ] = None
+    frames: Annotated[int, _film("How many, both ends included.", minimum=2, maximum=MOST_FRAMES, metavar="N")] = 9
+    loop: Annotated[bool, _film("Go on from the last stop back to the first.")] = False
+    strength: Annotated[
+        float | None,
+        painting(
+            "Between labels: the share of the first one's tokens that are drawn anew for the others "
+            "(0.25 if not given, and 1 between texts).",
+            minimum=0,
+            maximum=1,
+            metavar="SHARE",
+            variable=False,
+        ),
+    ] = None
+    sampling: SamplingConfig = SamplingConfig()
+
+    @property
+    def negative(self) -> Guide:
+        return None
+
+    @property
+    def window(self) -> int | None:
+        return None
+
+    def between_images(self, config: "ModelConfig") -> "Interpolate":
+        """The request with the model's own steps of refinement, and whether classes are guessed, where it does not say.
+
+        They are guessed if there is no label, and if they are few: each one's likelihood is computed.
+        """
+        from bigr_cli.request import class_count, reads_text
+
+        few = not reads_text(config) and class_count(config) <= FEW_CLASSES
+        guess = (self.label is None and few) if self.guess is None else self.guess
+        return replace(self, guess=guess, refine=config.refine if self.refine is None else self.refine)
+
+    def paint(  # type: ignore[override]
+        self, network: "BinaryModel", image: "Sequence[Guide] | Sequence[Original]", seed: int
+    ) -> "SamplingCoroutine[list[Image]]":
+        """The frames between two or more keyframes.
+
+        Raises:
+            UsageError: fewer than two keyframes.
+        """
+        from bigr_cli.editing.interpolate import between_images, between_labels
+        from bigr_cli.imaging.originals import Original
+
+        if len(image) < 2:
+            raise UsageError(f"expected at least two stops and two frames, got {len(image)} and {self.frames}")
+        images = [one for one in image if isinstance(one, Original)]
+        if images:
+            return between_images(network, images, self, seed)
+        return between_labels(network, [one for one in image if not isinstance(one, Original)], self, seed)
