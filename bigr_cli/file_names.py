@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import unicodedata
@@ -38,6 +39,12 @@ def expanded(text: str) -> Path:
 def same_name(name: str) -> str:
     """A form of a name that is the same however its accents are composed."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def name_hash(name: str) -> int:
+    """A number of 64 bits that stands for a name, however its accents are composed."""
+    data = same_name(name).encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:

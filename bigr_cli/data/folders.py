@@ -19,7 +19,7 @@ from bigr_cli.data.captions import LISTING, Listing, TextsBeside, read_listing
 from bigr_cli.data.images import open_file
 from bigr_cli.data.pictures import Check, FileSource, usable
 from bigr_cli.errors import UsageError
-from bigr_cli.file_names import expanded, natural_key, same_name
+from bigr_cli.file_names import expanded, name_hash, natural_key, same_name
 from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree
 
 _BYTES = re.compile("[\udc80-\udcff]")  # as which Python reads what is no UTF-8 in names of files
@@ -64,6 +64,19 @@ class FolderSource(FileSource):
             flip=flip,
             crop=crop,
         )
+
+    def name_hashes(self) -> NDArray[np.uint64]:
+        return np.array([name_hash(name) for name in self.files], dtype=np.uint64)
+
+    def states(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        found = [(self.root / name).stat() for name in self.files]
+        sizes = np.array([status.st_size for status in found], dtype=np.uint64)
+        return sizes, np.array([status.st_mtime_ns for status in found], dtype=np.int64)
+
+    def relabelled(self, labels: tuple[str, ...]) -> FolderSource:
+        numbers = {label: number for number, label in enumerate(labels)}
+        targets = tuple(numbers[self.labels[target]] if labels else 0 for target in self.targets)
+        return replace(self, labels=labels, targets=targets)
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.size}:{self.flip}:{self.crop}".encode())

@@ -105,12 +105,32 @@ class FileSource(ABC):
         mirrored = rng is not None and self.flip and rng.random() < 0.5
         return Picture(np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels, self.label(index))
 
+    @abstractmethod
+    def name_hashes(self) -> NDArray[np.uint64]:
+        """A hash of the name of each picture (N,), the same wherever the data lies."""
+
+    @abstractmethod
+    def states(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """The size in bytes of each picture (N,), and the time in ns at which its file was changed (N,)."""
+
+    @abstractmethod
+    def relabelled(self: _Source, labels: tuple[str, ...]) -> _Source:
+        """With the classes in this order, among which all of its own must be; without any if there are none."""
+
+    def chosen(self, count: int, *, seed: int) -> NDArray[np.bool_]:
+        """(N,): which `count` pictures the seed chooses, by their names: others beside them hardly change it."""
+        mixed = self.name_hashes() ^ np.uint64((seed * 0x9E3779B97F4A7C15) % 2**64)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):  # splitmix64
+            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+        chosen = np.zeros(len(self), dtype=np.bool_)
+        chosen[np.argsort(mixed, kind="stable")[:count]] = True
+        return chosen
+
     def split(
-        self: _Source, held_out: int, *, seed: int, count: int | None, flip: bool, crop: float
+        self: _Source, held_out: NDArray[np.bool_], *, count: int | None, flip: bool, crop: float
     ) -> tuple[_Source, _Source]:
-        """(training, held out): `held_out` pictures chosen by the seed are kept apart; only training is augmented."""
-        order = np.random.default_rng(seed).permutation(len(self))
-        apart, rest = np.sort(order[:held_out]), np.sort(order[held_out:])[:count]
+        """(training, held out): those of `held_out` (N,) are kept apart; only training is augmented."""
+        apart, rest = np.flatnonzero(held_out), np.flatnonzero(~held_out)[:count]
         return self.take(rest, flip=flip, crop=crop), self.take(apart)
 
 

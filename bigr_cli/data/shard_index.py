@@ -19,7 +19,7 @@ from bigr_cli.data.captions import Entry, captions_in, entry_of
 from bigr_cli.data.pictures import is_readable
 from bigr_cli.data.tar_members import TEXTS, Place, Sample, Sparse, samples
 from bigr_cli.errors import RunError, UsageError
-from bigr_cli.file_names import same_name
+from bigr_cli.file_names import name_hash
 from bigr_cli.files import cache_file
 from bigr_cli.home import cache_dir
 from bigr_cli.passed_over import PassedOver
@@ -166,12 +166,6 @@ class _Part(io.RawIOBase):
 def _content(stream: IO[bytes], place: Place) -> bytes:
     stream.seek(place.offset)
     return stream.read(place.size)
-
-
-def name_hash(name: str) -> int:
-    """A number of 64 bits that stands for a name, however its accents are composed."""
-    data = same_name(name).encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def said(texts: dict[str, bytes]) -> Entry:

@@ -72,6 +72,19 @@ class ShardSource(FileSource):
     def take(self, indices: NDArray[np.int64], *, flip: bool = False, crop: float = 1.0) -> ShardSource:
         return replace(self, rows=self.rows[indices], flip=flip, crop=crop)
 
+    def name_hashes(self) -> NDArray[np.uint64]:
+        return np.ascontiguousarray(self.rows["name"])
+
+    def states(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        times = np.array([path.stat().st_mtime_ns for path in self.paths], dtype=np.int64)
+        return self.rows["picture_size"].astype(np.uint64), times[self.rows["shard"]]
+
+    def relabelled(self, labels: tuple[str, ...]) -> ShardSource:
+        rows = self.rows.copy()
+        places = np.array([labels.index(label) if labels else 0 for label in self.labels], dtype=np.int32)
+        rows["target"] = places[rows["target"]] if labels else 0
+        return replace(self, rows=rows, labels=labels)
+
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.size}:{self.flip}:{self.crop}".encode())
         for path in self.paths:

@@ -8,7 +8,9 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bigr_cli import console, schema, yaml_text
 from bigr_cli.data.kept import KeptSource
@@ -18,10 +20,11 @@ from bigr_cli.errors import ConfigError, RunError, UsageError
 from bigr_cli.files import whole_file
 from bigr_cli.training.checkpoint import FOLDER, list_checkpoints, step_of
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
+from bigr_cli.training.data_record import DataRecord, begun, going_on, labels_of_old_run, read_record
 from bigr_cli.training.loop import Trainer
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.results import start_from
-from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE
+from bigr_cli.zoo.config import CONFIG_FILE, GENERATOR_FILE, TOKENIZER_FILE, read_config
 from bigr_cli.zoo.weights import sha256_of
 
 TRAINING_FILE = "training.yaml"
@@ -107,29 +110,87 @@ def pin_tokenizer(training: GeneratorTraining, directory: Path) -> GeneratorTrai
 
 
 def open_data(data: DataConfig, size: int, *, captions: bool = False) -> tuple[Source, Source]:
-    """What is trained on, and what is held out; with captions, if these are needed.
+    """What a run that begins is trained on, and what is held out; errors as `open_recorded`."""
+    return open_recorded(data, size, captions=captions)[:2]
+
+
+def open_recorded(
+    data: DataConfig, size: int, *, captions: bool = False, classes: bool = True, run: Path | None = None
+) -> tuple[Source, Source, DataRecord | None]:
+    """What is trained on, what is held out, and what there is to know of it when the run goes on.
+
+    Args:
+        data: which images, and how many are held out.
+        size: of the images, in pixels.
+        captions: whether these are needed.
+        classes: whether the model learns classes, which then keep their order.
+        run: the folder of a run that goes on.
 
     Raises:
-        UsageError: data that are too few, or not there, or broken.
-        RunError: there is no writing to the cache of pictures.
+        UsageError: data that are too few, or not there, or broken, or that have classes the run lacks.
+        RunError: there is no writing to the cache of images.
+        CheckpointError: what the run's folder says about its data cannot be read.
     """
-    training, held_out = _sources(data, size, captions)
-    return (KeptSource(training) if data.cache_pictures else training), held_out
-
-
-def _sources(data: DataConfig, size: int, captions: bool) -> tuple[Source, Source]:
+    record = None
     if data.source == "scenes":
-        training = open_source(data.source, size, seed=data.seed, count=data.count)
-        if isinstance(training, ScenesSource):
-            training = replace(training, without=frozenset(map(color_and_label, data.without)))
-        return training, open_source(data.source, size, seed=data.seed, start=HELD_OUT, count=data.validation)
+        training, held_out = _scenes(data, size)
+    else:
+        training, held_out, record = _files(data, size, captions, classes, run)
+    return (KeptSource(training) if data.cache_pictures else training), held_out, record
+
+
+def _scenes(data: DataConfig, size: int) -> tuple[Source, Source]:
+    training = open_source(data.source, size, seed=data.seed, count=data.count)
+    if isinstance(training, ScenesSource):
+        training = replace(training, without=frozenset(map(color_and_label, data.without)))
+    return training, open_source(data.source, size, seed=data.seed, start=HELD_OUT, count=data.validation)
+
+
+def _files(
+    data: DataConfig, size: int, captions: bool, classes: bool, run: Path | None
+) -> tuple[Source, Source, DataRecord]:
     every = open_source(data.source, size, captions=captions, check=data.check)
     if not isinstance(every, FileSource):
-        raise TypeError(f"expected pictures in files, got {type(every).__name__}")
-    held_out = min(data.validation, len(every) // 10)
-    if held_out == 0:
-        raise UsageError(f"{data.source}: expected at least 10 pictures, of which one is held out, got {len(every)}")
-    return every.split(held_out, seed=data.seed, count=data.count, flip=data.flip, crop=data.crop)
+        raise TypeError(f"expected images in files, got {type(every).__name__}")
+    wanted = min(data.validation, len(every) // 10)
+    if wanted == 0:
+        raise UsageError(f"{data.source}: expected at least 10 images, of which one is held out, got {len(every)}")
+    record = read_record(run) if run is not None else None
+    if run is not None and classes and not captions:
+        labels = record.labels if record is not None else labels_of_old_run(every, _labels_of(run))
+        every = _with_labels(every, labels, data.source)
+    if record is not None:
+        held_out, record = going_on(every, record, data.source)
+    if record is None or not held_out.any():
+        # A run of before runs had records held out what the seed chose by the images' places.
+        by_place = run is not None and record is None
+        held_out = _by_place(len(every), wanted, data.seed) if by_place else every.chosen(wanted, seed=data.seed)
+        record = begun(every, held_out)
+    return *every.split(held_out, count=data.count, flip=data.flip, crop=data.crop), record
+
+
+def _by_place(total: int, count: int, seed: int) -> NDArray[np.bool_]:
+    chosen = np.zeros(total, dtype=np.bool_)
+    chosen[np.random.default_rng(seed).permutation(total)[:count]] = True
+    return chosen
+
+
+def _labels_of(run: Path) -> tuple[str, ...] | None:
+    """The labels of the model that a run has written, if it has."""
+    return read_config(run).labels if (run / CONFIG_FILE).is_file() else None
+
+
+def _with_labels(source: FileSource, labels: tuple[str, ...], where: str) -> FileSource:
+    """The images with the classes numbered as the run began with them."""
+    unknown = [label for label in source.labels if label not in labels] if labels else []
+    if unknown:
+        raise UsageError(
+            f"{where}: has classes that the run lacks: {', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}",
+            hint="a run keeps its classes; other ones need a run of their own",
+        )
+    if gone := [label for label in labels if label not in source.labels]:
+        console.warn(f"{where}: the run's classes {', '.join(gone[:5])} have no images any more")
+    return source.relabelled(labels)
 
 
 def launch(
@@ -159,7 +220,13 @@ def launch(
     if checkpoint is not None and step_of(checkpoint) >= training.run.steps:
         console.say(f"{folder}: finished, after {step_of(checkpoint)} steps; with a larger run.steps it would go on")
         return folder
-    source, held_out = open_data(training.data, size, captions=_on_captions(training))
+    source, held_out, record = open_recorded(
+        training.data,
+        size,
+        captions=_on_captions(training),
+        classes=isinstance(training, GeneratorTraining),
+        run=folder if checkpoint is not None else None,
+    )
     objective = build(held_out)
     if training.init and checkpoint is None:
         start_from(training.init, _WEIGHTS[type(training)], objective.model)
@@ -168,7 +235,7 @@ def launch(
         trainer.resume(checkpoint)
     trainer.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
     if trainer.is_main:
-        _prepare(folder, training)
+        _prepare(folder, training, record)
     else:
         console.configure(quiet=True)
     if resume is not None:
@@ -201,8 +268,8 @@ def _run_folder(name: str, output: Path | None, resume: Path | None) -> Path:
     return folder
 
 
-def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining) -> None:
-    """Write the config into the run's folder, and remove what a process that was killed left half written."""
+def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining, record: DataRecord | None) -> None:
+    """Write the config and the record of the data into the run's folder, and remove what a killed process left."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place in (folder, folder / FOLDER, folder / "samples"):
@@ -213,5 +280,7 @@ def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining) -> N
                     leftover.unlink()
         with whole_file(folder / TRAINING_FILE) as hidden:
             hidden.write_text(schema.dump_yaml(training), encoding="utf-8")
+        if record is not None:
+            record.write(folder)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error

@@ -42,7 +42,7 @@ def test_captions_of_a_listing_and_of_texts_beside_pictures(tmp_path: Path) -> N
     assert source.captions == (("one", "two", "beside"), ("three", "four"), ("of c",), ("🌈 קשת",))
     assert source.labels == ()  # whatever folders there are
     assert [source.caption(0, variant) for variant in range(4)] == ["one", "two", "beside", "one"]
-    training, held_out = source.split(1, seed=0, count=None, flip=False, crop=1.0)
+    training, held_out = source.split(source.chosen(1, seed=0), count=None, flip=False, crop=1.0)
     for part in (training, held_out):
         for index, name in enumerate(part.files):
             assert part.captions_of(index) == source.captions_of(source.files.index(name))

@@ -239,7 +239,7 @@ def test_shuffling_goes_on_at_the_sample(tmp_path: Path, workers: int) -> None:
 
 def test_a_split_keeps_pictures_apart_and_travels_to_other_processes(tmp_path: Path) -> None:
     source = opened(shard(tmp_path / "x.tar", captioned(0, 20)), captions=True)
-    training, held_out = source.split(4, seed=1, count=10, flip=True, crop=0.9)
+    training, held_out = source.split(source.chosen(4, seed=1), count=10, flip=True, crop=0.9)
     assert (len(training), len(held_out), training.flip, held_out.flip) == (10, 4, True, False)
     numbers = [{part.caption(index) for index in range(len(part))} for part in (training, held_out)]
     assert not numbers[0] & numbers[1]

@@ -145,12 +145,12 @@ def test_split_keeps_pictures_apart(count: int, held_out: int, seed: int, most: 
     held_out = min(held_out, count - 1)
     names = tuple(f"{n}.png" for n in range(count))
     source = FolderSource(Path("."), names, tuple(range(count)), (), 16)
-    training, validation = source.split(held_out, seed=seed, count=most, flip=False, crop=1.0)
+    training, validation = source.split(source.chosen(held_out, seed=seed), count=most, flip=False, crop=1.0)
     assert len(validation) == held_out
     assert len(training) == min(count - held_out, most or count)
     assert not set(training.files) & set(validation.files)
     assert all(names[target] == file for file, target in zip(training.files, training.targets, strict=True))
-    augmented, same = source.split(held_out, seed=seed, count=None, flip=True, crop=0.5)
+    augmented, same = source.split(source.chosen(held_out, seed=seed), count=None, flip=True, crop=0.5)
     assert same == validation
     assert (augmented.flip, augmented.crop) == (True, 0.5)
 

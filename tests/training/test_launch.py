@@ -164,7 +164,7 @@ def test_a_tenth_of_a_folder_is_held_out_at_most(tmp_path: Path) -> None:
 
 
 def test_too_few_pictures(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected at least 10 pictures, of which one is held out, got 9"):
+    with pytest.raises(UsageError, match="expected at least 10 images, of which one is held out, got 9"):
         open_data(DataConfig(pictures(tmp_path, 9)), 16)
 
 

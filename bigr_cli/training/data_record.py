@@ -1,0 +1,140 @@
+"""What a run was trained on: which images there were when it began, and which of them are held out.
+
+A run that goes on holds out the same images, whatever was added, removed or renamed meanwhile, and says what changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigr_cli import console
+from bigr_cli.data.folders import FolderSource
+from bigr_cli.data.pictures import FileSource
+from bigr_cli.errors import CheckpointError
+from bigr_cli.files import whole_file
+
+DATA_FILE = "data.npz"
+
+_Source = TypeVar("_Source", bound=FileSource)
+_COLUMNS = {"names": "<u8", "sizes": "<u8", "times": "<i8", "held_out": "<u8", "held_out_sizes": "<u8"}
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Images by hashes of their names (N,), their sizes in bytes and their files' times; of those held out (H,) also
+    the SHA-256 of their bytes. `labels` are in the order that the model's classes have.
+    """
+
+    labels: tuple[str, ...]
+    names: NDArray[np.uint64]
+    sizes: NDArray[np.uint64]
+    times: NDArray[np.int64]
+    held_out: NDArray[np.uint64]
+    held_out_sizes: NDArray[np.uint64]
+    digests: tuple[str, ...]
+
+    def write(self, run: Path) -> None:
+        """Write it into a run's folder. OSError if that cannot be."""
+        about = json.dumps({"labels": self.labels, "digests": self.digests})
+        with whole_file(run / DATA_FILE) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, about=np.array(about), **{name: getattr(self, name) for name in _COLUMNS})
+
+
+def read_record(run: Path) -> DataRecord | None:
+    """The record in a run's folder; None if there is none. CheckpointError if it is damaged."""
+    path = run / DATA_FILE
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            columns = {name: file[name] for name in _COLUMNS}
+        if any(column.ndim != 1 or column.dtype != _COLUMNS[name] for name, column in columns.items()):
+            raise ValueError("its columns are of another kind")
+        return DataRecord(tuple(map(str, about["labels"])), digests=tuple(map(str, about["digests"])), **columns)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        hint = "without this file, images that were held out so far may be trained on"
+        raise CheckpointError(f"{path}: cannot be read ({error})", hint=hint) from error
+
+
+def begun(source: FileSource, held_out: NDArray[np.bool_]) -> DataRecord:
+    """The record of a run that begins, or did so before runs had any. `held_out` (N,) says which images are."""
+    names, (sizes, times) = source.name_hashes(), source.states()
+    digests = tuple(_digest(source, int(index)) for index in np.flatnonzero(held_out))
+    return DataRecord(source.labels, names, sizes, times, names[held_out], sizes[held_out], digests)
+
+
+def going_on(source: FileSource, record: DataRecord, where: str) -> tuple[NDArray[np.bool_], DataRecord]:
+    """Which images are held out (N,) now, by name or, where that is new, by content; says what changed."""
+    names, (sizes, times) = source.name_hashes(), source.states()
+    _say_changes(where, record, names, sizes, times)
+    held_out = np.isin(names, record.held_out)
+    new = ~np.isin(names, record.names)
+    copies = [
+        index
+        for index in np.flatnonzero(new & ~held_out & np.isin(sizes, record.held_out_sizes))
+        if _digest(source, int(index)) in record.digests
+    ]
+    held_out[copies] = True
+    gone = int((~np.isin(record.held_out, names)).sum())
+    if copies or gone:
+        found = f"; {len(copies):,} with other names are the same images and stay held out" if copies else ""
+        console.warn(f"{where}: {gone:,} of {len(record.held_out):,} images that were held out are gone{found}")
+    more = replace(
+        record,
+        held_out=np.concatenate([record.held_out, names[copies]]),
+        held_out_sizes=np.concatenate([record.held_out_sizes, sizes[copies]]),
+        digests=(*record.digests, *(_digest(source, int(index)) for index in copies)),
+    )
+    return held_out, more
+
+
+def labels_of_old_run(source: FileSource, known: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The classes of a run that has no record: those of its model, or in the order of letters that they once had."""
+    if known is not None:
+        return () if known == ("picture",) and "picture" not in source.labels else known
+    if isinstance(source, FolderSource):
+        return tuple(sorted(source.labels))
+    return tuple(sorted(source.labels, key=lambda name: (0, int(name), "") if name.isdecimal() else (1, 0, name)))
+
+
+def _say_changes(
+    where: str,
+    record: DataRecord,
+    names: NDArray[np.uint64],
+    sizes: NDArray[np.uint64],
+    times: NDArray[np.int64],
+) -> None:
+    added = int((~np.isin(names, record.names)).sum())
+    removed = int((~np.isin(record.names, names)).sum())
+    _, now, before = np.intersect1d(names, record.names, return_indices=True)
+    other = sizes[now] != record.sizes[before]
+    dated = (times[now] != record.times[before]) & ~other
+    parts = [(added, "added"), (removed, "removed"), (int(other.sum()), "changed")]
+    said = ", ".join(f"{count:,} {what}" for count, what in parts if count)
+    if said:
+        console.warn(
+            f"{where}: the images have changed since the run began: {said}; "
+            f"there were {len(record.names):,}, now there are {len(names):,}"
+        )
+    if dated.any():
+        console.say(
+            f"{where}: {int(dated.sum()):,} images have another date than when the run began: copied, or edited?"
+        )
+
+
+def _digest(source: FileSource, index: int) -> str:
+    """The SHA-256 of an image's file; "" if it cannot be read."""
+    try:
+        with source.opened(index) as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+    except OSError:
+        return ""
