@@ -166,7 +166,7 @@ def settings(config: ModelConfig, *layers: Mapping[str, object], painting: bool 
     for layer in layers:
         given = {name: value for name, value in layer.items() if value is not None}
         chosen_preset = given.pop("preset", None)
-        merged |= ({} if chosen_preset is None else preset(config, chosen_preset)) | given
+        merged |= ({} if chosen_preset is None else preset(config, chosen_preset, painting=painting)) | given
     chosen = schema.from_mapping(SamplingConfig, merged, source="sampling")
     if config.generator is not None:
         for name, most, why in _limits(config):

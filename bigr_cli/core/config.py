@@ -15,18 +15,21 @@ Guide = int | str | None  # what one picture shall show: a class's index, a text
 Order = Literal["entropy", "confidence", "halton", "random", "raster"]
 GuidanceSchedule = Literal["constant", "linear", "cosine"]
 GumbelSchedule = Literal["constant", "up", "down"]
+MaskSchedule = Literal["cosine", "linear"]
 
 HeadKind = Literal["flip", "x0", "direct", "masked_bits"]
 AttentionKind = Literal["bidirectional", "causal"]
 
-Preset = Literal["quality", "balanced", "fast", "draft"]
+Preset = Literal["quality", "balanced", "fast", "draft", "paper", "published", "notebook"]
 
 ORDERS: tuple[Order, ...] = ("entropy", "confidence", "halton", "random", "raster")
 GUIDANCE_SCHEDULES: tuple[GuidanceSchedule, ...] = ("constant", "linear", "cosine")
 GUMBEL_SCHEDULES: tuple[GumbelSchedule, ...] = ("constant", "up", "down")
+MASK_SCHEDULES: tuple[MaskSchedule, ...] = ("cosine", "linear")
 HEADS: tuple[HeadKind, ...] = ("flip", "x0", "direct", "masked_bits")
 ATTENTIONS: tuple[AttentionKind, ...] = ("bidirectional", "causal")
-PRESETS: tuple[Preset, ...] = ("quality", "balanced", "fast", "draft")
+PRESETS: tuple[Preset, ...] = ("quality", "balanced", "fast", "draft")  # of every model, from best to fastest
+SOURCES: tuple[Preset, ...] = ("paper", "published", "notebook")  # whose settings they are; of published models
 
 UNSAID = {"unsaid": True}  # metadata of a field that `schema` writes only where it is not at its default
 
@@ -303,6 +306,12 @@ class SamplingConfig:
     temperature: Annotated[
         float, _setting("Below 1 surer and plainer, above 1 more varied.", minimum=0, above=True, metavar="T")
     ] = 1.0
+    mask_schedule: Annotated[
+        MaskSchedule,
+        _setting(
+            f"How the number of masked tokens falls over the iterations: {', '.join(MASK_SCHEDULES)}.", metavar="NAME"
+        ),
+    ] = field(default="cosine", metadata=UNSAID)
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -58,7 +58,8 @@ def sample(
     fixed = fixed_ranks(settings.order, seeds, config.grid) if is_fixed(settings.order) else None
     prefix = _prefix(generator, labels, ratios, against)
     for i in range(settings.steps):
-        remaining = torch.tensor([masked_count(count, i, settings.steps) for count in unknown], device=seeds.device)
+        counts = [masked_count(count, i, settings.steps, settings.mask_schedule) for count in unknown]
+        remaining = torch.tensor(counts, device=seeds.device)
         left = masked.sum(dim=1)
         quota = left - remaining  # (B,) how many tokens of each picture are settled now
         chosen = None

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.config import GuidanceSchedule, GumbelSchedule
+from bigr_cli.core.config import GuidanceSchedule, GumbelSchedule, MaskSchedule
 
 
 class BernoulliSchedule(nn.Module):
@@ -100,11 +100,15 @@ def timesteps_at(first: int, last: int, iteration: int, steps: int) -> int:
     return first + round((last - first) * iteration / (steps - 1))
 
 
-def masked_count(unknown: int, iteration: int, steps: int) -> int:
-    """How many of the unknown tokens are still masked after this iteration (from 0): ⌊U cos(π (i + 1) / 2N)⌋."""
+def masked_count(unknown: int, iteration: int, steps: int, schedule: MaskSchedule = "cosine") -> int:
+    """How many of the unknown tokens U are still masked after this iteration (from 0) of N.
+
+    ⌊U cos(π (i + 1) / 2N)⌋, or with "linear" ⌊U (1 − (i + 1) / N)⌋, rounded down as the published code rounds.
+    """
     if iteration >= steps - 1:
         return 0
-    return math.floor(unknown * math.cos(math.pi / 2 * (iteration + 1) / steps))
+    share = (iteration + 1) / steps
+    return math.floor(unknown * (1 - share if schedule == "linear" else math.cos(math.pi / 2 * share)))
 
 
 def guidance_at(

@@ -149,7 +149,12 @@ def command(recipe: Recipe, *, model: str, output: str | None = None) -> str | N
         return None
     if not subjects:
         return None
-    words += ["--seed", str(recipe.seed), *_option("model", model, short="-m"), *sampling_options(recipe.sampling)]
+    words += [
+        "--seed",
+        str(recipe.seed),
+        *_option("model", model, short="-m"),
+        *_sampling_options(recipe.sampling, recipe.task),
+    ]
     words += ["--dtype", recipe.dtype, "--device", recipe.device.partition(":")[0], *outputs]
     if any(word.startswith("-") and word != "-" for word in subjects):
         return _join(["bigr", recipe.task, *words, "--", *subjects])
@@ -222,10 +227,15 @@ def _task_options(options: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def sampling_options(sampling: SamplingConfig) -> list[str]:
-    """All settings of the sampler as options of the command line."""
-    words = []
+def _sampling_options(sampling: SamplingConfig, task: str) -> list[str]:
+    """All settings of the sampler as options of the command line.
+
+    Those that go without saying are left out, but not where an image is given: models may have others for that.
+    """
+    words, said = [], schema.to_mapping(sampling)
     for setting in fields(sampling):
+        if setting.name not in said and task == GENERATE:
+            continue
         value = getattr(sampling, setting.name)
         text = ",".join(map(repr, value)) if isinstance(value, tuple) else str(value)
         words += ["--" + setting.name.replace("_", "-"), text]

@@ -58,7 +58,8 @@ Preset = Annotated[
         "--preset",
         panel=SAMPLING,
         metavar="NAME",
-        help=f"Settings that belong together, from best to fastest: {', '.join(config.PRESETS)}.",
+        help=f"Settings that belong together, from best to fastest: {', '.join(config.PRESETS)}. "
+        f"Published models also have those of the {', '.join(config.SOURCES)}.",
     ),
 ]
 Recipe = Annotated[

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bigr_cli import yaml_text
+from bigr_cli import schema, yaml_text
 from bigr_cli.core.config import SamplingConfig, TokenizerConfig
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.labels import IMAGENET, read_labels
@@ -51,7 +51,10 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
 
 
 def _settings(sampling: SamplingConfig) -> str:
-    used = {name: value for name, value in vars(sampling).items() if value or name not in _OFF_AT_ZERO}
+    plain = schema.to_mapping(sampling)
+    used = {
+        name: value for name, value in vars(sampling).items() if name in plain and (value or name not in _OFF_AT_ZERO)
+    }
     return _table("setting", "value", [(name.replace("_", " "), value) for name, value in used.items()])
 
 

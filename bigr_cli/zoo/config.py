@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bigr_cli import schema, yaml_text
-from bigr_cli.core.config import PRESETS, UNSAID, GeneratorConfig, SamplingConfig, TokenizerConfig, refuse, require
+from bigr_cli.core.config import (
+    PRESETS,
+    SOURCES,
+    UNSAID,
+    GeneratorConfig,
+    SamplingConfig,
+    TokenizerConfig,
+    refuse,
+    require,
+)
 from bigr_cli.core.limits import whole
 from bigr_cli.errors import ConfigError, ModelFormatError
 from bigr_cli.zoo.labels import IMAGENET, read_labels
@@ -117,7 +126,8 @@ class ModelConfig:
             yield "painting", self.painting
         for name, settings in self.presets.items():
             where = f"presets.{name[:_QUOTED]}"
-            require(name in PRESETS, f"{where}: expected one of {', '.join(PRESETS)}")
+            known = (*PRESETS, *SOURCES)
+            require(name in known, f"{where}: expected one of {', '.join(known)}")
             merged = schema.to_mapping(self.sampling) | settings
             yield where, schema.from_mapping(SamplingConfig, merged, source=where)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bigr_cli import __version__, console
-from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig, SamplingConfig
+from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig
 from bigr_cli.core.schedule import BernoulliSchedule
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
@@ -21,6 +21,7 @@ from bigr_cli.zoo import published_names as names
 from bigr_cli.zoo.checkpoint import Checkpoint
 from bigr_cli.zoo.config import ModelConfig, Provenance, check_name, safe_name
 from bigr_cli.zoo.folder import check_destination, save_model
+from bigr_cli.zoo.presets import published_sampling
 from bigr_cli.zoo.published_sizes import Shapes, autoencoder_sizes, generator_sizes
 from bigr_cli.zoo.stored import Renamed
 from bigr_cli.zoo.tensors import shape_problems, shapes_of
@@ -34,8 +35,6 @@ _SECOND_COPIES = "diffusion_processor."
 _ANY_GRID = 16  # to look through a tokenizer whose generator cannot be read
 _DENOISER, _DENOISER_COPY = "denoise_mlp.", "diffusion_processor._denoise_fn."
 _TABLES = {"k_final": "k", "b_final": "b", "beta": "beta"}
-# Layers of a published generator → iterations and Gumbel scale that go with it (reference section 5).
-_SAMPLING = {24: (20, 0.17), 36: (25, 0.25), 48: (25, 0.30)}
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,16 @@ def import_published(
     check_destination(output, overwrite=overwrite)
     name = safe_name(output.absolute().name) if name is None else check_name(name)
     first, second = _read_both(tokenizer, generator, heads=heads, image_size=image_size)
+    sampling, painting, presets = published_sampling(second.config)
     config = ModelConfig(
         name=name,
         image_size=first.config.image_size,
         tokenizer=first.config,
         generator=second.config,
         labels=labels,
-        sampling=_sampling(second.config),
+        sampling=sampling,
+        painting=painting,
+        presets=presets,
         provenance=Provenance(version=f"bigr-cli {__version__}", sources=(tokenizer.name, generator.name)),
         licence=licence,
     )
@@ -275,10 +277,3 @@ def _disagreements(tokenizer: Path, one: AutoencoderConfig, generator: Path, oth
             f"{other.grid}×{other.grid}: they do not fit, or --image-size should be {size}"
         )
     return problems
-
-
-def _sampling(config: GeneratorConfig) -> SamplingConfig:
-    default = SamplingConfig()
-    steps, gumbel = _SAMPLING.get(config.layers, (default.steps, default.gumbel))
-    timesteps = min(default.timesteps, config.diffusion_timesteps)
-    return SamplingConfig(steps=min(steps, config.tokens), gumbel=gumbel, timesteps=timesteps)

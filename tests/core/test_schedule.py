@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigr_cli.core.config import GUIDANCE_SCHEDULES, GUMBEL_SCHEDULES
+from bigr_cli.core.config import GUIDANCE_SCHEDULES, GUMBEL_SCHEDULES, MASK_SCHEDULES, MaskSchedule
 from bigr_cli.core.schedule import (
     BernoulliSchedule,
     denoising_timesteps,
@@ -41,6 +41,17 @@ def test_the_masking_schedule_follows_the_cosine() -> None:
     assert [masked_count(16, i, 5) for i in range(5)] == [15, 12, 9, 4, 0]
     assert [masked_count(16, i, 4) for i in range(4)] == [14, 11, 6, 0]
     assert [masked_count(256, i, 1) for i in range(1)] == [0]
+
+
+@pytest.mark.parametrize("schedule", MASK_SCHEDULES)
+@pytest.mark.parametrize("tokens", [1, 64, 256, 1024])
+def test_masked_counts_are_those_of_the_published_sampler(schedule: MaskSchedule, tokens: int) -> None:
+    """For every iteration of up to 256, as NumPy rounds them: ⌊rate · tokens⌋."""
+    for steps in range(1, 257):
+        for i in range(steps):
+            share = 1.0 * (i + 1) / steps
+            rate = 1.0 - share if schedule == "linear" else np.cos(np.pi / 2.0 * share)
+            assert masked_count(tokens, i, steps, schedule) == int(np.floor(rate * tokens)), (steps, i)
 
 
 @settings(max_examples=200, deadline=None)

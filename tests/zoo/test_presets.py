@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bigr_cli.core.config import PRESETS, SamplingConfig
+from bigr_cli.core.config import PRESETS, SOURCES, SamplingConfig
 from bigr_cli.errors import ConfigError
 from bigr_cli.request import settings
 from bigr_cli.zoo.config import ModelConfig, dump_config, read_config
-from bigr_cli.zoo.presets import preset
+from bigr_cli.zoo.find import packaged_models
+from bigr_cli.zoo.presets import preset, published_sampling
 
 OWN = {"fast": {"steps": 3, "order": "halton", "guidance": 2.0, "guidance_interval": (0.5, 1.0)}}
 
@@ -58,3 +59,41 @@ def test_they_come_back_from_the_file(config: ModelConfig, tmp_path: Path) -> No
     own = replace(config, presets=OWN)  # type: ignore[arg-type]
     (tmp_path / "config.yaml").write_text(dump_config(own), encoding="utf-8")
     assert read_config(tmp_path) == own
+
+
+CARDS = ("bigr-l-d24", "bigr-xl-d24", "bigr-xxl-d24", "bigr-xxl-d32", "bigr-l-d32-512")
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_published_card_has_the_published_settings_by_name(name: str) -> None:
+    """The scripts and the notebook of the published code, by hand; the paper's noise goes by the model's size."""
+    card = read_config(packaged_models() / name)
+    assert card.generator is not None
+    steps, gumbel = {24: (20, 0.17), 36: (25, 0.25), 48: (25, 0.30)}[card.generator.layers]
+    ranked = SamplingConfig(steps=20, timesteps=100, guidance=2.5, order="confidence")
+    paper = replace(ranked, steps=steps, gumbel=gumbel, gumbel_schedule="down")
+    assert settings(card) == settings(card, {"preset": "paper"}) == paper
+    published = replace(ranked, guidance=3.0, gumbel=0.01, gumbel_schedule="constant")
+    assert settings(card, {"preset": "published"}) == published
+    notebook = replace(ranked, gumbel=0.01, gumbel_schedule="down")
+    assert settings(card, {"preset": "notebook"}) == notebook
+    painting = replace(ranked, steps=25, gumbel=0.0, mask_schedule="linear")
+    for chosen in ({}, *({"preset": source} for source in SOURCES)):
+        assert settings(card, chosen, painting=True) == painting
+    assert settings(card, {"preset": "published", "order": "entropy"}).order == "entropy"
+    assert settings(card, {"preset": "draft"}).steps == round(steps / 4)
+
+
+def test_whose_settings_are_not_known(config: ModelConfig) -> None:
+    """A model that names none has none; the message lists those it has."""
+    with pytest.raises(ConfigError, match="preset: expected one of quality, balanced, fast, draft, got 'published'"):
+        preset(config, "published")
+
+
+def test_they_fit_small_models(config: ModelConfig) -> None:
+    assert config.generator is not None
+    small = replace(config.generator, diffusion_timesteps=8)
+    sampling, painting, presets = published_sampling(small)
+    own = replace(config, generator=small, sampling=sampling, painting=painting, presets=presets)
+    assert {settings(own, {"preset": name}).steps for name in SOURCES} == {small.tokens}
+    assert (settings(own, painting=True).steps, settings(own).timesteps) == (small.tokens, 8)
