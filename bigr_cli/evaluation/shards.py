@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bigr_cli.errors import RunError
 from bigr_cli.files import whole_file
+from bigr_cli.locks import FolderLock, InUseError
 
 _IDENTITY = "identity"
 _OWN = re.compile(r"\d{8}\.npz|\..*\.part")
@@ -38,21 +39,33 @@ class Shards:
         whole = output.absolute()
         self.folder = whole.parent / f".{whole.name[:48]}.features"
         self.identity = identity
+        self._output, self._lock = output, FolderLock(self.folder)
 
     def open(self) -> None:
         """Make the folder, if it is not there with this identity.
 
+        This process holds it from then on, until `close`.
+
         Raises:
+            InUseError: another process is making this file.
             RunError: it cannot be made.
         """
         try:
+            self._lock.take()
             if self._found() != self.identity:
-                self.remove()
+                self._clear()
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with whole_file(self.folder / _IDENTITY) as hidden:
                     hidden.write_text(self.identity, encoding="utf-8")
+        except InUseError as error:
+            reason = str(error).removeprefix(f"{self.folder}: ")
+            raise InUseError(f"{self._output}: {reason}", hint=error.hint) from error
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Let another process have it."""
+        self._lock.leave()
 
     def missing(self, count: int) -> list[int]:
         """The numbers below `count` of the shards that are not there, or damaged."""
@@ -78,10 +91,13 @@ class Shards:
     def remove(self) -> None:
         """Delete the shards, and the folder if there is nothing else in it."""
         with suppress(OSError):
-            for path in self.folder.iterdir():
-                if path.name == _IDENTITY or _OWN.fullmatch(path.name):
-                    path.unlink()
+            self._clear()
             self.folder.rmdir()
+
+    def _clear(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name == _IDENTITY or _OWN.fullmatch(path.name):
+                path.unlink()
 
     def _found(self) -> str | None:
         try:

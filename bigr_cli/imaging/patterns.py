@@ -105,6 +105,16 @@ def _patterns(output: str | None, default: str) -> tuple[str | None, str]:
     return None, str(path)
 
 
+def fixed_folder(output: str | None) -> Path | None:
+    """The folder in which all files of an --output are; None for stdout."""
+    if output == STDOUT:
+        return None
+    if output is None:
+        return Path()
+    before = output.partition("{")[0]
+    return expanded(output) if before == output and is_folder_name(output) else expanded(f"{before}x").parent
+
+
 def is_folder_name(output: str) -> bool:
     """Whether --output means a folder: it is one, ends like one, or has no suffix."""
     path = expanded(output)

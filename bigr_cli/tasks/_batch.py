@@ -20,7 +20,7 @@ from bigr_cli.tasks._given import Given, given_by, given_by_manifest
 from bigr_cli.tasks._jobs import Job, Plan, plan
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
-from bigr_cli.tasks._sharing import load_alike, sharing
+from bigr_cli.tasks._sharing import Turn, load_alike, sharing, turn
 from bigr_cli.tasks._sheets import before_after_path, write_before_after
 from bigr_cli.tasks._watching import POLL, Watch
 
@@ -41,11 +41,14 @@ _SLOW = 2.0  # seconds that a picture takes before its own progress is shown
 
 def run(context: typer.Context, task: str, kind: "type[EditRequest]") -> None:
     """Do a task for all pictures that the command line, or its manifest, asks for; several processes share them."""
+    writing, foretold = given_by(context).group(Writing), bool(context.params["dry_run"])
     with sharing() as processes:
-        _run(context, task, kind, processes)
+        waits = writing.skip_existing and not foretold
+        with turn(processes, writing.output, skip_existing=waits) as mine:
+            _run(context, task, kind, processes, mine)
 
 
-def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes: Team) -> None:
+def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes: Team, mine: Turn) -> None:
     from bigr_cli.imaging.output_names import Earlier
     from bigr_cli.zoo.config import ModelConfig, read_config
     from bigr_cli.zoo.find import find_model
@@ -70,6 +73,7 @@ def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes
     results: Results | None = None
     failed: list[tuple[str, BigrError]] = []
     while True:
+        mine.take()
         leave = watch.done | (watch.unsettled(lines) if batch.watch else set())
         skip = writing.skip_existing or (batch.watch and not writing.overwrite)
         planned = _planned(
@@ -106,6 +110,7 @@ def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes
             return
         watch.note(planned)
         console.detail(f"watching; {len(watch.done)} images so far")
+        mine.leave()
         time.sleep(POLL)
 
 

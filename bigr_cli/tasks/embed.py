@@ -1,6 +1,7 @@
 """`bigr embed`: pictures as feature vectors."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -122,15 +123,15 @@ def embed(
             console.configure(quiet=True)
         network = processes.after_the_first(lambda: loaded(model, machine))
         batch = processes.told(batch_size(network, wanted, machine.batch_size))  # what is free differs among them
-        shards = Shards(output, identity(network, items, wanted, batch))
-        number = _make_shards(shards, network, items, wanted, batch, processes)
-        made = gathered(shards, number) if processes.first else None
-        if made is not None:
-            try:
-                _write(output, made, shards, number, network, wanted, overwrite=overwrite)
-            finally:
-                listed.write(made.failed)
-        processes.wait()
+        with closing(Shards(output, identity(network, items, wanted, batch))) as shards:
+            number = _make_shards(shards, network, items, wanted, batch, processes)
+            made = gathered(shards, number) if processes.first else None
+            if made is not None:
+                try:
+                    _write(output, made, shards, number, network, wanted, overwrite=overwrite)
+                finally:
+                    listed.write(made.failed)
+            processes.wait()
     if made is not None:
         _tell(output, made, network, wanted, time.perf_counter() - began, json=json)
         finish(made.failed, len(items))

@@ -17,7 +17,7 @@ from bigr_cli.registry import task
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
-from bigr_cli.tasks._sharing import load_alike, sharing
+from bigr_cli.tasks._sharing import load_alike, sharing, turn
 from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ def generate(
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
-    with sharing() as processes:
+    with sharing() as processes, turn(processes, writing.output, skip_existing=writing.skip_existing) as mine:
+        mine.take()
         chooser = processes.after_the_first(lambda: Chooser(given_by(context), recipe))
         name = processes.decided(lambda: chooser.model(model))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from bigr_cli.data.pictures import FileSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, RunError, UsageError
 from bigr_cli.files import whole_file
+from bigr_cli.locks import FolderLock, folder_lock
 from bigr_cli.training.checkpoint import FOLDER, list_checkpoints, step_of
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
 from bigr_cli.training.data_record import DataRecord, begun, going_on, labels_of_old_run, read_record
@@ -216,6 +218,25 @@ def launch(
         What `Trainer` raises.
     """
     folder = _run_folder(training.name, output, resume)
+    with folder_lock(folder) as lock:
+        return _train(training, build, folder, lock, size=size, resume=resume, device=device)
+
+
+def _train(
+    training: TokenizerTraining | GeneratorTraining,
+    build: Callable[[Source], Objective],
+    folder: Path,
+    lock: FolderLock,
+    *,
+    size: int,
+    resume: Path | None,
+    device: torch.device,
+) -> Path:
+    first = int(os.environ.get("RANK", "0") or 0) == 0  # of several processes, one holds the folder for all
+    if first and folder.is_dir():
+        lock.take()
+    if resume is None:
+        _check_empty(folder)
     checkpoint = next(reversed(list_checkpoints(folder)), None) if resume is not None else None
     if checkpoint is not None and step_of(checkpoint) >= training.run.steps:
         console.say(f"{folder}: finished, after {step_of(checkpoint)} steps; with a larger run.steps it would go on")
@@ -235,6 +256,9 @@ def launch(
         trainer.resume(checkpoint)
     trainer.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
     if trainer.is_main:
+        lock.take()
+        if resume is None:
+            _check_empty(folder)  # another run may have begun and ended there in the meantime
         _prepare(folder, training, record)
     else:
         console.configure(quiet=True)
@@ -262,10 +286,13 @@ def _run_folder(name: str, output: Path | None, resume: Path | None) -> Path:
     folder = output or Path("runs") / name
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, not a folder")
+    return folder
+
+
+def _check_empty(folder: Path) -> None:
     if folder.exists() and any(path.suffix != ".part" for path in folder.iterdir()):
         hint = f"go on with --resume {folder}, or choose another folder with -o"
         raise UsageError(f"{folder}: exists and is not empty", hint=hint)
-    return folder
 
 
 def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining, record: DataRecord | None) -> None:

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from bigr_cli import option_groups, yaml_text
-from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
+from bigr_cli.editing import requests
 from bigr_cli.imaging import recipe as recipes
 from bigr_cli.imaging.metadata import read_metadata
 from bigr_cli.setting import parameters
-from bigr_cli.tasks import edit
 
 Run = Callable[..., Any]
 TITLE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
@@ -194,10 +193,10 @@ def test_escapes_in_weights_and_names_are_shown(bigr: Run, made: dict[str, Any])
 
 def test_whatever_the_tasks_record_can_be_replayed() -> None:
     """Options of what is painted and how, which tasks record, against what a command is printed with."""
-    kinds = (Inpaint, Outpaint, Edit, Enrich, Interpolate)
-    names = {one.label for kind in kinds for one in parameters(kind) if one.path[0] != "sampling"} | {"fps"}
-    assert names <= recipes._FLAGS | recipes._VALUES
-    assert edit.TASK in recipes._TASKS
+    kinds = (requests.Inpaint, requests.Outpaint, requests.Edit, requests.Enrich, requests.Interpolate)
+    names = {parameter.label for kind in kinds for parameter in parameters(kind) if parameter.path[0] != "sampling"}
+    assert names - {"image", "stops"} <= recipes._FLAGS | recipes._VALUES
+    assert {kind.__name__.lower() for kind in kinds} == set(recipes._TASKS)
     written_or_run = {
         field.name.replace("_", "-")
         for group in (option_groups.Writing, option_groups.Batch, option_groups.Machine, option_groups.Run)

@@ -1,0 +1,155 @@
+"""Folders that one process at a time writes to.
+
+The lock is the operating system's own on the folder itself: it ends with the process that holds it, however that ends,
+so that no stale one ever stands in the way, and it leaves nothing behind. Where a file system has no locks, there is
+none.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from bigr_cli import console
+from bigr_cli.errors import RunError, UsageError
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_LOCK_FILE = ".bigr.lock"  # on Windows, where folders have no locks
+_POLL = 0.2  # seconds
+
+
+class InUseError(UsageError):
+    """A folder that another process writes to."""
+
+
+class FolderLock:
+    """A lock on a folder, taken and let go by this process; it can be taken again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._made: list[Path] = []
+        self._held: Any = None
+
+    def take(self, *, wait: bool = False) -> None:
+        """Hold the folder, which is made if it is not there.
+
+        Args:
+            wait: until another process that holds it has ended, instead of an error.
+
+        Raises:
+            InUseError: another process holds it.
+            RunError: the folder cannot be made.
+        """
+        told = False
+        while self._held is None:
+            self._make()
+            self._held = _locked(self.folder)
+            if self._held is None:
+                if not wait:
+                    hint = "wait until it has ended, or choose another place"
+                    raise InUseError(f"{self.folder}: is in use by {_holder(self.folder)}", hint=hint)
+                if not told:
+                    console.say(f"{self.folder}: waiting for {_holder(self.folder)}, which writes there")
+                    told = True
+                time.sleep(_POLL)
+
+    def leave(self) -> None:
+        """Let the folder go, and remove it if it was made for this and has stayed empty."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        for folder in self._made:
+            with suppress(OSError):
+                folder.rmdir()
+        self._made = []
+        held.close()
+
+    def _make(self) -> None:
+        try:
+            missing = [place for place in (self.folder, *self.folder.absolute().parents) if not place.exists()]
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
+        self._made = missing or self._made
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[FolderLock]:
+    """A lock that is let go, if it was taken, when the block ends."""
+    lock = FolderLock(folder)
+    try:
+        yield lock
+    finally:
+        lock.leave()
+
+
+class _Handle:
+    """An open folder, which is locked as long as it is open."""
+
+    def __init__(self, number: int | None) -> None:
+        self._number = number
+
+    def close(self) -> None:
+        if self._number is not None:
+            with suppress(OSError):
+                fcntl.flock(self._number, fcntl.LOCK_UN)  # also for processes that were forked, and have it open too
+            os.close(self._number)
+
+
+class _LockFile:
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    def close(self) -> None:
+        self._lock.release()
+        with suppress(OSError):
+            Path(self._lock.lock_file).unlink()
+
+
+def _locked(folder: Path) -> _Handle | _LockFile | None:
+    """The lock on a folder that is there; None if another process has it, or has just removed the folder."""
+    if fcntl is None:
+        import filelock
+
+        lock = filelock.FileLock(folder / _LOCK_FILE, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            return None
+        return _LockFile(lock)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    except OSError:  # one that may be written to and not read, say
+        return _Handle(None)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_ino == os.stat(folder).st_ino:
+            return _Handle(handle)
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:  # a file system without locks
+        return _Handle(handle)
+    os.close(handle)
+    return None
+
+
+def _holder(folder: Path) -> str:
+    """The process that holds a folder, as far as the system tells."""
+    with suppress(OSError, ValueError, IndexError):
+        inode = os.stat(folder).st_ino
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            words = line.split()  # 1: FLOCK ADVISORY WRITE 4711 08:01:1234 0 EOF
+            if words[1] == "FLOCK" and int(words[5].split(":")[2]) == inode and int(words[4]) > 0:
+                return f"process {words[4]}"
+    return "another process"
