@@ -28,7 +28,7 @@ def decoded(data: bytes, errors: str = "strict") -> str:
         if data.startswith(mark):
             return data.decode(encoding, errors if encoding == "utf-8-sig" or errors != "surrogateescape" else "strict")
     start = data[:_LOOKED_AT]
-    if len(start) > 1 and b"\0" in start:
+    if data and len(data) % 2 == 0 and b"\0" in start:
         for encoding, zeros, letters in (
             ("utf-16-le", start[1::2], start[::2]),
             ("utf-16-be", start[::2], start[1::2]),

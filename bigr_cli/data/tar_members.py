@@ -169,7 +169,8 @@ class _Member(tarfile.TarInfo):
             raise Sparse(member.name)
         return member
 
-    def _proc_gnusparse_00(self, member: tarfile.TarInfo, *_: Any) -> None:
-        raise Sparse(member.pax_headers.get("GNU.sparse.name", member.name))
+    def _proc_gnusparse_00(self, member: tarfile.TarInfo, *headers: Any) -> None:
+        named = (each["GNU.sparse.name"] for each in headers if isinstance(each, dict) and "GNU.sparse.name" in each)
+        raise Sparse(next(named, member.name))
 
     _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00

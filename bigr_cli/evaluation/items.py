@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bigr_cli.data.folders import plain_label
 from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.imaging.inputs import find_inputs
 
@@ -85,7 +86,7 @@ def find_items(
         items += [Item(f"{SCENES}:{seed}:{number}", scene=(seed, number)) for number in numbers]
     files = [word for word in words if word != SCENES]
     for entry in find_inputs(files, recursive=recursive or None) if files else ():
-        items.append(Item(entry.name, sys.intern(entry.folder.parts[0]) if entry.folder.parts else ""))
+        items.append(Item(entry.name, sys.intern(plain_label(entry.folder.parts[0])) if entry.folder.parts else ""))
     return items
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import typer
 
 from bigr_cli.errors import UsageError
+from bigr_cli.file_names import expanded
 from bigr_cli.option_groups import group_parameters
 
 STDIN = "-"
@@ -85,9 +86,7 @@ def _read(context: typer.Context, base: Given, path: Path, number: int, line: Ma
         for entry in value if isinstance(value, list) else [value]:
             if isinstance(entry, dict | list):
                 raise UsageError(f"{where}: {key!r}: expected text, a number, true or false, got {entry!r}")
-            text = (
-                str(path.parent / entry) if name in _PATHS and isinstance(entry, str) and entry != STDIN else str(entry)
-            )
+            text = _beside(path, entry) if name in _PATHS and isinstance(entry, str) and entry != STDIN else str(entry)
             if name == "images":
                 positional.append(text)
             elif isinstance(entry, bool):
@@ -103,6 +102,12 @@ def _read(context: typer.Context, base: Given, path: Path, number: int, line: Ma
     explicit = {name for name in parsed.params if _explicit(parsed, name)}
     kept = {name: base.params[name] for name in base.explicit - explicit}
     return Given({**parsed.params, **kept}, base.explicit | explicit, where)
+
+
+def _beside(manifest: Path, name: str) -> str:
+    """A path as a manifest says it: from the folder that the manifest is in, or from the home folder."""
+    path = manifest.parent / name
+    return str(expanded(name) if name.startswith("~") and not path.exists() else path)
 
 
 def _names(context: typer.Context) -> dict[str, str]:
