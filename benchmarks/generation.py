@@ -29,14 +29,14 @@ from tables import show
 from torch import Tensor
 
 from bigr_cli import console
-from bigr_cli.api import Model, load
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import as_floats
 from bigr_cli.evaluation.fidelity import frechet_distance
+from bigr_cli.generation import plan
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.imaging.grids import grid
-from bigr_cli.request import plan
+from bigr_cli.model import Model, load
 
 GROUP = 64  # no two of so many should be alike
 ROWS = 8

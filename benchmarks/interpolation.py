@@ -24,12 +24,12 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from zero_shot import all_done, as_judged, unseen
 
-from bigr_cli.api import Model
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import as_floats
 from bigr_cli.editing.batched_sampling import SamplingCoroutine
 from bigr_cli.editing.requests import Interpolate
 from bigr_cli.imaging.originals import Original
+from bigr_cli.model import Model
 
 FRAMES = 9
 

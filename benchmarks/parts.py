@@ -9,7 +9,7 @@ from typing import Any
 from generation import open_model
 from tables import show
 
-from bigr_cli.api import Model
+from bigr_cli.model import Model
 
 Part = Callable[[Model, argparse.Namespace], list[dict[str, Any]]]
 

@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 from tables import show
 
-from bigr_cli.api import Model, load
 from bigr_cli.data.images import read_image
+from bigr_cli.model import Model, load
 
 
 def tried(model: Model, image: Image.Image, first: Image.Image) -> dict[str, Image.Image]:

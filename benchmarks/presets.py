@@ -21,11 +21,11 @@ from judging import embeddings, real_pictures
 from tables import show
 
 from bigr_cli import yaml_text
-from bigr_cli.api import Model
 from bigr_cli.core.config import PRESETS, SamplingConfig
 from bigr_cli.evaluation.classifier import load_classifier
 from bigr_cli.evaluation.fidelity import frechet_distance
-from bigr_cli.request import plan
+from bigr_cli.generation import plan
+from bigr_cli.model import Model
 
 TIMED = 16  # pictures a round
 

@@ -45,9 +45,9 @@ NAMES = ("bigr-l-d24", "bigr-xl-d24", "bigr-xxl-d24", "bigr-xxl-d32", "bigr-l-d3
 BIGR = [sys.executable, "-m", "bigr_cli"]
 LOADING = """
 import sys, time
-from bigr_cli import api
+import bigr_cli
 start = time.perf_counter()
-model = api.load(sys.argv[1], device="cpu", dtype=sys.argv[2])
+model = bigr_cli.load(sys.argv[1], device="cpu", dtype=sys.argv[2])
 print(time.perf_counter() - start)
 for tensor in model.network.parameters():
     tensor.sum()  # weights that are mapped count as memory once they were used
@@ -55,12 +55,12 @@ for tensor in model.network.parameters():
 DRAWING = """
 import json, sys, time
 import bigr_cli
-from bigr_cli import request
+from bigr_cli.generation import plan
 steps, timesteps, dtype = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 model = bigr_cli.load(sys.argv[1], device="cpu", dtype=dtype)
 clock = time.process_time
 times = [clock()]
-jobs = request.plan(model.config, ["207"], count=1, seed=0)
+jobs = plan(model.config, ["207"], count=1, seed=0)
 settings = model.settings(steps=steps, timesteps=timesteps)
 (picture,) = model.make(jobs, settings, watch=lambda *_: times.append(clock()))
 picture.image.save(sys.argv[5])

@@ -24,13 +24,13 @@ from tables import show
 from torch import Tensor
 
 from bigr_cli import console
-from bigr_cli.api import Model, load
 from bigr_cli.data.loading import as_floats
 from bigr_cli.evaluation.draws import balanced, draws
 from bigr_cli.evaluation.extractors import SCENES, open_extractor
 from bigr_cli.evaluation.generation import Judge
 from bigr_cli.evaluation.pictures import UNSEEN, PictureSet, scenes, stacked
 from bigr_cli.evaluation.references import choose_metrics, open_reference
+from bigr_cli.model import Model, load
 
 
 def given_back(pictures: PictureSet, model: Model) -> PictureSet:

@@ -23,10 +23,10 @@ from scipy.ndimage import maximum_filter
 from tables import show
 from zero_shot import as_judged, boxes_of, inpainted
 
-from bigr_cli.api import Model
 from bigr_cli.data import scenes
 from bigr_cli.data.sources import color_and_label
-from bigr_cli.request import reads_text
+from bigr_cli.model import Model
+from bigr_cli.prompts import reads_text
 
 
 def unseen(model: Model, start: int, *, held_out: bool) -> Iterator[scenes.Scene]:

@@ -30,7 +30,6 @@ from scipy.ndimage import maximum_filter
 from torch import Tensor
 
 from bigr_cli import console
-from bigr_cli.api import Model
 from bigr_cli.core.config import Guide
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches
@@ -43,6 +42,7 @@ from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import boxes
 from bigr_cli.imaging.mask_request import MaskRequest
 from bigr_cli.imaging.originals import Original
+from bigr_cli.model import Model
 
 Arrays = NDArray[np.uint8]  # (N, H, W, 3)
 Made = TypeVar("Made")

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import typer
 import typer.main
 
-from bigr_cli import __version__, console
+from bigr_cli import console
 from bigr_cli.batches import out_of_memory
 from bigr_cli.errors import BigrError
 from bigr_cli.plain_text import escaped
 from bigr_cli.registry import BUILT_IN, Registry, Task, discover
+from bigr_cli.version import __version__
 
 HELP = "Generate, complete, edit and understand images with binary latent codes."
 # How long an idle thread of torch's (of GNU OpenMP) keeps its core busy before it sleeps. By default it does for longer

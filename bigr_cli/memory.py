@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SHARE = 0.8  # of the free memory that is planned with
 RESERVE = 400 * 2**20  # bytes for random numbers, which are drawn in blocks, and the libraries' own buffers
 
+_TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 16384, "mps": 4096}
 _HALVES = 2  # of guidance: with and without the label
 _SLACK = 1.75  # what allocators lose between tensors
 
@@ -73,6 +74,28 @@ def fitting(each: int, free: int, *, reserve: int = RESERVE) -> int:
     """
     room = int(SHARE * free) - reserve
     return 1 << max(0, (room // max(1, each)).bit_length() - 1) if room > each else 1
+
+
+def sampling_batch_size(
+    tokenizer: TokenizerConfig, generator: GeneratorConfig, dtype: torch.dtype, device: torch.device
+) -> int:
+    """How many images to sample at once: as many as pay, and fit into memory beside the decoding of one."""
+    free = free_memory(device) - coding_bytes(tokenizer)
+    return min(_worthwhile(generator, device), fitting(drawing_bytes(generator, dtype.itemsize), free))
+
+
+def coding_batch_size(
+    tokenizer: TokenizerConfig, generator: GeneratorConfig, dtype: torch.dtype, device: torch.device
+) -> int:
+    """How many images to encode, and to look at with the generator, at once."""
+    each = max(drawing_bytes(generator, dtype.itemsize), coding_bytes(tokenizer))
+    return min(_worthwhile(generator, device), fitting(each, free_memory(device)))
+
+
+def _worthwhile(generator: GeneratorConfig, device: torch.device) -> int:
+    """The number of images above which more at once are hardly faster."""
+    tokens = _TOKENS_AT_ONCE.get(device.type, _TOKENS_AT_ONCE["cpu"])
+    return max(1, min(64, tokens // generator.tokens))
 
 
 def _left_in_group(root: Path = Path("/sys/fs/cgroup")) -> list[int]:

@@ -69,7 +69,7 @@ class Machine:
     compile: options.Compile = False
 
     def placing(self, dtype: str | None = None) -> dict[str, Any]:
-        """How a model is to be loaded, as arguments of `api.load`; `dtype` goes before what was given."""
+        """How a model is to be loaded, as arguments of `bigr_cli.load`; `dtype` goes before what was given."""
         names = ("device", "dtype", "threads", "offload", "device_map", "compile")
         given = {name: getattr(self, name) for name in names}
         return given if dtype is None else {**given, "dtype": dtype}

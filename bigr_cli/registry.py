@@ -11,6 +11,7 @@ so that a new file is a new command. Modules must be cheap to import; what is he
 """
 
 import importlib.metadata
+import importlib.util
 import os
 import pkgutil
 import re
@@ -19,10 +20,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
-from bigr_cli import __version__
 from bigr_cli.errors import BigrError
+from bigr_cli.version import __version__
 
 ENTRY_POINT_GROUP = "bigr.tasks"
+BUILT_IN_PACKAGE = "bigr_cli.tasks"  # a name, as those of plugins
 PLUGINS_VARIABLE = "BIGR_PLUGINS"
 BUILT_IN_PANEL = "Commands"
 PLUGIN_PANEL = "Plugins"
@@ -185,13 +187,13 @@ def _path(name: str) -> tuple[str, ...]:
     return path
 
 
-def built_in_entry_points() -> Iterator[EntryPoint]:
-    """One entry point per module of `bigr_cli.tasks`, by name."""
-    import bigr_cli.tasks
-
-    for module in sorted(pkgutil.iter_modules(bigr_cli.tasks.__path__), key=lambda found: found.name):
+def built_in_entry_points(package: str = BUILT_IN_PACKAGE) -> Iterator[EntryPoint]:
+    """One entry point per public module of a package, by name."""
+    found = importlib.util.find_spec(package)
+    folders = found.submodule_search_locations if found else None
+    for module in sorted(pkgutil.iter_modules(folders), key=lambda found: found.name):
         if not module.name.startswith("_"):
-            yield EntryPoint(module.name, f"bigr_cli.tasks.{module.name}", ENTRY_POINT_GROUP)
+            yield EntryPoint(module.name, f"{package}.{module.name}", ENTRY_POINT_GROUP)
 
 
 def plugin_entry_points(group: str = ENTRY_POINT_GROUP) -> Iterator[tuple[EntryPoint, Origin]]:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli import api
+import bigr_cli
 from bigr_cli.batches import Batches, out_of_memory
 from bigr_cli.errors import RunError, UsageError
 
@@ -94,7 +94,7 @@ def test_tensors_are_split_too() -> None:
 
 
 def test_embedding_goes_on_in_smaller_batches(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = api.load(tiny_model, device="cpu", dtype="float32")
+    model = bigr_cli.load(tiny_model, device="cpu", dtype="float32")
     images = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     before, encode = model.embed(images, batch_size=2), model.tokenizer.encode
 

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli import api, memory
+import bigr_cli
+from bigr_cli import memory
 from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import packaged_models
@@ -48,7 +49,7 @@ def test_a_containers_limit_counts(tmp_path: Path, files: tuple[str, str]) -> No
 
 
 def test_the_batch_follows_from_what_is_free(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = api.load(tiny_model, device="cpu", dtype="float32")
+    model = bigr_cli.load(tiny_model, device="cpu", dtype="float32")
     assert model.batch_size() == 64  # all that pays: 1,024 tokens
     each = memory.drawing_bytes(model.generator.config, 4)
     few = round((memory.RESERVE + 9 * each) / memory.SHARE) + memory.coding_bytes(model.tokenizer.config)

@@ -10,14 +10,14 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from bigr_cli import request
 from bigr_cli.batches import Batches
 from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, wait
 from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import SamplingConfig
+from bigr_cli.generation import Job, plan
 from bigr_cli.imaging.files import write_image
-from bigr_cli.loaded import LoadedModel
-from bigr_cli.request import Job
+from bigr_cli.model import Model
+from bigr_cli.prompts import class_count, reads_text
 
 _ENOUGH = 1.0  # seconds after which a measurement is not repeated
 _MOST = 5  # repetitions
@@ -56,9 +56,7 @@ class Drawing:
         return self.operations / self.drawing / 1e9
 
 
-def drawings(
-    model: LoadedModel, settings: SamplingConfig, sizes: Sequence[int] | None, budget: float
-) -> Iterator[Drawing]:
+def drawings(model: Model, settings: SamplingConfig, sizes: Sequence[int] | None, budget: float) -> Iterator[Drawing]:
     """One for each of the batch sizes; without any, for 1, 4, 16, … up to the model's own size for as long as `budget`
     seconds are likely to suffice.
 
@@ -86,15 +84,15 @@ def _growing(most: int) -> list[int]:
     return sizes if sizes[-1] == most else [*sizes, most]
 
 
-def _jobs(model: LoadedModel, count: int) -> list[Job]:
+def _jobs(model: Model, count: int) -> list[Job]:
     """As many pictures of the model's labels in turn, or of a text."""
     config = model.config
-    if request.reads_text(config):
-        return request.plan(config, ["a red house on grass at night"] * count, seed=0)
-    return request.plan(config, [index % request.class_count(config) for index in range(count)], seed=0)
+    if reads_text(config):
+        return plan(config, ["a red house on grass at night"] * count, seed=0)
+    return plan(config, [index % class_count(config) for index in range(count)], seed=0)
 
 
-def _measured(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig) -> Drawing:
+def _measured(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawing:
     """The fastest of a few draws, as many as a second has room for."""
     found: list[Drawing] = []
     began = time.perf_counter()
@@ -103,7 +101,7 @@ def _measured(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig)
     return min(found, key=lambda drawing: drawing.seconds)
 
 
-def _once(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig) -> Drawing:
+def _once(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawing:
     meter, count = Meter(model.device), len(jobs)
     with TemporaryDirectory(prefix="bigr-bench-") as folder, PeakMemory(model.device) as peak:
         start = time.perf_counter()
@@ -131,7 +129,7 @@ def _once(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig) -> 
     )
 
 
-def _draw(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig, meter: Meter | None) -> torch.Tensor:
+def _draw(model: Model, jobs: Sequence[Job], settings: SamplingConfig, meter: Meter | None) -> torch.Tensor:
     if meter is not None:
         with meter.attached(model.generator):
             return _draw(model, jobs, settings, None)

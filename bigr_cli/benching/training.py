@@ -15,7 +15,7 @@ from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, 
 from bigr_cli.benching.operations import operations
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import RunError
-from bigr_cli.loaded import LoadedModel
+from bigr_cli.model import Model
 from bigr_cli.training.config import MaskingConfig, OptimizerConfig
 from bigr_cli.training.ema import WeightAverage
 from bigr_cli.training.generator import masked_loss
@@ -38,7 +38,7 @@ class Training:
         return self.operations / self.seconds / 1e9
 
 
-def trained(model: LoadedModel, *, batch: int, steps: int) -> Training:
+def trained(model: Model, *, batch: int, steps: int) -> Training:
     """Train a fresh generator of a model's sizes for a few steps, after one that is not timed.
 
     Its weights are in float32; where the model is in a shorter format, layers compute in that. The codes are drawn by
@@ -57,7 +57,7 @@ def trained(model: LoadedModel, *, batch: int, steps: int) -> Training:
         raise RunError(f"there is too little memory to train with {batch} pictures a step") from error
 
 
-def _trained(model: LoadedModel, batch: int, steps: int) -> Training:
+def _trained(model: Model, batch: int, steps: int) -> Training:
     config, device = model.generator.config, model.device
     generator = Generator(config).to(device).train()
     codes = torch.rand(batch, config.tokens, config.bits, device=device) < 0.5
@@ -83,7 +83,7 @@ def _trained(model: LoadedModel, batch: int, steps: int) -> Training:
 
 
 @contextmanager
-def _precision(model: LoadedModel) -> Iterator[None]:
+def _precision(model: Model) -> Iterator[None]:
     if model.dtype == torch.float32:
         yield
         return

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 
-from bigr_cli import __version__
 from bigr_cli.data import scenes
 from bigr_cli.data.folders import open_folder
 from bigr_cli.data.pictures import Check, FileSource, Picture
@@ -15,6 +14,7 @@ from bigr_cli.data.scenes.captions import phrase
 from bigr_cli.data.scenes.render import SIZES
 from bigr_cli.data.shards import find_shards, open_shards
 from bigr_cli.errors import UsageError
+from bigr_cli.version import __version__
 
 SCENES = "scenes"
 

@@ -265,7 +265,7 @@ class Interpolate(EditRequest):
 
         They are guessed if there is no label, and if they are few: each one's likelihood is computed.
         """
-        from bigr_cli.request import class_count, reads_text
+        from bigr_cli.prompts import class_count, reads_text
 
         few = not reads_text(config) and class_count(config) <= FEW_CLASSES
         guess = (self.label is None and few) if self.guess is None else self.guess

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bigr_cli import __version__
 from bigr_cli.errors import ModelError, ModelFormatError, UsageError
 from bigr_cli.evaluation.features import Wanted, wanted_features
+from bigr_cli.version import __version__
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
 

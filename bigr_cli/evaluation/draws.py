@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bigr_cli import __version__, home, request
+from bigr_cli import home
 from bigr_cli.batches import Batches
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data import scenes
@@ -29,28 +29,31 @@ from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import RunError
 from bigr_cli.evaluation.pictures import PictureSet, stacked
 from bigr_cli.files import whole_file
+from bigr_cli.generation import Job, plan
+from bigr_cli.prompts import Label, class_count
+from bigr_cli.version import __version__
 from bigr_cli.zoo.config import ModelConfig
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
+    from bigr_cli.model import Model
 
 CHUNK = 64
 
 
-def balanced(config: ModelConfig, count: int, seed: int) -> list[request.Job]:
-    """`count` pictures of all classes in turn, or of none if there are none; errors as `request.plan`.
+def balanced(config: ModelConfig, count: int, seed: int) -> list[Job]:
+    """`count` pictures of all classes in turn, or of none if there are none; errors as `plan`.
 
     A model of texts that was trained on scenes is given captions of other scenes.
     """
-    classes = request.class_count(config)
-    labels: list[request.Label]
+    classes = class_count(config)
+    labels: list[Label]
     if classes:
         labels = [index % classes for index in range(count)]
     elif config.provenance.data == SCENES:
         labels = [scenes.describe(seed, index).caption for index in range(count)]
     else:
         labels = [None] * count
-    return request.plan(config, labels, seed=seed)
+    return plan(config, labels, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Draws:
     """Pictures of a model with certain settings, drawn when they are asked for unless they are kept already."""
 
     model: Model
-    jobs: Sequence[request.Job]
+    jobs: Sequence[Job]
     settings: SamplingConfig
     batches: Batches
     folder: Path
@@ -122,7 +125,7 @@ class Draws:
         """Delete what was kept."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _sampled(self, jobs: Sequence[request.Job]) -> Tensor:
+    def _sampled(self, jobs: Sequence[Job]) -> Tensor:
         labels = self.model.network.conditions([job.guide for job in jobs])
         return self.model.sample_codes(labels, [job.seed for job in jobs], settings=self.settings).cpu()
 
@@ -151,7 +154,7 @@ class Draws:
             raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def draws(model: Model, jobs: Sequence[request.Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
+def draws(model: Model, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
     """What is drawn or found with these settings; kept under a name that is the same only for the same pictures."""
     batches = Batches(batch_size or model.batch_size())
     made = Draws(model, jobs, settings, batches, Path())

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli import __version__
 from bigr_cli.batches import Batches
 from bigr_cli.errors import BigrError
 from bigr_cli.evaluation.features import Wanted, embed_batch
 from bigr_cli.evaluation.items import Item, Pixels, Read, read_batches
 from bigr_cli.evaluation.shards import Shard, Shards
+from bigr_cli.version import __version__
 
 if TYPE_CHECKING:
-    from bigr_cli.loaded import LoadedModel
+    from bigr_cli.model import Model
 
 SHARD = 256  # pictures in a shard, about
 _SHARD_BYTES = 2**26
@@ -41,14 +41,14 @@ class Embedded:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def batch_size(model: LoadedModel, wanted: Wanted, asked: int | None) -> int:
+def batch_size(model: Model, wanted: Wanted, asked: int | None) -> int:
     """How many pictures to look at once: as asked for, or as the model takes, but fewer if their features are large."""
     if asked is not None:
         return asked
     return max(1, min(model.coding_batch_size(), _BATCH_BYTES // (math.prod(wanted.shape) * wanted.dtype.itemsize)))
 
 
-def identity(model: LoadedModel, items: Sequence[Item], wanted: Wanted, batch: int) -> str:
+def identity(model: Model, items: Sequence[Item], wanted: Wanted, batch: int) -> str:
     """A text that is the same only if a run makes the same bits: weights, settings, machine, files and their dates."""
     import torch
 
@@ -69,7 +69,7 @@ def shard_size(wanted: Wanted, batch: int) -> int:
 
 
 def embed_items(
-    model: LoadedModel,
+    model: Model,
     items: Sequence[Item],
     wanted: Wanted,
     shards: Shards,
@@ -115,7 +115,7 @@ def pixels_of(rows: Sequence[tuple[Item, Read]]) -> list[tuple[Item, Pixels]]:
     return [(item, read) for item, read in rows if isinstance(read, Pixels)]
 
 
-def embed_pixels(model: LoadedModel, pixels: Sequence[Pixels], wanted: Wanted, batches: Batches) -> NDArray[Any]:
+def embed_pixels(model: Model, pixels: Sequence[Pixels], wanted: Wanted, batches: Batches) -> NDArray[Any]:
     """The features of pictures that were read: (B, *wanted.shape); in parts, if there is no room for all at once."""
     import torch
 
@@ -129,7 +129,7 @@ def embed_pixels(model: LoadedModel, pixels: Sequence[Pixels], wanted: Wanted, b
 
 
 def _embedded(
-    model: LoadedModel,
+    model: Model,
     batches: Iterator[list[tuple[Item, Read]]],
     wanted: Wanted,
     together: Batches,
@@ -166,7 +166,7 @@ def _shard(
     return Shard(features, [item.name for item, _ in there], [pixels.label for _, pixels in there], failed)
 
 
-def _one_core_each(model: LoadedModel) -> bool:
+def _one_core_each(model: Model) -> bool:
     """Whether a batch gets one core, and several are worked on together: on a CPU that holds all of the model.
 
     That is faster than all cores at one batch, where each waits for the others after every operation. Blocks that are
@@ -176,7 +176,7 @@ def _one_core_each(model: LoadedModel) -> bool:
 
 
 @contextmanager
-def _workers(model: LoadedModel) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+def _workers(model: Model) -> Iterator[tuple[ThreadPoolExecutor, int]]:
     """Threads that batches are embedded in, and how many there are."""
     import torch
 

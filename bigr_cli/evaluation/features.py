@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli import request
+from bigr_cli.batches import Batches
 from bigr_cli.core.config import Guide
-from bigr_cli.errors import ModelError, UsageError
-from bigr_cli.request import Label
+from bigr_cli.errors import ImageError, ModelError, UsageError
+from bigr_cli.prompts import Label, guide_of, name_of
 from bigr_cli.zoo.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -71,16 +71,14 @@ def wanted_features(
     """
     if pool not in get_args(Pool):
         raise UsageError(f"pool: expected {', '.join(get_args(Pool))}, got {pool!r}")
-    guide = request.guide_of(config, label)
+    guide = guide_of(config, label)
     generator = config.generator
     if generator is None:  # guide_of has raised the error already; this is for the type checker
         raise UsageError(f"{config.name}: has no generator")
     if pool == "codes":
         if layer is not None or guide is not None:
             raise UsageError("codes come from the tokenizer: they have no layer and no label")
-        return Wanted(
-            "codes", (), False, guide, request.name_of(config, guide), (-(-generator.tokens * generator.bits // 8),)
-        )
+        return Wanted("codes", (), False, guide, name_of(config, guide), (-(-generator.tokens * generator.bits // 8),))
     every = layer == ALL
     if layer is None and config.representation is not None:
         layer = config.representation.layer
@@ -91,7 +89,7 @@ def wanted_features(
         layers=layers,
         every=every,
         label=guide,
-        label_name=request.name_of(config, guide),
+        label_name=name_of(config, guide),
         shape=(generator.layers, *inner) if every else inner,
     )
 
@@ -120,6 +118,32 @@ def embed_batch(network: BinaryModel, images: Tensor, wanted: Wanted) -> NDArray
         layer = int(np.argwhere(~finite)[:, 1].min()) if wanted.every else wanted.layer
         raise ModelError(f"layer {layer}: features are not finite", hint="--dtype float32 has a larger range")
     return features
+
+
+def embed_images(network: BinaryModel, images: Any, wanted: Wanted, batches: Batches) -> NDArray[Any]:
+    """The features (N, *wanted.shape) of PIL images, or of (N, 3, H, W) in [0, 1], batch by batch.
+
+    Raises:
+        UsageError: there is no image.
+        ImageError: a tensor is not of the model's size.
+    """
+    import torch
+
+    from bigr_cli.imaging.arrays import to_tensor
+    from bigr_cli.imaging.originals import Original
+
+    if len(images) == 0:
+        raise UsageError("images: expected at least one picture, got none")
+    size = network.tokenizer.config.image_size
+
+    def embedded(some: Any) -> NDArray[Any]:
+        if not isinstance(some, torch.Tensor):
+            some = to_tensor([Original(image).square(size) for image in some])
+        elif some.shape[1:] != (3, size, size):
+            raise ImageError(f"images: expected (N, 3, {size}, {size}), got {tuple(some.shape)}")
+        return embed_batch(network, some, wanted)
+
+    return np.concatenate([made for _, made in batches.run(images, embedded)])
 
 
 def _number(layer: int | str | None, count: int) -> int:

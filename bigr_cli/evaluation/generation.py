@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch_fidelity.defaults import DEFAULTS
 
-from bigr_cli import __version__
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.fidelity import BINARY, check_counts, extract, measure, subset_size
 from bigr_cli.evaluation.pictures import PictureSet
 from bigr_cli.evaluation.references import Opened
+from bigr_cli.version import __version__
 
 AT_ONCE = 64  # pictures that an extractor looks at, unless another number is asked for
 _PACKAGES = ("torch", "torch-fidelity", "torchvision", "numpy", "scipy", "pillow")

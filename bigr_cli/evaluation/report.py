@@ -13,11 +13,12 @@ from typing import Any
 
 from PIL import Image
 
-from bigr_cli import __version__, console
+from bigr_cli import console
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.evaluation.plots import require_matplotlib
 from bigr_cli.files import check_writable, whole_directory
 from bigr_cli.imaging.files import check_targets, existing
+from bigr_cli.version import __version__
 
 PAGE, TABLE, RESULTS = "index.html", "table.md", "results.json"
 _SMALLEST = 900  # pixels that a sheet is enlarged to, at least nearly

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NoReturn
 
-from bigr_cli import __version__, schema
+from bigr_cli import schema
 from bigr_cli.core.config import LARGEST_SEED, SamplingConfig, require, require_positive
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.plain_text import escaped, is_plain
+from bigr_cli.version import __version__
 
 FORMAT = 1
 GENERATE = "generate"

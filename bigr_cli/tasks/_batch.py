@@ -27,11 +27,11 @@ from bigr_cli.tasks._watching import POLL, Watch
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bigr_cli.api import Model
     from bigr_cli.editing.batched_sampling import Iteration, SamplingCoroutine
     from bigr_cli.editing.inpaint import Painted
     from bigr_cli.editing.request import EditRequest
     from bigr_cli.imaging.originals import Original
+    from bigr_cli.model import Model
 
 _READERS = 2
 _AHEAD = 8  # images that are read beyond those in work
@@ -209,7 +209,7 @@ def _close(
 
 
 def _save(results: Results, model: "Model", task: str, job: Job, made: "Painted", *, seconds: float) -> None:
-    from bigr_cli.request import name_of
+    from bigr_cli.prompts import name_of
 
     label = job.label if made.label is None else name_of(model.config, made.label)
     recipe = model.recipe(

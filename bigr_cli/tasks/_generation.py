@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bigr_cli.evaluation.pictures import PictureSet
     from bigr_cli.evaluation.references import Opened
     from bigr_cli.evaluation.sweep import Point
-    from bigr_cli.request import Job
+    from bigr_cli.generation import Job
 
 COUNT = 10_000
 
@@ -207,15 +207,15 @@ def _to_draw(
     model: str | None, sweep: list[str], drawing: Drawing, sampling: Sampling
 ) -> "tuple[list[Job], list[tuple[Point, SamplingConfig]], tuple[int, int]]":
     """The pictures, the settings of every point of the sweep, and the pictures' size."""
-    from bigr_cli import request
     from bigr_cli.evaluation.draws import balanced
     from bigr_cli.evaluation.sweep import points
+    from bigr_cli.settings import sampling_settings
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
     config = read_config(find_model(model))
     given = {name: value for name, value in vars(sampling).items() if value is not None}
-    tried = [(point, request.settings(config, given, point)) for point in points(sweep, list(given))]
+    tried = [(point, sampling_settings(config, given, point)) for point in points(sweep, list(given))]
     return balanced(config, drawing.count or COUNT, drawing.seed), tried, (config.image_size, config.image_size)
 
 

@@ -118,24 +118,25 @@ def _of_line(
     earlier: "Earlier",
     heard: set[str],
 ) -> tuple[list[Job], list[Path] | None]:
-    from bigr_cli import request
     from bigr_cli.core.config import LARGEST_SEED
     from bigr_cli.editing.request import read_request
     from bigr_cli.imaging.inputs import find_inputs
     from bigr_cli.imaging.patterns import resolve
+    from bigr_cli.prompts import NO_LABEL, name_of
+    from bigr_cli.settings import sampling_settings
 
     params = given.params
     words = params["images"] or []
     if not words:
         raise UsageError("no picture given", hint=f"for example: bigr {task} photo.png, or - to read one from stdin")
     chooser = Chooser(given, params["recipe"])
-    settings = request.settings(config, chooser.sampling(given.group(Sampling)), painting=True)
+    settings = sampling_settings(config, chooser.sampling(given.group(Sampling)), painting=True)
     seed = chooser.option("seed", params["seed"])
     unasked, seed, count = seed is None, drawn if seed is None else seed, params["count"]
     if seed > LARGEST_SEED - (count - 1):
         raise UsageError(f"seed: {count} variants from {seed} on go beyond 2^63 - 1")
     wanted, options = read_request(kind, config, params, settings), recorded(kind, given)
-    label = request.NO_LABEL if wanted.label is None else request.name_of(config, wanted.label)
+    label = NO_LABEL if wanted.label is None else name_of(config, wanted.label)
     output = params["output"]
     outside = [expanded(output).resolve()] if output and output != "-" else []
     inputs = find_inputs(words, recursive=params["recursive"], exclude=outside, empty=params["watch"], heard=heard)

@@ -41,7 +41,7 @@ class Chooser:
         """
         if self.recipe is None or "model" in self._explicit:
             return value
-        from bigr_cli.request import model_of, named_model
+        from bigr_cli.recipe_models import model_of, named_model
 
         name, same = model_of(self.recipe)
         if same:

@@ -10,7 +10,7 @@ from bigr_cli.errors import BigrError, RunError
 from bigr_cli.option_groups import Machine
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
+    from bigr_cli.model import Model
 
 _LISTED = 20
 
@@ -49,7 +49,7 @@ PictureSeed = Annotated[
 
 def loaded(name: str | None, machine: Machine) -> "Model":
     """The model, on the device and in the format asked for, and a message about it."""
-    from bigr_cli.api import load
+    from bigr_cli.model import load
 
     model = load(name, **machine.placing())
     console.say(f"{model.name} on {model.device} in {str(model.dtype).removeprefix('torch.')}")

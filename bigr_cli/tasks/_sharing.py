@@ -11,7 +11,7 @@ from bigr_cli.locks import FolderLock
 from bigr_cli.processes import Team, team
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
+    from bigr_cli.model import Model
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def load_alike(name: str | None, placing: dict[str, Any], processes: Team) -> "M
         What `bigr_cli.load` raises.
         UsageError: it is on another kind of device, or in another number format, than in the first process.
     """
-    from bigr_cli.api import load
+    from bigr_cli.model import load
 
     model = processes.after_the_first(lambda: load(name, **placing))
     numbers = f"{model.device.type} in {str(model.dtype).removeprefix('torch.')}"

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from bigr_cli.api import Model
+    from bigr_cli.generation import Job
     from bigr_cli.imaging.inputs import Input
     from bigr_cli.imaging.recipe import Recipe
-    from bigr_cli.request import Job
+    from bigr_cli.model import Model
     from bigr_cli.tasks._jobs import Job as BatchJob
 
 _option = partial(options.own_option, panel=options.OUTPUT)

@@ -10,9 +10,9 @@ from bigr_cli.option_groups import Messages, Sampling, grouped
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
     from bigr_cli.benching.drawing import Drawing
     from bigr_cli.benching.training import Training
+    from bigr_cli.model import Model
     from bigr_cli.zoo.config import ModelConfig
 
 TASK = "bench"
@@ -83,15 +83,16 @@ def bench(
 
     Memory is all that the process has at its peak on a CPU, and what torch has on a GPU.
     """
-    from bigr_cli import request
     from bigr_cli.device import measure
+    from bigr_cli.prompts import class_count
+    from bigr_cli.settings import sampling_settings
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
     folder = find_model(model)
     config = read_config(folder)
-    settings = request.settings(config, {name: value for name, value in vars(sampling).items() if value is not None})
-    request.class_count(config)
+    settings = sampling_settings(config, {name: value for name, value in vars(sampling).items() if value is not None})
+    class_count(config)
     from bigr_cli.benching.drawing import drawings
     from bigr_cli.benching.training import trained
 
@@ -129,11 +130,11 @@ def _loaded(
     compile: bool,
 ) -> "Model":
     """The model, with random weights if its own are not here."""
-    from bigr_cli import api
+    from bigr_cli import model as models
     from bigr_cli.device import select_device, select_dtype, set_threads
 
     if ready:
-        return api.load(name, device=device, dtype=dtype, threads=threads, compile=compile)
+        return models.load(name, device=device, dtype=dtype, threads=threads, compile=compile)
     from bigr_cli.core.compiled import check_compiler, compile_networks
     from bigr_cli.zoo.random_weights import random_model
 
@@ -144,7 +145,7 @@ def _loaded(
     network = random_model(config, device=chosen, dtype=select_dtype(dtype, chosen))
     if compile:
         compile_networks(network.generator)
-    return api.Model(network, config)
+    return models.Model(network, config)
 
 
 def _name(model: "Model") -> str:

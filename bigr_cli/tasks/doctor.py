@@ -8,9 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bigr_cli import __version__, console, device, home
+from bigr_cli import console, device, home
 from bigr_cli.options import Json
 from bigr_cli.registry import discover, task
+from bigr_cli.version import __version__
 
 REQUIRED = (
     *("torch", "torchvision", "accelerate", "safetensors", "numpy", "pillow", "torch-fidelity"),

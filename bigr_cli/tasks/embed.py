@@ -17,11 +17,11 @@ from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, fi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bigr_cli.api import Model
     from bigr_cli.evaluation.embedding import Embedded
     from bigr_cli.evaluation.features import Wanted
     from bigr_cli.evaluation.items import Item
     from bigr_cli.evaluation.shards import Shards
+    from bigr_cli.model import Model
     from bigr_cli.processes import Team
 
 TASK = "embed"

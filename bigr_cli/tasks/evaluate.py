@@ -12,10 +12,10 @@ from bigr_cli.registry import task
 from bigr_cli.tasks._representation import PictureSeed, loaded
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
     from bigr_cli.evaluation.logistic import Linear
     from bigr_cli.evaluation.probe import Score
     from bigr_cli.evaluation.probe_data import Split
+    from bigr_cli.model import Model
 
 TASK = "evaluate probe"
 

@@ -96,19 +96,21 @@ def text(
 
     A run that was stopped goes on where it was when it is started again.
     """
-    from bigr_cli import request
     from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_judge, scenes_judge
     from bigr_cli.evaluation.clip import find_clip
     from bigr_cli.evaluation.draws import draws
     from bigr_cli.evaluation.sweep import points
+    from bigr_cli.generation import plan
+    from bigr_cli.prompts import reads_text
+    from bigr_cli.settings import sampling_settings
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
     config = read_config(find_model(model))
-    if not request.reads_text(config):
+    if not reads_text(config):
         raise UsageError(f"{config.name} knows classes and reads no texts", hint="bigr evaluate generation measures it")
     given = {name: value for name, value in vars(sampling).items() if value is not None}
-    settings = [(each, request.settings(config, given, each)) for each in points(asking.sweep or [], list(given))]
+    settings = [(each, sampling_settings(config, given, each)) for each in points(asking.sweep or [], list(given))]
     kinds = _asked(config, asking)
     network = loaded(model, machine)
     judge_name = SCENES
@@ -122,7 +124,7 @@ def text(
     for point, chosen in settings:
         for asked in kinds:
             began = time.perf_counter()
-            jobs = request.plan(config, asked.texts, seed=asking.seed)
+            jobs = plan(config, asked.texts, seed=asking.seed)
             drawn = draws(network, jobs, chosen, machine.batch_size)
             kept.append(drawn)
             with console.progress(len(jobs), f"drawing {asked.kind}") as bar:

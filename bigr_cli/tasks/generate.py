@@ -23,9 +23,10 @@ from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bigr_cli.api import Model
     from bigr_cli.core.config import SamplingConfig
-    from bigr_cli.request import Job, Label
+    from bigr_cli.generation import Job
+    from bigr_cli.model import Model
+    from bigr_cli.prompts import Label
     from bigr_cli.zoo.config import ModelConfig
 
 TASK = "generate"
@@ -152,21 +153,22 @@ def _request(
     seed: int | None,
     negative: str | None,
 ) -> Request:
-    from bigr_cli import request
+    from bigr_cli.generation import plan
+    from bigr_cli.settings import sampling_settings
 
-    settings = request.settings(config, chooser.sampling(sampling))
+    settings = sampling_settings(config, chooser.sampling(sampling))
     if negative is None and chooser.recipe is not None:
         negative = chooser.recipe.options.get("negative")
     guide(config, negative)
     count, first = chooser.option("count", count), chooser.option("seed", seed)
-    jobs = request.plan(config, labels, count=count, seed=first, negative=negative)
+    jobs = plan(config, labels, count=count, seed=first, negative=negative)
     options = {"negative": negative} if negative else {}
     return Request(jobs=jobs, count=count, settings=settings, drawn=first is None, options=options)
 
 
 def _labels(config: "ModelConfig", given: Sequence[str], every: bool, chooser: Chooser) -> "Sequence[Label]":
     """The labels asked for, or else the recipe's."""
-    from bigr_cli.request import class_count, listing, reads_text
+    from bigr_cli.prompts import class_count, listing, reads_text
 
     if not given and not every and chooser.recipe is not None:
         return chooser.recipe.labels

@@ -60,7 +60,7 @@ def info(
 
 def _show(file: "Input", recipe: "Recipe", *, json: bool, apart: bool) -> None:
     from bigr_cli.imaging.recipe import command, left_out
-    from bigr_cli.request import model_of, named_model
+    from bigr_cli.recipe_models import model_of, named_model
 
     found, same = model_of(recipe)
     model = found if same else named_model(recipe)

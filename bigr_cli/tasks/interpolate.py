@@ -89,9 +89,10 @@ def interpolate(
     switched, the most certain first, and what would not look like a picture is drawn anew; frames have the model's
     size. --class or --text guides those, or the class that the model finds in the nearer of the two pictures.
     """
-    from bigr_cli import request as requests
-    from bigr_cli.api import load
-    from bigr_cli.request import name_of
+    from bigr_cli.editing.in_memory import finished
+    from bigr_cli.model import load
+    from bigr_cli.prompts import name_of
+    from bigr_cli.settings import sampling_settings
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
@@ -100,7 +101,7 @@ def interpolate(
     name = chooser.model(model)
     config = read_config(find_model(name))
     way = _way(config, stops)
-    settings = requests.settings(config, chooser.sampling(sampling), painting=True)
+    settings = sampling_settings(config, chooser.sampling(sampling), painting=True)
     wanted = read_request(Interpolate, config, given.params, settings)
     _check(way, given, wanted)
     if way.pictures:
@@ -115,7 +116,11 @@ def interpolate(
     loaded = load(name, **machine.placing(chooser.option("dtype", machine.dtype)))
     console.say(loaded.drawing(first, drawn=asked is None))
     began = time.perf_counter()
-    images = loaded.finished(wanted.paint(loaded.network, way.labels or way.pictures, first), machine.batch_size)
+    images = finished(
+        loaded.network,
+        [wanted.paint(loaded.network, way.labels or way.pictures, first)],
+        machine.batch_size or loaded.batch_size(),
+    )[0]
     shown: dict[str, Any] = {"stops": list(stops), "frames": wanted.frames, "loop": wanted.loop, "fps": fps}
     if way.pictures:
         shown |= {"refine": wanted.refine, "guess-class" if wanted.guess else "no-guess-class": True}
@@ -150,7 +155,7 @@ def _way(config: "ModelConfig", stops: Sequence[str]) -> Way:
     """The stops, checked. A stop that is the file of a picture is a picture, everything else a label."""
     from bigr_cli.data.images import read_image
     from bigr_cli.imaging.files import KINDS
-    from bigr_cli.request import name_of
+    from bigr_cli.prompts import name_of
 
     if len(stops) < 2:
         raise UsageError("a way needs at least two stops", hint="for example: bigr interpolate cat bird")

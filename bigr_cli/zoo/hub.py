@@ -18,9 +18,10 @@ from typing import Any, BinaryIO, cast
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, snapshot_download, try_to_load_from_cache
 
-from bigr_cli import __version__, console, home
+from bigr_cli import console, home
 from bigr_cli.errors import ModelError, RunError
 from bigr_cli.files import flush
+from bigr_cli.version import __version__
 from bigr_cli.zoo.hub_errors import explained, status_of
 from bigr_cli.zoo.hub_library import FAILURES, TRANSPORT, WeakFileLock, build_hf_headers, http_get
 from bigr_cli.zoo.source import readable_size

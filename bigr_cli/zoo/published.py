@@ -11,12 +11,13 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from bigr_cli import __version__, console
+from bigr_cli import console
 from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig
 from bigr_cli.core.schedule import BernoulliSchedule
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import CheckpointError, ConfigError
+from bigr_cli.version import __version__
 from bigr_cli.zoo import published_names as names
 from bigr_cli.zoo.checkpoint import Checkpoint
 from bigr_cli.zoo.config import ModelConfig, Provenance, check_name, safe_name

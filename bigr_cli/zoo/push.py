@@ -7,8 +7,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, utils
 
-from bigr_cli import __version__
 from bigr_cli.errors import ModelError, ModelFormatError, UsageError
+from bigr_cli.version import __version__
 from bigr_cli.zoo.config import CARD_FILE, CONFIG_FILE, read_config
 from bigr_cli.zoo.folder import check_model
 from bigr_cli.zoo.hub import is_offline

@@ -3,19 +3,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from bigr_cli import api
-from bigr_cli.api import Model
+import bigr_cli
 from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory
 from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import GeneratorConfig, TextConfig
 from bigr_cli.core.schedule import masked_count
+from bigr_cli.model import Model
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Path) -> Model:
-    return api.load(tiny_model, device="cpu", dtype="float32")
+    return bigr_cli.load(tiny_model, device="cpu", dtype="float32")
 
 
 def drawn(model: Model, steps: int, timesteps: int, guidance: float) -> torch.Tensor:

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 import bigr_cli
-from bigr_cli.api import Model
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.editing.batched_sampling import SampleRequest, paint_together, sample_batch
 from bigr_cli.editing.interpolate import positions
 from bigr_cli.editing.requests import Interpolate
 from bigr_cli.imaging.originals import Original
+from bigr_cli.model import Model
 
 SETTINGS = SamplingConfig(steps=4, timesteps=4, guidance=2.0)
 SEED = 5

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bigr_cli.api import Model, load
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.draws import CHUNK, Draws, balanced, draws
+from bigr_cli.model import Model, load
 
 
 @pytest.fixture

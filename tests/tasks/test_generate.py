@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bigr_cli import request
-from bigr_cli.api import Model
 from bigr_cli.app import main
 from bigr_cli.imaging.metadata import read_metadata
+from bigr_cli.model import Model
+from bigr_cli.settings import sampling_settings
 from bigr_cli.zoo.config import read_config
 
 Run = Callable[..., Any]
@@ -212,7 +212,7 @@ def test_presets_stand_for_settings(bigr: Run, tiny_model: Path) -> None:
     """Options given beside one go before it; a recipe has the settings themselves, and a preset goes before those."""
     assert bigr("generate", "cat", "--seed", 3, "--preset", "fast", "--steps", 2, "-o", "fast.png").code == 0
     recipe = read_metadata(Path("fast.png"))
-    expected = request.settings(read_config(tiny_model), {"preset": "fast", "steps": 2})
+    expected = sampling_settings(read_config(tiny_model), {"preset": "fast", "steps": 2})
     assert recipe.sampling == expected and expected.rank_timesteps > 0
     assert bigr("generate", "--recipe", "fast.png", "-o", "again.png").code == 0
     assert pixels("again.png") == pixels("fast.png")

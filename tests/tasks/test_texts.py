@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigr_cli.api import load
 from bigr_cli.imaging.metadata import read_metadata
+from bigr_cli.model import load
 
 Run = Callable[..., Any]
 

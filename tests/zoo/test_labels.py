@@ -4,7 +4,7 @@ import pytest
 
 from bigr_cli.core.config import CompactConfig, GeneratorConfig
 from bigr_cli.errors import ConfigError, UnknownNameError
-from bigr_cli.request import label_index, name_of
+from bigr_cli.prompts import label_index, name_of
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.labels import IMAGENET, read_labels
 

@@ -7,7 +7,7 @@ import pytest
 
 from bigr_cli.core.config import PRESETS, SOURCES, SamplingConfig
 from bigr_cli.errors import ConfigError
-from bigr_cli.request import settings
+from bigr_cli.settings import sampling_settings
 from bigr_cli.zoo.config import ModelConfig, dump_config, read_config
 from bigr_cli.zoo.find import packaged_models
 from bigr_cli.zoo.presets import preset, published_sampling
@@ -26,27 +26,27 @@ def work(chosen: SamplingConfig, tokens: int = 256) -> float:
 @pytest.mark.parametrize(("steps", "timesteps"), [(20, 100), (16, 20), (8, 256)])
 def test_each_is_less_work_than_the_one_before(config: ModelConfig, steps: int, timesteps: int) -> None:
     plain = replace(config, sampling=SamplingConfig(steps=steps, timesteps=timesteps))
-    works = [work(settings(plain, {"preset": name})) for name in PRESETS]
+    works = [work(sampling_settings(plain, {"preset": name})) for name in PRESETS]
     assert works == sorted(works, reverse=True) and len(set(works)) == len(PRESETS)
-    assert settings(plain, {"preset": "quality"}) == plain.sampling
+    assert sampling_settings(plain, {"preset": "quality"}) == plain.sampling
 
 
 def test_even_the_smallest_defaults_have_presets(config: ModelConfig) -> None:
     least = replace(config, sampling=SamplingConfig(steps=1, timesteps=1))
     for name in PRESETS:
-        assert settings(least, {"preset": name}).steps == 1
+        assert sampling_settings(least, {"preset": name}).steps == 1
 
 
 def test_a_model_has_its_own(config: ModelConfig) -> None:
     own = replace(config, presets=OWN)  # type: ignore[arg-type]
     assert preset(own, "fast") == OWN["fast"]
-    chosen = settings(own, {"preset": "fast", "guidance": 5.0, "steps": None})
+    chosen = sampling_settings(own, {"preset": "fast", "guidance": 5.0, "steps": None})
     assert (chosen.steps, chosen.order, chosen.guidance, chosen.gumbel) == (3, "halton", 5.0, config.sampling.gumbel)
 
 
 def test_where_a_picture_is_given_the_rest_is_as_for_painting(config: ModelConfig) -> None:
     own = replace(config, presets=OWN, painting=SamplingConfig(gumbel=0.7))  # type: ignore[arg-type]
-    chosen = settings(own, {"preset": "fast"}, painting=True)
+    chosen = sampling_settings(own, {"preset": "fast"}, painting=True)
     assert (chosen.steps, chosen.gumbel) == (3, 0.7)
 
 
@@ -72,16 +72,16 @@ def test_a_published_card_has_the_published_settings_by_name(name: str) -> None:
     steps, gumbel = {24: (20, 0.17), 36: (25, 0.25), 48: (25, 0.30)}[card.generator.layers]
     ranked = SamplingConfig(steps=20, timesteps=100, guidance=2.5, order="confidence")
     paper = replace(ranked, steps=steps, gumbel=gumbel, gumbel_schedule="down")
-    assert settings(card) == settings(card, {"preset": "paper"}) == paper
+    assert sampling_settings(card) == sampling_settings(card, {"preset": "paper"}) == paper
     published = replace(ranked, guidance=3.0, gumbel=0.01, gumbel_schedule="constant")
-    assert settings(card, {"preset": "published"}) == published
+    assert sampling_settings(card, {"preset": "published"}) == published
     notebook = replace(ranked, gumbel=0.01, gumbel_schedule="down")
-    assert settings(card, {"preset": "notebook"}) == notebook
+    assert sampling_settings(card, {"preset": "notebook"}) == notebook
     painting = replace(ranked, steps=25, gumbel=0.0, mask_schedule="linear")
     for chosen in ({}, *({"preset": source} for source in SOURCES)):
-        assert settings(card, chosen, painting=True) == painting
-    assert settings(card, {"preset": "published", "order": "entropy"}).order == "entropy"
-    assert settings(card, {"preset": "draft"}).steps == round(steps / 4)
+        assert sampling_settings(card, chosen, painting=True) == painting
+    assert sampling_settings(card, {"preset": "published", "order": "entropy"}).order == "entropy"
+    assert sampling_settings(card, {"preset": "draft"}).steps == round(steps / 4)
 
 
 def test_whose_settings_are_not_known(config: ModelConfig) -> None:
@@ -95,5 +95,5 @@ def test_they_fit_small_models(config: ModelConfig) -> None:
     small = replace(config.generator, diffusion_timesteps=8)
     sampling, painting, presets = published_sampling(small)
     own = replace(config, generator=small, sampling=sampling, painting=painting, presets=presets)
-    assert {settings(own, {"preset": name}).steps for name in SOURCES} == {small.tokens}
-    assert (settings(own, painting=True).steps, settings(own).timesteps) == (small.tokens, 8)
+    assert {sampling_settings(own, {"preset": name}).steps for name in SOURCES} == {small.tokens}
+    assert (sampling_settings(own, painting=True).steps, sampling_settings(own).timesteps) == (small.tokens, 8)

@@ -9,10 +9,10 @@ from accelerate.utils import get_max_memory
 from safetensors.torch import load_file
 
 import bigr_cli
-from bigr_cli.api import Model
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import DeviceError, UsageError
+from bigr_cli.model import Model
 from bigr_cli.zoo import spread
 from bigr_cli.zoo.folder import load_model
 from bigr_cli.zoo.spread import plan, spread_like

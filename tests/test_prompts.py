@@ -5,10 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli import request
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import ConfigError, UnknownNameError, UsageError
+from bigr_cli.generation import plan
 from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.prompts import Label, label_index, name_of
+from bigr_cli.recipe_models import model_of
+from bigr_cli.settings import sampling_settings
 from bigr_cli.zoo.config import ModelConfig, read_config
 
 LAST = 2**63 - 1
@@ -23,43 +26,43 @@ def config(tiny_model: Path) -> ModelConfig:
     ("label", "expected"),
     [("cat", 0), ("DOG", 1), (" house ", 2), ("3", 3), (1, 1), ("none", 4), (None, 4), (4, 4), ("4", 4), ("0002", 2)],
 )
-def test_labels_by_name_and_number(config: ModelConfig, label: request.Label, expected: int) -> None:
-    assert request.label_index(config, label) == expected
+def test_labels_by_name_and_number(config: ModelConfig, label: Label, expected: int) -> None:
+    assert label_index(config, label) == expected
 
 
 @pytest.mark.parametrize("label", ["catt", "5", -1, 5, "", "-1", "²", "1" * 5000, True, "all"])
-def test_unknown_labels(config: ModelConfig, label: request.Label) -> None:
+def test_unknown_labels(config: ModelConfig, label: Label) -> None:
     with pytest.raises(UnknownNameError) as raised:
-        request.label_index(config, label)
+        label_index(config, label)
     assert "cat, dog, house, tree" in str(raised.value.hint)
 
 
 def test_nearest_labels_are_suggested(config: ModelConfig) -> None:
     with pytest.raises(UnknownNameError, match="did you mean house"):
-        request.label_index(config, "horse")
+        label_index(config, "horse")
 
 
 def test_synonyms_and_names_that_are_numbers(config: ModelConfig) -> None:
     odd = replace(config, labels=("crane, bird", "crane, machine", "7", "None"))
-    assert request.label_index(odd, "Bird") == 0
-    assert request.label_index(odd, "7") == 2
-    assert request.label_index(odd, "none") == 3
-    assert request.label_index(odd, request.name_of(odd, 4)) == 4
+    assert label_index(odd, "Bird") == 0
+    assert label_index(odd, "7") == 2
+    assert label_index(odd, "none") == 3
+    assert label_index(odd, name_of(odd, 4)) == 4
     with pytest.raises(UnknownNameError, match="did you mean crane, bird, crane, machine"):
-        request.label_index(odd, "crane")
+        label_index(odd, "crane")
     nameless = replace(config, labels=())
-    assert [request.label_index(nameless, request.name_of(nameless, index)) for index in range(5)] == list(range(5))
+    assert [label_index(nameless, name_of(nameless, index)) for index in range(5)] == list(range(5))
     with pytest.raises(UnknownNameError):
-        request.label_index(nameless, "cat")
+        label_index(nameless, "cat")
 
 
 def test_every_name_means_its_class(config: ModelConfig) -> None:
-    assert [request.label_index(config, request.name_of(config, index)) for index in range(5)] == list(range(5))
+    assert [label_index(config, name_of(config, index)) for index in range(5)] == list(range(5))
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(1, 5), st.integers(0, LAST - 100))
 def test_seeds_count_over_all_labels(config: ModelConfig, labels: list[int], count: int, seed: int) -> None:
-    jobs = request.plan(config, labels, count=count, seed=seed)
+    jobs = plan(config, labels, count=count, seed=seed)
     wanted = [None if label == len(config.labels) else label for label in labels]
     assert [job.guide for job in jobs] == [label for label in wanted for _ in range(count)]
     assert [job.index for job in jobs] == list(range(len(labels) * count))
@@ -67,32 +70,32 @@ def test_seeds_count_over_all_labels(config: ModelConfig, labels: list[int], cou
 
 
 def test_seeds_stay_within_int64(config: ModelConfig) -> None:
-    assert request.plan(config, ["cat"], seed=LAST)[0].seed == LAST
+    assert plan(config, ["cat"], seed=LAST)[0].seed == LAST
     for seed, count in ((LAST, 2), (-1, 1), (LAST + 1, 1)):
         with pytest.raises(UsageError, match="seed: expected whole numbers from 0"):
-            request.plan(config, ["cat"], seed=seed, count=count)
+            plan(config, ["cat"], seed=seed, count=count)
 
 
 def test_a_drawn_seed_is_in_range_and_new(config: ModelConfig) -> None:
-    drawn = {request.plan(config, ["cat"])[0].seed for _ in range(10)}
+    drawn = {plan(config, ["cat"])[0].seed for _ in range(10)}
     assert len(drawn) > 1
     assert all(0 <= seed < 2**32 for seed in drawn)
 
 
 def test_requests_that_cannot_be(config: ModelConfig) -> None:
     with pytest.raises(UsageError, match="at least one label"):
-        request.plan(config, [])
+        plan(config, [])
     with pytest.raises(UsageError, match="at least one label"):
-        request.plan(config, ["cat"], count=0)
+        plan(config, ["cat"], count=0)
     with pytest.raises(UsageError, match="too many"):
-        request.plan(config, ["cat"], count=10**12)
+        plan(config, ["cat"], count=10**12)
     with pytest.raises(UsageError, match="without a generator"):
-        request.plan(replace(config, generator=None), ["cat"])
+        plan(replace(config, generator=None), ["cat"])
 
 
 def test_later_settings_win_and_none_changes_nothing(config: ModelConfig) -> None:
-    assert request.settings(config) == config.sampling
-    merged = request.settings(config, {"steps": 2, "guidance": 3}, {"steps": None, "guidance": 4.5})
+    assert sampling_settings(config) == config.sampling
+    merged = sampling_settings(config, {"steps": 2, "guidance": 3}, {"steps": None, "guidance": 4.5})
     assert merged == replace(config.sampling, steps=2, guidance=4.5)
 
 
@@ -110,11 +113,11 @@ def test_later_settings_win_and_none_changes_nothing(config: ModelConfig) -> Non
 )
 def test_settings_out_of_range(config: ModelConfig, name: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        request.settings(config, {name: value})
+        sampling_settings(config, {name: value})
 
 
 def test_a_models_own_number_of_steps_is_always_allowed(config: ModelConfig) -> None:
-    assert request.settings(replace(config, sampling=SamplingConfig(steps=20, timesteps=5))).steps == 20
+    assert sampling_settings(replace(config, sampling=SamplingConfig(steps=20, timesteps=5))).steps == 20
 
 
 def test_model_of_a_recipe(config: ModelConfig, tiny_model: Path) -> None:
@@ -128,6 +131,6 @@ def test_model_of_a_recipe(config: ModelConfig, tiny_model: Path) -> None:
         device="cpu",
         dtype="float32",
     )
-    assert request.model_of(recipe) == (str(tiny_model), True)
-    assert request.model_of(replace(recipe, weights={})) == (str(tiny_model), False)
-    assert request.model_of(replace(recipe, folder=None)) == ("tiny", False)
+    assert model_of(recipe) == (str(tiny_model), True)
+    assert model_of(replace(recipe, weights={})) == (str(tiny_model), False)
+    assert model_of(replace(recipe, folder=None)) == ("tiny", False)

@@ -9,13 +9,13 @@ from PIL import Image
 
 from bigr_cli.device import select_device
 from bigr_cli.errors import ImageError, UsageError
-from bigr_cli.representing import Representing
+from bigr_cli.model import Model
 from bigr_cli.zoo.folder import load_model
 
 
 @pytest.fixture(scope="module")
-def model(tiny_model: Path) -> Representing:
-    return Representing(*load_model(tiny_model, device=select_device("cpu")))
+def model(tiny_model: Path) -> Model:
+    return Model(*load_model(tiny_model, device=select_device("cpu")))
 
 
 def pictures(count: int, width: int = 20, height: int = 16) -> list[Image.Image]:
@@ -34,13 +34,13 @@ def pictures(count: int, width: int = 20, height: int = 16) -> list[Image.Image]
         ({"pool": "codes"}, (12,), "uint8"),
     ],
 )
-def test_shapes(model: Representing, options: dict[str, object], shape: tuple[int, ...], kind: str) -> None:
+def test_shapes(model: Model, options: dict[str, object], shape: tuple[int, ...], kind: str) -> None:
     features = model.embed(pictures(3), **options, batch_size=2)
     assert features.shape == (3, *shape)
     assert features.dtype == kind
 
 
-def test_what_is_computed(model: Representing) -> None:
+def test_what_is_computed(model: Model) -> None:
     images = torch.rand(2, 3, 16, 16)
     codes = model.encode(images)
     states = model.generator.hidden(codes, torch.tensor([1, 1]), 1)
@@ -53,7 +53,7 @@ def test_what_is_computed(model: Representing) -> None:
     assert np.array_equal(bits, codes.flatten(1).numpy())
 
 
-def test_the_middle_square_is_seen(model: Representing) -> None:
+def test_the_middle_square_is_seen(model: Model) -> None:
     wide = pictures(1, 32, 16)[0]
     assert np.array_equal(model.embed(wide), model.embed([wide.crop((8, 0, 24, 16))]))
 
@@ -71,12 +71,12 @@ def test_the_middle_square_is_seen(model: Representing) -> None:
         ({"batch_size": 0}, "batch_size"),
     ],
 )
-def test_wrong_use(model: Representing, options: dict[str, object], message: str) -> None:
+def test_wrong_use(model: Model, options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         model.embed(pictures(1), **options)
 
 
-def test_no_pictures_or_of_another_size(model: Representing) -> None:
+def test_no_pictures_or_of_another_size(model: Model) -> None:
     with pytest.raises(UsageError, match="at least one"):
         model.embed([])
     with pytest.raises(ImageError, match="16, 16"):

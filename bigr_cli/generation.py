@@ -1,0 +1,112 @@
+"""Images from labels or texts: which ones, and their sampling batch by batch. torch is imported in functions only."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bigr_cli.batches import Batches
+from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
+from bigr_cli.errors import UsageError
+from bigr_cli.imaging.recipe import MOST
+from bigr_cli.prompts import Label, guide_of, name_of
+from bigr_cli.zoo.config import ModelConfig
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from bigr_cli.core.model import BinaryModel
+
+# Called after each iteration with the batch's jobs, the iteration (from 0), codes (B, L, K) and what is masked (B, L).
+Watcher = Callable[[Sequence["Job"], int, "Tensor", "Tensor"], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to be made: `guide` is its label or text for the model, `index` its place in the request.
+
+    `against` is what guidance leads away from; None is no label.
+    """
+
+    label: str
+    guide: Guide
+    seed: int
+    index: int
+    against: Guide = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that was generated: its label, its place in the request, its seed, and how long it took."""
+
+    image: Image
+    label: str
+    index: int
+    seed: int
+    seconds: float
+
+
+def plan(
+    config: ModelConfig,
+    labels: Sequence[Label],
+    *,
+    count: int = 1,
+    seed: int | None = None,
+    negative: Label = None,
+) -> list[Job]:
+    """The images of a request: `count` of each label or text, image i with seed + i; one is drawn if there is none.
+
+    Guidance leads away from `negative`.
+
+    Raises:
+        UnknownNameError: a label that the model has not; suggests the nearest.
+        UsageError: no label, too many pictures, or seeds that do not lie within 0 to 2^63 - 1.
+    """
+    if not labels or count < 1:
+        raise UsageError(f"expected at least one label and a count of at least 1, got {len(labels)} and {count}")
+    total = len(labels) * count
+    if total > MOST:
+        raise UsageError(f"{total:,} pictures are too many at once; the limit is {MOST:,}")
+    first = secrets.randbelow(2**32) if seed is None else seed
+    if not 0 <= first <= LARGEST_SEED - (total - 1):
+        last = f"; {total} pictures use the seeds from it on" if total > 1 else ""
+        raise UsageError(f"seed: expected whole numbers from 0 to 2^63 - 1, got {first}{last}")
+    wanted = [(name_of(config, guide), guide) for guide in (guide_of(config, label) for label in labels)]
+    against = guide_of(config, negative)
+    return [
+        Job(name, guide, first + place * count + number, place * count + number, against)
+        for place, (name, guide) in enumerate(wanted)
+        for number in range(count)
+    ]
+
+
+def sample_jobs(
+    network: BinaryModel, jobs: Sequence[Job], settings: SamplingConfig, watch: Watcher | None = None
+) -> Tensor:
+    """The codes (B, L, K) of a batch of jobs; `watch` is called after each iteration."""
+    return network.sample_codes(
+        network.conditions([job.guide for job in jobs]),
+        [job.seed for job in jobs],
+        settings=settings,
+        against=network.conditions([job.against for job in jobs]),
+        observe=(lambda i, codes, masked: watch(jobs, i, codes, masked)) if watch else None,
+    )
+
+
+def generated(
+    network: BinaryModel, jobs: Sequence[Job], settings: SamplingConfig, batches: Batches, watch: Watcher | None = None
+) -> Iterator[Picture]:
+    """The images of these jobs, as soon as the batch of each is done; RunError if there is no room for a single one."""
+    from bigr_cli.imaging.coding import decode_images
+
+    start = time.perf_counter()
+    for batch, codes in batches.run(jobs, lambda batch: sample_jobs(network, batch, settings, watch)):
+        images = decode_images(network, codes)
+        seconds = (time.perf_counter() - start) / len(batch)
+        for job, image in zip(batch, images, strict=True):
+            yield Picture(image, job.label, job.index, job.seed, seconds)
+        start = time.perf_counter()

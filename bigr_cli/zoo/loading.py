@@ -1,0 +1,47 @@
+"""A model's networks, found by name or folder and put where they are to compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bigr_cli import device as devices
+from bigr_cli.core.compiled import check_compiler, compile_networks
+from bigr_cli.core.model import BinaryModel
+from bigr_cli.errors import UsageError
+from bigr_cli.zoo.config import ModelConfig
+from bigr_cli.zoo.folder import load_model
+from bigr_cli.zoo.spread import Spread
+
+
+def load_networks(
+    directory: Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int | None = None,
+    offload: bool = False,
+    device_map: str | None = None,
+    compile: bool = False,
+) -> tuple[BinaryModel, ModelConfig]:
+    """The networks and the config of a model folder; arguments and errors are those of `bigr_cli.load`."""
+    if device_map not in (None, "auto"):
+        raise UsageError(f"device_map: expected auto, got {device_map!r}")
+    if offload and device_map:
+        raise UsageError("--offload and --device-map exclude each other")
+    if compile and (offload or device_map):
+        raise UsageError("--compile: layers that are kept elsewhere cannot be compiled")
+    spread: Spread | None = "offload" if offload else "auto" if device_map else None
+    devices.set_threads(threads)
+    chosen = devices.select_device(device)
+    if compile:
+        check_compiler(chosen)
+    kind = devices.select_dtype(dtype, chosen)
+    if kind is torch.int8 and spread is not None:
+        raise UsageError("int8 layers cannot be kept elsewhere", hint="--offload and --device-map take other formats")
+    # Decoding is a small part of the work, and its rounding would be seen.
+    network, config = load_model(directory, device=chosen, dtype=kind, tokenizer_dtype=torch.float32, spread=spread)
+    if compile:
+        compile_networks(network.generator)
+    return network, config
