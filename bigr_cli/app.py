@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 import typer.main
 
-from bigr_cli import console
+from bigr_cli import console, home, streams
 from bigr_cli.batches import out_of_memory
 from bigr_cli.errors import BigrError
 from bigr_cli.plain_text import escaped
@@ -140,7 +140,7 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
 
 def _report(error: BaseException) -> int:
     if isinstance(error, BigrError):
-        console.error(str(error), error.hint)
+        console.error(str(error), error.hint or home.hint_for(str(error)))
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return 130
@@ -152,7 +152,7 @@ def _report(error: BaseException) -> int:
         )
         return int(getattr(error, "exit_code", 2))
     first = (str(error).strip().splitlines() or [""])[0]
-    advice = "run with --debug for the traceback"
+    advice = (home.hint_for(str(error)) if isinstance(error, OSError) else None) or "run with --debug for the traceback"
     if out_of_memory(error):
         advice = "a smaller --batch-size needs less memory"
     console.error(first if isinstance(error, OSError) else f"{type(error).__name__}: {first}", advice)
@@ -161,6 +161,12 @@ def _report(error: BaseException) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `bigr` with these arguments (those of the process if None) and return its exit code."""
+    streams.prepare()
+    with streams.interruptible_imports(), console.quiet_libraries():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
     console.configure(quiet=False, verbose=False)
     console.forget()
@@ -178,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             console.end_notes()
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return code if isinstance(code, int) and code else int(console.stdout_lost())
     except SystemExit as stop:
         if isinstance(stop.code, str):
             console.error(stop.code)

@@ -6,6 +6,7 @@ package writes to the terminal.
 """
 
 import json
+import logging
 import math
 import multiprocessing
 import os
@@ -13,11 +14,13 @@ import sys
 import threading
 import time
 import traceback as tracebacks
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bigr_cli import streams
 from bigr_cli.plain_text import escaped
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class _State:
     last: float = 0.0  # when the last line was written, by the monotonic clock
     live: "Console | None" = field(default=None, repr=False)  # the console of the progress bar being shown
     said: set[str] = field(default_factory=set, repr=False)  # what is said once
+    lost: bool = False  # whether stdout takes nothing more
     noted: dict[str, set[str]] = field(default_factory=dict)  # what notes of each kind are about
 
 
@@ -41,13 +45,29 @@ _NOTES = 3
 
 def configure(*, quiet: bool | None = None, verbose: bool | None = None) -> None:
     """Set how much is said; what is None stays as it is."""
-    _state.quiet = _state.quiet if quiet is None else quiet
+    if quiet is not None:
+        _state.quiet = quiet
+        logging.disable(logging.WARNING if quiet else logging.NOTSET)
     _state.verbose = _state.verbose if verbose is None else verbose
 
 
 def forget() -> None:
     """Another command begins: what is said once may be said again."""
     _state.said.clear()
+    _state.lost = False
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """While the block runs, `--quiet` silences the warnings and log messages of libraries too."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+        warnings.showwarning = lambda *given, **more: None if _state.quiet else show(*given, **more)
+        before = logging.root.manager.disable
+        try:
+            yield
+        finally:
+            logging.disable(before)
 
 
 def say(message: str, *, once: bool = False) -> None:
@@ -108,7 +128,7 @@ def traceback(error: BaseException) -> None:
 
 def result(text: str) -> None:
     """A result: a line on stdout. Tabs in it stay; a line break in it is shown as an escape."""
-    sys.stdout.write(escaped(text, keep="\t") + "\n")
+    _emit(escaped(text, keep="\t") + "\n")
 
 
 def results(text: str) -> None:
@@ -123,7 +143,6 @@ def json_line(record: Mapping[str, Any]) -> None:
     It is written at once, so that the lines of several processes do not run into each other.
     """
     result(json.dumps(_jsonable(record)))
-    sys.stdout.flush()
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -138,7 +157,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         grid.add_column(Text(escaped(name)))
     for row in rows:
         grid.add_row(*(Text(escaped(cell)) for cell in row))
-    console.print(grid)
+    with console.capture() as captured:
+        console.print(grid)
+    _emit(captured.get())
+
+
+def stdout_lost() -> bool:
+    """Whether a result of this command could not be written to stdout, and went to stderr instead."""
+    return _state.lost
 
 
 class ProgressBar:
@@ -208,8 +234,28 @@ def _write(line: str) -> None:
 
         _state.live.print(Text.from_ansi(line), soft_wrap=True)  # above the bar instead of through it
     else:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):  # nobody listens any more; the work is worth more than what is said about it
+            streams.discard(sys.stderr)
+
+
+def _emit(text: str) -> None:
+    """Lines on stdout, at once; on stderr if stdout takes no more, so that no figure is lost. BrokenPipeError stays."""
+    try:
+        if not _state.lost:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as problem:
+        _state.lost = True
+        streams.discard(sys.stdout)
+        warn(f"stdout cannot be written ({getattr(problem, 'strerror', None) or problem}); its lines follow here")
+    for line in text.splitlines():
+        _write(line)
 
 
 def _was_said(message: str) -> bool:

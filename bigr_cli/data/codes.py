@@ -17,7 +17,7 @@ from bigr_cli.data.loading import Batch, as_floats, load_batches
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import RunError
 from bigr_cli.files import whole_file
-from bigr_cli.home import cache_dir
+from bigr_cli.home import HINT, cache_dir
 
 _BATCH = 64
 
@@ -40,8 +40,9 @@ class PackedCodes:
 
 def cached_codes(
     tokenizer: Tokenizer, digest: str, source: Source, *, variants: int, augment: bool, workers: int
-) -> PackedCodes:
-    """The packed codes of a source, from the cache, or made now and kept there.
+) -> PackedCodes | None:
+    """The packed codes of a source, from the cache, or made now and kept there; None, with a warning, if the cache
+    cannot be written.
 
     Each is drawn from Bernoulli(P), by chance that follows from the picture's and the variant's numbers alone.
 
@@ -52,7 +53,7 @@ def cached_codes(
         workers: processes that read the pictures.
 
     Raises:
-        RunError: the cache cannot be written.
+        RunError: what was written cannot be read again.
         ImageError: a picture cannot be read.
     """
     tokens, bits = tokenizer.config.grid**2, tokenizer.config.bits
@@ -66,8 +67,8 @@ def cached_codes(
             with whole_file(path) as hidden:
                 _write(hidden, shape, _packed(tokenizer, source, variants, augment, workers))
         except OSError as error:
-            hint = "data.cache_codes=0 trains without a cache of codes"
-            raise RunError(f"{path}: cannot be written: {error.strerror or error}", hint=hint) from error
+            console.warn(f"{path}: cannot be written: {error.strerror or error}; images are encoded anew ({HINT})")
+            return None
         packed = _open(path, shape)
     if packed is None:
         raise RunError(f"{path}: cannot be read again after writing")

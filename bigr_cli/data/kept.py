@@ -15,8 +15,7 @@ from bigr_cli import console
 from bigr_cli.data.images import READER
 from bigr_cli.data.pictures import Picture
 from bigr_cli.data.sources import Source
-from bigr_cli.errors import RunError
-from bigr_cli.home import cache_dir
+from bigr_cli.home import HINT, cache_dir
 
 _HEAD = struct.Struct("<?I")  # whether the row was written, and the CRC-32 of what follows
 
@@ -29,7 +28,7 @@ class KeptSource:
     """
 
     def __init__(self, source: Source, folder: Path | None = None) -> None:
-        """`folder` is where the file is; None is the cache. Raises RunError if it cannot be made."""
+        """`folder` is where the file is; None is the cache. Without room for it, each is read anew."""
         self.source = source
         self.labels, self.size = source.labels, source.size
         self._planes = 3 if source.picture(0).focus is None else 4
@@ -42,8 +41,8 @@ class KeptSource:
             with self.path.open("ab"):
                 pass
         except OSError as error:
-            hint = "data.cache_pictures=false trains without a cache of pictures"
-            raise RunError(f"{self.path}: cannot be written: {error.strerror or error}", hint=hint) from error
+            self._full = True
+            console.warn(f"{self.path}: cannot be written: {error.strerror or error}; no images are kept ({HINT})")
 
     def __len__(self) -> int:
         return len(self.source)

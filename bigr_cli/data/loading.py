@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +13,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from bigr_cli import console
 from bigr_cli.data.sources import Source
-from bigr_cli.errors import BigrError
+from bigr_cli.errors import BigrError, RunError
+
+_PREFETCH = 4  # batches that each worker has ready
+_SHARED = Path("/dev/shm")  # through which batches come from the workers, on Linux
+_HINT = "data.workers=0 needs none, smaller batches less; containers have more with --shm-size=1g"
+_NO_ROOM = ("shared memory", "Bus error", "unable to write to file </torch_", "No space left on device")
 
 
 class Batch(NamedTuple):
@@ -113,6 +121,7 @@ def load_batches(
 
     Raises:
         ImageError: a picture cannot be read; names the file.
+        RunError: there is too little shared memory for the workers' batches.
         RuntimeError: torch's, for a worker that was killed. It can come at any time while the batches are in use.
     """
     loader = DataLoader(
@@ -120,15 +129,56 @@ def load_batches(
         batch_sampler=positions,
         num_workers=workers,
         collate_fn=_collate,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=_ahead(source, getattr(positions, "batch", None), workers) if workers else None,
         # Elsewhere a fork is unsafe or impossible; what it spares is the import of torch in every worker.
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         worker_init_fn=_quiet_worker,
     )
-    for batch in loader:
-        if isinstance(batch, BigrError):
-            raise batch
-        yield Batch(*batch)
+    running = iter(loader)
+    try:
+        for batch in running:
+            if isinstance(batch, BigrError):
+                raise batch
+            yield Batch(*batch)
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in _NO_ROOM):
+            raise RunError(f"{_SHARED}: the workers that read images ran out of shared memory", hint=_HINT) from error
+        raise
+    finally:
+        _end(running)
+
+
+def _ahead(source: Source, batch: int | None, workers: int) -> int:
+    """How many batches each worker has ready; fewer where the shared memory, through which they come, is small.
+
+    Raises:
+        RunError: it is too small for one.
+    """
+    if batch is None or not _SHARED.is_dir():
+        return _PREFETCH
+    size = batch * source.size**2 * 4  # three colours and the foreground
+    free = shutil.disk_usage(_SHARED).free
+    fitting = free * 3 // 4 // (size * workers)  # some room for labels and for others
+    if fitting >= _PREFETCH:
+        return _PREFETCH
+    room = f"{_SHARED} has {free / 1e6:.1f} MB of shared memory free"
+    if fitting < 1:
+        raise RunError(f"{room}, and {workers} workers need {size * workers / 1e6:.1f} MB at least", hint=_HINT)
+    console.warn(
+        f"{room}: {workers} workers keep {fitting} batches each ready instead of {_PREFETCH}; {_HINT}", once=True
+    )
+    return fitting
+
+
+def _end(running: Any) -> None:
+    """End the workers: in a friendly way, and those that do not listen by force, or the process would wait for ever."""
+    workers = getattr(running, "_workers", ())
+    if workers:
+        running._shutdown_workers()
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()
+            worker.join()
 
 
 def all_batches(source: Source, batch: int, *, count: int | None = None) -> Iterator[Batch]:
@@ -142,6 +192,6 @@ def _quiet_worker(_: int) -> None:
     """One thread a worker; signals to the whole group are for the main process alone, which ends its workers."""
     import signal
 
-    for each in (signal.SIGINT, signal.SIGTERM):
+    for each in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(each, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bigr_cli import home
+from bigr_cli import console, home
 from bigr_cli.batches import Batches
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.sources import SCENES
-from bigr_cli.errors import RunError
 from bigr_cli.evaluation.pictures import PictureSet, stacked
 from bigr_cli.files import whole_file
 from bigr_cli.generation import Job, plan
@@ -65,13 +64,14 @@ class Draws:
     settings: SamplingConfig
     batches: Batches
     folder: Path
+    _memory: dict[int, Tensor] = field(default_factory=dict, repr=False)  # what the cache does not take
 
     @property
     def chunks(self) -> int:
         return -(-len(self.jobs) // CHUNK)
 
     def draw(self, number: int) -> Tensor:
-        """The codes (n, L, K) of one chunk, kept from now on; RunError if they cannot be."""
+        """The codes (n, L, K) of one chunk, kept from now on: in the cache, or else in memory."""
         codes = self._kept(number)
         if codes is None:
             jobs = self.jobs[number * CHUNK : (number + 1) * CHUNK]
@@ -134,6 +134,8 @@ class Draws:
 
     def _kept(self, number: int) -> Tensor | None:
         """The codes of a chunk; None if they are not there or damaged."""
+        if number in self._memory:
+            return self._memory[number]
         generator = self.model.generator.config
         expected = len(self.jobs[number * CHUNK : (number + 1) * CHUNK])
         try:
@@ -151,7 +153,12 @@ class Draws:
             with whole_file(path) as hidden, hidden.open("wb") as stream:
                 np.save(stream, np.packbits(codes.flatten(1).numpy(), axis=1))
         except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+            console.warn(
+                f"{self.folder.parent}: samples cannot be kept for the case of a stop: {error.strerror or error} "
+                f"({home.HINT})",
+                once=True,
+            )
+            self._memory[number] = codes
 
 
 def draws(model: Model, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Draws:

@@ -10,9 +10,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from bigr_cli import schema
+from bigr_cli import console, home, schema
 from bigr_cli.core.config import SamplingConfig
-from bigr_cli.errors import RunError, UnknownNameError, UsageError
+from bigr_cli.errors import UnknownNameError, UsageError
 from bigr_cli.files import whole_file
 
 Point = dict[str, Any]
@@ -71,14 +71,18 @@ class Results:
         return found if isinstance(found, dict) else None
 
     def keep(self, number: int, result: dict[str, Any]) -> None:
-        """Write down a result; RunError if that is not possible."""
+        """Write down a result, if that is possible."""
         path = self._path(number)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as hidden:
                 hidden.write_text(json.dumps(result), encoding="utf-8")
         except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+            console.warn(
+                f"{self.folder.parent}: results cannot be kept for the case of a stop: {error.strerror or error} "
+                f"({home.HINT})",
+                once=True,
+            )
 
     def discard(self) -> None:
         """Delete them all."""

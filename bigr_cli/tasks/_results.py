@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigr_cli import console
+from bigr_cli import console, streams
 from bigr_cli.errors import BigrError, RunError, UsageError
 from bigr_cli.processes import Team
 
@@ -26,6 +26,8 @@ def check_stdout(*, json: bool) -> None:
     """Raise UsageError unless a picture can go to stdout."""
     if json:
         raise UsageError("-o - and --json both want stdout", hint="-o FILE leaves it to --json")
+    if streams.is_closed("stdout"):
+        raise UsageError("stdout is closed, so no image can go there", hint="-o FILE writes a file")
     if sys.stdout.isatty():
         raise UsageError("stdout is a terminal, which shows no picture", hint="for example: -o - > picture.png")
 

@@ -118,17 +118,18 @@ class GeneratorObjective(Objective):
 
     def batches(self, source: Source, positions: Positions, *, workers: int) -> Batches[Batch, None, None]:
         data = self.config.data
-        if data.cache_codes == 0:
-            return super().batches(source, positions, workers=workers)
-        codes = cached_codes(
-            self.tokenizer,
-            self.config.tokenizer_sha256,
-            source,
-            variants=data.cache_codes,
-            augment=data.augmented,
-            workers=workers,
-        )
-        return code_batches(codes, source, positions)
+        if data.cache_codes:
+            codes = cached_codes(
+                self.tokenizer,
+                self.config.tokenizer_sha256,
+                source,
+                variants=data.cache_codes,
+                augment=data.augmented,
+                workers=workers,
+            )
+            if codes is not None:
+                return code_batches(codes, source, positions)
+        return super().batches(source, positions, workers=workers)
 
     def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes = self._draw_codes(batch) if batch.codes is None else batch.codes

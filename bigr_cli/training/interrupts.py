@@ -1,4 +1,7 @@
-"""Signals while training: the first ends the step, or breaks it off, and saves; a second Ctrl-C stops at once."""
+"""Signals while training: the first ends the step, or breaks it off, and saves; a second Ctrl-C stops at once.
+
+SIGHUP, which comes when a terminal is closed or a connection breaks, saves too, unless nohup has it ignored.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+_SAVING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class StepAborted(Exception):
@@ -40,7 +45,7 @@ class Interrupts(list[int]):
 
 @contextmanager
 def interrupts() -> Iterator[Interrupts]:
-    """Collects SIGINT and SIGTERM in a list while the block runs.
+    """Collects SIGINT, SIGTERM and SIGHUP in a list while the block runs.
 
     A SIGINT that is not the first raises KeyboardInterrupt. A SIGTERM never does: launchers of several processes send
     one to those that the terminal has interrupted already.
@@ -48,8 +53,9 @@ def interrupts() -> Iterator[Interrupts]:
     received = Interrupts()
     before: dict[signal.Signals, Any] = {}
     try:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            before[each] = signal.signal(each, received.receive)
+        for each in _SAVING:
+            if signal.getsignal(each) is not signal.SIG_IGN or each == signal.SIGINT:
+                before[each] = signal.signal(each, received.receive)
     except ValueError:  # not the main thread: a caller's notebook or test handles signals itself
         pass
     try:

@@ -1,6 +1,10 @@
+import multiprocessing
+import sys
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bigr_cli import console
+from bigr_cli.data import loading
 from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats, load_batches
+from bigr_cli.data.pictures import Picture
 from bigr_cli.data.sources import ScenesSource, open_source
-from bigr_cli.errors import ImageError
+from bigr_cli.errors import ImageError, RunError
 
 SOURCE = ScenesSource(16, seed=2, count=40)
 
@@ -111,3 +118,40 @@ def test_processes_share_a_batch(processes: int, share: int, total: int) -> None
 def test_endless_sources_do_not_repeat() -> None:
     endless: Iterator[list[tuple[int, int]]] = iter(Positions(2**40, 3, seed=9, start=5))
     assert next(endless) == [(15, 0), (16, 0), (17, 0)]
+
+
+@pytest.mark.skipif(not loading._SHARED.is_dir(), reason="needs the shared memory of Linux")
+@pytest.mark.parametrize(("room", "ahead"), [(10_000_000, 4), (60_000, 2), (30_000, 1), (20_000, None)])
+def test_workers_keep_to_the_shared_memory(
+    room: int, ahead: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two workers with batches of 8 × 16 × 16 × 4 bytes, and a quarter of the room for others."""
+    monkeypatch.setattr(loading.shutil, "disk_usage", lambda _: SimpleNamespace(free=room))
+    console.forget()
+    if ahead is None:
+        with pytest.raises(RunError, match=r"/dev/shm has 0\.0 MB of shared memory free, and 2 workers need") as caught:
+            next(load_batches(SOURCE, Positions(40, 8, seed=0), workers=2))
+        assert "data.workers=0" in str(caught.value.hint)
+        return
+    assert loading._ahead(SOURCE, 8, 2) == ahead
+    assert (f"keep {ahead} batches each ready instead of 4" in capsys.readouterr().err) == (ahead < 4)
+
+
+class Stuck(ScenesSource):
+    """A source whose pictures take for ever, in a process that does not listen."""
+
+    def picture(self, index: int, variant: int = 0) -> Picture:
+        if index == 5:
+            raise RuntimeError("unable to write to file </torch_1_2_3>: No space left on device (28)")
+        if index == 6:
+            time.sleep(600)
+        return super().picture(index, variant)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_workers_that_do_not_listen_are_ended() -> None:
+    before = set(multiprocessing.active_children())
+    batches = load_batches(Stuck(16, seed=2, count=40), [[(5, 0)], [(6, 0)]], workers=2)
+    with pytest.raises(RunError, match="/dev/shm: the workers that read images ran out of shared memory"):
+        next(batches)
+    assert set(multiprocessing.active_children()) <= before

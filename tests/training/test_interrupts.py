@@ -38,3 +38,17 @@ def test_other_threads_leave_signals_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [(before, [])]
+
+
+def test_a_closed_terminal_saves_unless_nohup_has_it_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with interrupts() as received:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert received == [signal.SIGHUP]
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with interrupts() as received:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert received == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
