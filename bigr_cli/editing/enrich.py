@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -60,10 +61,29 @@ def enrich(network: BinaryModel, original: Original, request: Enrich, seed: int)
     windows = [Window(x, y, side) for y in _starts(height, side) for x in _starts(width, side)]
     resampled = [_resample(network, plain, window, request, seed, index) for index, window in enumerate(windows)]
     made = yield from holding(side_by_side(resampled), 2 * original.stored_bytes + _HELD * plain.nbytes)
+    images = [
+        _joined(original, before, [shown[turn] for shown in made], windows, (width, height), request)
+        for turn in range(len(made[0]))
+    ]
+    return Painted(images[-1], request.label, earlier=tuple(images[:-1]))
+
+
+def _joined(
+    original: Original,
+    before: Pixels,
+    made: Sequence[Pixels],
+    windows: Sequence[Window],
+    size: tuple[int, int],
+    request: Enrich,
+) -> Image.Image:
+    """The image of this size (width, height) that windows make together, those that overlap faded into each other."""
+    width, height = size
     total, weights = np.zeros((height, width, 3)), np.zeros((height, width, 1))
     for window, shown in zip(windows, made, strict=True):
-        share = _share(side)[window.inside(height, width)][..., None]
-        total[window.clipped(height, width)] += resized(shown, side, side)[window.inside(height, width)] * share
+        share = _share(window.side)[window.inside(height, width)][..., None]
+        total[window.clipped(height, width)] += (
+            resized(shown, window.side, window.side)[window.inside(height, width)] * share
+        )
         weights[window.clipped(height, width)] += share
     enriched: Pixels = (total / weights).astype(np.float32)
     if request.sharpen_only:
@@ -72,15 +92,16 @@ def enrich(network: BinaryModel, original: Original, request: Enrich, seed: int)
     method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
     canvas = replace(original, image=original.image.resize((width, height), method))
     everywhere = np.ones((height, width), dtype=np.float32)
-    return Painted(canvas.changed(enriched, everywhere, opaque=False), request.label)
+    return canvas.changed(enriched, everywhere, opaque=False)
 
 
 def _resample(
     network: BinaryModel, pixels: Pixels, window: Window, request: Enrich, seed: int, index: int
-) -> SamplingCoroutine[Pixels]:
-    """One window: each group of tokens is masked and sampled again, given all the others."""
-    codes = encode(network, cut(pixels, window, network.tokenizer.config.image_size))
-    grid = network.tokenizer.config.grid
+) -> SamplingCoroutine[list[Pixels]]:
+    """One window after the last pass, or after each: every group of tokens is masked and sampled again in turn."""
+    shown = cut(pixels, window, network.tokenizer.config.image_size)
+    codes = encode(network, shown, derived_seed(seed, index) if request.sample_codes else None)
+    grid, made = network.tokenizer.config.grid, []
     for turn in range(request.passes):
         first = derived_seed(seed, index * request.passes + turn)
         group = _groups(grid, request, first).to(codes.device)
@@ -88,7 +109,9 @@ def _resample(
             masked = _least_likely(network, codes, group == number, request, seed)
             sampled = yield [sample_request(codes, masked, request, (first + number + 1) & LARGEST_SEED, window)]
             codes = sampled[0]
-    return decode(network, codes)
+        if request.save_passes or turn + 1 == request.passes:
+            made.append(decode(network, codes))
+    return made
 
 
 def _least_likely(network: BinaryModel, codes: Tensor, group: Tensor, request: Enrich, seed: int) -> Tensor:

@@ -35,7 +35,7 @@ def build(kind: type[Request], config: ModelConfig, options: Mapping[str, Any]) 
     own = {field.name for field in fields(kind)}
     own |= {one.name for one in parameters(kind) if one.path[0] != "sampling"}
     changes = {name: value for name, value in options.items() if name not in own}
-    sampling = options.get("sampling") or sampling_settings(config, changes, painting=True)
+    sampling = options.get("sampling") or sampling_settings(config, changes, painting=kind.paints_parts(options))
     return read_request(kind, config, options, sampling)
 
 
@@ -67,7 +67,8 @@ def edited(
         original = Original(image)
         chosen = build(kind, config, own).for_image(original)
         coroutines += [chosen.paint(network, original, number) for number in seeds]
-    return [made.image for made in finished(network, coroutines, batch_size)]
+    every = finished(network, coroutines, batch_size)
+    return [image for made in every for image in (*made.earlier, made.image)]
 
 
 def interpolated(

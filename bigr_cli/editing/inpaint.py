@@ -27,11 +27,15 @@ Mask = NDArray[np.float32]  # (H, W) in [0, 1], 1 = repaint
 
 @dataclass(frozen=True)
 class Painted:
-    """A finished image, what it was painted for (a class's index or a text, None for none), and any score."""
+    """A finished image, what it was painted for (a class's index or a text, None for none), and any score.
+
+    `earlier` are the images after the passes before, if they were asked for.
+    """
 
     image: Image.Image
     label: Guide = None
     score: float | None = None
+    earlier: tuple[Image.Image, ...] = ()
 
 
 def inpaint(

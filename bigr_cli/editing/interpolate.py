@@ -13,9 +13,9 @@ from torch.nn.functional import max_pool2d
 from bigr_cli.core.config import Guide
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.refine import refined
-from bigr_cli.editing.batched_sampling import SampleRequest, SamplingCoroutine
+from bigr_cli.editing.batched_sampling import SampleRequest, SamplingCoroutine, derived_seed
+from bigr_cli.editing.interpolate_request import PUBLISHED_SHARES, Interpolate
 from bigr_cli.editing.repaint import decode, likeliest_label, lowest, sample_request, seen_fit
-from bigr_cli.editing.requests import Interpolate
 from bigr_cli.imaging.arrays import to_images, to_tensor
 from bigr_cli.imaging.originals import Original
 
@@ -72,7 +72,7 @@ def between_labels(
     orders = [
         _order(network, (keyframes[one], keyframes[other]), (labels[one], labels[other]), seed) for one, other in legs
     ]
-    path = positions(len(labels), request.frames, loop=request.loop)
+    path = positions(len(labels), request.count, loop=request.loop)
     requests = []
     for position in path:
         one, other = legs[position.start]
@@ -85,6 +85,29 @@ def between_labels(
             SampleRequest(codes, masked, seed, request.sampling, labels[one], labels[other], position.share)
         )
     return _frames(network, (yield from _sampled(requests)), path, loop=request.loop)
+
+
+def mixtures(
+    network: BinaryModel, labels: Sequence[Guide], request: Interpolate, seed: int
+) -> SamplingCoroutine[list[Image.Image]]:
+    """Frames of the model's size from label to label, each sampled whole under mixed labels, and not smoothed.
+
+    Arguments as in `between_labels`. With `mixed` "published" the shares are those of the published code, and every
+    frame has random numbers of its own.
+    """
+    config = network.generator.config
+    nothing = torch.zeros(config.tokens, config.bits, dtype=torch.bool)
+    everything = torch.ones(config.tokens, dtype=torch.bool)
+    published = request.mixed == "published"
+    path = positions(len(labels), request.count, loop=request.loop)
+    if published:
+        path = [Position(0, share) for share in PUBLISHED_SHARES]
+    requests = []
+    for index, position in enumerate(path):
+        one, other = labels[position.start], labels[(position.start + 1) % len(labels)]
+        own = derived_seed(seed, index) if published else seed
+        requests.append(SampleRequest(nothing, everything, own, request.sampling, one, other, position.share))
+    return [_image(network, codes) for codes in (yield requests)]
 
 
 def between_images(
@@ -112,7 +135,7 @@ def between_images(
         logits = [network.tokenizer.bit_logits(square) for square in squares]
     codes = [refined(network.tokenizer, *each, request.refine or 0)[0] for each in zip(squares, logits, strict=True)]
     guided = [_guessed(network, each, request, seed) if request.guess else request for each in codes]
-    requests, path = [], positions(len(images), request.frames, loop=request.loop)
+    requests, path = [], positions(len(images), request.count, loop=request.loop)
     for position in path:
         start, share, following = position.start, position.share, (position.start + 1) % len(images)
         near = guided[start if share < 0.5 else following]
@@ -224,4 +247,8 @@ def _frames(
     """Frames of codes (L, K), smoothed but for the keyframes themselves."""
     fixed = torch.tensor([position.share in (0, 1) for position in path])
     smooth = temporal_median(torch.stack(tuple(codes)), fixed, loop=loop)
-    return [to_images(torch.from_numpy(decode(network, one).transpose(2, 0, 1))[None])[0] for one in smooth]
+    return [_image(network, one) for one in smooth]
+
+
+def _image(network: BinaryModel, codes: Tensor) -> Image.Image:
+    return to_images(torch.from_numpy(decode(network, codes).transpose(2, 0, 1))[None])[0]

@@ -52,7 +52,7 @@ def repaint(
 ) -> SamplingCoroutine[Repainted]:
     """Paint every pixel of a region.
 
-    What the region shows before plays no part.
+    What the region shows before plays no part, unless the request lets the encoder see it.
 
     Args:
         network: tokenizer and generator.
@@ -120,13 +120,14 @@ def likeliest_label(network: BinaryModel, codes: Tensor, unknown: Tensor, seed: 
     return int(label_scores(network.generator, codes, unknown, seed).argmax())
 
 
-def encode(network: BinaryModel, pixels: Pixels) -> Tensor:
-    """(S, S, 3) pixels in [0, 1] → (L, K) bool codes."""
+def encode(network: BinaryModel, pixels: Pixels, seed: int | None = None) -> Tensor:
+    """(S, S, 3) pixels in [0, 1] → (L, K) bool codes; with a seed the bits are sampled by their probabilities."""
     weight = network.tokenizer.embed
     with torch.inference_mode():
-        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
-        codes = network.tokenizer.encode(image.to(weight.device, weight.dtype))[0]
-    return codes.clone()
+        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].to(weight.device, weight.dtype)
+        if seed is None:
+            return network.tokenizer.encode(image)[0].clone()
+        return network.tokenizer.sample(image, torch.tensor([seed], device=weight.device))[0].clone()
 
 
 def decode(network: BinaryModel, codes: Tensor) -> Pixels:
@@ -149,7 +150,8 @@ def _sample_window(
 ) -> SamplingCoroutine[tuple[Tensor, Tensor]]:
     """Sample the tokens of a window that have pixels to do: codes (L, K), and which were sampled (L,)."""
     config = network.tokenizer.config
-    codes = encode(network, cut(pixels, window, config.image_size, todo))
+    shown = cut(pixels, window, config.image_size, None if request.see_masked else todo)
+    codes = encode(network, shown, seed if request.sample_codes else None)
     masked = torch.from_numpy(touched_tokens(todo, window, config.grid).reshape(-1)).to(codes.device)
     sampled = yield [sample_request(codes, masked, request, seed, window)]
     return sampled[0], masked

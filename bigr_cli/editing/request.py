@@ -54,6 +54,24 @@ Window = Annotated[
     ),
 ]
 
+SampledCodes = Annotated[
+    bool,
+    painting(
+        "Sample each bit of the image's codes by its probability, as the published code does, instead of the likelier "
+        "value.",
+        option="--sample-codes",
+        variable=False,
+    ),
+]
+SeenMask = Annotated[
+    bool,
+    painting(
+        "Let the encoder see what is masked, as the published code does: codes beside the mask then know of it.",
+        option="--see-masked",
+        variable=False,
+    ),
+]
+
 Request = TypeVar("Request", bound="EditRequest")
 
 
@@ -80,6 +98,21 @@ class EditRequest(ABC):
     @abstractmethod
     def sampling(self) -> SamplingConfig:
         """How tokens are sampled."""
+
+    @property
+    def sample_codes(self) -> bool:
+        """Whether the bits of the image's codes are sampled, instead of being the likelier values."""
+        return False
+
+    @property
+    def see_masked(self) -> bool:
+        """Whether the encoder sees what is repainted."""
+        return False
+
+    @classmethod
+    def paints_parts(cls, values: Mapping[str, Any]) -> bool:
+        """Whether a request with these values samples parts of an image, which models have own settings for."""
+        return True
 
     @property
     def guided_sampling(self) -> SamplingConfig:

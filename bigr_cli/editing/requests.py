@@ -4,12 +4,12 @@ A command and its options, a line of a manifest, a Python method's keywords and 
 fields. Importing this imports neither torch nor numpy, so that `bigr --help` can.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from bigr_cli.core.config import Guide, SamplingConfig, require
+from bigr_cli.editing.interpolate_request import Interpolate
 from bigr_cli.editing.request import (
     BestOf,
     Blending,
@@ -18,6 +18,8 @@ from bigr_cli.editing.request import (
     Label,
     MaskedRequest,
     Negative,
+    SampledCodes,
+    SeenMask,
     Window,
     painting,
 )
@@ -27,21 +29,17 @@ from bigr_cli.imaging.mask_request import MaskRequest
 from bigr_cli.setting import Setting
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from bigr_cli.core.model import BinaryModel
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
     from bigr_cli.editing.inpaint import Painted
     from bigr_cli.imaging.originals import Original
-    from bigr_cli.zoo.config import ModelConfig
+
+__all__ = ["STRENGTH", "TURNS", "Edit", "Enrich", "Inpaint", "Interpolate", "Outpaint"]
 
 STRENGTH = 0.6  # of an edit without a mask
 TURNS = 4  # in which enriching redraws the tokens of a cell
-MOST_FRAMES = 10_000
-FEW_CLASSES = 100
 
 _detail = partial(Setting, panel="Detail", variable=False, show_default=True)
-_film = partial(Setting, panel="Film", variable=False, show_default=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +53,8 @@ class Inpaint(MaskedRequest):
     best_of: BestOf = 1
     blend: Blending = "poisson"
     window: Window = None
+    sample_codes: SampledCodes = False
+    see_masked: SeenMask = False
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
@@ -82,6 +82,8 @@ class Outpaint(MaskedRequest):
     best_of: BestOf = 1
     blend: Blending = "poisson"
     window: Window = None
+    sample_codes: SampledCodes = False
+    see_masked: SeenMask = False
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
@@ -137,6 +139,8 @@ class Edit(MaskedRequest):
     best_of: BestOf = 1
     blend: Blending = "poisson"
     window: Window = None
+    sample_codes: SampledCodes = False
+    see_masked: SeenMask = False
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
@@ -192,6 +196,11 @@ class Enrich(EditRequest):
     ] = None
     scale: Annotated[int, _detail("Make the picture so much larger.", minimum=1, maximum=16, metavar="S")] = 1
     sharpen_only: Annotated[bool, _detail("Change fine detail alone, so that colours do not drift.")] = False
+    sample_codes: SampledCodes = False
+    save_passes: Annotated[
+        bool,
+        Setting("Write the image after each pass too, as NAME-pass1.png and so on.", panel="Output", variable=False),
+    ] = False
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
@@ -207,84 +216,3 @@ class Enrich(EditRequest):
         from bigr_cli.editing.enrich import enrich
 
         return enrich(network, image, self, seed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interpolate(EditRequest):
-    """Frames of the model's size along a path between keyframes: labels (or texts), or images.
-
-    `strength` is for paths between labels; the label, `refine` and `guess` for those between images.
-    """
-
-    label: Label = None
-    refine: Annotated[
-        int | None,
-        Setting(
-            "Look for codes that give a picture back better than the encoder's, in N steps; 10 are worth 1 to 2 dB. "
-            "(Not given: the model's own number.)",
-            minimum=0,
-            maximum=10_000,
-            panel="Input",
-            metavar="N",
-        ),
-    ] = None
-    guess: Annotated[
-        bool | None,
-        painting(
-            "Between pictures, be guided by the label under which the model finds the nearer one likeliest. "
-            "(Not given: if the model has at most 100 labels, and there is no --class.)",
-            option="--guess-class/--no-guess-class",
-            variable=False,
-        ),
-    ] = None
-    frames: Annotated[int, _film("How many, both ends included.", minimum=2, maximum=MOST_FRAMES, metavar="N")] = 9
-    loop: Annotated[bool, _film("Go on from the last stop back to the first.")] = False
-    strength: Annotated[
-        float | None,
-        painting(
-            "Between labels: the share of the first one's tokens that are drawn anew for the others "
-            "(0.25 if not given, and 1 between texts).",
-            minimum=0,
-            maximum=1,
-            metavar="SHARE",
-            variable=False,
-        ),
-    ] = None
-    sampling: SamplingConfig = SamplingConfig()
-
-    @property
-    def negative(self) -> Guide:
-        return None
-
-    @property
-    def window(self) -> int | None:
-        return None
-
-    def between_images(self, config: "ModelConfig") -> "Interpolate":
-        """The request with the model's own steps of refinement, and whether classes are guessed, where it does not say.
-
-        They are guessed if there is no label, and if they are few: each one's likelihood is computed.
-        """
-        from bigr_cli.prompts import class_count, reads_text
-
-        few = not reads_text(config) and class_count(config) <= FEW_CLASSES
-        guess = (self.label is None and few) if self.guess is None else self.guess
-        return replace(self, guess=guess, refine=config.refine if self.refine is None else self.refine)
-
-    def paint(  # type: ignore[override]
-        self, network: "BinaryModel", image: "Sequence[Guide] | Sequence[Original]", seed: int
-    ) -> "SamplingCoroutine[list[Image]]":
-        """The frames between two or more keyframes.
-
-        Raises:
-            UsageError: fewer than two keyframes.
-        """
-        from bigr_cli.editing.interpolate import between_images, between_labels
-        from bigr_cli.imaging.originals import Original
-
-        if len(image) < 2:
-            raise UsageError(f"expected at least two stops and two frames, got {len(image)} and {self.frames}")
-        images = [one for one in image if isinstance(one, Original)]
-        if images:
-            return between_images(network, images, self, seed)
-        return between_labels(network, [one for one in image if not isinstance(one, Original)], self, seed)

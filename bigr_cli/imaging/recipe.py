@@ -24,14 +24,17 @@ MOST = 1_000_000  # pictures in one request
 _SUBJECTS = ("image", "stops")  # options that the command line has as arguments
 _SHEETS = ("shows", "columns", "captions")  # which give a sheet's own options
 _FLAGS = frozenset(
-    ("mask-alpha", "invert-mask", "mask-resize", "guess-class", "no-guess-class", "reduce", "sharpen-only", "loop")
+    (
+        *("mask-alpha", "invert-mask", "mask-resize", "guess-class", "no-guess-class", "reduce", "sharpen-only"),
+        *("loop", "sample-codes", "see-masked"),
+    )
 )
 _VALUES = frozenset(
     (
         *("mask", "mask-box", "mask-grow", "mask-threshold"),
         *("class", "from-class", "text", "negative", "best-of", "blend", "window", "strength", "refine"),
         *("left", "right", "top", "bottom", "aspect", "size"),
-        *("rate", "passes", "groups", "scale", "frames", "fps"),
+        *("rate", "passes", "groups", "scale", "frames", "fps", "mixed"),
     )
 )
 _TASKS = ("inpaint", "outpaint", "edit", "enrich", "interpolate")

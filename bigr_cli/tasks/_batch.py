@@ -17,7 +17,7 @@ from bigr_cli.option_groups import Batch, Machine, Writing
 from bigr_cli.processes import Team
 from bigr_cli.tasks._failures import FailureList
 from bigr_cli.tasks._given import Given, given_by, given_by_manifest
-from bigr_cli.tasks._jobs import Job, Plan, plan
+from bigr_cli.tasks._jobs import Job, Plan, pass_path, plan
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout
 from bigr_cli.tasks._sharing import Turn, load_alike, sharing, turn
@@ -178,7 +178,8 @@ def _work(
                 if isinstance(made, BigrError):
                     results.fail(job.source.name, made)
                 else:
-                    _save(results, model, task, job, made, seconds=now - last)
+                    path = None if planned.paths is None else planned.paths[job.index]
+                    _save(results, model, task, job, made, path, seconds=now - last)
                     kept += [(job.index, made.image)] if batch.grid else []
                 last = now
                 bar.advance()
@@ -208,7 +209,9 @@ def _close(
         listed.write([(name, str(error)) for name, error in failed])
 
 
-def _save(results: Results, model: "Model", task: str, job: Job, made: "Painted", *, seconds: float) -> None:
+def _save(
+    results: Results, model: "Model", task: str, job: Job, made: "Painted", path: Path | None, *, seconds: float
+) -> None:
     from bigr_cli.prompts import name_of
 
     label = job.label if made.label is None else name_of(model.config, made.label)
@@ -220,7 +223,8 @@ def _save(results: Results, model: "Model", task: str, job: Job, made: "Painted"
         options={"image": job.source.name, **job.options},
     )
     score = {} if made.score is None else {"score": round(made.score, 6)}
-    results.save(job.index, made.image, recipe, seconds=seconds, source=job.source.name, **score)
+    beside = [(pass_path(path, turn), image) for turn, image in enumerate(made.earlier, 1)] if path else []
+    results.save(job.index, made.image, recipe, seconds=seconds, beside=beside, source=job.source.name, **score)
 
 
 def _coroutines(

@@ -87,6 +87,8 @@ def plan(
         except UsageError as error:
             raise given.error(error) from error
         if files is None:
+            if any(passes_saved(job.request) > 1 for job in some):
+                raise given.error(UsageError("-o - takes one image, and --save-passes writes several"))
             if len(lines) > 1:
                 raise given.error(UsageError("-o - takes one image", hint="-o DIR writes files into a folder"))
             return Plan(jobs=some, paths=None, skipped=0)
@@ -100,6 +102,13 @@ def plan(
     there = made_before(paths, jobs) if skip_existing else [False] * len(paths)
     overwrite = bool(lines[0].params["overwrite"])
     wanted = check_targets(paths, overwrite=overwrite, skip_existing=skip_existing)
+    earlier_passes = [
+        pass_path(path, turn)
+        for path, job, write in zip(paths, jobs, wanted, strict=True)
+        for turn in range(1, passes_saved(job.request))
+        if write
+    ]
+    check_targets(earlier_passes, overwrite=overwrite)
     kept = [number for number, write in enumerate(wanted) if write and not there[number]]
     return Plan(
         jobs=[replace(jobs[number], index=index) for index, number in enumerate(kept)],
@@ -161,6 +170,18 @@ def _of_line(
     return built([one for one in inputs if absolute(one) not in own]) if own else (jobs, paths)
 
 
+def pass_path(path: Path, turn: int) -> Path:
+    """Where the image after an earlier pass is written, beside the last one's file; `turn` counts from 1."""
+    return path.with_name(f"{path.stem}-pass{turn}{path.suffix}")
+
+
+def passes_saved(request: "EditRequest") -> int:
+    """Of how many passes a request's images are written."""
+    from bigr_cli.editing.requests import Enrich
+
+    return request.passes if isinstance(request, Enrich) and request.save_passes else 1
+
+
 def _suffix(source: "Input") -> str:
     """PNG, or TIFF for what was TIFF or has a mode that PNG does not hold, as JPEG files may."""
     from bigr_cli.data.images import read_header
@@ -180,8 +201,8 @@ def recorded(kind: type, given: Given) -> dict[str, Any]:
     """The settings of a request that were given, by their options' names, as a recipe has them."""
     found = {}
     for parameter in parameters(kind):
-        if parameter.path[0] == "sampling":
-            continue  # recipes have those whole
+        if parameter.path[0] == "sampling" or parameter.setting.panel == "Output":
+            continue  # recipes have the former whole, and none of what says which files are written
         value = given.params[parameter.name]
         if value or (value == 0 and value is not False and parameter.name in given.explicit):
             found[parameter.label] = value if isinstance(value, bool | int | float | list) else str(value)

@@ -46,8 +46,20 @@ class Results:
         self._written: list[Path] = []
         self.failures: list[tuple[str, BigrError]] = []  # what failed, and why
 
-    def save(self, index: int, image: "Image", recipe: "Recipe", *, seconds: float, **more: Any) -> None:
-        """Write picture `index`, and with --json a line about it, in which `more` stands too."""
+    def save(
+        self,
+        index: int,
+        image: "Image",
+        recipe: "Recipe",
+        *,
+        seconds: float,
+        beside: Sequence[tuple[Path, "Image"]] = (),
+        **more: Any,
+    ) -> None:
+        """Write picture `index`, and with --json a line about it, in which `more` stands too.
+
+        Those `beside` it, of earlier passes, are written before it.
+        """
         from bigr_cli.imaging.files import encode_image, kind_of, write_image
         from bigr_cli.imaging.storing import holds
 
@@ -62,13 +74,18 @@ class Results:
 
         def write() -> Path:
             try:
+                for place, earlier in beside:  # in which a recipe would be another picture's
+                    write_image(place, earlier, recipe=None, overwrite=self._overwrite)
                 write_image(path, image, recipe=kept, overwrite=self._overwrite)
             except MemoryError as error:
                 raise RunError(f"{path}: there is too little memory to write it") from error
             return path
 
         record = _record(path, recipe, index=index, seconds=seconds) | more
-        self._waiting.append((str(path), self._pool.submit(write), record, 4 * image.width * image.height))
+        if beside:
+            record["passes"] = [place for place, _ in beside]
+        size = 4 * image.width * image.height * (1 + len(beside))
+        self._waiting.append((str(path), self._pool.submit(write), record, size))
         self._collect(most=_WAITING)
 
     def fail(self, name: str, error: BigrError) -> None:

@@ -59,6 +59,7 @@ class Way:
         "bigr interpolate a.png b.png --refine 100 --frames 24 -o morph.gif",
         "bigr interpolate tree mushroom --frames 30 -o frames/",
         "bigr interpolate boat rocket --strength 1 --fps 10 -o everything.webp",
+        "bigr interpolate 388 284 --mixed published --preset notebook --gumbel 0 -m bigr-l-d24 -o frames/",
     ),
 )
 @grouped
@@ -101,7 +102,8 @@ def interpolate(
     name = chooser.model(model)
     config = read_config(find_model(name))
     way = _way(config, stops)
-    settings = sampling_settings(config, chooser.sampling(sampling), painting=True)
+    parts = Interpolate.paints_parts(given.params)
+    settings = sampling_settings(config, chooser.sampling(sampling), painting=parts)
     wanted = read_request(Interpolate, config, given.params, settings)
     _check(way, given, wanted)
     if way.pictures:
@@ -109,7 +111,7 @@ def interpolate(
     asked = chooser.option("seed", seed)
     first = secrets.randbelow(2**32) if asked is None else asked
     fields: dict[str, str | int] = {"label": way.name, "seed": first, "model": config.name, "task": TASK}
-    target = _target(writing, fields, wanted.frames, filmed="fps" in given.explicit)
+    target = _target(writing, fields, wanted.count, filmed="fps" in given.explicit)
     if not target.wanted:
         console.say("nothing to do: it is there already")
         return
@@ -121,10 +123,15 @@ def interpolate(
         [wanted.paint(loaded.network, way.labels or way.pictures, first)],
         machine.batch_size or loaded.batch_size(),
     )[0]
-    shown: dict[str, Any] = {"stops": list(stops), "frames": wanted.frames, "loop": wanted.loop, "fps": fps}
+    shown: dict[str, Any] = {"stops": list(stops), "frames": wanted.count, "loop": wanted.loop, "fps": fps}
     if way.pictures:
         shown |= {"refine": wanted.refine, "guess-class" if wanted.guess else "no-guess-class": True}
-    also = {"strength": wanted.strength, "class": given.params["class_label"], "text": given.params["text"]}
+    also = {
+        "mixed": wanted.mixed,
+        "strength": wanted.strength,
+        "class": given.params["class_label"],
+        "text": given.params["text"],
+    }
     shown |= {name: value for name, value in also.items() if value is not None}
     labels = [name_of(config, label) for label in way.labels]
     made = loaded.recipe(settings, task=TASK, labels=labels, seed=first, options=shown)
@@ -177,8 +184,11 @@ def _check(way: Way, given: Given, request: Interpolate) -> None:
     if way.labels and request.label is not None:
         option = "--class" if given.params["text"] is None else "--text"
         raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
-    if way.pictures and request.strength is not None:
-        raise UsageError("--strength is for ways between labels or texts")
+    for option, value in (("--strength", request.strength), ("--mixed", request.mixed)):
+        if way.pictures and value is not None:
+            raise UsageError(f"{option} is for ways between labels or texts")
+    if request.mixed == "published" and len(way.labels) > 2:
+        raise UsageError(f"--mixed published goes from one label to another, got {len(way.labels)}")
     for parameter, option in (("refine", "--refine"), ("guess_class", "--guess-class")):
         if way.labels and parameter in given.explicit:  # a variable of the environment may be meant for other ways
             raise UsageError(f"{option} is for ways between pictures")
