@@ -1,10 +1,12 @@
 """Texts from anywhere, made fit to be shown and read."""
 
+import re
 import unicodedata
 
 _JOINER = "\u200d"  # of emoji; other invisible characters could turn a terminal's line around
 _JOINERS = f"\u200c{_JOINER}"  # Persian and other scripts are not written right without the former
 _UNSHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible formatting, half surrogate pairs, line separators
+_TAG, _ENTITY = re.compile(r"<(?=[A-Za-z/!?])"), re.compile(r"&(?=#?[A-Za-z0-9]+;)")  # as CommonMark has them
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -49,3 +51,9 @@ def _escape(letter: str) -> str:
     code = ord(letter)
     numbered = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
     return _NAMED.get(letter, numbered)
+
+
+def in_markdown(text: str) -> str:
+    """The text on one line of Markdown, where nothing in it is HTML, a link, an image or the border of a cell."""
+    line = escaped(" ".join(text.split())).replace("|", "\\|").replace("](", "]\\(")
+    return _TAG.sub("&lt;", _ENTITY.sub("&amp;", line))

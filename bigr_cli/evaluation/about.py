@@ -11,6 +11,7 @@ from bigr_cli.evaluation.features import Wanted, wanted_features
 from bigr_cli.version import __version__
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
+from bigr_cli.zoo.with_weights import model_with_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,21 +43,23 @@ class About:
         Raises:
             ModelError: that one has other weights, or the model is not here.
         """
-        candidates = [model] if model else [name for name in (self.folder, self.model) if name]
-        others = []
-        for candidate in candidates:
-            try:
-                config = read_config(find_model(candidate))
-            except UsageError:
-                if model:
-                    raise
-                continue
-            if config.sha256 == self.weights:
-                return candidate, config
-            others.append(candidate)
-        if others:
-            raise ModelError(f"{source}: was made with {self.model}, whose weights are not those of {others[0]}")
+        found = model or model_with_weights(self.model, self.folder, self.weights)
+        if found is not None:
+            config = read_config(find_model(found))
+            if not model or config.sha256 == self.weights:
+                return found, config
+            raise ModelError(f"{source}: was made with {self.model}, whose weights are not those of {model}")
+        other = next((name for name in (self.folder, self.model) if name and _is_there(name)), None)
+        if other:
+            raise ModelError(f"{source}: was made with {self.model}, whose weights are not those of {other}")
         raise ModelError(f"{source}: was made with {self.model}, which is not here", hint="--model says where it is")
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return find_model(name).is_dir()
+    except UsageError:
+        return False
 
 
 def about(wanted: Wanted, config: ModelConfig, name: str, folder: str | None) -> About:
@@ -77,9 +80,10 @@ def parse_about(text: str, source: str) -> About:
         found: dict[str, Any] = json.loads(text)
         made = About(**found)
         fits = isinstance(made.weights, dict) and isinstance(made.layer, int | str | None)
+        fits = fits and all(isinstance(digest, str) for digest in made.weights.values())
         fits = fits and all(isinstance(each, str) for each in (made.model, made.pool, made.label, made.folder or ""))
     except (ValueError, TypeError, RecursionError) as error:
-        raise ModelFormatError(f"{source}: does not say what it was made with ({error})") from error
+        raise ModelFormatError(f"{source}: does not say what it was made with ({str(error)[:200]})") from error
     if not fits:
         raise ModelFormatError(f"{source}: what it says of how it was made cannot be read")
     return made

@@ -18,6 +18,7 @@ from bigr_cli.errors import ModelFormatError, RunError, UsageError
 from bigr_cli.evaluation.about import About, parse_about
 from bigr_cli.files import whole_file
 from bigr_cli.imaging.files import existing
+from bigr_cli.npz import read_arrays
 
 KINDS = (".npz", ".npy", ".safetensors", ".jsonl", ".parquet")
 SEARCHABLE = (".npz", ".safetensors")
@@ -89,10 +90,14 @@ def read_index(path: Path) -> Index:
         raise UsageError(f"{path}: there is no such file", hint="bigr embed PICTURES -o FILE makes one")
     try:
         features, paths, labels, text = (_read_npz if suffix == ".npz" else _read_safetensors)(path)
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, RecursionError, ArithmeticError, MemoryError) as error:
         raise ModelFormatError(f"{path}: is not a file of bigr embed, or damaged ({_line(error)})") from error
+    if not all(isinstance(text, str) for text in (*paths, *labels)):
+        raise ModelFormatError(f"{path}: its paths and labels are no texts")
     if features.ndim < 2 or not len(features) == len(paths) == len(labels) or str(features.dtype) not in _TYPES:
         raise ModelFormatError(f"{path}: its features do not fit its paths and labels")
+    if not paths:
+        raise ModelFormatError(f"{path}: holds the features of no images")
     return Index(features, paths, labels, parse_about(text, str(path)))
 
 
@@ -167,8 +172,8 @@ def _plain(text: str) -> str:
 
 
 def _read_npz(path: Path) -> tuple[NDArray[Any], list[str], list[str], str]:
-    with np.load(path, allow_pickle=False) as file:
-        return file["features"], file["paths"].tolist(), file["labels"].tolist(), str(file["about"])
+    file = read_arrays(path, ("features", "paths", "labels", "about"))
+    return file["features"], file["paths"].tolist(), file["labels"].tolist(), str(file["about"])
 
 
 def _read_safetensors(path: Path) -> tuple[NDArray[Any], list[str], list[str], str]:

@@ -65,8 +65,10 @@ def load_probe(path: Path) -> Probe:
             texts = file.metadata() or {}
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
         labels = tuple(map(str, json.loads(texts["labels"])))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError, ArithmeticError) as error:
         raise ModelFormatError(f"{path}: is not a probe, or damaged ({' '.join(str(error).split())})") from error
     if weight.ndim != 2 or bias.shape != weight.shape[:1] or len(labels) != len(bias):
         raise ModelFormatError(f"{path}: its weights do not fit its labels")
+    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in (weight, bias)):
+        raise ModelFormatError(f"{path}: its weights hold NaN or infinite numbers, or none at all")
     return Probe(weight, bias, labels, parse_about(texts.get("about", ""), str(path)))

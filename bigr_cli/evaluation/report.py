@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from bigr_cli.errors import RunError, UsageError
 from bigr_cli.evaluation.plots import require_matplotlib
 from bigr_cli.files import check_writable, whole_directory
 from bigr_cli.imaging.files import check_targets, existing
+from bigr_cli.plain_text import in_markdown
 from bigr_cli.version import __version__
 
 PAGE, TABLE, RESULTS = "index.html", "table.md", "results.json"
@@ -49,11 +51,11 @@ class Table:
 
     def markdown(self) -> str:
         """As GitHub shows it."""
-        lines = [list(self.columns), ["---"] * len(self.columns)]
+        lines = [[in_markdown(column) for column in self.columns], ["---"] * len(self.columns)]
         for r, row in enumerate(self.rows):
-            lines.append([f"**{cell}**" if (r, c) in self.best else cell for c, cell in enumerate(row)])
-        escaped = ([cell.replace("|", r"\|") for cell in line] for line in lines)
-        return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
+            cells = map(in_markdown, row)
+            lines.append([f"**{cell}**" if (r, c) in self.best else cell for c, cell in enumerate(cells)])
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 @dataclass(frozen=True)
@@ -175,9 +177,10 @@ def made_by() -> str:
 
 
 def _markdown(report: Report) -> str:
-    facts = "\n".join(f"- {name}: {text}" for name, text in report.facts)
-    command = f"\n```\n{report.command}\n```\n" if report.command else ""
-    return f"# {report.title}\n\n{report.table.markdown()}\n{facts}\n{command}"
+    facts = "\n".join(f"- {in_markdown(name)}: {in_markdown(text)}" for name, text in report.facts)
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", report.command)), 3)
+    command = f"\n{fence}\n{report.command}\n{fence}\n" if report.command else ""
+    return f"# {in_markdown(report.title)}\n\n{report.table.markdown()}\n{facts}\n{command}"
 
 
 def _table(table: Table) -> str:

@@ -18,6 +18,7 @@ from bigr_cli.evaluation.pictures import PictureSet
 from bigr_cli.evaluation.pretrained import load_tensors
 from bigr_cli.files import whole_file
 from bigr_cli.imaging.files import existing
+from bigr_cli.npz import array_names, read_arrays
 
 SUFFIXES = (".npz", ".pt")
 _AT_ONCE = 64  # pictures
@@ -107,17 +108,16 @@ def _written(path: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _from_npz(path: Path) -> StatisticsFile:
+    names = set(array_names(path))
+    known = ({"arr_0"}, {"mu", "sigma"}, {"extractor"}, {"count"})
+    found = read_arrays(path, sorted(name for some in known if some <= names for name in some))
+    pictures, statistics = found.get("arr_0"), None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = set(file.files)
-            pictures = file["arr_0"] if "arr_0" in names else None
-            statistics = None
-            if {"mu", "sigma"} <= names:
-                extractor = str(file["extractor"]) if "extractor" in names else ""
-                count = int(file["count"]) if "count" in names else 0
-                mu, sigma = (np.asarray(file[name], np.float64) for name in ("mu", "sigma"))
-                statistics = Statistics(mu, sigma, extractor or None, count or None)
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        if {"mu", "sigma"} <= names:
+            mu, sigma = (np.asarray(found[name], np.float64) for name in ("mu", "sigma"))
+            extractor, count = str(found.get("extractor", "")), int(found.get("count", 0))
+            statistics = Statistics(mu, sigma, extractor or None, count or None)
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise ModelFormatError(f"{path}: not a .npz file of numbers ({error})") from error
     if pictures is None and statistics is None:
         listed = ", ".join(sorted(names)) or "nothing"

@@ -1,5 +1,6 @@
 """What was asked for: the options of the command line, or of one line of a manifest on top of them."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,8 @@ def _read(context: typer.Context, base: Given, path: Path, number: int, line: Ma
             if isinstance(entry, dict | list):
                 raise UsageError(f"{where}: {key!r}: expected text, a number, true or false, got {entry!r}")
             text = _beside(path, entry) if name in _PATHS and isinstance(entry, str) and entry != STDIN else str(entry)
+            if name in _PATHS and not _can_be_named(text):
+                raise UsageError(f"{where}: {key!r}: no file can have the name {text[:100]!r}")
             if name == "images":
                 positional.append(text)
             elif isinstance(entry, bool):
@@ -108,6 +111,14 @@ def _beside(manifest: Path, name: str) -> str:
     """A path as a manifest says it: from the folder that the manifest is in, or from the home folder."""
     path = manifest.parent / name
     return str(expanded(name) if name.startswith("~") and not path.exists() else path)
+
+
+def _can_be_named(text: str) -> bool:
+    """Whether a file can have such a name: no null character, no half of a surrogate pair but for bytes of a name."""
+    try:
+        return "\0" not in text and bool(os.fsencode(text))
+    except UnicodeEncodeError:
+        return False
 
 
 def _names(context: typer.Context) -> dict[str, str]:

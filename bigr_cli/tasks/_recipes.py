@@ -41,12 +41,13 @@ class Chooser:
         """
         if self.recipe is None or "model" in self._explicit:
             return value
-        from bigr_cli.recipe_models import model_of, named_model
+        from bigr_cli.recipe_models import model_of
+        from bigr_cli.zoo.with_weights import named_model
 
         name, same = model_of(self.recipe)
         if same:
             return name
-        other = named_model(self.recipe) or value
+        other = named_model(self.recipe.model) or value
         if other is None:
             known = [entry.name for entry in list_models()]
             hint = f"-m {self.recipe.folder} uses the folder that it names" if self.recipe.folder else LIST_HINT

@@ -60,10 +60,11 @@ def info(
 
 def _show(file: "Input", recipe: "Recipe", *, json: bool, apart: bool) -> None:
     from bigr_cli.imaging.recipe import command, left_out
-    from bigr_cli.recipe_models import model_of, named_model
+    from bigr_cli.recipe_models import model_of
+    from bigr_cli.zoo.with_weights import named_model
 
     found, same = model_of(recipe)
-    model = found if same else named_model(recipe)
+    model = found if same else named_model(recipe.model)
     again = None
     if model is not None or not Path(recipe.model).exists():  # or else -m would take a folder of other weights
         again = command(recipe, model=model or recipe.model, output=_output(file.path))

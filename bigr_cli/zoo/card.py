@@ -1,9 +1,11 @@
 """The model card: README.md of a model folder, in Markdown, with the front matter that model hubs read."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from bigr_cli import schema, yaml_text
 from bigr_cli.core.config import SamplingConfig, TokenizerConfig
+from bigr_cli.plain_text import escaped, in_markdown
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.sizes import parameters
@@ -91,7 +93,8 @@ def _usage(config: ModelConfig) -> str:
     label = config.labels[0].split(",")[0] if config.labels else "0"
     label = "a blue house on grass at night" if config.generator.text is not None else label
     first = f"bigr models pull {config.name}\n" if config.source else ""
-    return f'{first}bigr generate "{label}" --model {config.name}'
+    quoted = f'"{label}"' if label.isprintable() and not set(label) & set('"$`!\\') else shlex.quote(escaped(label))
+    return f"{first}bigr generate {quoted} --model {config.name}"
 
 
 def _weights(source: Source) -> str:
@@ -127,7 +130,7 @@ def _tokenizer(config: TokenizerConfig) -> str:
 def _labels(labels: tuple[str, ...]) -> str:
     if len(labels) == 1000 and labels == read_labels(IMAGENET):
         return "The 1,000 classes of ImageNet-1K, by name or synset id: `bigr models labels`."
-    shown = ", ".join(labels[:40])
+    shown = in_markdown(", ".join(labels[:40]))
     return shown if len(labels) <= 40 else f"{shown} … ({len(labels)} in all: `bigr models labels`)"
 
 
@@ -145,7 +148,7 @@ def _table(first: str, second: str, rows: Sequence[tuple[str, object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    return " ".join(_text(value).replace("|", "\\|").split())
+    return in_markdown(_text(value))
 
 
 def _text(value: object) -> str:
