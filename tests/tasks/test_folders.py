@@ -118,7 +118,7 @@ def test_training(bigr: Run, odd: tuple[str, int], tiny_model: Path) -> None:
     check(done.err, where)
     left_out = [f"--exclude={name}" for name in ("pipe.png", "up", "here")]  # tar itself would never end
     subprocess.run(["tar", *left_out, "-hcf", "in.tar", "in/10", f"in/{LATIN}", "in/d[1]", "in/2"], check=True)
-    for number, data in enumerate((where, "in.tar", "./in.ta[r]")):
+    for number, data in enumerate((where, "./i[n].tar")):
         done = bigr("train-generator", "--tokenizer", tiny_model, "--data", data, "-o", f"g{number}", *TRAIN, *SMALL)
         assert done.code == 0, done.err
         shown = bigr("models", "labels", f"g{number}")
@@ -160,7 +160,7 @@ def test_a_pipe_is_named_and_the_rest_is_done(bigr: Run) -> None:
     assert (done.code, "x.png: is a named pipe" in done.err) == (2, True)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_texts_in_any_encoding(bigr: Run, encoding: str, tiny_text_model: Path) -> None:
     Path("prompts.txt").write_bytes("a red house\na blue house\n".encode(encoding))
     words = ("--prompts", "prompts.txt", *QUICK, "-m", tiny_text_model, "--seed", 1, "-o", "t/", "--json")
