@@ -249,7 +249,7 @@ class Model:
         wanted = wanted_features(self.config, layer=layer, pool=pool, label=label)
         batches = Batches(self.coding_batch_size() if batch_size is None else batch_size)
         given = images if isinstance(images, torch.Tensor | Sequence) else [images]
-        return embed_images(self.network, given, wanted, batches)
+        return embed_images(self.network, given, wanted, batches, self.config.ground)
 
     def encode(self, images: Images | Tensor, *, refine: int = 0) -> Tensor:
         """Images of the model's size, or (B, 3, H, W) in [0, 1] → codes (B, L, K) bool.
@@ -257,7 +257,7 @@ class Model:
         `refine` steps of latent optimisation make codes that reconstruct the images better; see `core.refine`.
         ImageError if the images are not of the model's size.
         """
-        return encode_images(self.network, images, refine=refine)
+        return encode_images(self.network, images, refine=refine, background=self.config.ground)
 
     def decode(self, codes: Tensor, masked: Tensor | None = None) -> list[Image]:
         """Codes (B, L, K) → images; the bits of tokens that are masked (B, L) count as undecided, 0.5."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
+from bigr_cli.colours import WHITE, Background, beside_white
 from bigr_cli.data.captions import LISTING, Listing, TextsBeside, read_listing
 from bigr_cli.data.images import open_file
 from bigr_cli.data.pictures import Check, FileSource, usable
@@ -37,6 +38,7 @@ class FolderSource(FileSource):
     size: int
     flip: bool = False
     crop: float = 1.0
+    background: Background = WHITE
     captions: tuple[tuple[str, ...], ...] = ()  # of each file, or empty
 
     def __len__(self) -> int:
@@ -79,7 +81,7 @@ class FolderSource(FileSource):
         return replace(self, labels=labels, targets=targets)
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self.size}:{self.flip}:{self.crop}".encode())
+        digest = hashlib.sha256(f"{self.size}:{self.flip}:{self.crop}{beside_white(self.background)}".encode())
         for name in self.files:
             status = (self.root / name).stat()
             digest.update(os.fsencode(f"{name}:{status.st_size}:{status.st_mtime_ns}\n"))

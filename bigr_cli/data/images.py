@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from bigr_cli import console
+from bigr_cli.colours import WHITE, Background
 from bigr_cli.data.decoding import (
     FORMATS,
     MAX_PIXELS,
@@ -31,7 +32,7 @@ from bigr_cli.data.decoding import (
 )
 from bigr_cli.data.upright import QUARTER_TURNS, frames, orientation, upright
 from bigr_cli.errors import BigrError, ImageError
-from bigr_cli.imaging.modes import WHITE, Background, Box
+from bigr_cli.imaging.modes import Box
 from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.squares import centre, square
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
+from bigr_cli.colours import Background
 from bigr_cli.data.images import inspect_image, read_header, read_square
 from bigr_cli.errors import BigrError, ImageError, UsageError
 from bigr_cli.imaging.modes import Box
@@ -41,13 +42,14 @@ class FileSource(ABC):
     """Pictures that lie somewhere as files, cropped to squares and scaled to `size` pixels.
 
     Variants are mirrored (`flip`) and cut out of the square at random, with at least `crop` times its side; of several
-    captions, variants take turns.
+    captions, variants take turns. Transparent pixels are composited on `background`.
     """
 
     labels: tuple[str, ...]
     size: int
     flip: bool
     crop: float
+    background: Background
 
     @abstractmethod
     def __len__(self) -> int:
@@ -99,7 +101,9 @@ class FileSource(ABC):
 
         try:
             with self.opened(index) as stream:
-                pixels = read_square(stream, self.size, self.called(index), crop=crop, share=self.crop)
+                pixels = read_square(
+                    stream, self.size, self.called(index), background=self.background, crop=crop, share=self.crop
+                )
         except OSError as error:
             raise ImageError(f"{self.called(index)}: cannot be read: {error.strerror or error}") from error
         mirrored = rng is not None and self.flip and rng.random() < 0.5

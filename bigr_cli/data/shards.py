@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
+from bigr_cli.colours import WHITE, Background, beside_white
 from bigr_cli.data.folders import plain_label, sorted_labels
 from bigr_cli.data.pictures import Check, FileSource, LeftOut, usable
 from bigr_cli.data.shard_index import Rows, identity, said, shard_index
@@ -43,6 +44,7 @@ class ShardSource(FileSource):
     size: int
     flip: bool = False
     crop: float = 1.0
+    background: Background = WHITE
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -86,7 +88,7 @@ class ShardSource(FileSource):
         return replace(self, rows=rows, labels=labels)
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self.size}:{self.flip}:{self.crop}".encode())
+        digest = hashlib.sha256(f"{self.size}:{self.flip}:{self.crop}{beside_white(self.background)}".encode())
         for path in self.paths:
             digest.update(f"{identity(path)}\n".encode())
         digest.update(self.rows.tobytes())

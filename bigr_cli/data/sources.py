@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from bigr_cli.colours import WHITE, Background
 from bigr_cli.data import scenes
 from bigr_cli.data.folders import open_folder
 from bigr_cli.data.pictures import Check, FileSource, Picture
@@ -117,6 +118,7 @@ def open_source(
     count: int | None = None,
     captions: bool = False,
     check: Check = "headers",
+    background: Background = WHITE,
 ) -> Source:
     """`scenes`, a folder or tar shards, as pictures of `size` × `size` pixels.
 
@@ -125,6 +127,7 @@ def open_source(
             tar files, or a folder of these.
         seed, start, count: which part of the endless scenes; `start` and `count` cut out a part of others too.
         captions: whether each picture needs a caption instead of a class; those without one are left out.
+        background: what transparent pixels are composited on.
         check: what of pictures with captions, and in shards, is looked at: those that are none are left out.
 
     Raises:
@@ -141,5 +144,6 @@ def open_source(
         if shards
         else open_folder(where, size, captions=captions, check=check)
     )
+    source = replace(source, background=background)  # type: ignore[type-var]
     chosen = np.arange(len(source))[start : None if count is None else start + count]
     return source if len(chosen) == len(source) else source.take(chosen)

@@ -64,7 +64,7 @@ def edited(
     seeds = [job.seed for job in plan(config, [None], count=count, seed=seed)]
     coroutines = []
     for image, own in zip(several, each, strict=True):
-        original = Original(image)
+        original = Original(image, background=config.ground)
         chosen = build(kind, config, own).for_image(original)
         coroutines += [chosen.paint(network, original, number) for number in seeds]
     every = finished(network, coroutines, batch_size)
@@ -87,7 +87,8 @@ def interpolated(
     chosen = build(Interpolate, config, options)
     path: list[Any] = [guide_of(config, label) for label in labels]
     if not labels:
-        path = [one if isinstance(one, Original) else Original(one) for one in keyframes]  # type: ignore[arg-type]
+        ground = config.ground
+        path = [one if isinstance(one, Original) else Original(one, background=ground) for one in keyframes]  # type: ignore[arg-type]
         chosen = chosen.between_images(config)
     (job,) = plan(config, [None], seed=seed)
     return finished(network, [chosen.paint(network, path, job.seed)], batch_size)[0]

@@ -94,7 +94,8 @@ def embed_items(
     size = shard_size(wanted, batch)
     mine = chain.from_iterable(items[number * size : (number + 1) * size] for number in numbers)
     batches = Batches(batch)
-    coming = _embedded(model, read_batches(mine, model.config.image_size, batch), wanted, batches, advance, fail)
+    reading = read_batches(mine, model.config.image_size, batch, model.config.ground)
+    coming = _embedded(model, reading, wanted, batches, advance, fail)
     for number in numbers:
         shards.write(number, _joined(list(islice(coming, size // batch)), wanted))
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli.batches import Batches
+from bigr_cli.colours import WHITE, Background
 from bigr_cli.core.config import Guide
 from bigr_cli.errors import ImageError, ModelError, UsageError
 from bigr_cli.prompts import Label, guide_of, name_of
@@ -120,7 +121,9 @@ def embed_batch(network: BinaryModel, images: Tensor, wanted: Wanted) -> NDArray
     return features
 
 
-def embed_images(network: BinaryModel, images: Any, wanted: Wanted, batches: Batches) -> NDArray[Any]:
+def embed_images(
+    network: BinaryModel, images: Any, wanted: Wanted, batches: Batches, background: Background = WHITE
+) -> NDArray[Any]:
     """The features (N, *wanted.shape) of PIL images, or of (N, 3, H, W) in [0, 1], batch by batch.
 
     Raises:
@@ -138,7 +141,7 @@ def embed_images(network: BinaryModel, images: Any, wanted: Wanted, batches: Bat
 
     def embedded(some: Any) -> NDArray[Any]:
         if not isinstance(some, torch.Tensor):
-            some = to_tensor([Original(image).square(size) for image in some])
+            some = to_tensor([Original(image, background=background).square(size) for image in some])
         elif some.shape[1:] != (3, size, size):
             raise ImageError(f"images: expected (N, 3, {size}, {size}), got {tuple(some.shape)}")
         return embed_batch(network, some, wanted)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bigr_cli.colours import WHITE, Background
 from bigr_cli.data.folders import plain_label
 from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.imaging.inputs import find_inputs
@@ -90,7 +91,7 @@ def find_items(
     return items
 
 
-def read_item(item: Item, size: int) -> Pixels:
+def read_item(item: Item, size: int, background: Background = WHITE) -> Pixels:
     """The middle of a picture as a square of `size` pixels.
 
     Raises:
@@ -101,10 +102,12 @@ def read_item(item: Item, size: int) -> Pixels:
         return _scene(*item.scene, size)
     from bigr_cli.data.images import read_square
 
-    return Pixels(read_square(Path(item.name), size), item.label)
+    return Pixels(read_square(Path(item.name), size, background=background), item.label)
 
 
-def read_batches(items: Iterable[Item], size: int, batch: int) -> Iterator[list[tuple[Item, Read]]]:
+def read_batches(
+    items: Iterable[Item], size: int, batch: int, background: Background = WHITE
+) -> Iterator[list[tuple[Item, Read]]]:
     """The items in their order, `batch` at a time, read ahead by threads; what cannot be read is an error in its place.
 
     The batches follow from the items alone, so that the same ones are together whichever of them can be read.
@@ -115,7 +118,7 @@ def read_batches(items: Iterable[Item], size: int, batch: int) -> Iterator[list[
     try:
         while True:
             while len(waiting) < (1 + _AHEAD) * batch and (item := next(coming, None)) is not None:
-                waiting.append((item, readers.submit(_tried, item, size)))
+                waiting.append((item, readers.submit(_tried, item, size, background)))
             if not waiting:
                 return
             some = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
@@ -124,9 +127,9 @@ def read_batches(items: Iterable[Item], size: int, batch: int) -> Iterator[list[
         readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _tried(item: Item, size: int) -> Read:
+def _tried(item: Item, size: int, background: Background) -> Read:
     try:
-        return read_item(item, size)
+        return read_item(item, size, background)
     except BigrError as error:
         return error
 

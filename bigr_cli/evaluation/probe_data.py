@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from bigr_cli.batches import Batches
+from bigr_cli.colours import WHITE, Background
 from bigr_cli.core.representation import layer_features
 from bigr_cli.data.loading import as_floats, load_batches
 from bigr_cli.data.sources import SCENES, Source, open_source
@@ -54,7 +55,14 @@ class Split:
 
 
 def open_split(
-    data: str, test: str | None, size: int, *, count: int | None = None, test_count: int | None = None, seed: int = 0
+    data: str,
+    test: str | None,
+    size: int,
+    *,
+    count: int | None = None,
+    test_count: int | None = None,
+    seed: int = 0,
+    background: Background = WHITE,
 ) -> Split:
     """The pictures to train and to test on.
 
@@ -63,13 +71,14 @@ def open_split(
         test: another such folder, or "scenes"; None keeps a part of `data` apart.
         size: of the pictures in pixels.
         count: how many to train on; None is all of a folder, or 2000 scenes. `test_count` likewise, a fifth or 1000.
+        background: what transparent pixels are composited on.
         seed: which pictures they are, where not all are taken.
 
     Raises:
         UsageError: no pictures, no classes or only one, too few pictures of a class, a class that the test set lacks,
             or one that only the test set has.
     """
-    train = _opened(data, size, seed=seed, count=count or _SCENES)
+    train = _opened(data, size, seed=seed, count=count or _SCENES, background=background)
     labels = train.source.labels
     if test is None and data != SCENES:
         _check_counts(train, labels, data, least=3)
@@ -77,7 +86,8 @@ def open_split(
     else:
         start = len(train) if data == SCENES else 0  # other scenes than those trained on
         where = test or data
-        apart = _renamed(_opened(where, size, seed=seed, start=start, count=test_count or _SCENES_TEST), labels, where)
+        tested = _opened(where, size, seed=seed, start=start, count=test_count or _SCENES_TEST, background=background)
+        apart = _renamed(tested, labels, where)
     train, apart = _fewer(train, count, seed), _fewer(apart, test_count, seed)
     _check_counts(train, labels, data, least=2)
     missing = [labels[index] for index in np.flatnonzero(np.bincount(apart.targets, minlength=len(labels)) == 0)]
@@ -86,12 +96,12 @@ def open_split(
     return Split(train, apart, labels)
 
 
-def _opened(where: str, size: int, *, seed: int, count: int, start: int = 0) -> Labelled:
+def _opened(where: str, size: int, *, seed: int, count: int, background: Background, start: int = 0) -> Labelled:
     """Scenes from `start` on, or all pictures of a folder."""
     if where == SCENES:
         source = open_source(where, size, seed=seed, start=start, count=count)
     else:
-        source = open_source(where, size)
+        source = open_source(where, size, background=background)
     if not source.labels:
         raise UsageError(f"{where}: its pictures have no classes", hint="a probe needs a subfolder for each class")
     if len(source.labels) == 1:

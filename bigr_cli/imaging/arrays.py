@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bigr_cli.colours import WHITE, Background
 from bigr_cli.errors import ImageError
 from bigr_cli.imaging.modes import to_levels
 
@@ -27,7 +28,7 @@ def to_pixels(tensor: Tensor) -> list[NDArray[np.float32]]:
     return list(np.ascontiguousarray(tensor.detach().float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()))
 
 
-def to_tensor(images: Sequence[Image.Image]) -> Tensor:
+def to_tensor(images: Sequence[Image.Image], background: Background = WHITE) -> Tensor:
     """Pictures of one size, of any mode → (B, 3, H, W) float32 in [0, 1].
 
     Raises:
@@ -39,5 +40,5 @@ def to_tensor(images: Sequence[Image.Image]) -> Tensor:
     if len(sizes) != 1:
         found = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)) or "none"
         raise ImageError(f"images: expected pictures of one size, got {found}")
-    stacked = np.stack([to_levels(image) for image in images])  # (B, H, W, 3)
+    stacked = np.stack([to_levels(image, background) for image in images])  # (B, H, W, 3)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255

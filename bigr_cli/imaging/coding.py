@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bigr_cli.colours import WHITE, Background
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.refine import refined
 from bigr_cli.errors import ImageError
@@ -17,10 +18,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def encode_images(network: BinaryModel, images: Image | Sequence[Image] | Tensor, *, refine: int = 0) -> Tensor:
+def encode_images(
+    network: BinaryModel,
+    images: Image | Sequence[Image] | Tensor,
+    *,
+    refine: int = 0,
+    background: Background = WHITE,
+) -> Tensor:
     """Images of the model's size, or (B, 3, H, W) in [0, 1] → codes (B, L, K) bool; ImageError for another size."""
     if not isinstance(images, torch.Tensor):
-        images = to_tensor(list(images) if isinstance(images, Sequence) else [images])
+        images = to_tensor(list(images) if isinstance(images, Sequence) else [images], background)
     size, weight = network.tokenizer.config.image_size, network.tokenizer.embed
     if images.ndim != 4 or images.shape[1:] != (3, size, size):
         raise ImageError(f"images: expected (B, 3, {size}, {size}), got {tuple(images.shape)}")

@@ -17,7 +17,6 @@ from bigr_cli.text_files import decoded
 
 KEY = "bigr"
 _FILM_TYPE = b"ftyp"  # how MP4 files begin, after four bytes
-_IMAGE_BRANDS = (b"avif", b"avis", b"mif1", b"msf1", b"hei", b"hev")  # of files that begin like films and are none
 _ASCII = b"ASCII\0\0\0"  # how a UserComment says which characters it is made of
 _LARGEST_JSON = 1 << 20
 _SNIFFED = 1024  # bytes in which JSON shows itself
@@ -62,8 +61,8 @@ def _recipe(stream: BinaryIO, name: str) -> Recipe:
     text = decoded(start[:_SNIFFED], "replace").lstrip()
     if text.startswith("{"):
         return parse_recipe(decoded(start, "replace"), source=name)
-    film = start[4:8] == _FILM_TYPE and not start[8:12].startswith(_IMAGE_BRANDS)
-    for text in [read_comment(stream)] if film else inspect_image(stream, name, _image_texts):
+    # AVIF and HEIC images begin like films too; no recipe is ever in one.
+    for text in [read_comment(stream)] if start[4:8] == _FILM_TYPE else inspect_image(stream, name, _image_texts):
         if text.lstrip().startswith("{"):
             return parse_recipe(text, source=name)
     raise UsageError(f"{name}: holds no recipe: bigr did not make it, or it was written with --no-metadata")

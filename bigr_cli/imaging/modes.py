@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bigr_cli.colours import WHITE, Background
+
 Floats = NDArray[np.float64]
 Pixels = NDArray[Any]
-Background = tuple[int, int, int]
-"""Red, green and blue, 0 to 255, of what transparent pixels are composited on."""
 Box = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels, half-open."""
-
-WHITE: Background = (255, 255, 255)
 
 SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 GREY = ("1", "L", *SIXTEEN, "I", "F")

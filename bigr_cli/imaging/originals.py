@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bigr_cli.colours import WHITE, Background
 from bigr_cli.imaging.mixing import mixed
-from bigr_cli.imaging.modes import STRAIGHT, WHITE, Background, Box, to_alpha, to_levels, to_rgb
+from bigr_cli.imaging.modes import STRAIGHT, Box, to_alpha, to_levels, to_rgb
 from bigr_cli.imaging.squares import square
 from bigr_cli.imaging.storing import default_suffix, storable
 
-__all__ = ["Original", "default_suffix", "storable"]
+__all__ = ["Original", "default_suffix", "read_original", "storable"]
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,10 @@ class Original:
         """The colours (h, w, 3) that show as `rgb` on the background at this alpha (h, w), as far as there are any."""
         ground, part = np.asarray(self.background, np.float32) / 255, alpha[..., None]
         return np.where((part > 0) & (part < 1), ground + (rgb - ground) / np.maximum(part, 1 / 255), rgb).clip(0, 1)
+
+
+def read_original(source: Path | bytes, name: str | None = None) -> Original:
+    """The image of a file or its bytes: `bigr_cli.data.images.read_image`, which see."""
+    from bigr_cli.data.images import read_image
+
+    return read_image(source, name)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bigr_cli.imaging.modes import WHITE, Background, Box, span, to_levels
+from bigr_cli.colours import WHITE, Background
+from bigr_cli.imaging.modes import Box, span, to_levels
 
 _STRIP = 1 << 20  # pixels
 _SUPPORT = 3  # pixels of the smaller image that Lanczos reaches to each side

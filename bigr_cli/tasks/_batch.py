@@ -27,6 +27,7 @@ from bigr_cli.tasks._watching import POLL, Watch
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bigr_cli.colours import Background
     from bigr_cli.editing.batched_sampling import Iteration, SamplingCoroutine
     from bigr_cli.editing.inpaint import Painted
     from bigr_cli.editing.request import EditRequest
@@ -239,7 +240,7 @@ def _coroutines(
             if ahead and sum(taken for _, _, taken in ahead) + size > _AHEAD_BYTES:
                 break
             job = coming.popleft()
-            ahead.append((job, readers.submit(_opened, job), size))
+            ahead.append((job, readers.submit(_opened, job, model.config.ground), size))
         job, future, _ = ahead.popleft()
         coroutine = _begun(model, job, future)
         del future  # which has the image, for as long as the next one is not asked for
@@ -265,12 +266,12 @@ def _begun(model: "Model", job: Job, future: "Future[tuple[Original, EditRequest
     return (yield from request.paint(model.network, image, job.seed))
 
 
-def _opened(job: Job) -> "tuple[Original, EditRequest]":
+def _opened(job: Job, background: "Background") -> "tuple[Original, EditRequest]":
     from bigr_cli.data.images import read_image
     from bigr_cli.imaging.inputs import read_stdin
 
     source = job.source
-    image = read_image(read_stdin() if source.path is None else source.path, source.name)
+    image = read_image(read_stdin() if source.path is None else source.path, source.name, background=background)
     return image, job.request.for_image(image)
 
 

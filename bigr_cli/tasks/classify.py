@@ -65,7 +65,7 @@ def classify(
     failed: list[tuple[str, str]] = []
     batches = Batches(batch_size(network, wanted, machine.batch_size))
     with console.progress(len(items), "classifying") as bar:
-        for rows in read_batches(items, config.image_size, batches.size):
+        for rows in read_batches(items, config.image_size, batches.size, config.ground):
             for item, read in rows:
                 if isinstance(read, BigrError):
                     if len(items) == 1:

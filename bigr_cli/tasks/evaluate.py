@@ -141,7 +141,9 @@ def probe(
     config = read_config(folder)
     from bigr_cli.evaluation.probe_data import open_split
 
-    split = open_split(data, test, config.image_size, count=count, test_count=test_count, seed=seed)
+    split = open_split(
+        data, test, config.image_size, count=count, test_count=test_count, seed=seed, background=config.ground
+    )
     network = loaded(model, machine)
     rows, classifiers = _measured(network, split, machine.batch_size or network.coding_batch_size(), seed)
     best = max((row for row in rows if row[1] is not None), key=lambda row: (row[2].held_out, -row[2].held_out_loss))

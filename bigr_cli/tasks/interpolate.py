@@ -171,7 +171,7 @@ def _way(config: "ModelConfig", stops: Sequence[str]) -> Way:
         other = next(stop for stop in stops if stop not in files)
         raise UsageError(f"{files[0]} is a picture and {other} is a label; stops are either all labels or all pictures")
     if files:
-        pictures = [read_image(Path(stop)) for stop in stops]
+        pictures = [read_image(Path(stop), background=config.ground) for stop in stops]
         return Way(labels=[], pictures=pictures, name="-to-".join(Path(stop).stem for stop in stops))
     labels = [prompts.guide(config, stop) for stop in stops]
     if None in labels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bigr_cli.colours import parse_colour
 from bigr_cli.core.config import (
     LARGEST_SEED,
     UNSAID,
@@ -38,6 +39,8 @@ class DataConfig:
     0 keeps none. Likewise `cache_texts` keeps what a text encoder makes of captions, and `cache_pictures` keeps the
     pictures themselves, cut and scaled, from the first pass on.
 
+    Transparent pixels are composited on `background`, a colour's name or "#rrggbb"; the model keeps that in mind.
+
     Broken pictures with captions, and those in shards, are left out if their `headers` show it, or with `pictures`,
     for which all are read whole before training begins.
     """
@@ -54,6 +57,7 @@ class DataConfig:
     cache_texts: bool = True
     cache_pictures: bool = False
     check: Literal["headers", "pictures"] = "headers"
+    background: str = field(default="white", metadata=UNSAID)
 
     def __post_init__(self) -> None:
         require_positive(self, "validation")
@@ -63,6 +67,7 @@ class DataConfig:
         refuse(whole("cache_codes", self.cache_codes, least=0, most=_MOST_VARIANTS))
         require(0 <= self.seed <= LARGEST_SEED, f"seed: expected 0 to 2^63 - 1, got {self.seed}")
         require(not self.without or self.source == "scenes", "without: leaves out scenes, not pictures of a folder")
+        parse_colour(self.background, "background")
         endless = self.source == "scenes" and self.count is None
         require(not (self.cache_codes and endless), "cache_codes: endless scenes never repeat; set count, or 0 here")
         if self.cache_pictures:

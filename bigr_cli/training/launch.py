@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bigr_cli import console, schema, yaml_text
+from bigr_cli.colours import parse_colour
 from bigr_cli.data.kept import KeptSource
 from bigr_cli.data.pictures import FileSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
@@ -151,7 +152,8 @@ def _scenes(data: DataConfig, size: int) -> tuple[Source, Source]:
 def _files(
     data: DataConfig, size: int, captions: bool, classes: bool, run: Path | None
 ) -> tuple[Source, Source, DataRecord]:
-    every = open_source(data.source, size, captions=captions, check=data.check)
+    ground = parse_colour(data.background)
+    every = open_source(data.source, size, captions=captions, check=data.check, background=ground)
     if not isinstance(every, FileSource):
         raise TypeError(f"expected images in files, got {type(every).__name__}")
     wanted = min(data.validation, len(every) // 10)

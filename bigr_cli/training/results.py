@@ -39,6 +39,7 @@ def run_model_config(
         labels=labels,
         sampling=training.sampling if isinstance(training, GeneratorTraining) else SamplingConfig(),
         painting=training.painting if isinstance(training, GeneratorTraining) else None,
+        background=training.data.background,
         provenance=Provenance(
             data=training.data.source,
             without=training.data.without,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bigr_cli import schema, yaml_text
+from bigr_cli.colours import Background, parse_colour
 from bigr_cli.core.config import (
     PRESETS,
     SOURCES,
@@ -68,6 +69,7 @@ class ModelConfig:
     `sampling` is for whole pictures, `painting` for parts of one that is given, where it is not None. `presets` are
     settings that take the place of some of either, by their names.
     `refine` steps look for the codes of a picture that is to be shown as it is, if no other number is asked for.
+    `background` is the colour that it sees where images are transparent.
     `representation` says which features are meant if none are named; None is the middle layer.
     `sha256` has the hash of each weights file by its name. `source` says what the weights can be made of.
     """
@@ -83,6 +85,7 @@ class ModelConfig:
     presets: dict[str, dict[str, int | float | str | tuple[float, float]]] = field(default_factory=dict)
     refine: int = field(default=0, metadata=UNSAID)
     representation: RepresentationConfig | None = None
+    background: str = field(default="white", metadata=UNSAID)
     provenance: Provenance = field(default_factory=Provenance)
     licence: str = ""
     source: Source | None = None
@@ -110,6 +113,7 @@ class ModelConfig:
                 for field_name in ("timesteps", "rank_timesteps", "last_timesteps"):
                     got = getattr(sampling, field_name)
                     require(got <= most, f"{name}.{field_name}: the generator has {most}, got {got}")
+        parse_colour(self.background, "background")
         refuse(whole("refine", self.refine, least=0, most=_MOST_REFINE))
         if self.representation is not None:
             blocks, layer = self.generator.layers if self.generator else 0, self.representation.layer
@@ -130,6 +134,11 @@ class ModelConfig:
             require(name in known, f"{where}: expected one of {', '.join(known)}")
             merged = schema.to_mapping(self.sampling) | settings
             yield where, schema.from_mapping(SamplingConfig, merged, source=where)
+
+    @property
+    def ground(self) -> Background:
+        """`background` as red, green and blue."""
+        return parse_colour(self.background)
 
     @property
     def weight_files(self) -> tuple[str, ...]:
