@@ -54,6 +54,7 @@ def configure(*, quiet: bool | None = None, verbose: bool | None = None) -> None
 def forget() -> None:
     """Another command begins: what is said once may be said again."""
     _state.said.clear()
+    _state.noted.clear()
     _state.lost = False
 
 
