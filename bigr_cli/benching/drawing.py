@@ -120,8 +120,8 @@ def _once(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawin
     parts = {**meter.seconds, "rest": rest}
     return Drawing(
         batch=count,
-        iterations=settings.steps,
-        iteration={name: seconds / settings.steps for name, seconds in parts.items()},
+        iterations=settings.iterations,
+        iteration={name: seconds / settings.iterations for name, seconds in parts.items()},
         decode=decoded / count,
         write=written / count,
         operations=picture * meter.rows[TRANSFORMER] + token * meter.rows[TRANSCODER],

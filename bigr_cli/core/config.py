@@ -312,6 +312,29 @@ class SamplingConfig:
             f"How the number of masked tokens falls over the iterations: {', '.join(MASK_SCHEDULES)}.", metavar="NAME"
         ),
     ] = field(default="cosine", metadata=UNSAID)
+    corrections: Annotated[
+        int,
+        _setting(
+            "How often the least likely tokens are masked again and sampled anew, after the iterations; 0: never.",
+            minimum=0,
+            maximum=LARGEST["steps"],
+            metavar="N",
+        ),
+    ] = field(default=0, metadata=UNSAID)
+    correction_share: Annotated[
+        float,
+        _setting(
+            "The share of the tokens that a correction samples anew.", minimum=0, above=True, maximum=1, metavar="SHARE"
+        ),
+    ] = field(default=0.4, metadata=UNSAID)
+    correction_steps: Annotated[
+        int, _setting("Iterations of a correction.", minimum=1, maximum=LARGEST["steps"], metavar="N")
+    ] = field(default=4, metadata=UNSAID)
+
+    @property
+    def iterations(self) -> int:
+        """All iterations, those of corrections among them."""
+        return self.steps + self.corrections * self.correction_steps
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -320,5 +343,12 @@ class SamplingConfig:
 
 
 def taken_by(generator: GeneratorConfig, settings: SamplingConfig) -> SamplingConfig:
-    """The settings as a generator can take them: with causal attention it draws one token an iteration, row by row."""
-    return replace(settings, steps=generator.tokens, order="raster") if generator.attention == "causal" else settings
+    """The settings as a generator can take them: with causal attention it samples one token an iteration, row by row.
+
+    Raises:
+        ConfigError: corrections, which such a generator cannot make: it predicts no token from those behind it.
+    """
+    if generator.attention != "causal":
+        return settings
+    require(not settings.corrections, f"corrections: expected 0 with attention: causal, got {settings.corrections}")
+    return replace(settings, steps=generator.tokens, order="raster")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bigr_cli.core.condition import Labels
+from bigr_cli.core.condition import Labels, Prefix
 from bigr_cli.core.heads import Rows
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import ConfigError
@@ -14,7 +14,7 @@ _ROWS = 256  # pictures that go through the transformer at once
 
 
 @torch.no_grad()
-def token_scores(generator: Generator, codes: Tensor, labels: Labels, masked: Tensor, seeds: Tensor) -> Tensor:
+def token_scores(generator: Generator, codes: Tensor, labels: Labels | Prefix, masked: Tensor, seeds: Tensor) -> Tensor:
     """The log-probability of each masked token's own bits, given the tokens that are not masked.
 
     It is the mean over the bits, in nats, of what the transcoder says in its first step, where it knows nothing of
@@ -22,7 +22,7 @@ def token_scores(generator: Generator, codes: Tensor, labels: Labels, masked: Te
 
     Args:
         codes: (B, L, K) bool.
-        labels: (B,) int64, or a tuple of such.
+        labels: (B,) int64, or a tuple of such; or the condition's tokens already.
         masked: (B, L) bool, True = hidden from the model, and scored.
         seeds: (B,) int64, for the noise.
 
@@ -45,7 +45,7 @@ def token_scores(generator: Generator, codes: Tensor, labels: Labels, masked: Te
     return scores
 
 
-def seen_scores(generator: Generator, codes: Tensor, labels: Labels, unknown: Tensor, seeds: Tensor) -> Tensor:
+def seen_scores(generator: Generator, codes: Tensor, labels: Labels | Prefix, unknown: Tensor, seeds: Tensor) -> Tensor:
     """The score of every known token, given half of the other known ones: (B, L) float32, 0 at unknown tokens.
 
     The known tokens are hidden in two turns, as the black and white fields of a chessboard.

@@ -5,7 +5,9 @@ Generating, inpainting, editing and enriching differ only in the known tokens an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from bigr_cli.core.condition import Labels, Prefix, Ratios, joined
 from bigr_cli.core.config import SamplingConfig, taken_by
 from bigr_cli.core.heads import Chain, Rows
+from bigr_cli.core.likelihood import seen_scores
 from bigr_cli.core.orders import certainty, fixed_ranks, is_fixed, ranks
 from bigr_cli.core.random import Stream, gumbel, uniform
 from bigr_cli.core.schedule import guidance_at, gumbel_at, masked_count, timesteps_at
@@ -52,16 +55,42 @@ def sample(
     Raises:
         ValueError: shapes that do not fit the model, or more timesteps than it was trained with.
     """
-    config, settings = generator.config, taken_by(generator.config, settings)
+    settings = taken_by(generator.config, settings)
     codes, masked = _start(generator, seeds, known)
+    work = _Work(generator, _prefix(generator, labels, ratios, against), seeds, settings, observe)
+    codes = _unmask(work, codes, masked)
+    for number in range(settings.corrections):
+        codes = _unmask(work, codes, _least_likely(work, codes, masked), correction=number + 1)
+    return codes
+
+
+class _Work(NamedTuple):
+    """What stays the same through a call of `sample`."""
+
+    generator: Generator
+    prefix: Prefix
+    seeds: Tensor
+    settings: SamplingConfig
+    observe: Observer | None
+
+
+def _unmask(work: _Work, codes: Tensor, masked: Tensor, *, correction: int = 0) -> Tensor:
+    """The codes (B, L, K) with the masked tokens (B, L) sampled; `codes` is changed in place.
+
+    Corrections, numbered from 1, have the guidance, the noise and the timesteps of the last iteration throughout.
+    """
+    generator, prefix, seeds, settings, observe = work
+    config = generator.config
+    steps, before = settings.steps, 0  # `before` are the iterations so far, by which random numbers are keyed
+    if correction:
+        steps, before = settings.correction_steps, settings.steps + (correction - 1) * settings.correction_steps
     unknown = masked.sum(dim=1).tolist()
     fixed = fixed_ranks(settings.order, seeds, config.grid) if is_fixed(settings.order) else None
-    prefix = _prefix(generator, labels, ratios, against)
-    for i in range(settings.steps):
-        counts = [masked_count(count, i, settings.steps, settings.mask_schedule) for count in unknown]
-        remaining = torch.tensor(counts, device=seeds.device)
+    for i in range(steps):
+        like, iteration = settings.steps - 1 if correction else i, before + i
+        remaining = [masked_count(count, i, steps, settings.mask_schedule) for count in unknown]
         left = masked.sum(dim=1)
-        quota = left - remaining  # (B,) how many tokens of each picture are settled now
+        quota = left - torch.tensor(remaining, device=seeds.device)  # (B,) how many tokens are unmasked now
         chosen = None
         if config.attention == "causal":
             chosen = masked & (torch.arange(config.tokens, device=seeds.device) == i)
@@ -72,10 +101,12 @@ def sample(
         rows = _rows(masked & (quota > 0)[:, None] if chosen is None else chosen, seeds)
         if len(rows.item) > 0:
             guidance = guidance_at(
-                settings.guidance, settings.guidance_schedule, settings.guidance_interval, i, settings.steps
+                settings.guidance, settings.guidance_schedule, settings.guidance_interval, like, settings.steps
             )
             conds = _conditions(generator, codes, prefix, masked, guidance, rows)
-            chain = _chain(generator, settings, guidance, i)
+            count = timesteps_at(settings.timesteps, settings.last_timesteps, like, settings.steps)
+            walked = generator.transcoder.timesteps(count)
+            chain = Chain(walked, guidance, settings.temperature, settings.tolerance, iteration)
             short = settings.rank_timesteps
             p: Tensor | None = None
             if chosen is None:
@@ -83,19 +114,32 @@ def sample(
                 if 0 < short < len(chain.timesteps):
                     ranking = chain._replace(timesteps=generator.transcoder.timesteps(short))
                 p = generator.transcoder.walk(conds, rows, ranking)
-                chosen = _first(_keys(p, rows, masked, settings, i), masked, quota)
+                noise = gumbel_at(settings.gumbel, settings.gumbel_schedule, like, settings.steps)
+                chosen = _first(_keys(p, rows, masked, settings, noise, iteration), masked, quota)
                 settled = chosen[rows.item, rows.position]
                 rows, conds = rows.at(settled), conds[:, settled]
                 p = p[settled] if ranking is chain else None
             if p is None:
                 p = generator.transcoder.walk(conds, rows, chain)
             codes[rows.item, rows.position] = (
-                uniform(rows.seed, Stream.BITS, rows.position, config.bits, iteration=i) < p
+                uniform(rows.seed, Stream.BITS, rows.position, config.bits, iteration=iteration) < p
             )
             masked = masked & ~chosen
         if observe is not None:
-            observe(i, codes, masked)
+            observe(iteration, codes, masked)
     return codes
+
+
+def _least_likely(work: _Work, codes: Tensor, free: Tensor) -> Tensor:
+    """Of the tokens that may change (B, L), the share that the model finds least likely beside the others.
+
+    Without guidance, which is sampling without a label, it is asked without one too.
+    """
+    batch, share = len(codes), work.settings.correction_share
+    plain = work.prefix.rows(slice(batch, None) if work.settings.guidance == 0 else slice(0, batch))
+    scores = seen_scores(work.generator, codes, plain, torch.zeros_like(free), work.seeds)
+    quota = [math.ceil(share * count) for count in free.sum(dim=1).tolist()]
+    return _first(scores, free, torch.tensor(quota, device=free.device))
 
 
 def _start(generator: Generator, seeds: Tensor, known: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
@@ -118,16 +162,9 @@ def _first(keys: Tensor, masked: Tensor, quota: Tensor) -> Tensor:
     return (ranks(keys.masked_fill(~masked, torch.inf)) < quota[:, None]) & masked
 
 
-def _chain(generator: Generator, settings: SamplingConfig, guidance: float, iteration: int) -> Chain:
-    count = timesteps_at(settings.timesteps, settings.last_timesteps, iteration, settings.steps)
-    walked = generator.transcoder.timesteps(count)
-    return Chain(walked, guidance, settings.temperature, settings.tolerance, iteration)
-
-
-def _keys(p: Tensor, rows: Rows, masked: Tensor, settings: SamplingConfig, iteration: int) -> Tensor:
+def _keys(p: Tensor, rows: Rows, masked: Tensor, settings: SamplingConfig, noise: float, iteration: int) -> Tensor:
     """By what masked tokens are ranked, the first to be settled first: (B, L)."""
     keys = -certainty(p, settings.order)
-    noise = gumbel_at(settings.gumbel, settings.gumbel_schedule, iteration, settings.steps)
     if noise > 0:
         keys = keys - noise * gumbel(rows.seed, Stream.GUMBEL, rows.position, iteration=iteration)
     spread = keys.new_full(masked.shape, torch.inf)

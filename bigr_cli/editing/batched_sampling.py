@@ -78,7 +78,7 @@ class Iteration:
     @property
     def steps(self) -> int:
         """How many iterations there are."""
-        return self.requests[0].settings.steps
+        return self.requests[0].settings.iterations
 
 
 Watch = Callable[[Iteration], None]

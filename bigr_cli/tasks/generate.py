@@ -246,7 +246,7 @@ def _make(
     with console.progress(len(todo), "generating") as bar:
 
         def watch(batch: "Sequence[Job]", iteration: int, codes: "Tensor", masked: "Tensor") -> None:
-            bar.advance(len(batch) / settings.steps)
+            bar.advance(len(batch) / settings.iterations)
             maker.watch(model, batch, iteration, codes, masked)
 
         try:

@@ -15,6 +15,7 @@ from torch import Tensor
 from bigr_cli.core.condition import Prefix
 from bigr_cli.core.config import GUIDANCE_SCHEDULES, GUMBEL_SCHEDULES, ORDERS, SamplingConfig
 from bigr_cli.core.heads import Chain, Rows
+from bigr_cli.core.likelihood import seen_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.orders import fixed_ranks
 from bigr_cli.core.random import Stream, uniform
@@ -42,6 +43,9 @@ SETTINGS = st.builds(
     gumbel=st.sampled_from([0.0, 0.3, 5.0]),
     gumbel_schedule=st.sampled_from(GUMBEL_SCHEDULES),
     temperature=st.sampled_from([0.5, 1.0, 3.0]),
+    corrections=st.sampled_from([0, 0, 1, 2]),
+    correction_share=st.sampled_from([0.1, 0.4, 1.0]),
+    correction_steps=st.integers(1, 3),
 )
 
 
@@ -109,7 +113,9 @@ def test_nothing_is_left_masked(
         known=(codes, masked),
         observe=lambda iteration, codes, masked: left.append(masked.sum(dim=1).tolist()),
     )
-    assert left == [[masked_count(count, i, steps) for count in unknown] for i in range(steps)]
+    weakest = [math.ceil(wanted.correction_share * count) for count in unknown]
+    rounds = [(unknown, steps)] + [(weakest, wanted.correction_steps)] * wanted.corrections
+    assert left == [[masked_count(count, i, most) for count in counts] for counts, most in rounds for i in range(most)]
     assert left[-1] == [0] * len(unknown)
 
 
@@ -286,6 +292,7 @@ def test_nothing_runs_when_nothing_is_masked(generator: Generator) -> None:
 def test_the_observer_sees_tokens_settle_once_and_for_all(
     generator: Generator, job: Any, wanted: SamplingConfig
 ) -> None:
+    wanted = replace(wanted, corrections=0)
     labels, seeds, codes, masked = job
     seen: list[tuple[int, Tensor, Tensor]] = []
     drawn = sample(
@@ -434,3 +441,29 @@ class TestSampleCodes:
     def test_settings_out_of_range(self, tiny_model: BinaryModel, wrong: dict) -> None:
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             tiny_model.sample_codes(numbers(0), [0], **{**dict(timesteps=1), **wrong})
+
+
+def test_a_correction_samples_the_least_likely_share_anew(generator: Generator) -> None:
+    plain = SamplingConfig(steps=3, timesteps=2)
+    corrected = replace(plain, corrections=1, correction_share=0.4, correction_steps=2)
+    labels, seeds = torch.arange(64) % CLASSES, torch.arange(64)
+    before, after = (sample(generator, labels, seeds, each) for each in (plain, corrected))
+    scores = seen_scores(generator, before, labels, torch.zeros(64, TOKENS, dtype=torch.bool), seeds)
+    chosen = scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True) < math.ceil(0.4 * TOKENS)
+    changed = (before != after).any(dim=2)
+    assert not (changed & ~chosen).any()
+    assert changed.any(dim=1).float().mean() > 0.9  # four tokens of four bits rarely come out the same
+
+
+def test_corrections_go_on_with_new_random_numbers(generator: Generator) -> None:
+    settings = SamplingConfig(steps=1, timesteps=1, guidance=0, corrections=8, correction_share=1, correction_steps=1)
+    seen: list[Tensor] = []
+    sample(generator, numbers(1), numbers(5), settings, observe=lambda i, codes, masked: seen.append(codes.clone()))
+    assert len(seen) == settings.iterations == 9
+    assert len({tuple(codes.flatten().tolist()) for codes in seen}) > 5
+
+
+def test_causal_attention_cannot_correct(tiny_generator: Callable[..., Generator]) -> None:
+    causal = tiny_generator(attention="causal")
+    with pytest.raises(ConfigError, match="corrections: expected 0 with attention: causal, got 2"):
+        sample(causal, numbers(1), numbers(5), SamplingConfig(corrections=2))
