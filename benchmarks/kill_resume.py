@@ -85,6 +85,13 @@ def _bigr(words: Sequence[str], home: str, pause: float) -> None:
     sys.exit(main(words))
 
 
+def started(words: Sequence[str], home: Path, pause: float = 0.0) -> BaseProcess:
+    """`bigr` in a process of its own; half-written files stay so for `pause` seconds longer."""
+    process = _FORKS.Process(target=_bigr, args=(list(words), str(home), pause))
+    process.start()
+    return process
+
+
 @dataclass(frozen=True)
 class Training:
     """A command that trains, with its config, in a process of its own; `undisturbed` is the run to compare with."""
@@ -99,9 +106,7 @@ class Training:
         begun = (run / "training.yaml").exists()
         words = ["--resume", str(run)] if begun else [*self.config, "-o", str(run)]
         words = [self.command, *words, "--device", "cpu", "--threads", "1", "--quiet"]
-        process = _FORKS.Process(target=_bigr, args=(words, str(self.undisturbed.parent / "home"), pause))
-        process.start()
-        return process
+        return started(words, self.undisturbed.parent / "home", pause)
 
     def finish(self, run: Path) -> None:
         """Let a run go to its end. Raises RuntimeError if it fails."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 class _State:
     quiet: bool = False
     verbose: bool = False
+    unheard: bool = False
     last: float = 0.0  # when the last line was written, by the monotonic clock
     live: "Console | None" = field(default=None, repr=False)  # the console of the progress bar being shown
     said: set[str] = field(default_factory=set, repr=False)  # what is said once
@@ -218,6 +219,17 @@ def progress(total: float | None, description: str, *, done: int = 0) -> Iterato
         _state.live = None
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Nothing but errors is said while the block runs: for what is only tried."""
+    before = _state.unheard
+    _state.unheard = True
+    try:
+        yield
+    finally:
+        _state.unheard = before
+
+
 def silence() -> float:
     """Seconds since the last line on stderr."""
     return time.monotonic() - _state.last
@@ -229,6 +241,8 @@ def touch() -> None:
 
 
 def _write(line: str) -> None:
+    if _state.unheard:
+        return
     touch()
     if _state.live is not None:
         from rich.text import Text

@@ -26,6 +26,7 @@ from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTra
 from bigr_cli.training.data_record import DataRecord, begun, going_on, labels_of_old_run, read_record
 from bigr_cli.training.loop import Trainer
 from bigr_cli.training.objective import Objective
+from bigr_cli.training.pace import Stage
 from bigr_cli.training.results import start_from
 from bigr_cli.zoo.config import CONFIG_FILE, GENERATOR_FILE, TOKENIZER_FILE, read_config
 from bigr_cli.zoo.weights import sha256_of
@@ -205,6 +206,7 @@ def launch(
     output: Path | None,
     resume: Path | None,
     device: torch.device,
+    stage: Stage | None = None,
 ) -> Path:
     """Train, in a new run folder or on from the last checkpoint of one; returns the folder, by then a model folder.
 
@@ -213,6 +215,7 @@ def launch(
         size: of the pictures, in pixels.
         output: the new run's folder; None is `runs/NAME`.
         resume: the folder of the run to go on with, instead.
+        stage: what the run is a part of, if it is.
 
     Raises:
         UsageError: a folder that is not empty, or not there; data that are too few or not there.
@@ -241,6 +244,8 @@ def _train(
         _check_empty(folder)
     checkpoint = next(reversed(list_checkpoints(folder)), None) if resume is not None else None
     if checkpoint is not None and step_of(checkpoint) >= training.run.steps:
+        if stage is not None:
+            return folder
         console.say(f"{folder}: finished, after {step_of(checkpoint)} steps; with a larger run.steps it would go on")
         return folder
     source, held_out, record = open_recorded(
@@ -253,7 +258,7 @@ def _train(
     objective = build(held_out)
     if training.init and checkpoint is None:
         start_from(training.init, _WEIGHTS[type(training)], objective.model)
-    trainer = Trainer(objective, source, training.data, training.run, folder, device=device)
+    trainer = Trainer(objective, source, training.data, training.run, folder, device=device, stage=stage)
     if checkpoint is not None:
         trainer.resume(checkpoint)
     trainer.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
@@ -272,7 +277,8 @@ def _train(
         trainer.train()
     finally:
         trainer.accelerator.end_training()  # leaves the group of processes
-    console.say(f"done: {folder} is a model folder")
+    if stage is None:
+        console.say(f"done: {folder} is a model folder")
     return folder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from bigr_cli.training.interrupts import Interrupts, StepAborted, interrupts
 from bigr_cli.training.metrics import MetricsLog
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.optim import Optimizers, rate_share
-from bigr_cli.training.pace import Pace
+from bigr_cli.training.pace import Stage
 from bigr_cli.training.reports import Reports
 from bigr_cli.training.sharding import Sharding
 from bigr_cli.training.state import TrainingState
@@ -61,14 +61,9 @@ class Trainer:
         folder: Path,
         *,
         device: torch.device,
-        title: str = "training",
-        pace: Pace | None = None,
-        written: Callable[[], None] | None = None,
-        resumed_by: Path | None = None,
+        stage: Stage | None = None,
     ) -> None:
-        """`pace` may change the number of steps after each checkpoint; `written` is called when the model was written.
-
-        `title` and `resumed_by`, the folder that --resume takes, are for messages.
+        """`stage` says what the training is a part of; None is of nothing.
 
         Raises:
             DeviceError: the device cannot train in the run's precision.
@@ -91,8 +86,7 @@ class Trainer:
         spread = sharding is not None
         self.state = TrainingState(objective, self.average, optimizers, self.accelerator, spread)
         self.step = 0
-        self.pace, self.title, self.resumed_by = pace, title, folder if resumed_by is None else resumed_by
-        self.written = written
+        self.stage = Stage("training", folder) if stage is None else stage
         self._seconds = math.inf  # what the last step took
         if self.accelerator.num_processes == 1 and self.device.type == "cpu":
             let_signals_in(objective)
@@ -113,19 +107,20 @@ class Trainer:
         """
         saved = self.step
         with (
-            closing(self._batches()) as batches,
+            closing(self.batches()) as batches,
             failures(self.folder),
             self._log() as log,
             interrupts() as interrupted,
-            console.progress(self.run.steps, self.title, done=self.step) as bar,
+            console.progress(self.run.steps, self.stage.name, done=self.step) as bar,
         ):
-            reports = Reports(self, log, bar)
+            reports = Reports(self, log, bar, interrupted)
+            reports.resumed()
             while self.step < self.run.steps and not self._agreed(interrupted):
                 try:
-                    values = self._one_step(batches, interrupted)
+                    values = self.one_step(batches, interrupted)
+                    reports.step(values)
                 except StepAborted:
                     break
-                reports.step(values)
                 if self._due(self.run.checkpoint_every):
                     self._save(keep=self.run.keep)
                     saved = self.step
@@ -134,14 +129,15 @@ class Trainer:
                 if saved != self.step or self.step == 0:
                     self._save(keep=self.run.keep)
                 reports.stopped()
-                console.say(f"stopped after step {self.step}; go on with --resume {self.resumed_by}")
+                console.say(f"stopped after step {self.step}; go on with --resume {self.stage.whole}")
                 raise KeyboardInterrupt
 
     def _keep_pace(self, bar: console.ProgressBar) -> None:
         """After a checkpoint: fewer steps or more, if the time is used up sooner or later than was planned."""
-        if self.pace is None or self.accelerator.num_processes > 1:
+        pace = self.stage.pace
+        if pace is None or self.accelerator.num_processes > 1:
             return
-        steps = self.pace.steps(self.step, self.run)
+        steps = pace.steps(self.step, self.run)
         if steps != self.run.steps:
             self.run = replace(self.run, steps=steps)
             bar.set_total(steps)
@@ -183,7 +179,8 @@ class Trainer:
             raise UsageError(f"run.batch: {run.batch} is not a multiple of {units} × {processes} processes")
         return parts, size
 
-    def _batches(self) -> Generator[Batch, None, None]:
+    def batches(self) -> Generator[Batch, None, None]:
+        """What the steps from here on see."""
         parts, size = self._parts()
         positions = Positions(
             len(self.source),
@@ -196,7 +193,7 @@ class Trainer:
         with self.accelerator.main_process_first():  # it may write a cache, which the others then read
             return self.objective.batches(self.source, positions, workers=self.data.workers)
 
-    def _one_step(self, batches: Iterator[Batch], interrupted: Interrupts) -> dict[str, Tensor]:
+    def one_step(self, batches: Iterator[Batch], interrupted: Interrupts) -> dict[str, Tensor]:
         """One update of every player whose turn it is; returns the values, as means over this process's parts.
 
         Raises:

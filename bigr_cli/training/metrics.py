@@ -70,15 +70,23 @@ def shown(values: dict[str, float]) -> str:
 
 def best_value(run: Path) -> float | None:
     """How good the best validation of a run was, of those in its metrics; None without any."""
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        return None
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError, AttributeError):  # a line that was cut off
-            value = json.loads(line).get("goodness")
-            found += [value] if isinstance(value, float) else []
+    found = [record["goodness"] for record in _validations(run) if isinstance(record.get("goodness"), float)]
     return max(found, default=None)
+
+
+def last_validation(run: Path) -> int:
+    """The step of the last validation in a run's metrics; 0 without any."""
+    return max((int(record["step"]) for record in _validations(run)), default=0)
+
+
+def _validations(run: Path) -> list[dict[str, Any]]:
+    path = run / "metrics.jsonl"
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with suppress(ValueError, TypeError, KeyError):  # a line that was cut off
+            record = json.loads(line)
+            records += [record] if record["kind"] == "validation" and isinstance(record["step"], int) else []
+    return records
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

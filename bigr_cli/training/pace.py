@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from bigr_cli import console
 from bigr_cli.progress import readable_time
@@ -59,3 +61,20 @@ class Pace:
             console.say(f"steps are {faster} than planned: {wanted:,} instead of {total:,}, to end in {left}")
         self._settled(spent, wanted if wanted != total else None)
         return wanted
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training as a part of a larger one, which lies in the folder `whole` and is resumed as that.
+
+    `pace` may change the number of steps after each checkpoint; `written` is called when the model was written.
+    """
+
+    name: str
+    whole: Path
+    pace: Pace | None = None
+    written: Callable[[], None] = _nothing

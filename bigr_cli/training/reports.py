@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +14,8 @@ from bigr_cli import console
 from bigr_cli.files import whole_file
 from bigr_cli.progress import SILENCE, readable_time
 from bigr_cli.training.checkpoint import writing
-from bigr_cli.training.metrics import MetricsLog, Throughput, best_value, shown
+from bigr_cli.training.interrupts import Interrupts, StepAborted
+from bigr_cli.training.metrics import MetricsLog, Throughput, best_value, last_validation, shown
 
 if TYPE_CHECKING:
     from bigr_cli.training.loop import Trainer
@@ -25,11 +26,22 @@ _FIRST_SAMPLES = 10  # steps; then twice as many, and so on, until validations c
 class Reports:
     """Losses at every `log_every` steps, or every half minute; validations; samples at steps that double."""
 
-    def __init__(self, trainer: Trainer, log: MetricsLog | None, bar: console.ProgressBar) -> None:
+    def __init__(
+        self, trainer: Trainer, log: MetricsLog | None, bar: console.ProgressBar, interrupted: Interrupts
+    ) -> None:
         """`log` is None in all processes but the first."""
+        self._interrupted = interrupted
         self.trainer, self.log, self.bar = trainer, log, bar
         self.throughput, self.measures, self._said = Throughput(), dict[str, float](), time.monotonic()
         self.best = best_value(trainer.folder) if log is not None else None
+
+    def resumed(self) -> None:
+        """Before the first step: the validation that was due when a run was interrupted."""
+        trainer = self.trainer
+        due = 0 < trainer.step < trainer.run.steps and trainer.step % trainer.run.validate_every == 0
+        if due and trainer.accelerator.num_processes == 1 and last_validation(trainer.folder) < trainer.step:
+            with suppress(StepAborted):  # the loop sees the signal, too
+                self._validate()
 
     def step(self, values: dict[str, Tensor]) -> None:
         """After each step: what is due of reports, samples and validations."""
@@ -115,8 +127,7 @@ class Reports:
             return
         with writing(self.trainer.folder):
             self.trainer.objective.write(average, self.trainer.folder, self.trainer.step, measures)
-            if self.trainer.written is not None:
-                self.trainer.written()
+            self.trainer.stage.written()
 
     def _with_average(self, use: Callable[[nn.Module], None]) -> None:
         """Call with the averaged weights; where these are spread, all processes must come here."""
@@ -126,9 +137,11 @@ class Reports:
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
-        """Without gradients, and without a trace in torch's random numbers."""
-        device = self.trainer.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
+        """Without gradients, and without a trace in torch's random numbers. A signal breaks it off."""
+        trainer = self.trainer
+        devices = [trainer.device] if trainer.device.type == "cuda" else []
+        alone = trainer.accelerator.num_processes == 1
+        with self._interrupted.aborting(alone), torch.random.fork_rng(devices=devices), torch.inference_mode():
             yield
 
 

@@ -27,7 +27,7 @@ from bigr_cli.training.checkpoint import list_checkpoints, load_checkpoint, step
 from bigr_cli.training.config import DataConfig, OptimizerConfig, RunConfig
 from bigr_cli.training.loop import Trainer, step_seed
 from bigr_cli.training.objective import Objective
-from bigr_cli.training.pace import Pace
+from bigr_cli.training.pace import Pace, Stage
 
 RUN = RunConfig(steps=6, batch=4, ema=0.9, log_every=2, validate_every=3, checkpoint_every=2)
 CPU = torch.device("cpu")
@@ -428,7 +428,7 @@ def test_the_number_of_steps_follows_the_pace(make: Make) -> None:
     now = iter(range(0, 10_000, 100))
     pace = Pace(600.0, settled=lambda spent, steps: settled.append((spent, steps)), clock=lambda: float(next(now)))
     made = make(steps=100, checkpoint_every=2, validate_every=100, log_every=100)
-    made.trainer.pace = pace
+    made.trainer.stage = Stage("training", made.folder, pace)
     made.trainer.train()
     assert settled[0] == (100.0, None)
     assert settled[1][1] is not None and 6 < settled[1][1] < 20  # 100 s for 2 steps, 400 s left

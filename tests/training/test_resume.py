@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 Run = Callable[..., object]
@@ -82,6 +83,55 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     assert 4 <= kill_resume.steps_saved(run) < 40
     training.finish(run)  # type: ignore[attr-defined]
     assert kill_resume.differing_bits(training.undisturbed, run) == 0  # type: ignore[attr-defined]
+
+
+BOTH = (
+    *("--size", "nano", "--image-size", "16", "--steps", "24", "tokenizer.channels=[16]", "tokenizer.bits=6"),
+    *("tokenizer.encoder_blocks=[0]", "tokenizer.decoder_blocks=[0]", "generator.layers=1", "generator.heads=2"),
+    *("generator.dim=16", "generator.transcoder_width=16", "generator.diffusion_timesteps=8", "sampling.steps=2"),
+    *("sampling.timesteps=3", "data.workers=0", "run.batch=4", "run.precision=float32"),
+)
+
+
+def test_both_stages_killed_and_stopped_end_with_the_same_bits(kill_resume: ModuleType, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for number in range(24):
+        folder = photos / ("cat", "dog")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((24, 20), 40 + 5 * number).convert("RGB").save(folder / f"{number}.png")
+
+    def start(folder: Path) -> object:
+        begun = (folder / "train.yaml").exists()
+        words = ["--resume", str(folder)] if begun else [str(photos), "-o", str(folder), *BOTH]
+        words = ["train", *words, "--device", "cpu", "--threads", "1", "--quiet"]
+        return kill_resume.started(words, tmp_path / "home")
+
+    def finish(folder: Path) -> None:
+        process = start(folder)
+        process.join()  # type: ignore[attr-defined]
+        assert process.exitcode == 0  # type: ignore[attr-defined]
+
+    whole, killed = (tmp_path / name / "run" for name in ("whole", "killed"))
+    finish(whole)
+    moments = {
+        killed / "tokenizer" / "checkpoints" / "step-00000006.safetensors": signal.SIGKILL,
+        killed / "tokenizer" / "checkpoints" / "step-00000024.safetensors": signal.SIGKILL,
+        killed / "generator" / "training.yaml": signal.SIGKILL,
+        killed / "generator" / "checkpoints" / "step-00000012.safetensors": signal.SIGTERM,
+    }
+    for moment, number in moments.items():
+        process = start(killed)
+        while not moment.exists() and process.exitcode is None:  # type: ignore[attr-defined]
+            time.sleep(0.001)
+        if process.exitcode is None:  # type: ignore[attr-defined]
+            os.kill(process.pid, number)  # type: ignore[attr-defined]
+        process.join()  # type: ignore[attr-defined]
+    finish(killed)
+    for name in ("config.yaml", "tokenizer.safetensors", "generator.safetensors", "README.md"):
+        assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
+    for stage in ("tokenizer", "generator"):
+        last = f"{stage}/checkpoints/step-00000024.safetensors"
+        assert (whole / last).read_bytes() == (killed / last).read_bytes(), last
 
 
 def test_a_difference_is_seen(kill_resume: ModuleType, tmp_path: Path) -> None:

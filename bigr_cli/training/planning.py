@@ -1,0 +1,244 @@
+"""Makes a plan: looks at the data, measures real steps here, and asks the rules in `plan`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from bigr_cli import console
+from bigr_cli import device as devices
+from bigr_cli.benching.operations import operations
+from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.data.look import DataLook
+from bigr_cli.errors import ConfigError, UsageError
+from bigr_cli.memory import SHARE, free_memory
+from bigr_cli.progress import readable_time
+from bigr_cli.training import plan as rules
+from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
+from bigr_cli.training.generator import GeneratorObjective
+from bigr_cli.training.launch import open_data
+from bigr_cli.training.measure import Cost, measure, random_codes, seconds_of_codes
+from bigr_cli.training.plan import Plan
+from bigr_cli.training.request import Request, condition_of
+from bigr_cli.training.sizes import PUBLISHED, SizeName
+from bigr_cli.training.tokenizer import TokenizerObjective
+from bigr_cli.zoo.config import ModelConfig, read_config
+from bigr_cli.zoo.find import DEFAULT_MODEL, find_model, packaged_models
+from bigr_cli.zoo.source import readable_size
+
+_GUESSED_SHARE = 0.25  # of a matrix product's speed that a step's operations reach
+_HOPELESS = 4  # times too slow by that guess: such a size is not even measured
+_MEASURING = 0.01  # of the time, for each of both stages
+_SHORTEST, _LONGEST = 1.0, 8.0  # seconds of it; where steps are asked for, no setting depends on it
+
+Stages = tuple[TokenizerTraining, GeneratorTraining]
+
+
+class _Costs(NamedTuple):
+    tokenizer: Cost
+    generator: Cost
+    coding: float  # seconds to read and encode an image
+
+
+class Planner:
+    """Plans for one request on one device; `adjust` changes both stages as the request's settings say."""
+
+    def __init__(
+        self, request: Request, look: DataLook, device: torch.device, *, adjust: Callable[[Stages], Stages], folder: str
+    ) -> None:
+        """`folder` is where the second stage finds the first one's model."""
+        self.request, self.look, self.device, self.adjust, self.folder = request, look, device, adjust, folder
+        self.condition = condition_of(request, look)
+        self._begin = time.monotonic()
+
+    def plan(self) -> Plan:
+        """The plan.
+
+        Raises:
+            UsageError: too little time or memory, with what would do.
+            ConfigError: sizes that do not fit each other.
+        """
+        asked = self.request.size
+        candidates = [asked] if asked else rules.sizes_worth_trying(self.look.images)
+        for number, size in enumerate(candidates):
+            last, stages = number == len(candidates) - 1, self._stages(size)
+            if not last and not self._worth_measuring(size, stages):
+                continue
+            stages = self._fitted(size, stages)
+            costs = self._costs(stages)
+            plan = self._in_steps(stages, costs) if self.request.steps else self._in_time(size, stages, costs, last)
+            if plan is not None:
+                memory = max(costs.tokenizer.bytes, costs.generator.bytes)
+                plan = replace(
+                    plan,
+                    size=size,
+                    condition=self.condition,
+                    memory=memory,
+                    images=self.look.images,
+                    classes=max(1, len(self.look.classes)),
+                )
+                first, second = self.adjust((plan.tokenizer, plan.generator))
+                return replace(plan, tokenizer=first, generator=second)
+        raise UsageError(f"{self.request.images}: no size can be trained here")
+
+    def _stages(self, size: SizeName) -> Stages:
+        request, look = self.request, self.look
+        side = request.side or (256 if size in PUBLISHED else 0)
+        side = side or rules.image_size(look, accelerated=self.device.type == "cuda", time=request.seconds)
+        workers = max(1, min(8, (os.cpu_count() or 1) - 1))
+        data = rules.data_settings(look, request.images, side, workers=workers, seed=request.seed)
+        precision = str(devices.select_dtype("auto", self.device)).removeprefix("torch.")
+        first = rules.tokenizer_training(
+            size, look, data, side, name=f"{request.name}-tokenizer", precision=precision, seed=request.seed
+        )
+        second = rules.generator_training(
+            *(size, look, data, self.condition),
+            tokenizer=self.folder,
+            name=request.name,
+            precision=precision,
+            seed=request.seed,
+        )
+        return self.adjust((self._started(first), second))
+
+    def _started(self, training: TokenizerTraining) -> TokenizerTraining:
+        """With the model to begin with: the one asked for, or the shipped one if it has these sizes."""
+        start = self.request.start
+        if start == "none":
+            return training
+        if start:
+            config = read_config(find_model(start)).tokenizer
+            if self.request.side not in (None, config.image_size):
+                raise ConfigError(f"--from {start}: is for images of {config.image_size} pixels")
+            return replace(training, tokenizer=config, init=start)
+        if (packaged_models() / DEFAULT_MODEL).is_dir():
+            shipped = read_config(packaged_models() / DEFAULT_MODEL).tokenizer
+            if rules.shipped_start(training.tokenizer, shipped):
+                return replace(training, init=DEFAULT_MODEL)
+        return training
+
+    def _worth_measuring(self, size: SizeName, stages: Stages) -> bool:
+        """Whether a size may see enough images, by the steps asked for or a guess from a matrix product's speed."""
+        tokenizer, generator = stages
+        if self.request.steps is not None:
+            return rules.sees_enough(size, self.request.steps * generator.run.batch)
+        config = self._complete(stages)
+        image, token = operations(config, training=True)
+        each = image + 0.64 * config.tokens * generator.masking.timesteps_per_token * token
+        rate = max(devices.measure(self.device).values()) * 1e9 * _GUESSED_SHARE
+        seconds = self.request.time * (1 - rules.tokenizer_share(tokenizer.init))
+        return rules.sees_enough(size, _HOPELESS * seconds * rate / each)
+
+    def _complete(self, stages: Stages) -> GeneratorConfig:
+        return Plan(*stages, "nano", self.condition, classes=max(1, len(self.look.classes))).generator_config()
+
+    def _fitted(self, size: SizeName, stages: Stages) -> Stages:
+        """The generator's batch in as many parts as fit into memory. Raises UsageError if nothing helps."""
+        tokenizer, generator = stages
+        config, run, each = self._complete(stages), generator.run, generator.masking.timesteps_per_token
+        if run.micro_batch is not None or run.accumulate > 1:
+            return stages
+        free = int(SHARE * free_memory(self.device))
+        parts = rules.parts_that_fit(config, run, each, free)
+        if parts is None:
+            needed, fitting = rules.generator_bytes(config, 1, each), rules.smaller(size)
+            raise UsageError(
+                f"{size}: needs at least {readable_size(needed)} of memory, and {readable_size(free)} are to be had",
+                hint=f"--size {fitting} needs less" if fitting else None,
+            )
+        return tokenizer, replace(generator, run=replace(run, accumulate=parts))
+
+    def _costs(self, stages: Stages) -> _Costs:
+        """Both stages measured, with the data as they are loaded, and encoding."""
+        tokenizer, generator = stages
+        seconds = _SHORTEST if self.request.steps else min(_LONGEST, _MEASURING * self.request.time)
+        size = tokenizer.tokenizer.image_size
+        module = Tokenizer(tokenizer.tokenizer).eval().requires_grad_(False).to(self.device)
+        base = ModelConfig(name="tokenizer", image_size=size, tokenizer=tokenizer.tokenizer)
+        captions = self.condition == "captions"
+        with console.progress(None, "measuring"):
+            data = replace(tokenizer.data, cache_pictures=False)
+            with console.unheard():  # each stage says what it leaves out
+                source, held_out = open_data(data, size, captions=captions)
+            build = partial(TokenizerObjective, replace(tokenizer, init="", freeze_encoder=False))
+            first = measure(build, source, held_out, data, tokenizer.run, device=self.device, seconds=seconds)
+            coding = 0.0 if self.look.endless else seconds_of_codes(module, source)
+            made = (
+                None
+                if self.look.endless
+                else random_codes(base.tokenizer, source, generator.run.batch // generator.run.accumulate)
+            )
+            second = measure(
+                partial(GeneratorObjective, generator, module, base),
+                *(source, held_out, replace(generator.data, cache_codes=0), generator.run),
+                device=self.device,
+                seconds=seconds,
+                batches=made,
+            )
+        return _Costs(first, second, coding)
+
+    def _in_steps(self, stages: Stages, costs: _Costs) -> Plan:
+        """The plan for so many steps of each stage, with the time that they will take."""
+        tokenizer, generator = stages
+        steps = self.request.steps or 1
+        generator = self._with_codes(generator, steps * generator.run.batch)
+        tokenizer = replace(tokenizer, run=rules.in_steps(tokenizer.run, steps))
+        generator = replace(generator, run=rules.in_steps(generator.run, steps))
+        pairs = ((tokenizer.run, costs.tokenizer), (generator.run, costs.generator))
+        seconds = sum(rules.takes(run, step=cost.step, look=cost.look) for run, cost in pairs)
+        coding = costs.coding * generator.data.cache_codes * self.look.images
+        return _warmed(tokenizer, generator, estimate=time.monotonic() - self._begin + seconds + coding)
+
+    def _in_time(self, size: SizeName, stages: Stages, costs: _Costs, last: bool) -> Plan | None:
+        """The plan for the request's time; None if the size is too slow for it and is not the last one.
+
+        Raises:
+            UsageError: the time is too short for anything.
+        """
+        tokenizer, generator = stages
+        whole = self.request.time
+        rest = whole * (1 - rules.RESERVE) - (time.monotonic() - self._begin)
+        early = rest * rules.tokenizer_share(tokenizer.init)
+        late = rest - early
+        step, look = costs.generator.step, costs.generator.look
+        # Encoding takes time from the steps, whose number says how many codes are wanted.
+        each = step / generator.run.batch + costs.coding
+        generator = self._with_codes(generator, min(late / step * generator.run.batch, late / each))
+        coding = costs.coding * generator.data.cache_codes * self.look.images
+        if generator.data.cache_codes == 0 and not self.look.endless:
+            step += costs.coding * generator.run.batch
+        generator = replace(generator, run=rules.in_time(generator.run, late - coding, step=step, look=look))
+        if not last and not rules.sees_enough(size, generator.run.steps * generator.run.batch):
+            return None
+        first = costs.tokenizer
+        tokenizer = replace(tokenizer, run=rules.in_time(tokenizer.run, early, step=first.step, look=first.look))
+        if min(tokenizer.run.steps, generator.run.steps) < rules.FEWEST_STEPS:
+            needed = rules.needed_time(first.step, first.look) / rules.tokenizer_share(tokenizer.init)
+            needed = max(needed, rules.needed_time(step, look) / (1 - rules.tokenizer_share(tokenizer.init)) + coding)
+            needed = 1.3 * (needed + time.monotonic() - self._begin)
+            raise UsageError(
+                f"{readable_time(whole)} are too short: a step of the tokenizer takes {first.step:.2g} s here, one of "
+                f"the generator {step:.2g} s, a validation of each {first.look:.2g} and {look:.2g} s",
+                hint=f"--time {int(needed / 60) + 1}m would do",
+            )
+        return _warmed(tokenizer, generator, estimate=whole, tokenizer_seconds=early, generator_seconds=late)
+
+    def _with_codes(self, generator: GeneratorTraining, seen: float) -> GeneratorTraining:
+        count = rules.variants(self.look.images, seen, endless=self.look.endless)
+        if generator.masking.focus > 0 or generator.data.cache_codes:
+            return generator
+        return replace(generator, data=replace(generator.data, cache_codes=count))
+
+
+def _warmed(tokenizer: TokenizerTraining, generator: GeneratorTraining, **known: float) -> Plan:
+    """The plan of both stages; learning rates of this package's own sizes rise at the start."""
+    stages = [
+        replace(each, optimizer=rules.with_warmup(each.optimizer, each.run.steps)) for each in (tokenizer, generator)
+    ]
+    return Plan(*stages, "nano", "classes", **known)  # type: ignore[arg-type, call-arg]

@@ -1,0 +1,91 @@
+"""Sizes of models by name: those of this package for small data, and the published ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from bigr_cli.core.config import AutoencoderConfig, CompactConfig, TokenizerConfig
+from bigr_cli.errors import ConfigError
+from bigr_cli.training.config import GeneratorShape
+
+SizeName = Literal["nano", "tiny", "small", "base", "bigr-l", "bigr-xl", "bigr-xxl"]
+PUBLISHED = ("bigr-l", "bigr-xl", "bigr-xxl")
+OWN: tuple[SizeName, ...] = ("base", "small", "tiny", "nano")  # largest first
+
+_FEWEST, _MOST = 4, 32  # tokens along a side
+# Convolutions of the levels above the grid, of which a tokenizer takes as many as it has, from the end.
+_FINER_ENCODER, _FINER_DECODER = (0, 0, 0, 0, 1), (1, 1, 1, 1, 2)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A generator's shape, and the widths and blocks of the tokenizer that goes with it.
+
+    `width` is that of the token grid; finer levels have half of it, a sixth and a twelfth.
+    """
+
+    generator: GeneratorShape
+    width: int
+    encoder_blocks: int
+    decoder_blocks: int
+
+
+def _own(layers: int, dim: int, heads: int, width: int, blocks: tuple[int, int]) -> Size:
+    shape = GeneratorShape(
+        layers=layers, heads=heads, dim=dim, ffn_multiple=32, transcoder_width=dim, transcoder_layers=3, dropout=0.0
+    )
+    return Size(shape, width, *blocks)
+
+
+def _published(layers: int, dim: int, heads: int) -> Size:
+    return Size(GeneratorShape(layers=layers, heads=heads, dim=dim, transcoder_width=dim), 0, 0, 0)
+
+
+SIZES: dict[SizeName, Size] = {
+    "nano": _own(4, 128, 4, 96, (1, 2)),
+    "tiny": _own(6, 192, 6, 128, (2, 3)),
+    "small": _own(8, 256, 8, 192, (3, 5)),
+    "base": _own(12, 512, 8, 320, (4, 6)),
+    "bigr-l": _published(24, 1024, 16),
+    "bigr-xl": _published(36, 1280, 20),
+    "bigr-xxl": _published(48, 1536, 24),
+}
+
+if set(SIZES) != set(get_args(SizeName)):
+    raise TypeError("a size has no name, or a name no size")
+
+
+def levels_for(image_size: int) -> int:
+    """How often the tokenizer halves the image: to about 8 tokens a side up to 64 pixels, 16 above.
+
+    Raises:
+        ConfigError: no power of two leaves from 4 to 32 tokens.
+    """
+    wanted = 8 if image_size <= 64 else 16
+    fitting = [level for level in range(1, 7) if image_size % 2**level == 0 and _FEWEST <= image_size >> level <= _MOST]
+    if not fitting:
+        hint = "a multiple of 4 from 16 on, such as 28, 32, 64, 128 or 256, can be cut into tokens"
+        raise ConfigError(f"image size: {image_size} pixels cannot be cut into 4 to 32 tokens a side", hint=hint)
+    return min(fitting, key=lambda level: (abs((image_size >> level) - wanted), level))
+
+
+def tokenizer_of(name: SizeName, image_size: int, bits: int) -> TokenizerConfig:
+    """The tokenizer of a size, for images of so many pixels.
+
+    Raises:
+        ConfigError: the pixels cannot be cut into tokens.
+    """
+    if name in PUBLISHED:
+        return AutoencoderConfig(image_size=image_size, bits=bits)
+    size, levels = SIZES[name], levels_for(image_size)
+    widths = [size.width, size.width // 2, size.width // 6, *[size.width // 12] * 3]
+    channels = tuple(max(16, 8 * round(width / 8)) for width in widths[:levels][::-1])
+    finer = levels - 1
+    return CompactConfig(
+        image_size=image_size,
+        bits=bits,
+        channels=channels,
+        encoder_blocks=(*_FINER_ENCODER[len(_FINER_ENCODER) - finer :], size.encoder_blocks),
+        decoder_blocks=(*_FINER_DECODER[len(_FINER_DECODER) - finer :], size.decoder_blocks),
+    )

@@ -1,0 +1,198 @@
+"""Both stages in one folder, with one state: tokenizer, then generator, resumable at any moment.
+
+DIR/train.yaml      the plan, and the seconds that each stage has taken
+DIR/tokenizer/      the first stage, a run folder as `train-tokenizer` makes it
+DIR/generator/      the second one
+DIR/config.yaml …   the model so far: every command takes DIR as --model
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from bigr_cli import schema
+from bigr_cli.errors import RunError, UsageError
+from bigr_cli.files import whole_file
+from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
+from bigr_cli.training.generator import GeneratorObjective
+from bigr_cli.training.launch import TRAINING_FILE, launch, pin_tokenizer, read_training
+from bigr_cli.training.pace import Pace, Stage
+from bigr_cli.training.plan import Plan
+from bigr_cli.training.planning import Stages
+from bigr_cli.training.tokenizer import TokenizerObjective
+from bigr_cli.zoo.config import CARD_FILE, CONFIG_FILE, read_config
+from bigr_cli.zoo.folder import load_tokenizer
+
+STATE_FILE = "train.yaml"
+TOKENIZER, GENERATOR = "tokenizer", "generator"
+
+_T = TypeVar("_T", TokenizerTraining, GeneratorTraining)
+_FIRST_ONLY = {"tokenizer", "losses", "freeze_encoder"}
+_SECOND_ONLY = {"generator", "sampling", "painting", "masking", "name", "data.cache_codes", "data.cache_texts"}
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """What `train.yaml` holds."""
+
+    plan: Plan
+    spent: dict[str, float] = field(default_factory=dict)  # seconds, by the stage's name
+
+
+def adjusted(settings: Sequence[str], stages: Stages) -> Stages:
+    """Both stages with key=value settings: those of one stage, those of both, and those that name theirs.
+
+    Raises:
+        ConfigError: an unknown key, or a value that cannot be.
+    """
+    first, second = _split(settings)
+    tokenizer, generator = stages
+    return (
+        schema.override(tokenizer, first, "command line") if first else tokenizer,
+        schema.override(generator, second, "command line") if second else generator,
+    )
+
+
+def _split(settings: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The settings of the tokenizer's stage and of the generator's."""
+    first: list[str] = []
+    second: list[str] = []
+    for setting in settings:
+        stage, colon, rest = setting.partition(":")
+        if colon and stage in (TOKENIZER, GENERATOR):
+            (first if stage == TOKENIZER else second).append(rest)
+            continue
+        key = setting.partition("=")[0].strip()
+        owner = key if key in _SECOND_ONLY else key.partition(".")[0]
+        if owner not in _SECOND_ONLY:
+            first.append(setting)
+        if owner not in _FIRST_ONLY:
+            second.append(setting)
+    return first, second
+
+
+def prepare_folder(folder: Path) -> None:
+    """Raise UsageError unless the folder is new or empty."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file, not a folder")
+    if (folder / STATE_FILE).is_file():
+        raise UsageError(f"{folder}: holds a training already", hint=f"bigr train --resume {folder} goes on with it")
+    if folder.exists() and any(path.suffix != ".part" for path in folder.iterdir()):
+        raise UsageError(f"{folder}: exists and is not empty", hint="choose another folder with -o")
+
+
+def write_state(folder: Path, state: TrainState) -> None:
+    """Write train.yaml. Raises RunError if that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(folder / STATE_FILE) as hidden:
+            hidden.write_text(schema.dump_yaml(state), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def read_state(folder: Path) -> TrainState:
+    """What train.yaml says. Raises UsageError for a folder without one, ConfigError for a damaged one."""
+    path = folder / STATE_FILE
+    if not path.is_file():
+        hint = None
+        if (folder / TRAINING_FILE).is_file():
+            hint = f"it is a run of one stage: bigr train-tokenizer or train-generator --resume {folder}"
+        raise UsageError(f"{folder}: is no training to go on with: it has no {STATE_FILE}", hint=hint)
+    return schema.load_yaml(TrainState, path)
+
+
+class Training:
+    """Goes through both stages of a plan in a folder, from wherever they are."""
+
+    def __init__(self, folder: Path, device: torch.device, *, settings: Sequence[str] = ()) -> None:
+        """`settings` change what both stages were begun with. Raises what `read_state` raises."""
+        self.folder, self.device, self.state = folder, device, read_state(folder)
+        self.settings = dict(zip((TOKENIZER, GENERATOR), _split(settings), strict=True))
+
+    def run(self) -> None:
+        """Train what is left of both stages.
+
+        Raises:
+            KeyboardInterrupt: interrupted; the state is saved, and the model.
+            What `launch` raises.
+        """
+        self._tokenizer()
+        self._generator()
+
+    def _tokenizer(self) -> None:
+        training, resume = self._stage(TokenizerTraining, TOKENIZER, self.state.plan.tokenizer)
+        launch(
+            training,
+            partial(TokenizerObjective, training),
+            size=training.tokenizer.image_size,
+            output=self.folder / TOKENIZER,
+            resume=resume,
+            device=self.device,
+            stage=self._as_stage(TOKENIZER, self.state.plan.tokenizer_seconds),
+        )
+
+    def _generator(self) -> None:
+        source = self.folder / TOKENIZER
+        training, resume = self._stage(GeneratorTraining, GENERATOR, self.state.plan.generator)
+        module, base = load_tokenizer(source)
+        training = pin_tokenizer(replace(training, tokenizer=str(source)), source)
+        launch(
+            training,
+            partial(GeneratorObjective, training, module, base),
+            size=base.tokenizer.image_size,
+            output=self.folder / GENERATOR,
+            resume=resume,
+            device=self.device,
+            stage=self._as_stage(GENERATOR, self._left()),
+        )
+
+    def _stage(self, kind: type[_T], name: str, planned: _T) -> tuple[_T, Path | None]:
+        """The stage's settings, and its folder if it has begun."""
+        folder, settings = self.folder / name, self.settings[name]
+        if not (folder / TRAINING_FILE).is_file():
+            return schema.override(planned, settings, "command line") if settings else planned, None
+        return read_training(kind, config=None, resume=folder, settings=settings, default=planned), folder
+
+    def _left(self) -> float | None:
+        """Seconds for the second stage: its own, and what the first one left over or took too much."""
+        plan = self.state.plan
+        if plan.generator_seconds is None or plan.tokenizer_seconds is None:
+            return None
+        return plan.generator_seconds + plan.tokenizer_seconds - self.state.spent.get(TOKENIZER, plan.tokenizer_seconds)
+
+    def _as_stage(self, name: str, seconds: float | None) -> Stage:
+        pace = None
+        if seconds is not None and not any("run.steps" in setting for setting in self.settings[name]):
+            spent = self.state.spent.get(name, 0.0)
+            pace = Pace(seconds, spent=spent, settled=partial(self._settled, name))
+        return Stage(name, self.folder, pace, partial(publish, self.folder / name, self.folder))
+
+    def _settled(self, name: str, spent: float, steps: int | None) -> None:
+        """After a checkpoint: note the time, and the number of steps if it is another one."""
+        if steps is not None:
+            path = self.folder / name / TRAINING_FILE
+            kind: type[TokenizerTraining | GeneratorTraining] = (
+                TokenizerTraining if name == TOKENIZER else GeneratorTraining
+            )
+            training = schema.load_yaml(kind, path)
+            with whole_file(path) as hidden:
+                text = schema.dump_yaml(replace(training, run=replace(training.run, steps=steps)))
+                hidden.write_text(text, encoding="utf-8")
+        self.state = replace(self.state, spent={**self.state.spent, name: round(spent, 1)})
+        write_state(self.folder, self.state)
+
+
+def publish(stage: Path, folder: Path) -> None:
+    """Copy a stage's model to the folder of the whole training, its config last."""
+    config = read_config(stage)
+    for name in (*config.weight_files, CARD_FILE, CONFIG_FILE):
+        with whole_file(folder / name) as hidden:
+            shutil.copyfile(stage / name, hidden)

@@ -1,0 +1,139 @@
+"""`bigr train`: from a folder of images to a model, killed and resumed, and everything that can be asked wrongly."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import bigr_cli
+
+Run = Callable[..., Any]
+
+# As small as can be: both stages take a second.
+SMALL = (
+    *("tokenizer.channels=[16]", "tokenizer.encoder_blocks=[0]", "tokenizer.decoder_blocks=[0]"),
+    *("tokenizer.bits=6", "tokenizer.attention_heads=2", "generator.layers=1", "generator.heads=2", "generator.dim=16"),
+    *("generator.transcoder_width=16", "generator.transcoder_layers=1", "generator.diffusion_timesteps=8"),
+    *("sampling.steps=2", "sampling.timesteps=3", "data.workers=0", "run.batch=4", "run.precision=float32"),
+)
+SIZED = ("--size", "nano", "--image-size", "16", "--device", "cpu", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of twelve images."""
+    root = tmp_path_factory.mktemp("data") / "photos"
+    for number in range(24):
+        folder = root / ("cat", "dog")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((24, 20), 40 + 5 * number).convert("RGB").save(folder / f"{number}.png")
+    return root
+
+
+def test_from_a_folder_to_a_model(bigr: Run, photos: Path, tmp_path: Path) -> None:
+    model = tmp_path / "pets"
+    shown = bigr("train", photos, "-o", model, "--steps", 6, *SIZED, *SMALL)
+    assert (shown.code, shown.out) == (0, "")
+    lines = shown.err.splitlines()
+    assert "data: 24 images, shorter side mostly 20 pixels or more, the largest 24" in lines
+    assert "data: 2 classes, 12 images each" in lines
+    assert any(line.startswith("plan: 16 pixels, 8×8 tokens of 6 bits, prompts: classes") for line in lines)
+    assert any(line.startswith("plan: generator: nano, ") and "6 steps of 4 images" in line for line in lines)
+    assert lines[-1] == f'done: {model} is a model folder; next: bigr generate "cat" -n 8 -m {model}'
+    assert bigr("models", "verify", model).code == 0
+    config = json.loads(bigr("models", "show", model, "--json").out)["config"]
+    assert (config["name"], config["labels"], config["provenance"]["steps"]) == ("pets", ["cat", "dog"], 6)
+    assert [each.size for each in bigr_cli.load(model, device="cpu").generate("dog", count=2, seed=0)] == [(16, 16)] * 2
+    again = bigr("train", "--resume", model, "--device", "cpu")
+    assert again.code == 0 and "done: " in again.err
+    taken = bigr("train", photos, "-o", model, "--steps", 6, *SIZED)
+    assert taken.code == 2 and f"bigr train --resume {model}" in taken.err
+
+
+def test_a_plan_trains_nothing(bigr: Run, photos: Path, tmp_path: Path) -> None:
+    shown = bigr("train", photos, "-o", tmp_path / "run", "--time", "4m", "--plan", *SIZED, *SMALL)
+    assert shown.code == 0
+    assert [line.split(":")[0] for line in shown.out.splitlines()].count("plan") == 4
+    assert "about 4m00s" in shown.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_captions_are_found(bigr: Run, tmp_path: Path) -> None:
+    for number in range(12):
+        Image.effect_noise((24, 20), 40 + 9 * number).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text(f"a cloud, number {number}")
+    words = ("train", tmp_path, "--steps", 4, *SIZED, *SMALL, "--plan")
+    shown = bigr(*words)
+    assert shown.code == 0
+    assert "data: 12 images with captions, 12 different ones" in shown.out
+    assert "prompts: captions" in shown.out and "data: grey" in shown.out
+    shown = bigr(*words, "--classes")
+    assert shown.code == 2 and "has no classes" in shown.err
+
+
+def test_broken_images_are_left_out_and_listed(bigr: Run, photos: Path, tmp_path: Path) -> None:
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(photos, data)
+    (data / "cat" / "broken.png").write_bytes(b"no image")
+    shown = bigr("train", data, "-o", tmp_path / "run", "--steps", 2, *SIZED, *SMALL)
+    assert shown.code == 0
+    assert f"data: 1 broken: left out, listed in {tmp_path / 'run' / 'broken.txt'}" in shown.err
+    assert (tmp_path / "run" / "broken.txt").read_text() == f"{data / 'cat' / 'broken.png'}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--time", "soon"], "'soon' is no time such as 45m, 2h or 1h30m"),
+        (["--time", "1h", "--steps", "5"], "--time and --steps exclude each other"),
+        (["--steps", "2", "--image-size", "17"], "17 pixels cannot be cut into 4 to 32 tokens"),
+        (["--steps", "2", "run.stepz=3"], "unknown key 'run.stepz'"),
+        (["--steps", "2", "--captions"], "has no captions"),
+        (["--steps", "2", "--from", "no-such-model"], "unknown model 'no-such-model'"),
+        (["--steps", "2", "--size", "huge"], "'huge' is not one of"),
+        (["--time", "1s", *SMALL], "1s are too short"),
+        (["--resume", "no/such/run"], "--resume goes on with the plan that there is, so IMAGES"),
+    ],
+)
+def test_wrong_usage_is_exit_2(bigr: Run, photos: Path, tmp_path: Path, words: list[str], message: str) -> None:
+    shown = bigr("train", photos, "-o", tmp_path / "run", *SIZED, *words)
+    assert shown.code == 2
+    assert message in " ".join(shown.err.split())
+    assert "Traceback" not in shown.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_that_teach_nothing(bigr: Run, photos: Path, tmp_path: Path) -> None:
+    empty, one, hollow = (tmp_path / name for name in ("empty", "one", "hollow"))
+    for folder in (empty, one, hollow):
+        folder.mkdir()
+    Image.new("RGB", (32, 32)).save(one / "1.png")
+    for number in range(12):
+        (hollow / f"{number}.png").touch()
+    cases = {
+        tmp_path / "missing": "no such folder",
+        empty: "holds no images",
+        one: "1 images are too few to learn from",
+        hollow: "0 images, and 12 broken ones are too few",
+    }
+    for folder, message in cases.items():
+        shown = bigr("train", folder, "-o", tmp_path / "run", "--steps", 2)
+        assert (shown.code, message in shown.err) == (2, True), shown.err
+    shown = bigr("train", "--resume", empty)
+    assert (shown.code, "is no training to go on with" in shown.err) == (2, True)
+    assert bigr("train").code == 2
+
+
+def test_published_sizes_that_do_not_fit_are_refused_at_once(
+    bigr: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bigr_cli.training.planning.free_memory", lambda device: 8 << 30)
+    shown = bigr("train", photos, "--size", "bigr-xxl", "--time", "1h", "--plan")
+    assert shown.code == 2
+    assert "bigr-xxl: needs at least " in shown.err and " are to be had" in shown.err
+    assert "--size bigr-xl needs less" in shown.err
