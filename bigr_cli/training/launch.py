@@ -224,7 +224,7 @@ def launch(
     """
     folder = _run_folder(training.name, output, resume)
     with folder_lock(folder) as lock:
-        return _train(training, build, folder, lock, size=size, resume=resume, device=device)
+        return _train(training, build, folder, lock, size=size, resume=resume, device=device, stage=stage)
 
 
 def _train(
@@ -236,6 +236,7 @@ def _train(
     size: int,
     resume: Path | None,
     device: torch.device,
+    stage: Stage | None,
 ) -> Path:
     first = int(os.environ.get("RANK", "0") or 0) == 0  # of several processes, one holds the folder for all
     if first and folder.is_dir():

@@ -20,6 +20,7 @@ import torch
 from bigr_cli import schema
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.files import whole_file
+from bigr_cli.locks import folder_lock
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import TRAINING_FILE, launch, pin_tokenizer, read_training
@@ -121,11 +122,14 @@ class Training:
         """Train what is left of both stages.
 
         Raises:
+            UsageError: another process trains in the folder.
             KeyboardInterrupt: interrupted; the state is saved, and the model.
             What `launch` raises.
         """
-        self._tokenizer()
-        self._generator()
+        with folder_lock(self.folder) as lock:
+            lock.take()
+            self._tokenizer()
+            self._generator()
 
     def _tokenizer(self) -> None:
         training, resume = self._stage(TokenizerTraining, TOKENIZER, self.state.plan.tokenizer)
