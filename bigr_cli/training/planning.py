@@ -203,7 +203,7 @@ class Planner:
         """
         tokenizer, generator = stages
         whole = self.request.time
-        rest = whole * (1 - rules.RESERVE) - (time.monotonic() - self._begin)
+        rest = max(0.0, whole * (1 - rules.RESERVE) - (time.monotonic() - self._begin))
         early = rest * rules.tokenizer_share(tokenizer.init)
         late = rest - early
         step, look = costs.generator.step, costs.generator.look

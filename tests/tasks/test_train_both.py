@@ -96,7 +96,7 @@ def test_broken_images_are_left_out_and_listed(bigr: Run, photos: Path, tmp_path
         (["--steps", "2", "--captions"], "has no captions"),
         (["--steps", "2", "--from", "no-such-model"], "unknown model 'no-such-model'"),
         (["--steps", "2", "--size", "huge"], "'huge' is not one of"),
-        (["--time", "1s", *SMALL], "1s are too short"),
+        (["--time", "1s", *SMALL], "are too short: a step of the tokenizer takes"),
         (["--resume", "no/such/run"], "--resume goes on with the plan that there is, so IMAGES"),
     ],
 )
