@@ -140,8 +140,9 @@ class Reports:
         """Without gradients, and without a trace in torch's random numbers. A signal breaks it off."""
         trainer = self.trainer
         devices = [trainer.device] if trainer.device.type == "cuda" else []
-        alone = trainer.accelerator.num_processes == 1
-        with self._interrupted.aborting(alone), torch.random.fork_rng(devices=devices), torch.inference_mode():
+        # After the last step there is nothing to go on with: that look is finished.
+        abortable = trainer.accelerator.num_processes == 1 and trainer.step < trainer.run.steps
+        with self._interrupted.aborting(abortable), torch.random.fork_rng(devices=devices), torch.inference_mode():
             yield
 
 
