@@ -1,6 +1,7 @@
 """`bigr evaluate probe`: how well the classes of pictures can be read off what the layers of a model say."""
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -148,25 +149,33 @@ def probe(
     rows, classifiers = _measured(network, split, machine.batch_size or network.coding_batch_size(), seed)
     best = max((row for row in rows if row[1] is not None), key=lambda row: (row[2].held_out, -row[2].held_out_loss))
     layer = int(best[1] or 0)
-    if not json:
-        _show(rows, layer)
-        console.say(f"best layer: {layer}, by the pictures held out of {len(split.train)}; {len(split.test)} to test")
-    if save is not None:
-        _save(save, network, classifiers[layer], split, layer, overwrite=overwrite)
-    if plot is not None:
-        _plot(plot, rows, layer, f"{network.name} on {data}, {len(split.train)} pictures", overwrite=overwrite)
-    if set_default:
-        from bigr_cli.zoo.default_layer import set_default_layer
+    with ExitStack() as steps:  # the last one first; one that fails, such as for a closed stdout, stops no other
+        if json:
+            sizes = {"train": len(split.train), "test": len(split.test), "classes": len(split.labels)}
+            facts = {"task": TASK, "model": network.name, "data": data, "test_data": test, "seed": seed, **sizes}
+            files = {"path": save, "plot": plot, "default_layer": layer if set_default else None}
+            seconds = round(time.perf_counter() - began, 3)
+            records = [_record(*row) for row in rows]
+            record = {**facts, "best": _record(*best), "rows": records, **files, "seconds": seconds}
+            steps.callback(console.json_line, record)
+        if set_default:
+            steps.callback(_make_default, folder, network.name, layer)
+        if plot is not None:
+            title = f"{network.name} on {data}, {len(split.train)} pictures"
+            steps.callback(_plot, plot, rows, layer, title, overwrite=overwrite)
+        if save is not None:
+            steps.callback(_save, save, network, classifiers[layer], split, layer, overwrite=overwrite)
+        if not json:
+            held_out = f"by the pictures held out of {len(split.train)}; {len(split.test)} to test"
+            steps.callback(console.say, f"best layer: {layer}, {held_out}")
+            steps.callback(_show, rows, layer)
 
-        set_default_layer(folder, layer)
-        console.say(f"{network.name}: features are of layer {layer} where none is named")
-    if json:
-        sizes = {"train": len(split.train), "test": len(split.test), "classes": len(split.labels)}
-        facts = {"task": TASK, "model": network.name, "data": data, "test_data": test, "seed": seed, **sizes}
-        files = {"path": save, "plot": plot, "default_layer": layer if set_default else None}
-        seconds = round(time.perf_counter() - began, 3)
-        records = [_record(*row) for row in rows]
-        console.json_line({**facts, "best": _record(*best), "rows": records, **files, "seconds": seconds})
+
+def _make_default(folder: Path, name: str, layer: int) -> None:
+    from bigr_cli.zoo.default_layer import set_default_layer
+
+    set_default_layer(folder, layer)
+    console.say(f"{name}: features are of layer {layer} where none is named")
 
 
 Row = tuple[str, int | None, "Score"]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -75,15 +76,21 @@ def generation(
         run.judge_given(plan.pictures)
     elif not run.judge_drawn(model):
         return
-    if plan.metrics and not reporting.json:
-        _show(run.records)
-    if report is not None:
-        from bigr_cli.evaluation.report import write_report
-        from bigr_cli.evaluation.report_generation import generation_report
-
-        write_report(report, generation_report(run.records, run.shown(), again), overwrite=reporting.overwrite)
-        console.say(f"wrote {report / 'index.html'}")
+    try:
+        if plan.metrics and not reporting.json:
+            _show(run.records)
+    finally:  # the report has the figures, even if nobody reads stdout
+        if report is not None:
+            _report(report, run, again, overwrite=reporting.overwrite)
     run.discard()
+
+
+def _report(report: Path, run: "_Run", again: str, *, overwrite: bool) -> None:
+    from bigr_cli.evaluation.report import write_report
+    from bigr_cli.evaluation.report_generation import generation_report
+
+    write_report(report, generation_report(run.records, run.shown(), again), overwrite=overwrite)
+    console.say(f"wrote {report / 'index.html'}")
 
 
 class _Run:

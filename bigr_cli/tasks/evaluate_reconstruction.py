@@ -234,23 +234,33 @@ def _finish(
     again: str,
 ) -> None:
     """Show and write everything."""
-    from bigr_cli.evaluation.report_reconstruction import facts, reconstruction_report, table
+    from bigr_cli.evaluation.report import write_report
+    from bigr_cli.evaluation.report_reconstruction import reconstruction_report
     from bigr_cli.imaging.files import write_image
     from bigr_cli.imaging.grids import grid
 
-    if not reporting.json:
-        shown = table(records)
-        if len(records) == 1:
-            console.table(("measure", "value"), list(zip(shown.columns, shown.rows[0], strict=True)))
-        else:
-            console.table(shown.columns, shown.rows)
-        for name, text in facts(records[0]):
-            console.say(f"{name}: {text}")
-    if sheet is not None:
-        write_image(sheet, grid([made.sheet() for made in rebuilt.values()], columns=1), overwrite=reporting.overwrite)
-        console.say(f"wrote {sheet}")
-    if report is not None:
-        from bigr_cli.evaluation.report import write_report
+    try:
+        if not reporting.json:
+            _show(records)
+    finally:  # the files have the figures, even if nobody reads stdout
+        if sheet is not None:
+            made = [each.sheet() for each in rebuilt.values()]
+            write_image(sheet, grid(made, columns=1), overwrite=reporting.overwrite)
+            console.say(f"wrote {sheet}")
+        if report is not None:
+            page = reconstruction_report(records, rebuilt, again)
+            write_report(report, page, overwrite=reporting.overwrite)
+            console.say(f"wrote {report / 'index.html'}")
 
-        write_report(report, reconstruction_report(records, rebuilt, again), overwrite=reporting.overwrite)
-        console.say(f"wrote {report / 'index.html'}")
+
+def _show(records: list[dict[str, Any]]) -> None:
+    """A table on stdout, and what the figures depend on, on stderr."""
+    from bigr_cli.evaluation.report_reconstruction import facts, table
+
+    shown = table(records)
+    if len(records) == 1:
+        console.table(("measure", "value"), list(zip(shown.columns, shown.rows[0], strict=True)))
+    else:
+        console.table(shown.columns, shown.rows)
+    for name, text in facts(records[0]):
+        console.say(f"{name}: {text}")

@@ -215,3 +215,24 @@ def test_exports_on_a_full_disk_say_so(form: str, bigr: Callable, workplace: Pat
     assert not Path(name).exists() and hidden_files(workplace) == []
     Path("file").touch()
     assert bigr("models", "export", "m", "--format", form, "-o", f"file/{name}").code == 2
+
+
+@needs_matplotlib
+def test_files_have_the_figures_even_if_nobody_reads_stdout(
+    bigr: Callable, workplace: Path, images: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise BrokenPipeError
+
+    (workplace / "imgs").symlink_to(images)
+    monkeypatch.setattr("bigr_cli.console.table", closed)
+    monkeypatch.setattr("bigr_cli.console.json_line", closed)
+    monkeypatch.setattr("bigr_cli.app.os.dup2", lambda *_: None)  # of the stdout that the test has
+    for words in (
+        (*SCENES, "--features", tiny_model, "--report", "r.generation"),
+        ("evaluate", "reconstruction", "--data", "imgs", "--features", tiny_model, "--report", "r.reconstruction"),
+        ("evaluate", "probe", "--data", "imgs", "--plot", "r.svg"),
+        ("evaluate", "probe", "--data", "imgs", "--json", "--save", "r.safetensors"),
+    ):
+        assert bigr(*words).code == 1
+        assert Path(words[-1]).exists(), words
