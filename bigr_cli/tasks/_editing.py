@@ -35,6 +35,7 @@ def editing_command(kind: type) -> Callable[[Command], Callable[..., None]]:
         command.__annotations__["request"] = kind
         made = grouped(command)
         made.__name__, made.__doc__, made.__module__ = function.__name__, function.__doc__, function.__module__
+        vars(made)["request"] = kind  # by which `bigr serve` offers it too
         return made
 
     return decorate

@@ -1,0 +1,145 @@
+"""Who may ask: the right Host, no foreign Origin, the token. Every response gets the headers that browsers heed."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import secrets
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import anyio
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_DRAIN = 3.0  # seconds in which a refused request's body is thrown away, so that the client reads why
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"no-store"),
+)
+# What API responses may do in a browser: nothing. The page has a policy of its own.
+NOTHING = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to this host is reachable from this machine alone."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """ASGI middleware that refuses requests which do not come from the server's own page or from who has the token."""
+
+    def __init__(self, app: ASGIApp, *, token: str, host: str, allowed: Iterable[str] = ()) -> None:
+        """`host` is what the server is bound to; `allowed` are further names under which it may be asked."""
+        self._app, self._token = app, token.encode()
+        self._names = {name.casefold() for name in (*_LOOPBACK, host.strip("[]"), *allowed)}
+        # A name can be bound anew to another address, an address cannot.
+        self._addresses = not is_loopback(host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refuse(scope, receive, hardened(send), *refusal)
+            return
+        await self._app(scope, receive, hardened(send))
+
+    def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
+        """Status, code and message for a request that is not answered."""
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if not self._knows(headers.get(b"host", "")):
+            return 403, "host", "this server is not asked under that name; --allow-host NAME allows another"
+        origin = headers.get(b"origin")
+        site = headers.get(b"sec-fetch-site", "none")
+        page = scope["path"] == "/" and scope["method"] in ("GET", "HEAD")
+        if origin is not None and not self._is_own(origin, headers[b"host"]):
+            return 403, "origin", "requests from other sites' pages are refused"
+        if site not in ("none", "same-origin") and not page:
+            return 403, "origin", "requests from other sites' pages are refused"
+        if not self._has_token(scope, headers, page):
+            return 401, "token", "the token is missing or wrong; the address that bigr serve printed has it"
+        return None
+
+    def _knows(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").casefold()
+            urlsplit(f"//{host}").port  # noqa: B018 - raises ValueError for what is no port
+        except ValueError:
+            return False
+        return name in self._names or (self._addresses and _is_address(name))
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        parts = urlsplit(origin) if origin != "null" else urlsplit("")
+        return parts.scheme in ("http", "https") and parts.netloc.casefold() == host.casefold()
+
+    def _has_token(self, scope: Scope, headers: dict[bytes, str], page: bool) -> bool:
+        scheme, _, given = headers.get(b"authorization", "").partition(" ")
+        if page and scheme.casefold() != "bearer":
+            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        elif scheme.casefold() != "bearer":
+            return False
+        return secrets.compare_digest(given.strip().encode("latin-1", "replace"), self._token)
+
+
+def hardened(send: Send) -> Send:
+    """`send` with the headers in front of every response, unless it has its own."""
+
+    async def with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            there = {name.lower() for name, _ in message.get("headers", ())}
+            more = [(name, value) for name, value in (*_HEADERS, (b"content-security-policy", NOTHING))]
+            fresh = [pair for pair in more if pair[0] not in there]
+            message = {**message, "headers": [*message.get("headers", ()), *fresh]}
+        await send(message)
+
+    return with_headers
+
+
+async def refuse(
+    scope: Scope, receive: Receive, send: Send, status: int, code: str, message: str, hint: str | None = None
+) -> None:
+    """Answer with an error, and let a body that was not read run into the void for a moment."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error = {"code": code, "message": message, "hint": hint, "type": kind}
+    body = json.dumps({"error": error}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    names = {name for name, _ in scope["headers"]}
+    unread = bool(names & {b"content-length", b"transfer-encoding"})
+    if unread:
+        headers.append((b"connection", b"close"))
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": unread})
+    if unread:
+        await drain(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def drain(receive: Receive) -> None:
+    """Throw away what a client still sends, for a few seconds at most."""
+    with anyio.move_on_after(_DRAIN):
+        while True:
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body"):
+                return
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,84 @@
+"""Finished files: the bytes that the command of the same request writes, with its recipe, and that command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from bigr_cli.imaging.files import encode_image
+from bigr_cli.imaging.films import strip, write_film
+from bigr_cli.imaging.originals import default_suffix
+from bigr_cli.imaging.patterns import fill
+from bigr_cli.imaging.recipe import Recipe, command
+from bigr_cli.request import name_of
+from bigr_cli.serve.jobs import Output
+from bigr_cli.serve.orders import MEDIA_TYPES, Asked
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from bigr_cli.api import Model
+    from bigr_cli.editing.requests import Interpolate
+
+_KINDS = {"png": "PNG", "tif": "TIFF"}
+
+
+def image_output(model: Model, recipe: Recipe, image: Image, stem: str, *, score: float | None = None) -> Output:
+    """A PNG file, or TIFF for modes that PNG does not hold."""
+    suffix = default_suffix(image.mode).removeprefix(".")
+    name = named(stem, suffix)
+    data = encode_image(image, _KINDS[suffix], recipe)
+    return _output(model, recipe, data, name, score)
+
+
+def film_output(
+    model: Model,
+    task: str,
+    wanted: Interpolate,
+    values: dict[str, Any],
+    asked: Asked,
+    frames: Sequence[Image],
+    seed: int,
+    labels: Sequence[Any],
+) -> Output:
+    """The frames as a strip or a film."""
+    fps, kind = values.get("fps", 8.0), values.get("format", "png")
+    stops = [name_of(model.config, label) for label in labels] or [upload.name for upload in asked.images]
+    said = [str(stop) for stop in values["stops"]] if labels else stops
+    shown: dict[str, Any] = {"stops": said, "frames": wanted.frames, "loop": wanted.loop, "fps": fps}
+    if not labels:
+        shown |= {"refine": wanted.refine, "guess-class" if wanted.guess else "no-guess-class": True}
+    also = {"strength": wanted.strength, "class": values.get("class"), "text": values.get("text")}
+    shown |= {name: value for name, value in also.items() if value is not None}
+    names = [name_of(model.config, label) for label in labels]
+    recipe = model.recipe(wanted.sampling, task=task, labels=names, seed=seed, options=shown)
+    stem = "-to-".join(stops if labels else [Path(stop).stem for stop in stops])
+    name = named(f"{stem}-{seed}", kind)
+    if kind == "png":
+        data = encode_image(strip(frames), "PNG", recipe)
+    else:
+        with TemporaryDirectory(prefix="bigr-serve-") as folder:
+            path = Path(folder) / f"film.{kind}"
+            write_film(path, frames, fps=fps, recipe=recipe)
+            data = path.read_bytes()
+    return _output(model, recipe, data, name, None)
+
+
+def named(stem: str, suffix: str) -> str:
+    """A file's name out of whatever labels are called."""
+    return fill("{stem}.{suffix}", {"stem": stem, "suffix": suffix})
+
+
+def _output(model: Model, recipe: Recipe, data: bytes, name: str, score: float | None) -> Output:
+    return Output(
+        data=data,
+        media_type=MEDIA_TYPES[name.rpartition(".")[2]],
+        name=name,
+        seed=recipe.seed,
+        label=", ".join(recipe.labels) or "none",
+        command=command(recipe, model=model.folder or model.name, output=name),
+        recipe=recipe.to_dict(),
+        score=score,
+    )

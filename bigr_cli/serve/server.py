@@ -1,0 +1,166 @@
+"""Starting and stopping: the model, its worker, the socket, uvicorn."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import sys
+import webbrowser
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+from anyio import CapacityLimiter
+
+from bigr_cli import console
+from bigr_cli.errors import UsageError
+from bigr_cli.registry import discover
+from bigr_cli.serve.app import application
+from bigr_cli.serve.gallery import Gallery
+from bigr_cli.serve.guard import is_loopback
+from bigr_cli.serve.jobs import Jobs
+from bigr_cli.serve.limits import Budget, Limits
+from bigr_cli.serve.offered import offered
+from bigr_cli.serve.protocol import protocol
+from bigr_cli.serve.state import State
+from bigr_cli.serve.worker import Worker
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from bigr_cli.api import Model
+
+_SHORTEST_TOKEN = 8
+_CHECKERS = 2  # uploads that are decoded at the same time
+_IDLE = 5  # seconds that an idle connection is kept
+_GOODBYE = 3  # seconds that open connections get when the server ends
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """Where a server listens, and who may ask: those with the token, under these names besides the host's own."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    token: str | None = None
+    allowed: Sequence[str] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.token is not None and (len(self.token) < _SHORTEST_TOKEN or not self.token.isascii()):
+            raise UsageError(f"--token: expected at least {_SHORTEST_TOKEN} letters, digits and signs of ASCII")
+        if self.token is None and not is_loopback(self.host):
+            raise UsageError(
+                f"--host {self.host}: reaches beyond this machine, so --token has to say who may ask",
+                hint='for example: BIGR_TOKEN="$(openssl rand -hex 16)" bigr serve --host ...',
+            )
+
+
+def bound(listening: Listening) -> socket.socket:
+    """A socket that listens; UsageError if that place is taken or is none of this machine's."""
+    host = listening.host.strip("[]")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, listening.port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise UsageError(f"--host {host}: is no address of this machine ({error.strerror or error})") from error
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen(128)
+    except OSError as error:
+        found.close()
+        raise UsageError(
+            f"cannot listen at {host}:{listening.port}: {error.strerror or error}", hint="--port 0 takes a free one"
+        ) from error
+    return found
+
+
+def serve(
+    load: Callable[[], Model],
+    listening: Listening,
+    limits: Limits,
+    *,
+    images: Sequence[Path] = (),
+    batch_size: int | None = None,
+    browser: bool = False,
+    debug: bool = False,
+) -> None:
+    """Serve until interrupted.
+
+    Args:
+        load: loads the model; called once the socket listens, so that a port that is taken shows at once.
+        listening: where, and for whom.
+        limits: what is accepted at most.
+        images: files to work through in the page.
+        batch_size: how many images are sampled together; None is what pays on the device.
+        browser: open the page.
+        debug: show the traceback of a job that fails inside.
+
+    Raises:
+        UsageError: the place is taken.
+    """
+    with closing(bound(listening)) as taken:
+        token = listening.token or secrets.token_urlsafe(32)
+        state = opened(load(), limits, images=images, batch_size=batch_size, debug=debug)
+        try:
+            server = uvicorn.Server(
+                configured(application(state, token=token, host=listening.host, allowed=listening.allowed), limits)
+            )
+            address = _address(taken, listening, token)
+            console.result(address)
+            sys.stdout.flush()
+            console.say("Ctrl-C ends it")
+            if browser:
+                webbrowser.open(address)
+            server.run(sockets=[taken])
+        finally:
+            state.worker.close()
+
+
+def opened(
+    model: Model,
+    limits: Limits,
+    *,
+    images: Sequence[Path] = (),
+    batch_size: int | None = None,
+    debug: bool = False,
+) -> State:
+    """A model with a worker that runs, and nothing to do yet."""
+    return State(
+        model=model,
+        worker=Worker(model, limits, batch_size=batch_size, debug=debug),
+        jobs=Jobs(limits),
+        limits=limits,
+        budget=Budget(limits.held),
+        operations=offered(discover(), model, limits),
+        gallery=Gallery(tuple(images)),
+        checking=CapacityLimiter(_CHECKERS),
+    )
+
+
+def configured(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+    """uvicorn with time limits, and without anything that tells more than it has to."""
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what clients send is not shown on the terminal
+    return uvicorn.Config(
+        app,
+        http=protocol(limits.receive),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=_IDLE,
+        timeout_graceful_shutdown=_GOODBYE,
+    )
+
+
+def _address(taken: socket.socket, listening: Listening, token: str) -> str:
+    host, port = listening.host.strip("[]"), taken.getsockname()[1]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}/?token={token}"

@@ -1,0 +1,165 @@
+"""`bigr serve`: a local page for masks, and the same tasks over HTTP."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bigr_cli import options
+from bigr_cli.errors import UsageError
+from bigr_cli.option_groups import Machine, Messages, grouped
+from bigr_cli.registry import task
+
+if TYPE_CHECKING:
+    from bigr_cli.api import Model
+
+TASK = "serve"
+SERVER = "Server"
+LIMITS = "Limits"
+_MEGA = 1_000_000
+
+_server = partial(options.own_option, panel=SERVER)
+_limit = partial(options.own_option, panel=LIMITS, show_default=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where it listens, and who may ask."""
+
+    host: Annotated[
+        str,
+        _server(
+            "--host",
+            metavar="ADDRESS",
+            show_default=True,
+            help="Where to listen; any other than this machine alone needs --token.",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, _server("--port", min=0, max=65535, metavar="N", show_default=True, help="The port; 0 takes a free one.")
+    ] = 0
+    token: Annotated[
+        str | None,
+        _server(
+            "--token",
+            metavar="TEXT",
+            envvar="BIGR_TOKEN",
+            help="What clients have to know. Without it, a random one.",
+        ),
+    ] = None
+    allow_host: Annotated[
+        list[str] | None,
+        _server("--allow-host", metavar="NAME", help="Another name under which clients may ask; may be repeated."),
+    ] = None
+    open: Annotated[bool, _server("--open", help="Open the page in the browser.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What it accepts at most."""
+
+    max_upload: Annotated[
+        int, _limit("--max-upload", min=1, max=4096, metavar="MB", help="Megabytes of one request.")
+    ] = 64
+    max_pixels: Annotated[
+        float, _limit("--max-pixels", min=0.01, max=1000, metavar="MP", help="Megapixels of one image, given or made.")
+    ] = 16.0
+    queue: Annotated[int, _limit("--queue", min=1, max=10_000, metavar="N", help="Jobs that may wait.")] = 64
+    time_limit: Annotated[
+        float, _limit("--time-limit", min=1, max=1_000_000, metavar="S", help="Seconds that one job may take.")
+    ] = 600.0
+
+
+@task(
+    TASK,
+    help="A local page for painting masks, and all tasks over HTTP.",
+    examples=(
+        "bigr serve --open",
+        "bigr serve photo.jpg holidays/ --open   # results are saved beside the images",
+        "bigr serve scenes-64-text --port 8000 --token 'a long secret'",
+    ),
+)
+@grouped
+def serve(
+    context: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL] [IMAGE]...",
+            help="A model by name or folder, and images to work through: files, folders, patterns.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        options.own_option("--images", panel=options.INPUT, metavar="PATH", help="Images too; may be repeated."),
+    ] = None,
+    model: options.Model = None,
+    *,
+    place: Place,
+    bounds: Bounds,
+    machine: Machine,
+    messages: Messages,
+) -> None:
+    """It prints the address of the page, with the token that a client needs. Only this machine can reach it.
+
+    The page opens images, paints masks, and shows for each result the bigr command that makes the same bytes.
+
+    The same tasks are at /api/v1 (see /api/v1/openapi.json), and for OpenAI's clients at /v1/images.
+    """
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UsageError("bigr serve needs starlette and uvicorn", hint="pip install 'bigr-cli[web]'") from error
+    from bigr_cli import console
+    from bigr_cli.api import load
+    from bigr_cli.imaging.inputs import find_inputs
+    from bigr_cli.serve.limits import MIB, Limits
+    from bigr_cli.serve.server import Listening
+    from bigr_cli.serve.server import serve as run
+    from bigr_cli.zoo.config import read_config
+    from bigr_cli.zoo.find import find_model
+
+    name, paths = _divided(words or [], model)
+    config = read_config(find_model(name))
+    if config.generator is None:
+        raise UsageError(f"{config.name}: is a tokenizer without a generator", hint="bigr models list shows others")
+    inputs = find_inputs([*paths, *(images or [])]) if paths or images else []
+    if any(one.path is None for one in inputs):
+        raise UsageError("images are files here; there is no stdin")
+    listening = Listening(host=place.host, port=place.port, token=place.token, allowed=tuple(place.allow_host or ()))
+    limits = Limits(
+        body=bounds.max_upload * MIB,
+        held=max(512, 4 * bounds.max_upload) * MIB,
+        pixels=round(bounds.max_pixels * _MEGA),
+        work=round(2 * bounds.max_pixels * _MEGA),
+        queue=bounds.queue,
+        seconds=bounds.time_limit,
+    )
+
+    def loaded() -> "Model":
+        found = load(name, **machine.placing(machine.dtype))
+        numbers = str(found.dtype).removeprefix("torch.")
+        console.say(f"{found.name} on {found.device} in {numbers}")
+        return found
+
+    found_images = [one.path for one in inputs if one.path is not None]
+    run(loaded, listening, limits, images=found_images, batch_size=machine.batch_size, browser=place.open)
+
+
+def _divided(words: list[str], model: str | None) -> tuple[str | None, list[str]]:
+    """The model, and the images: the first word is a model if there is one of that name."""
+    from bigr_cli.zoo.find import find_model
+
+    if model is not None or not words:
+        return model, words
+    try:
+        find_model(words[0])
+    except UsageError:
+        if not Path(words[0]).exists() and not any(sign in words[0] for sign in "*?["):
+            raise
+        return None, words
+    return words[0], words[1:]
