@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
-from bigr_cli import request as requests
 from bigr_cli.editing.batched_sampling import holding
 from bigr_cli.editing.request import EditRequest, read_request
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.mask_request import MaskRequest
+from bigr_cli.prompts import NO_LABEL, name_of
 from bigr_cli.serve.fields import Field, Fields, settings_of
 from bigr_cli.serve.limits import Limits
 from bigr_cli.serve.operation import IMAGE, MASK, SEED, Operation, seeds_of
@@ -22,10 +22,10 @@ from bigr_cli.tasks._given import Given
 from bigr_cli.tasks._jobs import recorded
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
     from bigr_cli.core.model import BinaryModel
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
     from bigr_cli.imaging.originals import Original
+    from bigr_cli.model import Model
     from bigr_cli.serve.jobs import Output
 
 
@@ -59,7 +59,7 @@ class Editing(Operation):
         values, upload = asked.values, one_image(asked)
         seeds = seeds_of(values)
         wanted, options = self._request(asked)
-        label = requests.NO_LABEL if wanted.label is None else requests.name_of(self._model.config, wanted.label)
+        label = NO_LABEL if wanted.label is None else name_of(self._model.config, wanted.label)
         original = opened(upload, self._limits)
         if asked.mask is not None:
             opened(asked.mask, self._limits)
@@ -72,7 +72,7 @@ class Editing(Operation):
             return (yield from holding(coroutine, image.stored_bytes))
 
         def output(model: Model, index: int, made: Any) -> Output:
-            shown = label if made.label is None else requests.name_of(model.config, made.label)
+            shown = label if made.label is None else name_of(model.config, made.label)
             recipe = model.recipe(
                 wanted.sampling,
                 task=self.name,
@@ -102,7 +102,7 @@ class Editing(Operation):
                 if one.path[0] == "mask":
                     values.pop(one.name, None)
             values["mask"] = MaskRequest(path=cast("Any", asked.mask), **own)
-        sampling = self._sampling(asked.values, painting=True)
+        sampling = self._sampling(asked.values, painting=self._kind.paints_parts(values))
         return read_request(self._kind, self._model.config, values, sampling), recorded(
             self._kind, Given(params, explicit)
         )

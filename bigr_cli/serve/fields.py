@@ -68,8 +68,11 @@ class Fields:
 
 def settings_of(kind: type) -> tuple[Field, ...]:
     """The fields of a request's class, without the sampler's settings and without files."""
-    found = [_field(one) for one in parameters(kind) if one.path[0] != "sampling" and one.label != "mask"]
-    return tuple(found)
+    return tuple(
+        _field(one)
+        for one in parameters(kind)
+        if one.path[0] != "sampling" and one.label != "mask" and one.setting.panel != "Output"
+    )
 
 
 def sampling_fields(defaults: SamplingConfig) -> tuple[Field, ...]:

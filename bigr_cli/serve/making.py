@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bigr_cli import request as requests
 from bigr_cli.editing.generate import generate
+from bigr_cli.editing.interpolate_request import Interpolate
 from bigr_cli.editing.request import read_request
-from bigr_cli.editing.requests import Interpolate
 from bigr_cli.errors import UsageError
+from bigr_cli.generation import plan
+from bigr_cli.prompts import guide_of
 from bigr_cli.serve.fields import Field, Fields, settings_of
 from bigr_cli.serve.operation import FILE, NAME, SEED, Operation, seeds_of
 from bigr_cli.serve.orders import Asked, Order, Upload, check_pixels, opened
@@ -19,10 +20,10 @@ from bigr_cli.serve.outputs import film_output, image_output
 from bigr_cli.setting import parameters
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
     from bigr_cli.core.model import BinaryModel
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
     from bigr_cli.imaging.originals import Original
+    from bigr_cli.model import Model
     from bigr_cli.serve.jobs import Output
 
 _MOST_REFINE = 200  # steps, which cannot be cancelled one by one
@@ -58,9 +59,7 @@ class Generating(Operation):
         if not values.get("prompts"):
             raise UsageError("prompts: expected at least one label or text")
         settings, negative = self._sampling(values, painting=False), values.get("negative")
-        jobs = requests.plan(
-            config, values["prompts"], count=values.get("count", 1), seed=values.get("seed"), negative=negative
-        )
+        jobs = plan(config, values["prompts"], count=values.get("count", 1), seed=values.get("seed"), negative=negative)
         if len(jobs) > self._limits.images:
             raise UsageError(f"{len(jobs)} images are too many at once; at most {self._limits.images} are taken")
         options = {} if negative is None else {"negative": negative}
@@ -112,21 +111,25 @@ class Interpolating(Operation):
             raise UsageError("expected either stops or images", hint="two or more labels, or two or more files")
         given = {one.parameter: values[one.name] for one in settings_of(Interpolate) if one.name in values}
         params = {one.name: one.default for one in parameters(Interpolate)} | given
-        wanted = read_request(Interpolate, config, params, self._sampling(values, painting=True))
-        if wanted.frames > _FRAMES * self._limits.images:
-            raise UsageError(f"frames: at most {_FRAMES * self._limits.images} at once, got {wanted.frames}")
+        wanted = read_request(
+            Interpolate, config, params, self._sampling(values, painting=Interpolate.paints_parts(params))
+        )
+        if wanted.count > _FRAMES * self._limits.images:
+            raise UsageError(f"frames: at most {_FRAMES * self._limits.images} at once, got {wanted.count}")
         if (wanted.refine or 0) > _MOST_REFINE:
             raise UsageError(f"refine: at most {_MOST_REFINE} steps here, got {wanted.refine}")
-        check_pixels("the strip", config.image_size * wanted.frames, config.image_size, self._limits)
+        check_pixels("the strip", config.image_size * wanted.count, config.image_size, self._limits)
         (seed,) = seeds_of({"seed": values.get("seed")})
         labels = self._labels(values, wanted, given)
+        if wanted.mixed == "published" and len(labels) > 2:
+            raise UsageError(f"mixed published goes from one label to another, got {len(labels)}")
         if asked.images:
             wanted = wanted.between_images(config)
             if len(asked.images) < 2 or len(asked.images) > self._limits.images:
                 raise UsageError(f"images: expected 2 to {self._limits.images}, got {len(asked.images)}")
             for upload in asked.images:
                 opened(upload, self._limits)
-        pixels = config.image_size**2 * wanted.frames
+        pixels = config.image_size**2 * wanted.count
 
         def painter(network: BinaryModel, index: int) -> SamplingCoroutine[Any]:
             keyframes: Any = labels or [self._keyframe(upload) for upload in asked.images]
@@ -144,13 +147,14 @@ class Interpolating(Operation):
 
     def _labels(self, values: Mapping[str, Any], wanted: Interpolate, given: Mapping[str, Any]) -> list[Any]:
         if not values.get("stops"):
-            if wanted.strength is not None:
-                raise UsageError("strength is for paths between labels or texts")
+            for name in ("strength", "mixed"):
+                if given.get(name) is not None:
+                    raise UsageError(f"{name} is for paths between labels or texts")
             return []
         for name in ("refine", "guess_class", "class_label", "text"):
             if given.get(name) is not None:
                 raise UsageError(f"{name.removesuffix('_label')} is for paths between images")
-        labels = [requests.guide_of(self._model.config, stop) for stop in values["stops"]]
+        labels = [guide_of(self._model.config, stop) for stop in values["stops"]]
         if None in labels:
             raise UsageError('"none" is no stop on a path between labels')
         return labels

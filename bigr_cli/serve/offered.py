@@ -9,7 +9,7 @@ from bigr_cli.serve.editing import Editing
 from bigr_cli.serve.making import Generating, Interpolating
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
+    from bigr_cli.model import Model
     from bigr_cli.registry import Registry, Task
     from bigr_cli.serve.limits import Limits
     from bigr_cli.serve.operation import Operation

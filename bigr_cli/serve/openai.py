@@ -14,9 +14,9 @@ from PIL import Image
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bigr_cli import request as requests
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.files import encode_image
+from bigr_cli.prompts import reads_text
 from bigr_cli.serve.api import ended, progress, state_of
 from bigr_cli.serve.bodies import Refused, body_of, read_form, read_json
 from bigr_cli.serve.orders import Asked, Upload, opened
@@ -118,7 +118,7 @@ def _edit(
     if len(images) != 1 or len(masks) > 1:
         raise UsageError(f"expected one image and at most one mask, got {len(images)} and {len(masks)}")
     original = opened(images[0], limits)
-    word = "text" if requests.reads_text(config) else "class"
+    word = "text" if reads_text(config) else "class"
     values = {**wanted.fields, word: wanted.prompt}
     if not masks:
         alpha = original.alpha()

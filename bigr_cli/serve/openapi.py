@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from bigr_cli import __version__
+from bigr_cli.version import __version__
 
 if TYPE_CHECKING:
     from bigr_cli.serve.operation import Operation

@@ -7,15 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bigr_cli import request as requests
 from bigr_cli.core.config import LARGEST_SEED, SamplingConfig
 from bigr_cli.errors import UsageError
 from bigr_cli.serve.fields import Field, Fields, sampling_fields
 from bigr_cli.serve.limits import Limits
 from bigr_cli.serve.orders import Asked, Order
+from bigr_cli.settings import sampling_settings
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
+    from bigr_cli.model import Model
 
 SEED = {
     "type": "integer",
@@ -79,10 +79,10 @@ class Operation(ABC):
         given = {name: values[name] for name in own if name in values}
         if "guidance_interval" in given:
             given["guidance_interval"] = tuple(given["guidance_interval"])
-        return requests.settings(self._model.config, given, painting=painting)
+        return sampling_settings(self._model.config, given, painting=painting)
 
     def _defaults(self, *, painting: bool) -> tuple[Field, ...]:
-        return sampling_fields(requests.settings(self._model.config, painting=painting))
+        return sampling_fields(sampling_settings(self._model.config, painting=painting))
 
 
 def seeds_of(values: Mapping[str, Any]) -> list[int]:

@@ -16,9 +16,9 @@ from bigr_cli.serve.jobs import Output
 from bigr_cli.serve.limits import Limits
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
     from bigr_cli.core.model import BinaryModel
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
+    from bigr_cli.model import Model
 
 _LONGEST_NAME = 120
 MEDIA_TYPES = {

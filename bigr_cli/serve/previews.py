@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from bigr_cli.serve.jobs import Preview
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
     from bigr_cli.editing.batched_sampling import Iteration
+    from bigr_cli.model import Model
 
 
 def preview(model: Model, seen: Iteration, row: int) -> Preview:

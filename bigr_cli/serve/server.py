@@ -32,7 +32,7 @@ from bigr_cli.serve.worker import Worker
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from bigr_cli.api import Model
+    from bigr_cli.model import Model
 
 _SHORTEST_TOKEN = 8
 _CHECKERS = 2  # uploads that are decoded at the same time

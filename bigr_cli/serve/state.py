@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio import CapacityLimiter
 
-from bigr_cli import request as requests
 from bigr_cli import schema
 from bigr_cli.errors import UsageError
 from bigr_cli.serve.jobs import Job, Jobs
@@ -18,9 +17,10 @@ from bigr_cli.serve.limits import Budget, Limits
 from bigr_cli.serve.operation import Operation
 from bigr_cli.serve.orders import Asked, Order
 from bigr_cli.serve.worker import Worker
+from bigr_cli.settings import sampling_settings
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
+    from bigr_cli.model import Model
     from bigr_cli.serve.bodies import Held
     from bigr_cli.serve.gallery import Gallery
 
@@ -75,6 +75,6 @@ class State:
             "presets": sorted(config.presets),
             "device": str(self.model.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "sampling": schema.to_mapping(requests.settings(config)),
-            "painting": schema.to_mapping(requests.settings(config, painting=True)),
+            "sampling": schema.to_mapping(sampling_settings(config)),
+            "painting": schema.to_mapping(sampling_settings(config, painting=True)),
         }

@@ -18,8 +18,8 @@ from bigr_cli.serve.limits import Limits
 from bigr_cli.serve.previews import preview
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
+    from bigr_cli.model import Model
 
 _GATHER = 0.004  # seconds that a batch with room waits for requests which are just arriving
 _PREVIEW = 0.1  # seconds between two previews of one result

@@ -13,7 +13,7 @@ from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
-    from bigr_cli.api import Model
+    from bigr_cli.model import Model
 
 TASK = "serve"
 SERVER = "Server"
@@ -115,7 +115,7 @@ def serve(
     except ImportError as error:
         raise UsageError("bigr serve needs starlette and uvicorn", hint="pip install 'bigr-cli[web]'") from error
     from bigr_cli import console
-    from bigr_cli.api import load
+    from bigr_cli.model import load
     from bigr_cli.imaging.inputs import find_inputs
     from bigr_cli.serve.limits import MIB, Limits
     from bigr_cli.serve.server import Listening
