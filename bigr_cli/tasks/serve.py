@@ -115,8 +115,8 @@ def serve(
     except ImportError as error:
         raise UsageError("bigr serve needs starlette and uvicorn", hint="pip install 'bigr-cli[web]'") from error
     from bigr_cli import console
-    from bigr_cli.model import load
     from bigr_cli.imaging.inputs import find_inputs
+    from bigr_cli.model import load
     from bigr_cli.serve.limits import MIB, Limits
     from bigr_cli.serve.server import Listening
     from bigr_cli.serve.server import serve as run
