@@ -11,13 +11,14 @@ import threading
 import warnings
 import zlib
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, features
+from PIL import Image, PngImagePlugin, features
 
 from bigr_cli import console
 from bigr_cli.colours import WHITE
@@ -33,78 +34,12 @@ from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.squares import square
 
 SIDE = 16
-# Modes, and the formats that really hold them.
-HELD = {
-    "1": ("PNG", "TIFF", "PPM", "BMP"),
-    "L": ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM", "WEBP", "JPEG2000"),
-    "LA": ("PNG", "TIFF", "JPEG2000"),
-    "P": ("PNG", "GIF", "TIFF", "BMP"),
-    "RGB": ("PNG", "TIFF", "JPEG", "WEBP", "BMP", "PPM", "JPEG2000", "AVIF", "MPO"),
-    "RGBA": ("PNG", "TIFF", "WEBP", "JPEG2000", "AVIF", "ICO"),
-    "CMYK": ("JPEG", "TIFF"),
-    "YCbCr": ("TIFF", "JPEG"),
-    "LAB": ("TIFF",),
-    "I;16": ("PNG", "TIFF", "PPM", "JPEG2000"),
-    "I;16B": ("TIFF",),
-    "I": ("TIFF",),
-    "F": ("TIFF", "PPM"),
-    "PA": ("TIFF",),
-}
-SUFFIX = {"JPEG": "jpg", "TIFF": "tif", "JPEG2000": "jp2", "MPO": "jpg"}
-
-
-def levels(mode: str, width: int, height: int, seed: int) -> Image.Image:
-    """An image of a mode, with bytes that its decoders give back or change as they like."""
-    random = np.random.default_rng(seed)
-    if mode in ("I;16", "I;16B"):
-        values = random.integers(0, 65536, (height, width)).astype("<u2" if mode == "I;16" else ">u2")
-        return Image.frombytes(mode, (width, height), values.tobytes())
-    if mode == "I":
-        top = int(random.choice([200, 70_000, 2**31 - 1]))
-        values = random.integers(-top if top > 70_000 else 0, top, (height, width)).astype(np.int32)
-        return Image.fromarray(values)
-    if mode == "F":
-        scale = float(random.choice([1, 255, 65535, 1e6]))
-        return Image.fromarray((random.random((height, width)) * scale).astype(np.float32))
-    noise = Image.fromarray(random.integers(0, 256, (height, width, 4), dtype=np.uint8))
-    if mode == "P":
-        image = noise.convert("RGB").quantize(17)
-        if seed % 2:
-            image.info["transparency"] = seed % 17
-        return image
-    if mode == "PA":
-        image = Image.new("PA", (width, height))
-        image.putpalette(random.integers(0, 256, 768, dtype=np.uint8).tobytes())
-        image.frombytes(random.integers(0, 256, (height, width, 2), dtype=np.uint8).tobytes())
-        return image
-    if mode == "LAB":
-        lab = ImageCms.createProfile("LAB")
-        return ImageCms.profileToProfile(noise.convert("RGB"), ImageCms.createProfile("sRGB"), lab, outputMode="LAB")  # type: ignore[return-value]
-    image = noise.convert(mode)
-    if mode in ("L", "RGB") and seed % 3 == 0:
-        pixel = image.getpixel((0, 0))
-        image.info["transparency"] = pixel
-    return image
-
-
-def encoded(image: Image.Image, kind: str, seed: int = 0) -> bytes:
-    stream = io.BytesIO()
-    options: dict[str, object] = {}
-    if kind in ("PNG", "JPEG", "TIFF", "WEBP") and seed % 4 == 0 and image.mode != "PA":
-        options["exif"] = Image.Exif()
-        options["exif"][0x0112] = seed % 8 + 1  # type: ignore[index]
-    if kind == "TIFF" and image.mode in ("L", "RGB", "RGBA", "I;16", "1"):
-        options["compression"] = (None, "tiff_lzw", "tiff_adobe_deflate", "packbits")[seed % 4]
-    if kind == "TIFF":
-        options["big_tiff"] = seed % 5 == 0
-    if kind == "ICO":
-        options["sizes"] = [image.size]
-    if kind in ("WEBP", "AVIF", "JPEG"):
-        options["quality"] = 40 + seed % 60
-    if kind == "MPO":
-        options |= {"save_all": True, "append_images": [ImageOps.invert(image)]}
-    image.save(stream, kind, **options)
-    return stream.getvalue()
+_SPEC = spec_from_file_location("odd_images", Path(__file__).parents[1] / "odd_images.py")
+if _SPEC is None or _SPEC.loader is None:
+    pytest.fail("odd_images.py is not there")
+odd = module_from_spec(_SPEC)
+_SPEC.loader.exec_module(odd)
+HELD, SUFFIX, encoded, levels, not_read = odd.HELD, odd.SUFFIX, odd.encoded, odd.levels, odd.not_read
 
 
 def drawn() -> st.SearchStrategy[tuple[str, str, int, int, int]]:
@@ -238,37 +173,8 @@ def test_a_huge_jpeg_is_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -> None
     assert cropped[:, -1].mean() > 245 and cropped[:, 0].mean() == pytest.approx(ramp[345], abs=4)
 
 
-POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
-%%BoundingBox: 0 0 64 64
-%%EndComments
-(PWNED) (w) file closefile
-showpage
-%%EOF
-"""
-
-
-def dos_eps() -> bytes:
-    """As Illustrator writes it: a binary header before the PostScript."""
-    return struct.pack("<IIIIIIIH", 0xC6D3D0C5, 32, len(POSTSCRIPT), 0, 0, 0, 0, 0xFFFF) + b"\0\0" + POSTSCRIPT
-
-
-def others() -> dict[str, bytes]:
-    """What Pillow could read and this program does not, and what is no image at all."""
-    made = {"eps": POSTSCRIPT, "dos": dos_eps(), "text": b"hello", "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>"}
-    for kind in ("TGA", "PCX", "DDS", "SGI", "PDF", "ICNS", "BLP", "MSP", "SPIDER", "IM", "XBM"):
-        image = Image.new({"BLP": "P", "MSP": "1", "XBM": "1", "SPIDER": "F"}.get(kind, "RGB"), (32, 32))
-        stream = io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # some are on their way out of Pillow
-            image.save(stream, kind)
-        made[kind] = stream.getvalue()
-    made["wmf"] = b"\xd7\xcd\xc6\x9a" + bytes(14) + b"\1\0\x09\0\0\3" + bytes(40)
-    made["fits"] = b"SIMPLE  =                    T" + b" " * 2850
-    return made
-
-
 def test_nothing_but_known_formats_is_decoded() -> None:
-    for name, data in others().items():
+    for name, data in not_read().items():
         for door in (read_image, read_header, lambda data: read_square(data, 16)):
             with pytest.raises(ImageError, match="stdin: is not an image of a kind that can be read"):
                 door(data)
@@ -302,7 +208,7 @@ print(read, started)
     good = [
         encoded(levels(mode, 20, 20, 1), kind, 1) for mode, kinds in HELD.items() for kind in kinds if kind != "AVIF"
     ]
-    sent = pickle.dumps([*others().values(), *good])
+    sent = pickle.dumps([*not_read().values(), *good])
     done = subprocess.run([sys.executable, "-c", script], input=sent, capture_output=True, check=True, timeout=120)
     read, _, started = done.stdout.decode().strip().partition(" ")
     assert int(read) == 3 * len(good)
@@ -492,3 +398,45 @@ def test_threads_read_at_once_and_leave_pillow_as_it_was() -> None:
         thread.join()
     assert len(results) == 120 and len(set(map(str, results))) == 2
     assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
+
+
+def mutated(data: bytes, random: np.random.Generator) -> bytes:
+    """The bytes cut, doubled in part, or with some of them changed, mostly near the beginning."""
+    way, changed = int(random.integers(4)), bytearray(data)
+    if way == 0:
+        return data[: int(random.integers(len(data) + 1))]
+    if way == 1:
+        at = int(random.integers(len(data)))
+        return data[:at] + data[at : at + int(random.integers(60))] + data[at:]
+    for _ in range(int(random.integers(1, 9))):
+        changed[int(len(changed) * random.random() ** (3 if way == 2 else 1))] = int(random.integers(256))
+    return bytes(changed)
+
+
+def attack(seed: int) -> int:
+    """How many of the doors read an image that was tampered with; whatever else they do must be an ImageError."""
+    random = np.random.default_rng(seed)
+    pairs = [(mode, kind) for mode, kinds in HELD.items() for kind in kinds]
+    mode, kind = pairs[int(random.integers(len(pairs)))]
+    if kind == "AVIF" and not features.check("avif"):
+        return 0
+    data = mutated(encoded(levels(mode, 1 + seed % 50, 1 + seed % 37, seed), kind, seed), random)
+    read = 0
+    for door in (read_header, read_image, lambda data: read_square(data, SIDE)):
+        try:
+            door(data)
+            read += 1
+        except ImageError as error:
+            assert str(error).startswith("stdin: ") and "\n" not in str(error)
+    return read
+
+
+@pytest.mark.parametrize("seeds", [range(150), pytest.param(range(1000, 6000), marks=pytest.mark.slow)])
+def test_what_was_tampered_with_is_read_or_refused(
+    seeds: range, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BIGR_MAX_PIXELS", "4000000")
+    read = sum(map(attack, seeds))
+    assert len(seeds) // 5 < read < 3 * len(seeds)
+    lines = [line for line in capfd.readouterr().err.splitlines() if "frames is read" not in line]
+    assert [line for line in lines if "left out" not in line] == []
