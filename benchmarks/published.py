@@ -2,6 +2,7 @@
 
     python benchmarks/published.py                                        # import and load all five
     python benchmarks/published.py --draw --models bigr-l-d24             # and draw a picture
+    python benchmarks/published.py --form                                 # the published form, imported and pulled
     python benchmarks/published.py --tasks --models bigr-l-d24 bigr-l-d32-512
 
 For each card the script writes the two files in the form in which they are published, of the card's architecture, with
@@ -12,6 +13,10 @@ what it cannot take back (RssAnon + RssShmem, looked at fifty times a second).
 
 "CPU seconds" are those on a processor, all threads together, which say more than "seconds" on a machine that is shared.
 
+`--form` writes the files as the published training saves them, the tokenizer with its discriminator and perceptual
+network, compares their sizes with the published ones, imports them, pulls them from the hub of the tests (the largest
+excepted), and compares the weights with those made of the autoencoder alone.
+
 `--tasks` sends a model through import, every task with settings as cheap as they can be, export in the published form
 and import again, and compares the weights' hashes.
 """
@@ -19,9 +24,11 @@ and import again, and compares the weights' hashes.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +39,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import training_files
 from tables import show
 from torch import Tensor, nn
 
@@ -222,6 +230,76 @@ def _drawn(name: str, folder: Path, options: argparse.Namespace, picture: Path) 
     return row(name, f"draw, {options.steps} steps of {options.timesteps} timesteps, {options.dtype}", done, **more)
 
 
+# Bytes of the published files (reference section 8), tokenizer and generator.
+PUBLISHED = {
+    "bigr-l-d24": (332e6, 1.345e9),
+    "bigr-xl-d24": (332e6, 3.20e9),
+    "bigr-xxl-d24": (332e6, 5.92e9),
+    "bigr-xxl-d32": (332e6, 5.92e9),
+    "bigr-l-d32-512": (315e6, 1.491e9),
+}
+PULLED = 4e9  # bytes that the hub of the tests can hold in memory
+
+
+def write_trained(card: ModelConfig, folder: Path, seed: int) -> None:
+    """The tokenizer's file anew, as the state of a whole training that was saved on a GPU."""
+    bare = torch.load(folder / "tokenizer.th", weights_only=True)
+    (folder / "tokenizer.th").rename(folder / "bare.th")
+    torch.manual_seed(seed)
+    training_files.save(training_files.training_state(bare), folder / "tokenizer.th")
+
+
+def published_form(name: str, place: Path, options: argparse.Namespace) -> list[dict[str, object]]:
+    """Import and pull files in the published form; raises if a size or a weight differs."""
+    card = read_config(packaged_models() / name)
+    files, model, again = place / "files", place / name, place / "bare"
+    files.mkdir()
+    apart(write_published, card, files, options.seed)
+    apart(write_trained, card, files, options.seed)
+    sizes = [(files / file).stat().st_size for file in ("tokenizer.th", "generator.pt")]
+    off = [size / published - 1 for size, published in zip(sizes, PUBLISHED[name], strict=True)]
+    if max(map(abs, off)) > 0.01:
+        raise RuntimeError(f"{name}: sizes {sizes} are not the published ones: {off}")
+    told: dict[str, object] = {
+        "tokenizer MB": round(sizes[0] / 1e6, 1),
+        "generator MB": round(sizes[1] / 1e6, 1),
+        "off %": " ".join(f"{100 * share:+.2f}" for share in off),
+    }
+    rows = [row(name, "import of the published form", run(importing(files, model)), **told)]
+    hashes = read_config(model).sha256
+    shutil.rmtree(model)
+    (files / "tokenizer.th").rename(files / "whole.th")
+    (files / "bare.th").rename(files / "tokenizer.th")
+    rows.append(row(name, "import of the autoencoder alone", run(importing(files, again))))
+    if read_config(again).sha256 != hashes:
+        raise RuntimeError(f"{name}: the weights differ from those of the autoencoder alone")
+    shutil.rmtree(again)
+    if sum(sizes) < PULLED:
+        (files / "whole.th").replace(files / "tokenizer.th")
+        rows.append(row(name, "pull from the hub of the tests", pulled(card, files, place / "home", hashes)))
+    rows[-1]["weights that differ"] = 0
+    return rows
+
+
+def pulled(card: ModelConfig, files: Path, home: Path, expected: Mapping[str, str]) -> Finished:
+    """Pull a model from a hub of this machine; raises if its weights are not the expected ones."""
+    spec = importlib.util.spec_from_file_location("fake_hub", Path(__file__).parents[1] / "tests/zoo/fake_hub.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    hub, source = module.FakeHub(), card.source
+    for file, wanted in (("tokenizer.th", source.tokenizer), ("generator.pt", source.generator)):
+        hub.files[f"{source.repository}/{wanted}"] = (files / file).read_bytes()
+    environment = {"BIGR_HOME": str(home), "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment |= {"HF_HOME": str(home / "hf"), "NO_PROXY": "*", "no_proxy": "*"}
+    try:
+        done = run([*BIGR, "models", "pull", card.name, "--quiet"], environment)
+    finally:
+        hub.stop()
+    if read_config(home / "models" / card.name).sha256 != expected:
+        raise RuntimeError(f"{card.name}: pulled weights differ from imported ones")
+    return done
+
+
 def every_task(name: str, place: Path, options: argparse.Namespace) -> list[dict[str, object]]:
     """Through import, every task, export and import again, as processes; raises if a weight differs in the end."""
     card = read_config(packaged_models() / name)
@@ -266,6 +344,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="which; all five")
     parser.add_argument("--draw", action="store_true", help="draw a picture too")
     parser.add_argument("--tasks", action="store_true", help="try every task instead")
+    parser.add_argument("--form", action="store_true", help="import and pull files in the published form instead")
     parser.add_argument("--steps", type=int, default=2, help="iterations (default 2)")
     parser.add_argument("--timesteps", type=int, default=4, help="of the transcoder (default 4)")
     parser.add_argument("--dtype", default="float32", help="to compute in (default float32)")
@@ -276,7 +355,8 @@ def main() -> None:
     rows = []
     for name in options.models:
         with tempfile.TemporaryDirectory(dir=options.place) as place:
-            rows += (every_task if options.tasks else measure)(name, Path(place), options)
+            work = every_task if options.tasks else published_form if options.form else measure
+            rows += work(name, Path(place), options)
         print(f"{name}: done", file=sys.stderr)
     show(rows, as_json=options.json)
 
