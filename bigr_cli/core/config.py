@@ -237,10 +237,11 @@ class GeneratorConfig:
 class SamplingConfig:
     """How masked tokens are drawn (reference section 5). `steps` are iterations, `timesteps` the transcoder's.
 
-    Three settings leave work out, and are none of the paper's; 0 turns each off. With `rank_timesteps` the masked
-    tokens are ranked by chains of so few timesteps, and only those that are kept get the whole ones; with
-    `last_timesteps` the chains become shorter from iteration to iteration, down to so many; and a token whose bits'
-    probabilities have all changed by no more than `tolerance` since the timestep before is left as it is.
+    Three settings leave work out, and are neither in the paper nor in the published code; 0 turns each off. With
+    `rank_timesteps` the masked tokens are ranked by chains of so few timesteps, and only those that are kept get the
+    whole ones; with `last_timesteps` the chains become shorter from iteration to iteration, down to so many; and a
+    token whose bits' probabilities have all changed by no more than `tolerance` since the timestep before is left as it
+    is. `mask_schedule` says how the number of masked tokens falls; "linear" is the published one for parts of an image.
     """
 
     steps: Annotated[

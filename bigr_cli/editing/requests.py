@@ -168,7 +168,7 @@ class Edit(MaskedRequest):
 class Enrich(EditRequest):
     """Detail for an image that lacks it: tokens in cells of `rate` × `rate` are redrawn in `groups`, `passes` times.
 
-    The paper's way is `strength` 1 with `reduce`; the defaults keep what the image shows.
+    The published code does it with `strength` 1 and `reduce`; the defaults keep what the image shows.
     """
 
     label: Label = None

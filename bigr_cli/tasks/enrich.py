@@ -27,7 +27,7 @@ def enrich(context: typer.Context) -> None:
 
     Of each group, those are redrawn that the model finds least likely: a share of --strength.
 
-    With --reduce and --strength 1, as in the paper, detail that the picture has is lost, and comes back as the model
-    imagines it.
+    With --reduce and --strength 1, as in the published code, detail that the picture has is lost, and comes back as
+    the model imagines it.
     """
     run(context, TASK, Enrich)

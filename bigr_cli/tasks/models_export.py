@@ -31,7 +31,7 @@ def export(
             "--format",
             metavar="NAME",
             rich_help_panel=options.OUTPUT,
-            help="published: two files as the paper's code loads them. safetensors, torch-checkpoint: one file.",
+            help="published: two files as the published code loads them. safetensors, torch-checkpoint: one file.",
         ),
     ] = "published",
     overwrite: Overwrite = False,

@@ -12,7 +12,7 @@ from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import Source, readable_size
 
 _TAGS = ("bigr", "binary-latent-codes", "image-generation")
-_OFF_AT_ZERO = ("rank_timesteps", "last_timesteps", "tolerance")  # none of the paper's: shown where they are used
+_OFF_AT_ZERO = ("rank_timesteps", "last_timesteps", "tolerance")  # not published: shown where they are used
 
 
 def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None) -> str:
