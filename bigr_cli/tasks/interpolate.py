@@ -59,7 +59,7 @@ class Way:
         "bigr interpolate a.png b.png --refine 100 --frames 24 -o morph.gif",
         "bigr interpolate tree mushroom --frames 30 -o frames/",
         "bigr interpolate boat rocket --strength 1 --fps 10 -o everything.webp",
-        "bigr interpolate 388 284 --mixed published --preset notebook --gumbel 0 -m bigr-l-d24 -o frames/",
+        "bigr interpolate cat bird --mixed even --frames 12 -o whole.png",
     ),
 )
 @grouped
