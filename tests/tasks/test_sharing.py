@@ -20,14 +20,14 @@ needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 # Be killed on coming to the second picture.
 DIES = """
 import os, signal
-from bigr_cli.model import Model
-draw, seen = Model.sample_jobs, []
-def dying(self, *arguments):
+from bigr_cli import generation
+sample, seen = generation.sample_jobs, []
+def dying(*arguments):
     if seen:
         os.kill(os.getpid(), signal.SIGKILL)
     seen.append(1)
-    return draw(self, *arguments)
-Model.sample_jobs = dying
+    return sample(*arguments)
+generation.sample_jobs = dying
 """
 # Be sent a SIGTERM when a file is half written.
 TERMINATED = """
