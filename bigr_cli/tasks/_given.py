@@ -59,7 +59,7 @@ def given_by_manifest(context: typer.Context, path: Path) -> list[Given]:
     from bigr_cli.imaging.inputs import read_manifest
 
     base = given_by(context)
-    if base.params.get("images"):
+    if base.params.get("images") or base.params.get("stops"):
         raise UsageError("--manifest names the pictures, so there is no place for others on the command line")
     lines = [_read(context, base, path, number, line) for number, line in read_manifest(path)]
     if not lines:
@@ -78,7 +78,7 @@ def _read(context: typer.Context, base: Given, path: Path, number: int, line: Ma
     names = _names(context)
     for key, value in line.items():
         plain = key.lstrip("-").replace("_", "-")
-        name = names.get("image" if plain == "images" else plain)
+        name = names.get({"images": "image", "stop": "stops"}.get(plain, plain))
         if name is None:
             known = sorted(word for word, target in names.items() if target not in _OF_THE_RUN)
             raise UsageError(f"{where}: unknown key {key!r}", hint=f"keys are {', '.join(known)}")
@@ -90,7 +90,9 @@ def _read(context: typer.Context, base: Given, path: Path, number: int, line: Ma
             text = _beside(path, entry) if name in _PATHS and isinstance(entry, str) and entry != STDIN else str(entry)
             if name in _PATHS and not _can_be_named(text):
                 raise UsageError(f"{where}: {key!r}: no file can have the name {text[:100]!r}")
-            if name == "images":
+            if name == "stops" and isinstance(entry, str) and (beside := Path(_beside(path, entry))).is_file():
+                text = str(beside)
+            if name in ("images", "stops"):
                 positional.append(text)
             elif isinstance(entry, bool):
                 words += [f"--{plain}"] if entry else []
@@ -123,8 +125,8 @@ def _can_be_named(text: str) -> bool:
 
 def _names(context: typer.Context) -> dict[str, str]:
     """Keys that a line may have, and the parameter that each stands for."""
-    names = {"image": "images"}
+    names = {"stops": "stops"} if "stops" in context.params else {"image": "images"}
     for parameter in context.command.params:
-        if parameter.name and parameter.name != "images":
+        if parameter.name and parameter.name not in ("images", "stops"):
             names |= {word[2:]: parameter.name for word in parameter.opts if word.startswith("--")}
     return names

@@ -1,36 +1,36 @@
-"""`bigr interpolate`: from one label to another, or from one picture to another."""
+"""`bigr interpolate`: from one label to another, or from one image to another."""
 
 import secrets
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bigr_cli import console, options, prompts
 from bigr_cli.editing.request import read_request
 from bigr_cli.editing.requests import Interpolate
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import BigrError, RunError, UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.processes import Team
 from bigr_cli.registry import task
-from bigr_cli.tasks._given import Given, given_by
+from bigr_cli.tasks._frames import Target, target_of, write_frames
+from bigr_cli.tasks._given import Given, given_by, given_by_manifest
 from bigr_cli.tasks._recipes import Chooser
-from bigr_cli.tasks._results import check_stdout
+from bigr_cli.tasks._sharing import load_alike, sharing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from bigr_cli.core.config import Guide
+    from bigr_cli.editing.batched_sampling import SamplingCoroutine
     from bigr_cli.imaging.originals import Original
-    from bigr_cli.imaging.recipe import Recipe
+    from bigr_cli.model import Model
     from bigr_cli.zoo.config import ModelConfig
 
 TASK = "interpolate"
-PATTERN = "{label}-{seed}.png"
-FRAMES = "{label}-{seed}-{index:03}.png"
 PANEL = "Film"
 
 Fps = Annotated[
@@ -42,12 +42,31 @@ Fps = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
-    """The stops, either labels or pictures, and how they are called together."""
+class Keyframes:
+    """What a path goes through, either labels or files of images, and how they are called together."""
 
     labels: "list[Guide]"
-    pictures: "list[Original]"
+    files: list[Path]
     name: str
+
+    def read(self, background: Any) -> "Sequence[Guide] | Sequence[Original]":
+        """The labels, or the images on a background; ImageError if one cannot be read."""
+        from bigr_cli.data.images import read_image
+
+        return self.labels or [read_image(file, background=background) for file in self.files]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One interpolation."""
+
+    keyframes: Keyframes
+    request: Interpolate
+    seed: int
+    drawn: bool
+    target: Target
+    fps: float
+    options: dict[str, Any]  # for the recipe
 
 
 @task(
@@ -58,6 +77,8 @@ class Way:
         "bigr interpolate cat bird house --loop --frames 60 --fps 15 -o tour.mp4",
         "bigr interpolate a.png b.png --refine 100 --frames 24 -o morph.gif",
         "bigr interpolate tree mushroom --frames 30 -o frames/",
+        "bigr interpolate cat bird -n 4 -o morphs/{label}-{seed}.gif",
+        "bigr interpolate --manifest paths.jsonl -o films/{label}-{seed}.mp4",
         "bigr interpolate boat rocket --strength 1 --fps 10 -o everything.webp",
         "bigr interpolate cat bird --mixed even --frames 12 -o whole.png",
     ),
@@ -66,14 +87,16 @@ class Way:
 def interpolate(
     context: typer.Context,
     stops: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="STOP STOP...", help="Labels or texts, or files of pictures; two or more.", show_default=False
         ),
-    ],
+    ] = None,
     model: options.Model = None,
+    count: options.Count = 1,
     seed: options.Seed = None,
     recipe: options.Recipe = None,
+    manifest: options.Manifest = None,
     fps: Fps = 8.0,
     *,
     request: Interpolate,
@@ -89,80 +112,131 @@ def interpolate(
     frame, under mixed embeddings, with the same random numbers. Between pictures, the bits in which they differ are
     switched, the most certain first, and what would not look like a picture is drawn anew; frames have the model's
     size. --class or --text guides those, or the class that the model finds in the nearer of the two pictures.
+
+    With -n, variant i has the seed SEED + i. A line of a manifest is a path of its own: {"stops": ["cat", "bird"]}.
+    Under torchrun or accelerate launch, the processes share them.
     """
-    from bigr_cli.editing.in_memory import finished
-    from bigr_cli.model import load
-    from bigr_cli.prompts import name_of
-    from bigr_cli.settings import sampling_settings
+    base = given_by(context)
+    with sharing() as processes:
+        chooser = processes.after_the_first(lambda: Chooser(base, recipe))
+        name = processes.decided(lambda: chooser.model(model))
+        drawn = processes.told(secrets.randbelow(2**32))
+        jobs = processes.after_the_first(lambda: _plan(context, base, name, drawn, processes))
+        processes.wait()
+        todo = [job for job in jobs if job.target.wanted]
+        if not todo:
+            console.say(f"nothing to do: {'it is' if len(jobs) == 1 else 'all are'} there already")
+            return
+        loaded = load_alike(name, machine.placing(chooser.option("dtype", machine.dtype)), processes)
+        console.say(loaded.drawing(todo[0].seed, drawn=todo[0].drawn))
+        failed = _work(loaded, processes.share(todo), writing, machine.batch_size, alone=len(todo) == 1)
+        every = [one for part in processes.gathered(failed) for one in part]
+        if every and processes.first:
+            raise RunError(f"{len(every)} of {len(todo)} failed: {', '.join(every)}")
+
+
+def _plan(context: typer.Context, base: Given, model: str | None, drawn: int, processes: Team) -> list[Job]:
+    """All interpolations that the command line, or its manifest, asks for, checked before one is made."""
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
-    given = given_by(context)
-    chooser = Chooser(given, recipe)
-    name = chooser.model(model)
-    config = read_config(find_model(name))
-    way = _way(config, stops)
-    parts = Interpolate.paints_parts(given.params)
-    settings = sampling_settings(config, chooser.sampling(sampling), painting=parts)
-    wanted = read_request(Interpolate, config, given.params, settings)
-    _check(way, given, wanted)
-    if way.pictures:
-        wanted = wanted.between_images(config)
-    asked = chooser.option("seed", seed)
-    first = secrets.randbelow(2**32) if asked is None else asked
-    fields: dict[str, str | int] = {"label": way.name, "seed": first, "model": config.name, "task": TASK}
-    target = _target(writing, fields, wanted.count, filmed="fps" in given.explicit)
-    if not target.wanted:
-        console.say("nothing to do: it is there already")
-        return
-    loaded = load(name, **machine.placing(chooser.option("dtype", machine.dtype)))
-    console.say(loaded.drawing(first, drawn=asked is None))
-    began = time.perf_counter()
-    images = finished(
-        loaded.network,
-        [wanted.paint(loaded.network, way.labels or way.pictures, first)],
-        machine.batch_size or loaded.batch_size(),
-    )[0]
-    shown: dict[str, Any] = {"stops": list(stops), "frames": wanted.count, "loop": wanted.loop, "fps": fps}
-    if way.pictures:
-        shown |= {"refine": wanted.refine, "guess-class" if wanted.guess else "no-guess-class": True}
-    also = {
-        "mixed": wanted.mixed,
-        "strength": wanted.strength,
-        "class": given.params["class_label"],
-        "text": given.params["text"],
-    }
+    manifest = base.params["manifest"]
+    if processes.count > 1 and str(manifest) == "-":
+        raise UsageError("--manifest - is for one process")
+    config, jobs = read_config(find_model(model)), list[Job]()
+    for given in given_by_manifest(context, manifest) if manifest else [base]:
+        try:
+            jobs += _jobs_of(given, config, drawn)
+        except UsageError as error:
+            raise given.error(error) from error
+    paths = [path for job in jobs for path in job.target.paths]
+    twice = next((path for index, path in enumerate(paths) if path in paths[:index]), None)
+    if twice is not None or (len(jobs) > 1 and not paths):
+        hint = "-o 'DIR/{label}-{seed}.gif' gives each a name"
+        raise UsageError(f"{twice or '-o -'}: is one file for {len(jobs)} interpolations", hint=hint)
+    return jobs
+
+
+def _jobs_of(given: Given, config: "ModelConfig", drawn: int) -> Iterator[Job]:
+    from bigr_cli.core.config import LARGEST_SEED
+    from bigr_cli.settings import sampling_settings
+
+    params, writing = given.params, given.group(Writing)
+    chooser = Chooser(given, params["recipe"])
+    keyframes = _keyframes(config, params["stops"] or ())
+    parts = Interpolate.paints_parts(params)
+    settings = sampling_settings(config, chooser.sampling(given.group(Sampling)), painting=parts)
+    request = read_request(Interpolate, config, params, settings)
+    _check(keyframes, given, request)
+    if keyframes.files:
+        request = request.between_images(config)
+    asked, count = chooser.option("seed", params["seed"]), params["count"]
+    first = drawn if asked is None else asked
+    if first > LARGEST_SEED - (count - 1):
+        raise UsageError(f"seed: {count} variants from {first} on go beyond 2^63 - 1")
+    shown = {"stops": list(params["stops"]), "frames": request.count, "loop": request.loop, "fps": params["fps"]}
+    if keyframes.files:
+        shown |= {"refine": request.refine, "guess-class" if request.guess else "no-guess-class": True}
+    also = {"mixed": request.mixed, "strength": request.strength}
+    also |= {"class": params["class_label"], "text": params["text"]}
     shown |= {name: value for name, value in also.items() if value is not None}
-    labels = [name_of(config, label) for label in way.labels]
-    made = loaded.recipe(settings, task=TASK, labels=labels, seed=first, options=shown)
-    _write(target, images, fps, None if writing.no_metadata else made, overwrite=writing.overwrite)
-    seconds = round(time.perf_counter() - began, 3)
-    for path in target.paths if writing.json else ():
-        record = {"path": path, "task": TASK, "model": loaded.name, "seed": first, **dict([made.subject])}
-        console.json_line(record | {"frames": len(images), "seconds": seconds, "recipe": made.to_dict()})
-    console.say(f"wrote {len(images)} frames to {target.described}")
+    for seed in range(first, first + count):
+        fields: dict[str, str | int] = {"label": keyframes.name, "seed": seed, "model": config.name, "task": TASK}
+        target = target_of(writing, fields, request.count, filmed="fps" in given.explicit)
+        yield Job(
+            keyframes=keyframes,
+            request=request,
+            seed=seed,
+            drawn=asked is None,
+            target=target,
+            fps=params["fps"],
+            options=shown,
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Target:
-    """Where the frames go: files of their own, or together as a film or a strip. No path is stdout."""
+def _work(model: "Model", jobs: Sequence[Job], writing: Writing, batch_size: int | None, *, alone: bool) -> list[str]:
+    """Make the frames of jobs, and write those of each as soon as they are there; gives the names of those that failed.
 
-    paths: "list[Path]"
-    shape: Literal["frames", "film", "strip"]
-    wanted: bool = True
+    The only one that there is raises its error.
+    """
+    from bigr_cli.editing.batched_sampling import paint_together
 
-    @property
-    def described(self) -> str:
-        if len(self.paths) > 1:
-            return str(self.paths[0].parent)
-        return str(self.paths[0]) if self.paths else "stdout"
+    failed = []
+    began = time.perf_counter()
+    work = ((job, _begun(model, job)) for job in jobs)
+    for job, made in paint_together(model.network, work, batch_size=batch_size or model.batch_size()):
+        try:
+            if isinstance(made, BigrError):
+                raise made
+            _save(model, job, made, writing, seconds=time.perf_counter() - began)
+        except BigrError as error:
+            if alone:
+                raise
+            console.error(f"{job.keyframes.name}: {error}", error.hint)
+            failed.append(job.keyframes.name)
+        began = time.perf_counter()
+    return failed
 
 
-def _way(config: "ModelConfig", stops: Sequence[str]) -> Way:
+def _begun(model: "Model", job: Job) -> "SamplingCoroutine[list[Image]]":
+    return (yield from job.request.paint(model.network, job.keyframes.read(model.config.ground), job.seed))
+
+
+def _save(model: "Model", job: Job, images: "list[Image]", writing: Writing, *, seconds: float) -> None:
+    labels = [prompts.name_of(model.config, label) for label in job.keyframes.labels]
+    made = model.recipe(job.request.sampling, task=TASK, labels=labels, seed=job.seed, options=job.options)
+    kept = None if writing.no_metadata else made
+    write_frames(job.target, images, job.fps, kept, overwrite=writing.overwrite)
+    for path in job.target.paths if writing.json else ():
+        record = {"path": path, "task": TASK, "model": model.name, "seed": job.seed, **dict([made.subject])}
+        console.json_line(record | {"frames": len(images), "seconds": round(seconds, 3), "recipe": made.to_dict()})
+    console.say(f"wrote {len(images)} frames to {job.target.described}")
+
+
+def _keyframes(config: "ModelConfig", stops: Sequence[str]) -> Keyframes:
     """The stops, checked. A stop that is the file of a picture is a picture, everything else a label."""
-    from bigr_cli.data.images import read_image
+    from bigr_cli.data.images import read_header
     from bigr_cli.imaging.files import KINDS
-    from bigr_cli.prompts import name_of
 
     if len(stops) < 2:
         raise UsageError("a way needs at least two stops", hint="for example: bigr interpolate cat bird")
@@ -171,68 +245,28 @@ def _way(config: "ModelConfig", stops: Sequence[str]) -> Way:
         other = next(stop for stop in stops if stop not in files)
         raise UsageError(f"{files[0]} is a picture and {other} is a label; stops are either all labels or all pictures")
     if files:
-        pictures = [read_image(Path(stop), background=config.ground) for stop in stops]
-        return Way(labels=[], pictures=pictures, name="-to-".join(Path(stop).stem for stop in stops))
+        for file in files:
+            read_header(Path(file))  # what is no image is told before the model is loaded
+        paths = [Path(stop) for stop in stops]
+        return Keyframes(labels=[], files=paths, name="-to-".join(path.stem for path in paths))
     labels = [prompts.guide(config, stop) for stop in stops]
     if None in labels:
         raise UsageError('"none" is no stop on a way between labels')
-    return Way(labels=labels, pictures=[], name="-to-".join(name_of(config, label) for label in labels))
+    return Keyframes(labels=labels, files=[], name="-to-".join(prompts.name_of(config, label) for label in labels))
 
 
-def _check(way: Way, given: Given, request: Interpolate) -> None:
+def _check(keyframes: Keyframes, given: Given, request: Interpolate) -> None:
     """Raise UsageError for an option that is for ways of the other kind."""
-    if way.labels and request.label is not None:
+    if keyframes.labels and request.label is not None:
         option = "--class" if given.params["text"] is None else "--text"
         raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
     for option, value in (("--strength", request.strength), ("--mixed", request.mixed)):
-        if way.pictures and value is not None:
+        if keyframes.files and value is not None:
             raise UsageError(f"{option} is for ways between labels or texts")
-    if request.mixed == "published" and len(way.labels) > 2:
-        raise UsageError(f"--mixed published goes from one label to another, got {len(way.labels)}")
+    if request.mixed == "published" and len(keyframes.labels) > 2:
+        raise UsageError(f"--mixed published goes from one label to another, got {len(keyframes.labels)}")
     for parameter, option in (("refine", "--refine"), ("guess_class", "--guess-class")):
-        if way.labels and parameter in given.explicit:  # a variable of the environment may be meant for other ways
+        if (
+            keyframes.labels and parameter in given.explicit
+        ):  # a variable of the environment may be meant for other ways
             raise UsageError(f"{option} is for ways between pictures")
-
-
-def _target(writing: Writing, fields: dict[str, str | int], frames: int, *, filmed: bool) -> _Target:
-    from bigr_cli.imaging.files import check_targets
-    from bigr_cli.imaging.films import FILMS
-    from bigr_cli.imaging.patterns import STDOUT, fill, is_folder_name, resolve
-
-    if writing.overwrite and writing.skip_existing:
-        raise UsageError("--overwrite and --skip-existing exclude each other")
-    output = writing.output
-    if output == STDOUT:
-        check_stdout(json=writing.json)
-        return _Target(paths=[], shape="strip")
-    shape: Literal["frames", "film", "strip"] = "strip"
-    if output is not None and ("{index" in output or is_folder_name(output)):
-        shape = "frames"
-        numbered = [{**fields, "index": index} for index in range(frames)]
-        paths = resolve(output, numbered, default=FRAMES) or []
-    elif (
-        output is not None
-        and Path(output).suffix.lower() in FILMS
-        and (Path(output).suffix.lower() != ".webp" or filmed)
-    ):
-        shape, paths = "film", [Path(fill(output, fields))]
-    else:
-        paths = resolve(output, [{**fields, "index": 0}], default=PATTERN) or []
-    wanted = check_targets(paths, overwrite=writing.overwrite, skip_existing=writing.skip_existing)
-    return _Target(paths=paths, shape=shape, wanted=any(wanted))
-
-
-def _write(target: _Target, images: "Sequence[Image]", fps: float, recipe: "Recipe | None", *, overwrite: bool) -> None:
-    from bigr_cli.imaging.files import encode_image, write_image
-    from bigr_cli.imaging.films import strip, write_film
-
-    if not target.paths:
-        sys.stdout.buffer.write(encode_image(strip(images), "PNG", recipe))
-        sys.stdout.buffer.flush()
-    elif target.shape == "film":
-        write_film(target.paths[0], images, fps=fps, recipe=recipe, overwrite=overwrite)
-    elif target.shape == "strip":
-        write_image(target.paths[0], strip(images), recipe=recipe, overwrite=overwrite)
-    else:
-        for path, image in zip(target.paths, images, strict=True):
-            write_image(path, image, recipe=recipe, overwrite=overwrite)

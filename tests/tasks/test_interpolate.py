@@ -161,3 +161,65 @@ def test_wrong_usage(bigr: Run, arguments: tuple[str, ...], message: str) -> Non
     assert done.code == 2
     assert message in done.err
     assert [path.name for path in Path().iterdir()] == ["in.png"]
+
+
+def test_variants_have_seeds_that_follow_and_each_can_be_made_alone(bigr: Run) -> None:
+    words = ("interpolate", "cat", "dog", "--frames", 3, "--json")
+    done = bigr(*words, "-n", 2, "--seed", 7, "-o", "{label}-{seed}.png")
+    assert done.code == 0, done.err
+    assert [(line["path"], line["seed"]) for line in map(json.loads, done.out.splitlines())] == [
+        ("cat-to-dog-7.png", 7),
+        ("cat-to-dog-8.png", 8),
+    ]
+    assert bigr(*words, "--seed", 8, "-o", "alone.png").code == 0
+    assert np.array_equal(np.asarray(Image.open("alone.png")), np.asarray(Image.open("cat-to-dog-8.png")))
+
+
+def test_a_manifest_has_a_path_in_each_line(bigr: Run) -> None:
+    Path("jobs").mkdir()
+    shutil.copy("in.png", "jobs/first.png")
+    lines = [
+        {"stops": ["cat", "dog"], "seed": 5},
+        {"stops": ["first.png", "../in.png"], "frames": 4, "refine": 2},
+        {"stops": ["dog", "tree", "cat"], "loop": True, "output": "made/tour.gif"},
+    ]
+    Path("jobs/paths.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    words = ("interpolate", "--manifest", "jobs/paths.jsonl", "--frames", 3, "--seed", 9, "-o", "out/{label}.png")
+    done = bigr(*words, "--json")
+    assert done.code == 0, done.err
+    made = {line["path"]: line for line in map(json.loads, done.out.splitlines())}
+    assert set(made) == {"out/cat-to-dog.png", "out/first-to-in.png", "jobs/made/tour.gif"}
+    assert [made[f"out/{name}.png"]["frames"] for name in ("cat-to-dog", "first-to-in")] == [3, 4]
+    assert made["out/cat-to-dog.png"]["seed"] == 5 and made["out/first-to-in.png"]["seed"] == 9
+    assert bigr("interpolate", "cat", "dog", "--frames", 3, "--seed", 5, "-o", "alone.png").code == 0
+    assert np.array_equal(np.asarray(Image.open("alone.png")), np.asarray(Image.open("out/cat-to-dog.png")))
+    again = bigr(*words, "--skip-existing")
+    assert again.code == 0 and "all are there already" in again.err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"stops": ["cat"]}', "two stops"),
+        ('{"stops": ["cat", "doge"]}', "did you mean dog"),
+        ('{"stops": ["cat", "dog"], "image": "a.png"}', "unknown key 'image'"),
+        ('{"stops": ["cat", "dog"], "model": "x"}', "whole run"),
+        ('{"stops": ["cat", "house"], "seed": 1, "output": "out/a.png"}', "one file for 2 interpolations"),
+    ],
+)
+def test_a_wrong_line_is_named_before_anything_is_made(bigr: Run, line: str, message: str) -> None:
+    Path("paths.jsonl").write_text('{"stops": ["cat", "dog"], "output": "out/a.png"}\n' + line)
+    done = bigr("interpolate", "--manifest", "paths.jsonl", "--frames", 2)
+    assert done.code == 2 and message in done.err
+    assert "line 2" in done.err or "one file" in done.err
+    assert not Path("out").exists()
+
+
+def test_one_of_several_that_fails_costs_only_itself(bigr: Run) -> None:
+    data = Path("in.png").read_bytes()
+    Path("cut.png").write_bytes(data[: len(data) // 2])
+    lines = [{"stops": ["in.png", "cut.png"]}, {"stops": ["cat", "dog"]}]
+    Path("paths.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    done = bigr("interpolate", "--manifest", "paths.jsonl", "--frames", 2, "--seed", 1, "-o", "{label}.png")
+    assert done.code == 1 and "cut.png" in done.err and "1 of 2 failed" in done.err
+    assert Path("cat-to-dog.png").exists() and not Path("in-to-cut.png").exists()

@@ -70,6 +70,15 @@ def test_two_processes_make_the_files_of_one(bigr: Run, together: Run) -> None:
     assert second.err == ""
 
 
+def test_two_processes_share_interpolations(bigr: Run, together: Run) -> None:
+    words = ("interpolate", "cat", "dog", "-n", "3", "--frames", "3", "--seed", "5", "--device", "cpu")
+    words = (*words, "--dtype", "float32", "-o")
+    assert bigr(*words, "one/{seed}.png").code == 0
+    first, second = together(2, *words, "two/{seed}.png")
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert held("two") == held("one")
+
+
 def test_what_is_there_stays_and_is_said_once(bigr: Run, together: Run) -> None:
     assert bigr(*WORK, "-o", "one/").code == 0
     Path("one/cat-6.png").write_bytes(b"kept")
