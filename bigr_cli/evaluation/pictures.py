@@ -18,6 +18,7 @@ from bigr_cli.data.images import READER, read_header, read_image, read_square
 from bigr_cli.data.scenes import LABELS
 from bigr_cli.data.sources import SCENES, ScenesSource, open_source
 from bigr_cli.errors import UsageError
+from bigr_cli.file_names import expanded
 from bigr_cli.imaging.grids import grid
 from bigr_cli.imaging.squares import square
 
@@ -97,6 +98,7 @@ def folder(path: Path, *, count: int | None = None, resize: int | None = None) -
         UsageError: there is no such folder, it holds no pictures or too few, or they differ in size.
         ImageError: a picture cannot be read.
     """
+    path = expanded(str(path))
     if not path.is_dir():
         raise UsageError(f"{path}: no such folder")
     source = open_folder(str(path), resize or 1, captions=False, check="headers")

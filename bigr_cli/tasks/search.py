@@ -77,7 +77,7 @@ def search(
     wanted = found.about.wanted(config)
     if found.features.shape[1:] != wanted.shape or found.features.dtype != wanted.dtype:
         raise ModelFormatError(f"{index}: its features are not of the shape that {name} gives")
-    pixels = read_item(item_named(query), config.image_size, config.ground)
+    pixels = read_item(item_named(str(expanded(query))), config.image_size, config.ground)
     network = loaded(name, machine)
     from bigr_cli.batches import Batches
     from bigr_cli.evaluation.embedding import embed_pixels

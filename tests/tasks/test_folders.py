@@ -85,7 +85,9 @@ def test_embedding_and_searching(bigr: Run, odd: tuple[str, int]) -> None:
     for pattern, expected in (("in/**/*", count), (f"in/*/{LATIN}.jpg", 1), ("in/d[1]/*", 7), ("in/d[1]/[[]x].gif", 1)):
         done = bigr("embed", pattern, "-o", "f.npz", "--json", "--overwrite")
         assert json.loads(done.out)["count"] == expected, pattern
-    assert bigr("embed", "in/d[1]/\u00fc.input.png", "-o", "g.npz").code == 0  # kept with its accent apart
+    accent = "in/d[1]/\u00fc.input.png"  # kept with its accent apart
+    assert bigr("embed", accent, "-o", "g.npz").code == 0
+    assert bigr("search", accent, "--index", "e.npz", "-n", 1).code == 0
 
 
 def test_probes_and_classifying(bigr: Run, odd: tuple[str, int]) -> None:
