@@ -70,7 +70,7 @@ def encoded(image: Image.Image, kind: str, seed: int = 0) -> bytes:
     if kind == "TIFF" and image.mode in ("L", "RGB", "RGBA", "I;16", "1"):
         options["compression"] = (None, "tiff_lzw", "tiff_adobe_deflate", "packbits")[seed % 4]
     if kind == "TIFF":
-        options["big_tiff"] = seed % 5 == 0
+        options["big_tiff"] = seed % 5 == 0 and image.mode != "I;16B"  # of which Pillow cannot read its own
     if kind == "ICO":
         options["sizes"] = [image.size]
     if kind in ("WEBP", "AVIF", "JPEG"):

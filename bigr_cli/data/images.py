@@ -136,7 +136,7 @@ def read_header(source: Source, name: str | None = None) -> Header:
     """What the beginning of an image file says. Errors as `read_image`."""
 
     def work(image: Image.Image) -> Header:
-        turned = orientation(image) in QUARTER_TURNS
+        turned = orientation(image) in QUARTER_TURNS and image.format != "TIFF"  # whose size Pillow turns itself
         return Header(_kind(image), image.mode, (image.height, image.width) if turned else image.size)
 
     return inspect_image(source, name or _name(source), work)
