@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from bigr_cli.data.listings import LISTING, METADATA, listed_rows
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import same_name
 from bigr_cli.passed_over import PassedOver
 from bigr_cli.text_files import decoded
 
-LISTING = "captions.jsonl"
+_FILE_KEYS = ("file", "file_name")
+_TEXT_SUFFIXES = (".txt", ".caption")
 LARGEST_TEXT = 2**24  # bytes of a file of captions or of JSON beside an image
 
 
@@ -33,10 +35,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What captions.jsonl says about each file, by its name as `_plain_name` gives it."""
+    """What listings say about each file, by its name as `_plain_name` gives it; `files` are these listings."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)  # of composed accents, and the name among `entries`
+    files: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Entry:
         return self.entries.get(self.key(name) or name, Entry())
@@ -46,37 +49,41 @@ class Listing:
         return name if name in self.entries else self.names.get(same_name(name))
 
 
-def read_listing(root: Path) -> Listing:
-    """The captions.jsonl of a folder, if it has one: a line for each caption, or for each image.
+def read_listing(root: Path, others: Iterable[str] = ()) -> Listing:
+    """What the listings of a folder say: captions.jsonl, and metadata.jsonl, .csv or .parquet in it or below it.
 
-    Names of files may begin with "./", have a backslash between folders, and compose accents otherwise.
+    Names of files may begin with "./", have a backslash between folders, and compose accents otherwise. A file may be
+    named by several rows.
+
+    Args:
+        others: the names, relative to `root`, of the files in it that are no images.
 
     Raises:
-        UsageError: it cannot be read, or a line is not such an entry; names it.
+        UsageError: one cannot be read, or a row is not such an entry; names it.
     """
-    path = root / LISTING
-    if not path.is_file():
-        return Listing()
-    try:
-        text = decoded(path.read_bytes(), "surrogateescape")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is neither UTF-8 nor UTF-16 ({error.reason})") from error
+    found = [LISTING] if (root / LISTING).is_file() else []
+    found += sorted(name for name in others if posixpath.basename(name) in METADATA)
     entries: dict[str, Entry] = {}
-    # Not splitlines: a text in JSON may hold other characters that end lines, such as U+2028.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-            name, said = _plain_name(str(data["file"]), root), entry_of(data)
-            if any("\udc80" <= letter <= "\udcff" for letter in "".join((*said.captions, said.label))):
-                raise ValueError("its text is not UTF-8")
+    for listing in found:
+        path, folder = root / listing, posixpath.dirname(listing)
+        for number, data in listed_rows(path):
+            try:
+                name, said = _entry_at(data, root, folder)
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f"{path}:{number}: not a caption entry ({error})") from error
             entries[name] = entries.get(name, Entry()) + said
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UsageError(f"{path}:{number}: not a caption entry ({error})") from error
-    return Listing(entries, {same_name(name): name for name in reversed(entries)})
+    return Listing(entries, {same_name(name): name for name in reversed(entries)}, tuple(found))
+
+
+def _entry_at(data: Any, root: Path, folder: str) -> tuple[str, Entry]:
+    """The file that a row is about, and what it says of it."""
+    if isinstance(data, ValueError):
+        raise data
+    said = entry_of(data)
+    if any("\udc80" <= letter <= "\udcff" for letter in "".join((*said.captions, said.label))):
+        raise ValueError("its text is not UTF-8")
+    key = next((key for key in _FILE_KEYS if key in data), _FILE_KEYS[0])
+    return _plain_name(posixpath.join(folder, str(data[key])), root), said
 
 
 def _plain_name(name: str, root: Path) -> str:
@@ -89,14 +96,14 @@ def _plain_name(name: str, root: Path) -> str:
 
 
 def entry_of(data: object) -> Entry:
-    """What a JSON object says: `caption`, a text or a list of such, and `label`.
+    """What a row says: `caption` or `text`, a text or a list of such, and `label`.
 
     Raises:
         TypeError: it is none.
     """
     if not isinstance(data, dict):
         raise TypeError(f"expected an object, got {type(data).__name__}")
-    said = data.get("caption", ())
+    said = data.get("caption", data.get("text", ()))
     said = [said] if isinstance(said, str) else said if said is not None else ()
     if not isinstance(said, (list, tuple)) or not all(isinstance(each, str) for each in said):
         raise TypeError("caption: expected a text or a list of such")
@@ -116,13 +123,14 @@ class TextsBeside:
     def __init__(self, root: Path, others: Iterable[str]) -> None:
         """`others` are the names, relative to `root`, of the files in it that are no images."""
         self._root = root
-        texts = [name for name in others if name.lower().endswith(".txt")]
-        self._exact = {name[:-4]: name for name in texts}
-        self._alike = {same_name(name[:-4]): name for name in reversed(texts)}
+        texts = [name for name in others if name.lower().endswith(_TEXT_SUFFIXES)]
+        self._exact = {posixpath.splitext(name)[0]: name for name in reversed(texts)}
+        self._alike = {same_name(stem): name for stem, name in self._exact.items()}
         self.used: set[str] = set()
 
     def __call__(self, image: str, passed: PassedOver) -> tuple[str, ...]:
-        """The captions beside an image: `cat.png` has them in `cat.txt`, `cat.input.png` there or in `cat.input.txt`.
+        """The captions beside an image: `cat.png` has them in `cat.txt` or `cat.caption`, `cat.input.png` there
+        or in `cat.input.txt`.
 
         A file of text that cannot be read is counted in `passed`.
         """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bigr_cli import console
 from bigr_cli.colours import WHITE, Background, beside_white
-from bigr_cli.data.captions import LISTING, Listing, TextsBeside, read_listing
+from bigr_cli.data.captions import Listing, TextsBeside, read_listing
 from bigr_cli.data.images import open_file
 from bigr_cli.data.pictures import Check, FileSource, usable
 from bigr_cli.errors import UsageError
@@ -103,7 +103,7 @@ def open_folder(where: str, size: int, *, captions: bool, check: Check) -> Folde
         raise UsageError(f"{where}: no such folder", hint=hint)
     tree = image_tree(root)
     files = tuple(sorted(tree.files))  # by which runs that go on know them
-    listing = read_listing(root)
+    listing = read_listing(root, tree.others)
     if not files:
         tree.report(where)
         raise UsageError(f"{where}: holds no images", hint=f"looked for {', '.join(IMAGE_SUFFIXES)}")
@@ -111,10 +111,10 @@ def open_folder(where: str, size: int, *, captions: bool, check: Check) -> Folde
         _warn_of_strangers(root, listing, files)
         beside = TextsBeside(root, tree.others)
         said = tuple(tuple(dict.fromkeys(listing[name].captions + beside(name, tree.passed))) for name in files)
-        tree.report(where, used={LISTING, *beside.used})
+        tree.report(where, used={*listing.files, *beside.used})
         source = FolderSource(root, files, (0,) * len(files), (), size, captions=said)
         return usable(source, where, captions=True, check=check)
-    tree.report(where, used={LISTING})
+    tree.report(where, used=set(listing.files))
     targets, labels = _classes(where, files, listing)
     source = FolderSource(root, files, targets, labels, size)
     return usable(source, where, captions=False, check=check) if check == "pictures" else source
@@ -148,4 +148,5 @@ def _warn_of_strangers(root: Path, listing: Listing, files: tuple[str, ...]) -> 
     strangers = sorted(set(listing.entries).difference(listing.key(name) or "" for name in files))
     if strangers:
         some = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
-        console.warn(f"{root / LISTING}: {len(strangers):,} of its files are no images here ({some})")
+        listed = ", ".join(str(root / name) for name in listing.files)
+        console.warn(f"{listed}: {len(strangers):,} of its files are no images here ({some})")

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from bigr_cli.colours import WHITE, Background
 from bigr_cli.data import scenes
+from bigr_cli.data.array_files import find_idx, open_idx, open_npz
 from bigr_cli.data.folders import open_folder
-from bigr_cli.data.pictures import Check, FileSource, Picture
+from bigr_cli.data.hub_data import downloaded, is_hub_address
+from bigr_cli.data.parquet import find_parquet, open_parquet
+from bigr_cli.data.pickles import refuse_pickles
+from bigr_cli.data.pictures import Check, FileSource, Picture, usable
 from bigr_cli.data.scenes.captions import phrase
 from bigr_cli.data.scenes.render import SIZES
 from bigr_cli.data.shards import find_shards, open_shards
 from bigr_cli.errors import UsageError
+from bigr_cli.file_names import expanded
+from bigr_cli.file_tree import image_tree
 from bigr_cli.version import __version__
 
 SCENES = "scenes"
+_SPLITS = ("train", "training")  # folders of a data set of the hub, of which the first one is meant
 
 _ELSEWHERE = 2**42  # a multiple of 16, so that the object is the same; beyond all that training and validation reach
 
@@ -124,7 +132,8 @@ def open_source(
 
     Args:
         where: "scenes"; a folder: one subfolder a class, or flat, with or without captions.jsonl; or a pattern for
-            tar files, or a folder of these.
+            tar files, or a folder of these; parquet files, IDX files, a MedMNIST .npz, or a folder of these; or a data
+            set of the hub, hf://datasets/OWNER/NAME.
         seed, start, count: which part of the endless scenes; `start` and `count` cut out a part of others too.
         captions: whether each picture needs a caption instead of a class; those without one are left out.
         background: what transparent pixels are composited on.
@@ -138,12 +147,39 @@ def open_source(
         if size not in SIZES:
             raise UsageError(f"scenes are drawn with {SIZES.start} to {SIZES.stop - 1} pixels, not {size}")
         return ScenesSource(size, seed, start, 2**40 if count is None else count)
-    shards = find_shards(where)
-    source: FileSource = (
-        open_shards(where, shards, size, captions=captions, check=check)
-        if shards
-        else open_folder(where, size, captions=captions, check=check)
-    )
+    source = _open_files(where, size, captions=captions, check=check)
     source = replace(source, background=background)  # type: ignore[type-var]
     chosen = np.arange(len(source))[start : None if count is None else start + count]
     return source if len(chosen) == len(source) else source.take(chosen)
+
+
+def _open_files(where: str, size: int, *, captions: bool, check: Check) -> FileSource:
+    """Whatever files there are, by what they are."""
+    if is_hub_address(where):
+        folder = downloaded(where)
+        inside = next((folder / name for name in _SPLITS if (folder / name).is_dir()), folder)
+        return _open_files(str(inside), size, captions=captions, check=check)
+    path = expanded(where)
+    refuse_pickles(path)
+    arrays = _open_arrays(path, size)
+    if arrays is not None:
+        if captions:
+            raise UsageError(f"{where}: has no captions", hint="arrays have classes at the most")
+        return usable(arrays, where, captions=False, check=None)
+    if shards := find_shards(where):
+        return open_shards(where, shards, size, captions=captions, check=check)
+    tables = find_parquet(path)
+    if tables and (path.is_file() or not image_tree(path).files):
+        return open_parquet(where, tables, size, captions=captions, check=check)
+    return open_folder(where, size, captions=captions, check=check)
+
+
+def _open_arrays(path: Path, size: int) -> FileSource | None:
+    """IDX and .npz files; of the latter FILE.npz/SPLIT names a split."""
+    if (images := find_idx(path)) is not None:
+        return open_idx(images, size)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return open_npz(path, size)
+    if path.parent.suffix.lower() == ".npz" and path.parent.is_file():
+        return open_npz(path.parent, size, split=path.name)
+    return None

@@ -110,8 +110,9 @@ TrainingData = Annotated[
     option(
         "--data",
         panel=TRAINING,
-        metavar="DIR|TAR|scenes",
-        help="What to train on: a folder of pictures, tar shards such as 'DIR/*.tar', or scenes.",
+        metavar="DIR|TAR|FILE|scenes",
+        help="What to train on: a folder of images, tar shards such as 'DIR/*.tar', parquet, IDX or MedMNIST files, "
+        "hf://datasets/OWNER/NAME, or scenes.",
     ),
 ]
 TrainingConfigFile = Annotated[

@@ -28,7 +28,10 @@ SizeChoice = Literal["auto", "nano", "tiny", "small", "base", "bigr-l", "bigr-xl
 def train(
     images: Annotated[
         str | None,
-        typer.Argument(metavar="[IMAGES]", help="A folder of images, tar shards such as 'DIR/*.tar', or scenes."),
+        typer.Argument(
+            metavar="[IMAGES]",
+            help="What to train on, as --data of train-tokenizer takes it: a folder, tar shards, scenes.",
+        ),
     ] = None,
     settings: Settings = None,
     output: options.RunFolder = None,
