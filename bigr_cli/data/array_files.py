@@ -80,7 +80,8 @@ class ArraySource(FileSource):
 
     def fingerprint(self) -> str:
         status = self.path.stat()
-        about = f"{self.path.name}:{self.name}:{status.st_size}:{status.st_mtime_ns}:{self.size}:{self.flip}:{self.crop}{beside_white(self.background)}"
+        about = f"{self.path.name}:{self.name}:{status.st_size}:{status.st_mtime_ns}"
+        about += f":{self.size}:{self.flip}:{self.crop}{beside_white(self.background)}"
         return f"array:{hashlib.sha256(about.encode() + self.rows.tobytes()).hexdigest()}"
 
 
