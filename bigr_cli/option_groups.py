@@ -82,6 +82,8 @@ class Run:
     data: options.TrainingData = None
     config: options.TrainingConfigFile = None
     output: options.RunFolder = None
+    time: options.TrainingTime = None
+    size: options.TrainingSize = "auto"
     resume: options.TrainingResume = None
     device: options.Device = "auto"
     threads: options.Threads = None

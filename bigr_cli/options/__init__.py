@@ -62,6 +62,8 @@ from bigr_cli.options.running import (
     TrainingConfigFile,
     TrainingData,
     TrainingResume,
+    TrainingSize,
+    TrainingTime,
     Verbose,
 )
 
@@ -106,6 +108,8 @@ __all__ = [
     "TrainingConfigFile",
     "TrainingData",
     "TrainingResume",
+    "TrainingSize",
+    "TrainingTime",
     "Verbose",
     "Watch",
     "own_option",

@@ -13,7 +13,9 @@ from bigr_cli.options.base import (
     TRAINING,
     checked_device,
     option,
+    own_option,
     parse_batch_size,
+    parse_time,
     training_config,
 )
 
@@ -138,4 +140,18 @@ RunFolder = Annotated[
         variable="BIGR_RUN",  # not BIGR_OUTPUT, which is where pictures go
         help="The run's folder; runs/NAME if not given.",
     ),
+]
+TrainingTime = Annotated[
+    float | None,
+    own_option(
+        "--time",
+        panel=TRAINING,
+        metavar="30m|2h",
+        parser=parse_time,
+        help="How long everything may take; 2h if neither a time nor steps are given.",
+    ),
+]
+TrainingSize = Annotated[
+    Literal["auto", "nano", "tiny", "small", "base", "bigr-l", "bigr-xl", "bigr-xxl"],
+    own_option("--size", panel=TRAINING, help="Of the model. auto goes by the data, the time and this machine."),
 ]

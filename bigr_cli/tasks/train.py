@@ -1,6 +1,6 @@
 """`bigr train`: from a folder of images to a model, both stages, by a plan."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -8,10 +8,8 @@ from bigr_cli import options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import grouped
 from bigr_cli.options import Settings
-from bigr_cli.options.base import TRAINING, own_option, parse_time
+from bigr_cli.options.base import TRAINING, own_option
 from bigr_cli.registry import task
-
-SizeChoice = Literal["auto", "nano", "tiny", "small", "base", "bigr-l", "bigr-xl", "bigr-xxl"]
 
 
 @task(
@@ -35,23 +33,11 @@ def train(
     ] = None,
     settings: Settings = None,
     output: options.RunFolder = None,
-    time: Annotated[
-        float | None,
-        own_option(
-            "--time",
-            panel=TRAINING,
-            metavar="30m|2h",
-            parser=parse_time,
-            help="How long everything may take; 2h if neither a time nor steps are given.",
-        ),
-    ] = None,
+    time: options.TrainingTime = None,
     steps: Annotated[
         int | None, own_option("--steps", panel=TRAINING, min=1, metavar="N", help="Steps of each stage, not a time.")
     ] = None,
-    size: Annotated[
-        SizeChoice,
-        own_option("--size", panel=TRAINING, help="Of the model. auto goes by the data, the time and this machine."),
-    ] = "auto",
+    size: options.TrainingSize = "auto",
     image_size: Annotated[
         int | None,
         own_option("--image-size", panel=TRAINING, min=16, metavar="N", help="Pixels. Without it, by the data."),

@@ -32,6 +32,7 @@ def train_generator(
     from functools import partial
 
     from bigr_cli.device import select_device, set_threads
+    from bigr_cli.training.alone import check_dial, needs_plan, planned_generator
     from bigr_cli.training.config import GeneratorTraining
     from bigr_cli.training.generator import GeneratorObjective
     from bigr_cli.training.launch import launch, pin_tokenizer, read_training
@@ -39,15 +40,22 @@ def train_generator(
     from bigr_cli.zoo.folder import load_tokenizer
 
     set_threads(run.threads)
+    device, chosen = select_device(run.device), list(settings or [])
+    size = None if run.size == "auto" else run.size
+    check_dial(run.config, run.resume, run.time, size)
     options = {"data.source": run.data, "tokenizer": tokenizer}
-    training = read_training(
+    read = partial(
+        read_training,
         GeneratorTraining,
         config=run.config,
         resume=run.resume,
-        settings=list(settings or []),
-        default=GeneratorTraining(tokenizer="scenes-64"),
+        settings=chosen,
         given={key: value for key, value in options.items() if value is not None},
     )
+    training = read(default=GeneratorTraining(tokenizer="scenes-64"))
+    if run.config is None and run.resume is None and needs_plan(GeneratorTraining, chosen):
+        source, model = training.data.source, training.tokenizer
+        training = read(default=planned_generator(source, chosen, device, tokenizer=model, seconds=run.time, size=size))
     directory = find_model(training.tokenizer)
     module, base = load_tokenizer(directory)
     training = pin_tokenizer(training, directory)
@@ -57,5 +65,5 @@ def train_generator(
         size=base.tokenizer.image_size,
         output=run.output,
         resume=run.resume,
-        device=select_device(run.device),
+        device=device,
     )

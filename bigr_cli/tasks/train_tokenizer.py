@@ -25,24 +25,31 @@ def train_tokenizer(
 
     from bigr_cli.core.config import CompactConfig
     from bigr_cli.device import select_device, set_threads
+    from bigr_cli.training.alone import check_dial, needs_plan, planned_tokenizer
     from bigr_cli.training.config import TokenizerTraining
     from bigr_cli.training.launch import launch, read_training
     from bigr_cli.training.tokenizer import TokenizerObjective
 
     set_threads(run.threads)
-    training = read_training(
+    device, chosen = select_device(run.device), list(settings or [])
+    size = None if run.size == "auto" else run.size
+    check_dial(run.config, run.resume, run.time, size)
+    read = partial(
+        read_training,
         TokenizerTraining,
         config=run.config,
         resume=run.resume,
-        settings=list(settings or []),
-        default=TokenizerTraining(tokenizer=CompactConfig(image_size=64, bits=24)),
+        settings=chosen,
         given={} if run.data is None else {"data.source": run.data},
     )
+    training = read(default=TokenizerTraining(tokenizer=CompactConfig(image_size=64, bits=24)))
+    if run.config is None and run.resume is None and needs_plan(TokenizerTraining, chosen):
+        training = read(default=planned_tokenizer(training.data.source, chosen, device, seconds=run.time, size=size))
     launch(
         training,
         partial(TokenizerObjective, training),
         size=training.tokenizer.image_size,
         output=run.output,
         resume=run.resume,
-        device=select_device(run.device),
+        device=device,
     )

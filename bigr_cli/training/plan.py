@@ -74,18 +74,22 @@ class Plan:
         shape = self.tokenizer.tokenizer
         return self.generator.generator.complete(grid=shape.grid, bits=shape.bits, classes=self.classes)
 
-    def lines(self) -> list[str]:
-        """The plan for a person to read."""
+    def lines(self, only: str | None = None) -> list[str]:
+        """The plan for a person to read, of both stages or of one alone."""
         first, second = self.tokenizer, self.generator
         shape, start = first.tokenizer, f"from {first.init}, fine-tuned" if first.init else "from nothing"
         sizes = [count / 1e6 for count in (tokenizer_parameters(shape), generator_parameters(self.generator_config()))]
         codes = f", {second.data.cache_codes} codes of each image kept" if second.data.cache_codes else ""
+        stages = {
+            "tokenizer": f"tokenizer: {sizes[0]:.1f} M parameters {start}, {first.run.steps:,} steps of "
+            f"{first.run.batch} images",
+            "generator": f"generator: {self.size}, {sizes[1]:.1f} M parameters, {second.run.steps:,} steps of "
+            f"{second.run.batch} images{codes}",
+        }
         return [
             f"{shape.image_size} pixels, {shape.grid}×{shape.grid} tokens of {shape.bits} bits, prompts: "
             + (self.condition if self.condition == "captions" or self.classes > 1 else "none"),
-            f"tokenizer: {sizes[0]:.1f} M parameters {start}, {first.run.steps:,} steps of {first.run.batch} images",
-            f"generator: {self.size}, {sizes[1]:.1f} M parameters, {second.run.steps:,} steps of {second.run.batch} "
-            f"images{codes}",
+            *(line for name, line in stages.items() if only in (None, name)),
             f"{second.run.precision}, about {readable_time(self.estimate)} and {readable_size(self.memory)} of memory",
         ]
 

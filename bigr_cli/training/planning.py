@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 import torch
 
@@ -42,8 +42,8 @@ Stages = tuple[TokenizerTraining, GeneratorTraining]
 
 
 class _Costs(NamedTuple):
-    tokenizer: Cost
-    generator: Cost
+    tokenizer: Cost | None  # None for a stage that is not trained
+    generator: Cost | None
     coding: float  # seconds to read and encode an image
 
 
@@ -51,9 +51,23 @@ class Planner:
     """Plans for one request on one device; `adjust` changes both stages as the request's settings say."""
 
     def __init__(
-        self, request: Request, look: DataLook, device: torch.device, *, adjust: Callable[[Stages], Stages], folder: str
+        self,
+        request: Request,
+        look: DataLook,
+        device: torch.device,
+        *,
+        adjust: Callable[[Stages], Stages],
+        folder: str,
+        only: Literal["tokenizer", "generator"] | None = None,
     ) -> None:
-        """`folder` is where the second stage finds the first one's model."""
+        """`folder` is where the second stage finds the first one's model; `only` one of both is trained.
+
+        If that is the generator, there is a model in `folder` already.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+            hint = "give --config FILE; what one process plans is in its run's folder"
+            raise UsageError("several processes would each measure and plan for themselves", hint=hint)
+        self.only, self._base = only, read_config(find_model(folder)) if only == "generator" else None
         self.request, self.look, self.device, self.adjust, self.folder = request, look, device, adjust, folder
         self.condition = condition_of(request, look)
         self._begin = time.monotonic()
@@ -75,7 +89,7 @@ class Planner:
             costs = self._costs(stages)
             plan = self._in_steps(stages, costs) if self.request.steps else self._in_time(size, stages, costs, last)
             if plan is not None:
-                memory = max(costs.tokenizer.bytes, costs.generator.bytes)
+                memory = max(cost.bytes for cost in costs[:2] if cost is not None)
                 plan = replace(
                     plan,
                     size=size,
@@ -90,7 +104,7 @@ class Planner:
 
     def _stages(self, size: SizeName) -> Stages:
         request, look = self.request, self.look
-        side = request.side or (256 if size in PUBLISHED else 0)
+        side = self._base.image_size if self._base is not None else request.side or (256 if size in PUBLISHED else 0)
         side = side or rules.image_size(look, accelerated=self.device.type == "cuda", time=request.seconds)
         workers = max(1, min(8, (os.cpu_count() or 1) - 1))
         data = rules.data_settings(look, request.images, side, workers=workers, seed=request.seed)
@@ -105,7 +119,14 @@ class Planner:
             precision=precision,
             seed=request.seed,
         )
+        if self._base is not None:
+            return self.adjust((replace(first, tokenizer=self._base.tokenizer), second))
         return self.adjust((self._started(first), second))
+
+    def _share(self, tokenizer: TokenizerTraining) -> float:
+        """The tokenizer's share of the time."""
+        alone = {"tokenizer": 1.0, "generator": 0.0}
+        return rules.tokenizer_share(tokenizer.init) if self.only is None else alone[self.only]
 
     def _started(self, training: TokenizerTraining) -> TokenizerTraining:
         """With the model to begin with: the one asked for, or the shipped one if it has these sizes."""
@@ -132,7 +153,8 @@ class Planner:
         image, token = operations(config, training=True)
         each = image + 0.64 * config.tokens * generator.masking.timesteps_per_token * token
         rate = max(devices.measure(self.device).values()) * 1e9 * _GUESSED_SHARE
-        seconds = self.request.time * (1 - rules.tokenizer_share(tokenizer.init))
+        share = rules.tokenizer_share("") if self.only == "tokenizer" else self._share(tokenizer)
+        seconds = self.request.time * (1 - share)
         return rules.sees_enough(size, _HOPELESS * seconds * rate / each)
 
     def _complete(self, stages: Stages) -> GeneratorConfig:
@@ -166,20 +188,20 @@ class Planner:
             data = replace(tokenizer.data, cache_pictures=False)
             with console.unheard():  # each stage says what it leaves out
                 source, held_out = open_data(data, size, captions=captions)
-            build = partial(TokenizerObjective, replace(tokenizer, init="", freeze_encoder=False))
-            first = measure(build, source, held_out, data, tokenizer.run, device=self.device, seconds=seconds)
+            first = second = None
+            if self.only != "generator":
+                build = partial(TokenizerObjective, replace(tokenizer, init="", freeze_encoder=False))
+                first = measure(build, source, held_out, data, tokenizer.run, device=self.device, seconds=seconds)
+            if self.only == "tokenizer":
+                return _Costs(first, None, 0.0)
             coding = 0.0 if self.look.endless else seconds_of_codes(module, source)
-            made = (
-                None
-                if self.look.endless
-                else random_codes(base.tokenizer, source, generator.run.batch // generator.run.accumulate)
-            )
+            part = generator.run.batch // generator.run.accumulate
             second = measure(
                 partial(GeneratorObjective, generator, module, base),
                 *(source, held_out, replace(generator.data, cache_codes=0), generator.run),
                 device=self.device,
                 seconds=seconds,
-                batches=made,
+                batches=None if self.look.endless else random_codes(base.tokenizer, source, part),
             )
         return _Costs(first, second, coding)
 
@@ -191,7 +213,7 @@ class Planner:
         tokenizer = replace(tokenizer, run=rules.in_steps(tokenizer.run, steps))
         generator = replace(generator, run=rules.in_steps(generator.run, steps))
         pairs = ((tokenizer.run, costs.tokenizer), (generator.run, costs.generator))
-        seconds = sum(rules.takes(run, step=cost.step, look=cost.look) for run, cost in pairs)
+        seconds = sum(rules.takes(run, step=cost.step, look=cost.look) for run, cost in pairs if cost is not None)
         coding = costs.coding * generator.data.cache_codes * self.look.images
         return _warmed(tokenizer, generator, estimate=time.monotonic() - self._begin + seconds + coding)
 
@@ -204,30 +226,50 @@ class Planner:
         tokenizer, generator = stages
         whole = self.request.time
         rest = max(0.0, whole * (1 - rules.RESERVE) - (time.monotonic() - self._begin))
-        early = rest * rules.tokenizer_share(tokenizer.init)
-        late = rest - early
-        step, look = costs.generator.step, costs.generator.look
+        early = rest * self._share(tokenizer)
+        needed = 0.0
+        if costs.generator is not None:
+            generator, step, coding = self._generator_in_time(generator, costs.generator, costs.coding, rest - early)
+            if not last and not rules.sees_enough(size, generator.run.steps * generator.run.batch):
+                return None
+            if generator.run.steps < rules.FEWEST_STEPS:
+                needed = rules.needed_time(step, costs.generator.look) / (1 - self._share(tokenizer)) + coding
+        if costs.tokenizer is not None:
+            step, look = costs.tokenizer.step, costs.tokenizer.look
+            tokenizer = replace(tokenizer, run=rules.in_time(tokenizer.run, early, step=step, look=look))
+            if tokenizer.run.steps < rules.FEWEST_STEPS:
+                needed = max(needed, rules.needed_time(step, look) / self._share(tokenizer))
+        if needed > 0:
+            self._refuse(costs, needed)
+        return _warmed(tokenizer, generator, estimate=whole, tokenizer_seconds=early, generator_seconds=rest - early)
+
+    def _generator_in_time(
+        self, generator: GeneratorTraining, cost: Cost, coding: float, seconds: float
+    ) -> tuple[GeneratorTraining, float, float]:
+        """The generator's stage for so many seconds, those of a step, and those of encoding beforehand."""
         # Encoding takes time from the steps, whose number says how many codes are wanted.
-        each = step / generator.run.batch + costs.coding
-        generator = self._with_codes(generator, min(late / step * generator.run.batch, late / each))
-        coding = costs.coding * generator.data.cache_codes * self.look.images
-        if generator.data.cache_codes == 0 and not self.look.endless:
-            step += costs.coding * generator.run.batch
-        generator = replace(generator, run=rules.in_time(generator.run, late - coding, step=step, look=look))
-        if not last and not rules.sees_enough(size, generator.run.steps * generator.run.batch):
-            return None
-        first = costs.tokenizer
-        tokenizer = replace(tokenizer, run=rules.in_time(tokenizer.run, early, step=first.step, look=first.look))
-        if min(tokenizer.run.steps, generator.run.steps) < rules.FEWEST_STEPS:
-            needed = rules.needed_time(first.step, first.look) / rules.tokenizer_share(tokenizer.init)
-            needed = max(needed, rules.needed_time(step, look) / (1 - rules.tokenizer_share(tokenizer.init)) + coding)
-            needed = 1.3 * (needed + time.monotonic() - self._begin)
-            raise UsageError(
-                f"{readable_time(whole)} are too short: a step of the tokenizer takes {first.step:.2g} s here, one of "
-                f"the generator {step:.2g} s, a validation of each {first.look:.2g} and {look:.2g} s",
-                hint=f"--time {int(needed / 60) + 1}m would do",
-            )
-        return _warmed(tokenizer, generator, estimate=whole, tokenizer_seconds=early, generator_seconds=late)
+        each = cost.step / generator.run.batch + coding
+        generator = self._with_codes(generator, min(seconds / cost.step * generator.run.batch, seconds / each))
+        before = coding * generator.data.cache_codes * self.look.images
+        within = generator.data.cache_codes == 0 and not self.look.endless
+        step = cost.step + (coding * generator.run.batch if within else 0.0)
+        return (
+            replace(generator, run=rules.in_time(generator.run, seconds - before, step=step, look=cost.look)),
+            step,
+            before,
+        )
+
+    def _refuse(self, costs: _Costs, needed: float) -> NoReturn:
+        """Say that the time is too short for anything, and how much would do."""
+        named = (("tokenizer", costs.tokenizer), ("generator", costs.generator))
+        parts = [
+            f"a step of the {name} takes {cost.step:.2g} s here and a validation {cost.look:.2g} s"
+            for name, cost in named
+            if cost is not None
+        ]
+        minutes = int(1.3 * (needed + time.monotonic() - self._begin) / 60) + 1
+        message = f"{readable_time(self.request.time)} are too short: {', '.join(parts)}"
+        raise UsageError(message, hint=f"--time {minutes}m would do")
 
     def _with_codes(self, generator: GeneratorTraining, seen: float) -> GeneratorTraining:
         count = rules.variants(self.look.images, seen, endless=self.look.endless)

@@ -62,10 +62,11 @@ def look_for(request: Request) -> DataLook:
         source = open_source(request.images, _LOOK_SIDE)  # with what is wrong with them
     look = look_at(source, captioned=captioned)
     if look.images < _FEWEST:
-        broken = f", and {len(look.broken)} broken ones" if look.broken else ""
+        broken = f", and {len(look.broken):,} broken ones" if look.broken else ""
         raise UsageError(
-            f"{request.images}: {look.images} images{broken} are too few to learn from",
-            hint=f"{_FEWEST} are needed, of which one is held out; a few hundred make something to look at",
+            f"{request.images}: expected at least {_FEWEST} images, of which one is held out, got {look.images}"
+            + broken,
+            hint="a few hundred make something to look at",
         )
     return look
 

@@ -118,8 +118,8 @@ def test_folders_that_teach_nothing(bigr: Run, photos: Path, tmp_path: Path) -> 
     cases = {
         tmp_path / "missing": "no such folder",
         empty: "holds no images",
-        one: "1 images are too few to learn from",
-        hollow: "0 images, and 12 broken ones are too few",
+        one: "expected at least 10 images, of which one is held out, got 1",
+        hollow: "got 0, and 12 broken ones",
     }
     for folder, message in cases.items():
         shown = bigr("train", folder, "-o", tmp_path / "run", "--steps", 2)
