@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
     from bigr_cli.model import Model
 
-_GATHER = 0.004  # seconds that a batch with room waits for requests which are just arriving
+_GATHER = 0.05  # of a batch's time that the next one may wait to be as large: clients come back with another request
+_LONGEST_GATHER = 0.15  # seconds
 _PREVIEW = 0.1  # seconds between two previews of one result
 _SHOWN = 4  # windows of one result that are shown at once
 _ENCODING = 4  # results that may wait for their file
@@ -55,6 +56,7 @@ class Worker:
         self._working: dict[_Piece, int] = {}  # pixels of each result in work
         self._encoders = ThreadPoolExecutor(1, "bigr-encoder")
         self._room = threading.Semaphore(_ENCODING)
+        self._batch, self._began, self._ended = 1, 0.0, 0.0  # results sampled together last, from when until when
         self._thread = threading.Thread(target=self._run, name="bigr-worker", daemon=True)
         self._thread.start()
 
@@ -106,8 +108,7 @@ class Worker:
     def _next(self) -> tuple[_Piece, SamplingCoroutine[Any]] | None:
         """The next result to work on, if there is room for its pixels beside the others."""
         with self._news:
-            if not self._waiting and self._working and len(self._working) < self._size:
-                self._news.wait(_GATHER)
+            self._news.wait_for(lambda: self._waiting or self._closed, self._patience())
             if self._closed or not self._waiting:
                 return None
             order = self._waiting[0].job.order
@@ -121,6 +122,13 @@ class Worker:
             job.state, job.started = "running", time.monotonic()
             job.changed()
         return piece, self._guarded(piece)
+
+    def _patience(self) -> float:
+        """Seconds to wait for another result before a batch that is smaller than the last one is sampled."""
+        if not self._working or len(self._working) >= self._batch:
+            return 0.0
+        longest = min(_LONGEST_GATHER, _GATHER * (self._ended - self._began))
+        return max(0.0, self._ended + longest - time.monotonic())
 
     def _guarded(self, piece: _Piece) -> SamplingCoroutine[Any]:
         """The painter of a result; whatever goes wrong in it is the error of this job alone."""
@@ -155,6 +163,9 @@ class Worker:
         for row, key in enumerate(cast("Sequence[_Piece]", seen.keys)):
             rows.setdefault(key, []).append(row)
         now = time.monotonic()
+        if seen.index == 0:
+            self._batch, self._began = len(rows), now
+        self._ended = now
         for piece, own in rows.items():
             job, state = piece.job, piece.job.pieces[piece.index]
             state.run += seen.index == 0
