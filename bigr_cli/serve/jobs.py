@@ -99,13 +99,15 @@ class Job:
         return self.state in ("done", "failed", "cancelled")
 
     def changed(self) -> None:
-        """Wake who waits for news; from any thread."""
+        """Wake who waits for news, and hand back what a job held that has ended; from any thread."""
         try:
             self.loop.call_soon_threadsafe(self._wake)
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
 
     def _wake(self) -> None:
+        if self.ended:
+            self.release()
         for event in self._waiting:
             event.set()
 

@@ -182,8 +182,8 @@ class Worker:
         job, order = piece.job, piece.job.order
         with self._news:
             self._working.pop(piece, None)
-        if isinstance(made, BigrError) or order is None:
-            self._end(job, job.error or made)
+        if isinstance(made, BigrError) or order is None or job.stop:
+            self._end(job, job.error or (made if isinstance(made, BigrError) else Cancelled("cancelled")))
             return
         self._room.acquire()
         self._encoders.submit(self._encode, piece, lambda: order.output(self._model, piece.index, made))
@@ -199,6 +199,8 @@ class Worker:
         else:
             if all(output is not None for output in job.outputs):
                 self._end(job, None)
+            elif job.stop:  # the others are not made any more
+                self._end(job, job.error or Cancelled("cancelled"))
             else:
                 job.changed()
         finally:
@@ -217,7 +219,6 @@ class Worker:
         for state in job.pieces:
             state.previews = ()
         job.state = "done" if error is None else "cancelled" if isinstance(error, Cancelled) else "failed"
-        job.loop.call_soon_threadsafe(job.release)
         job.changed()
 
     def _fail_all(self, error: Exception) -> None:

@@ -26,7 +26,9 @@ CASES: dict[str, dict[str, Any]] = {
     "enrich": {"scale": 2, "sharpen_only": True, "seed": 9, "order": "halton"},
     "generate": {"prompts": ["tree"], "negative": "dog", "seed": 12, "steps": 3},
     "interpolate": {"stops": ["cat", "tree"], "frames": 3, "seed": 2},
-    "interpolate, film": {"stops": ["cat", "tree"], "frames": 3, "loop": True, "format": "gif", "fps": 5, "seed": 2},
+    "interpolate, gif": {"stops": ["cat", "tree"], "frames": 3, "loop": True, "format": "gif", "fps": 5, "seed": 2},
+    "interpolate, webp": {"stops": ["cat", "tree"], "mixed": "even", "frames": 3, "format": "webp", "seed": 2},
+    "interpolate, mp4": {"stops": [0, "3"], "strength": 0.5, "frames": 3, "format": "mp4", "seed": 2},
 }
 
 
