@@ -4,7 +4,7 @@ Importing this imports neither torch nor numpy, so that `bigr --help` can.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -185,6 +185,21 @@ def read_request(
             given = [values[name] for name in (field.name, *(one.name for one in own)) if values.get(name) is not None]
             chosen |= {field.name: given[0]} if given else {}
     return kind(**chosen)
+
+
+def recorded(kind: type, values: Mapping[str, Any], explicit: Collection[str]) -> dict[str, Any]:
+    """The settings of a request that were given, by their options' names, as a recipe has them.
+
+    `values` has all of them by their parameters' names, `explicit` those that were given even if they are 0.
+    """
+    found = {}
+    for parameter in parameters(kind):
+        if parameter.path[0] == "sampling" or parameter.setting.panel == "Output":
+            continue  # recipes have the former whole, and none of what says which files are written
+        value = values[parameter.name]
+        if value or (value == 0 and value is not False and parameter.name in explicit):
+            found[parameter.label] = value if isinstance(value, bool | int | float | list) else str(value)
+    return found
 
 
 def _guide(config: "ModelConfig", name: str, own: Sequence[Parameter], values: Mapping[str, Any]) -> Guide:

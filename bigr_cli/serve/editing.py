@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
 from bigr_cli.editing.batched_sampling import holding
-from bigr_cli.editing.request import EditRequest, read_request
+from bigr_cli.editing.request import EditRequest, read_request, recorded
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.mask_request import MaskRequest
 from bigr_cli.prompts import NO_LABEL, name_of
@@ -18,8 +18,6 @@ from bigr_cli.serve.operation import IMAGE, MASK, SEED, Operation, seeds_of
 from bigr_cli.serve.orders import Asked, Order, TooLarge, check_pixels, one_image, opened
 from bigr_cli.serve.outputs import image_output
 from bigr_cli.setting import parameters
-from bigr_cli.tasks._given import Given
-from bigr_cli.tasks._jobs import recorded
 
 if TYPE_CHECKING:
     from bigr_cli.core.model import BinaryModel
@@ -90,7 +88,6 @@ class Editing(Operation):
         every = parameters(self._kind)
         given = {one.parameter: asked.values[one.name] for one in settings_of(self._kind) if one.name in asked.values}
         params = {one.name: one.default for one in every} | {"mask": None} | given
-        explicit = frozenset(given)
         values = dict(params)
         if asked.mask is not None:
             if not self._masked:
@@ -103,9 +100,8 @@ class Editing(Operation):
                     values.pop(one.name, None)
             values["mask"] = MaskRequest(path=cast("Any", asked.mask), **own)
         sampling = self._sampling(asked.values, painting=self._kind.paints_parts(values))
-        return read_request(self._kind, self._model.config, values, sampling), recorded(
-            self._kind, Given(params, explicit)
-        )
+        wanted = read_request(self._kind, self._model.config, values, sampling)
+        return wanted, recorded(self._kind, params, given)
 
     def _pixels(self, wanted: EditRequest, original: Original) -> int:
         """How many pixels are in work for one result; TooLarge for more than the limits allow."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded
 from bigr_cli.option_groups import Sampling
-from bigr_cli.setting import parameters
 from bigr_cli.tasks._given import Given
 from bigr_cli.tasks._own_files import absolute, made_before, own_outputs, without_masks_and_sheets
 from bigr_cli.tasks._recipes import Chooser
@@ -128,7 +127,7 @@ def _of_line(
     heard: set[str],
 ) -> tuple[list[Job], list[Path] | None]:
     from bigr_cli.core.config import LARGEST_SEED
-    from bigr_cli.editing.request import read_request
+    from bigr_cli.editing.request import read_request, recorded
     from bigr_cli.imaging.inputs import find_inputs
     from bigr_cli.imaging.patterns import resolve
     from bigr_cli.prompts import NO_LABEL, name_of
@@ -144,7 +143,7 @@ def _of_line(
     unasked, seed, count = seed is None, drawn if seed is None else seed, params["count"]
     if seed > LARGEST_SEED - (count - 1):
         raise UsageError(f"seed: {count} variants from {seed} on go beyond 2^63 - 1")
-    wanted, options = read_request(kind, config, params, settings), recorded(kind, given)
+    wanted, options = read_request(kind, config, params, settings), recorded(kind, params, given.explicit)
     label = NO_LABEL if wanted.label is None else name_of(config, wanted.label)
     output = params["output"]
     outside = [expanded(output).resolve()] if output and output != "-" else []
@@ -195,15 +194,3 @@ def _suffix(source: "Input") -> str:
         with suppress(BigrError):  # what is wrong with it is said when it is read
             return default_suffix(read_header(source.path).mode).removeprefix(".")
     return "png"
-
-
-def recorded(kind: type, given: Given) -> dict[str, Any]:
-    """The settings of a request that were given, by their options' names, as a recipe has them."""
-    found = {}
-    for parameter in parameters(kind):
-        if parameter.path[0] == "sampling" or parameter.setting.panel == "Output":
-            continue  # recipes have the former whole, and none of what says which files are written
-        value = given.params[parameter.name]
-        if value or (value == 0 and value is not False and parameter.name in given.explicit):
-            found[parameter.label] = value if isinstance(value, bool | int | float | list) else str(value)
-    return found
