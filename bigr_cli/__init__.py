@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from bigr_cli.editing.requests import Inpaint as Inpaint
     from bigr_cli.editing.requests import Interpolate as Interpolate
     from bigr_cli.editing.requests import Outpaint as Outpaint
+    from bigr_cli.from_images import train as train
     from bigr_cli.model import Model as Model
     from bigr_cli.model import load as load
 
 _REQUESTS = ("Edit", "Enrich", "Inpaint", "Interpolate", "Outpaint")
 _LAZY = dict.fromkeys(_REQUESTS, "bigr_cli.editing.requests") | dict.fromkeys(("Model", "load"), "bigr_cli.model")
+_LAZY["train"] = "bigr_cli.from_images"
 
-__all__ = ["Edit", "Enrich", "Inpaint", "Interpolate", "Model", "Outpaint", "__version__", "load"]
+__all__ = ["Edit", "Enrich", "Inpaint", "Interpolate", "Model", "Outpaint", "__version__", "load", "train"]
 
 
 if not TYPE_CHECKING:  # which knows what there is, and would take every name for something

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import typer
 
 from bigr_cli.core import config
+from bigr_cli.durations import seconds_of
+from bigr_cli.errors import UsageError
 
 SAMPLING = "Sampling"
 INPUT = "Input"
@@ -19,9 +21,6 @@ MACHINE = "Machine"
 MESSAGES = "Messages"
 TRAINING = "Training"
 
-_NUMBER = r"(\d{1,6}(?:\.\d{1,6})?)"
-_TIME = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?")
-_UNITS = (86400.0, 3600.0, 60.0, 1.0)  # seconds
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -71,13 +70,11 @@ def parse_batch_size(text: str) -> int | None:
 
 
 def parse_time(text: str) -> float:
-    """Seconds, of "90s", "30m", "2h", "1h30m", "1d" or, without a letter, seconds; raises typer.BadParameter else."""
-    found = _TIME.fullmatch(text.strip().lower())
-    parts = [float(part or 0) for part in found.groups()] if found and found[0] else [0.0]
-    seconds = sum(part * unit for part, unit in zip(parts, _UNITS, strict=False))
-    if not 0 < seconds < math.inf:
-        raise typer.BadParameter(f"{text!r} is no time such as 45m, 2h or 1h30m")
-    return seconds
+    """Seconds; raises typer.BadParameter for what is no time."""
+    try:
+        return seconds_of(text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def checked_seed(value: int | None) -> int | None:

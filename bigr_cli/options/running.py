@@ -13,7 +13,6 @@ from bigr_cli.options.base import (
     TRAINING,
     checked_device,
     option,
-    own_option,
     parse_batch_size,
     parse_time,
     training_config,
@@ -143,7 +142,7 @@ RunFolder = Annotated[
 ]
 TrainingTime = Annotated[
     float | None,
-    own_option(
+    option(
         "--time",
         panel=TRAINING,
         metavar="30m|2h",
@@ -153,5 +152,5 @@ TrainingTime = Annotated[
 ]
 TrainingSize = Annotated[
     Literal["auto", "nano", "tiny", "small", "base", "bigr-l", "bigr-xl", "bigr-xxl"],
-    own_option("--size", panel=TRAINING, help="Of the model. auto goes by the data, the time and this machine."),
+    option("--size", panel=TRAINING, help="Of the model. auto goes by the data, the time and this machine."),
 ]

@@ -17,14 +17,16 @@ from typing import TypeVar
 
 import torch
 
-from bigr_cli import schema
+from bigr_cli import console, schema
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.files import whole_file
 from bigr_cli.locks import folder_lock
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
+from bigr_cli.training.finish import finish
 from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import TRAINING_FILE, launch, pin_tokenizer, read_training
 from bigr_cli.training.pace import Pace, Stage
+from bigr_cli.training.page import write_page
 from bigr_cli.training.plan import Plan
 from bigr_cli.training.planning import Stages
 from bigr_cli.training.tokenizer import TokenizerObjective
@@ -45,6 +47,7 @@ class TrainState:
 
     plan: Plan
     spent: dict[str, float] = field(default_factory=dict)  # seconds, by the stage's name
+    notes: tuple[str, ...] = ()  # what was measured at the end
 
 
 def adjusted(settings: Sequence[str], stages: Stages) -> Stages:
@@ -130,6 +133,28 @@ class Training:
             lock.take()
             self._tokenizer()
             self._generator()
+            self._finish()
+
+    def _finish(self) -> None:
+        """Once, when both stages are done: measure, and say what was found."""
+        if not self.state.notes:
+            generator = schema.load_yaml(GeneratorTraining, self.folder / GENERATOR / TRAINING_FILE)
+            stages = (self.folder / TOKENIZER, self.folder / GENERATOR)
+            notes = finish(self.folder, *stages, generator, self.device)
+            self.state = replace(self.state, notes=tuple(notes))
+            write_state(self.folder, self.state)
+        for note in self.state.notes:
+            console.say(f"result: {note}")
+        self._page()
+
+    def _page(self) -> None:
+        plan = self.state.plan
+        write_page(self.folder, plan.generator.name, plan.lines(), self.state.notes)
+
+    def _written(self, name: str) -> None:
+        """A stage has written its model."""
+        publish(self.folder / name, self.folder)
+        self._page()
 
     def _tokenizer(self) -> None:
         training, resume = self._stage(TokenizerTraining, TOKENIZER, self.state.plan.tokenizer)
@@ -177,7 +202,7 @@ class Training:
         if seconds is not None and not any("run.steps" in setting for setting in self.settings[name]):
             spent = self.state.spent.get(name, 0.0)
             pace = Pace(seconds, spent=spent, settled=partial(self._settled, name))
-        return Stage(name, self.folder, pace, partial(publish, self.folder / name, self.folder))
+        return Stage(name, self.folder, pace, partial(self._written, name))
 
     def _settled(self, name: str, spent: float, steps: int | None) -> None:
         """After a checkpoint: note the time, and the number of steps if it is another one."""

@@ -13,6 +13,7 @@ from bigr_cli.zoo.sizes import parameters
 
 DEFAULT_MODEL = "scenes-64"
 MODEL_VARIABLE = "BIGR_MODEL"
+_TRAININGS = ("train.yaml", "training.yaml")  # what folders of trainings have
 LIST_HINT = "bigr models list shows the models there are"
 
 
@@ -105,6 +106,9 @@ def find_model(name_or_dir: str | Path | None = None) -> Path:
     named = {name: directory for name, directory, _ in _named()}
     if wanted in named:
         return named[wanted]
+    if wanted and any((folder / name).is_file() for name in _TRAININGS):
+        hint = "the first model comes with the first samples, after 10 steps, or with the first validation"
+        raise ModelError(f"{wanted}: is a training that has not written a model yet", hint=hint)
     if wanted and folder.is_dir():
         raise ModelError(f"{wanted}: is not a model folder: it has no {CONFIG_FILE}", hint=LIST_HINT)
     raise UnknownNameError("model", wanted, named, hint=LIST_HINT)

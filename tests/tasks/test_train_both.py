@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import bigr_cli
+from bigr_cli.errors import UsageError
 
 Run = Callable[..., Any]
 
@@ -46,11 +47,34 @@ def test_from_a_folder_to_a_model(bigr: Run, photos: Path, tmp_path: Path) -> No
     assert bigr("models", "verify", model).code == 0
     config = json.loads(bigr("models", "show", model, "--json").out)["config"]
     assert (config["name"], config["labels"], config["provenance"]["steps"]) == ("pets", ["cat", "dog"], 6)
+    page = (model / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3 and page.count("<polyline") >= 3
+    assert "of 32 samples are nearer to a training image than 19 of 20 held-out images" in page
+    assert any(line.startswith("result: reconstructions of held-out images: ") for line in lines)
+    assert Image.open(model / "nearest.png").size[0] > 8 * 16
     assert [each.size for each in bigr_cli.load(model, device="cpu").generate("dog", count=2, seed=0)] == [(16, 16)] * 2
     again = bigr("train", "--resume", model, "--device", "cpu")
     assert again.code == 0 and "done: " in again.err
     taken = bigr("train", photos, "-o", model, "--steps", 6, *SIZED)
     assert taken.code == 2 and f"bigr train --resume {model}" in taken.err
+
+
+def test_from_python(photos: Path, tmp_path: Path) -> None:
+    more = {"size": "nano", "image_size": 16, "device": "cpu", "threads": 1}
+    model = bigr_cli.train(photos, tmp_path / "run", steps=2, settings=SMALL, **more)
+    assert model.labels == ("cat", "dog")
+    assert len(model.generate("cat", count=2, seed=1)) == 2
+    again = bigr_cli.train(photos, tmp_path / "run", resume=True, device="cpu")
+    assert again.config == model.config
+    with pytest.raises(UsageError, match="'soon' is no time"):
+        bigr_cli.train(photos, tmp_path / "other", time="soon")
+
+
+def test_a_training_without_a_model_says_when_it_comes(bigr: Run, tmp_path: Path) -> None:
+    (tmp_path / "train.yaml").touch()
+    shown = bigr("generate", "cat", "-m", tmp_path, "-o", tmp_path / "cat.png")
+    assert shown.code == 2
+    assert "is a training that has not written a model yet" in shown.err and "after 10 steps" in shown.err
 
 
 def test_a_plan_trains_nothing(bigr: Run, photos: Path, tmp_path: Path) -> None:
