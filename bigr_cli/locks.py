@@ -93,16 +93,37 @@ def folder_lock(folder: Path) -> Iterator[FolderLock]:
 
 
 class _Handle:
-    """An open folder, which is locked as long as it is open."""
+    """An open folder, which is locked as long as it is open in this process, not in those that it forks."""
 
     def __init__(self, number: int | None) -> None:
         self._number = number
+        _handles.add(self)
 
     def close(self) -> None:
-        if self._number is not None:
+        _handles.discard(self)
+        number, self._number = self._number, None
+        if number is not None:
             with suppress(OSError):
-                fcntl.flock(self._number, fcntl.LOCK_UN)  # also for processes that were forked, and have it open too
-            os.close(self._number)
+                fcntl.flock(number, fcntl.LOCK_UN)
+            os.close(number)
+
+    def forget(self) -> None:
+        """Close the folder in a process that was forked. Its copy would hold the lock beyond the death of the first."""
+        number, self._number = self._number, None
+        if number is not None:
+            os.close(number)
+
+
+_handles = set[_Handle]()
+
+
+def _forget_all() -> None:
+    for handle in list(_handles):
+        handle.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 class _LockFile:

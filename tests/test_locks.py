@@ -49,6 +49,38 @@ def test_the_second_process_is_refused_and_told_by_whom(tmp_path: Path, holder: 
     assert list((tmp_path / "place").iterdir()) == []
 
 
+FORK = """
+import os, sys, time
+from pathlib import Path
+from bigr_cli.locks import FolderLock
+lock = FolderLock(Path(sys.argv[1]))
+lock.take()
+if os.fork() == 0:
+    time.sleep(60)
+    os._exit(0)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process is forked here")
+def test_a_forked_process_does_not_hold_the_lock_beyond_its_parent(tmp_path: Path) -> None:
+    """As those that load the data of a training, when it is killed."""
+    command = [sys.executable, "-c", FORK, str(tmp_path / "place")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "held\n"
+            lock = FolderLock(tmp_path / "place")
+            with pytest.raises(InUseError):
+                lock.take()
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            lock.take()
+            lock.leave()
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
     with folder_lock(tmp_path / "a" / "b") as lock:
         lock.take()
