@@ -1,0 +1,181 @@
+"""README and docs: every option, metric, key and variable has a page, every command line and link in them works."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.evaluation import report_generation, report_reconstruction
+from bigr_cli.evaluation.fidelity import METRICS
+from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
+from bigr_cli.zoo.config import ModelConfig, Provenance
+from bigr_cli.zoo.source import Source
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "benchmarks" / "README.md"])
+GENERATED = DOCS / "commands.md"
+TABLES = ("sampling", "painting")  # keys of training configs that have a table of their own
+BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+PROBE = ("top1", "top5", "knn", "held_out")  # of the rows of bigr evaluate probe --json
+
+
+@cache
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+@cache
+def section(page: Path, heading: str) -> str:
+    """What stands below a heading of the second level."""
+    _, found, rest = text(page).partition(f"\n## {heading}\n")
+    assert found, f"{page.name}: no section {heading}"
+    return rest.partition("\n## ")[0]
+
+
+@cache
+def options_of() -> dict[str, str]:
+    """The section of docs/commands.md about each command; scripts/commands.py makes it from the commands."""
+    parts = text(GENERATED).split("\n## bigr ")[1:]
+    return {part.partition("\n")[0]: part for part in parts}
+
+
+def named_rows(page: Path, heading: str) -> dict[str, list[str]]:
+    """The rows of a section's tables by the first cell, which is code."""
+    rows = re.findall(r"^\| `([^`]+)` \| (.*) \|$", section(page, heading), re.MULTILINE)
+    return {name: rest.split(" | ") for name, rest in rows}
+
+
+def keys_of(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted keys of a training config, each with its default."""
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        name, hint = prefix + field.name, hints[field.name]
+        inner = [part for part in get_args(hint) or (hint,) if is_dataclass(part)]
+        if not inner or field.name in TABLES:
+            yield name, field.default
+            continue
+        if field.default is None:
+            yield name, None
+        for part in inner:
+            yield from keys_of(part, f"{name}.")  # type: ignore[arg-type]
+
+
+def shown(default: Any) -> str:
+    """A default as the tables have it."""
+    if default is MISSING:
+        return "required"
+    if default in (None, ""):
+        return "none" if default is None else "empty"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return f"`[{', '.join(map(str, default))}]`" if isinstance(default, tuple) else f"`{default}`"
+
+
+def command_lines(page: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each line of a page's blocks that runs `bigr`: the command's name and the words after it."""
+    names = sorted(options_of(), key=len, reverse=True)
+    for block in BLOCK.findall(text(page)):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in re.findall(r"(?:^|\||&&|\b-m )\s*((?:\S+/)?bigr(?:_cli)? [a-z].*)", line):
+                words = shlex.split(part.partition(" | ")[0], comments=True)[1:]
+                found = [name for name in names if words[: len(name.split())] == name.split()]
+                yield (found or [f"? {' '.join(words[:2])}"])[0], words
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", text(page)), re.MULTILINE)
+    plain = (re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+def test_sampling_settings_have_a_row_with_their_default() -> None:
+    rows = named_rows(DOCS / "settings.md", "Sampling")
+    wanted = {field.name: shown(field.default) for field in fields(SamplingConfig)}
+    assert {name: row[0] for name, row in rows.items()} == wanted
+
+
+def test_training_keys_have_a_row_with_their_defaults() -> None:
+    """Both trainings share most keys; a row has the defaults of all."""
+    wanted: dict[str, set[str]] = {}
+    for kind in (TokenizerTraining, GeneratorTraining):
+        for name, default in keys_of(kind):
+            wanted.setdefault(name, set()).add("[defaults](#sampling)" if name == "sampling" else shown(default))
+    rows = named_rows(DOCS / "settings.md", "Training")
+    assert {name: set(row[0].split(" or ")) for name, row in rows.items()} == wanted
+
+
+def test_keys_of_a_model_folder_have_a_row() -> None:
+    rows = named_rows(DOCS / "settings.md", "Model folder")
+    assert list(rows) == [field.name for field in fields(ModelConfig)]
+    for row, kind in (("provenance", Provenance), ("source", Source)):
+        assert re.findall(r"`(\w+)`", rows[row][0]) == [field.name for field in fields(kind)], row
+    named = " ".join(rows["generator"]) + section(DOCS / "settings.md", "Training")
+    assert [each.name for each in fields(GeneratorConfig) if not re.search(rf"\b{each.name}`", named)] == []
+
+
+def test_variables_are_those_of_the_code() -> None:
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "bigr_cli").rglob("*.py"))
+    pattern = r"(?<!\w)BIGR_[A-Z_]*[A-Z]"
+    wanted = {name for source in sources for name in re.findall(pattern, source)} | set(
+        re.findall(rf"`({pattern})`", text(GENERATED))
+    )
+    page = section(DOCS / "settings.md", "Environment variables")
+    assert set(re.findall(rf"`({pattern})`", page)) == wanted
+
+
+def test_metrics_have_a_row() -> None:
+    page = text(DOCS / "evaluate.md") + text(DOCS / "represent.md")
+    keys = [*METRICS, *report_generation.COLUMNS, *report_reconstruction.COLUMNS, *PROBE]
+    assert [key for key in keys if f"`{key}`" not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_in_blocks_have_the_options_that_they_name(page: Path) -> None:
+    wrong = []
+    for name, words in command_lines(page):
+        if name not in options_of():
+            wrong.append(name)
+            continue
+        given = [word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]
+        known = re.findall(r"`(--?[\w-]+)", options_of()[name])
+        wrong += [f"{name} {option}" for option in given if option not in (*known, "--help", "--debug")]
+    assert wrong == []
+
+
+def test_many_commands_are_read() -> None:
+    """The test before this one finds them."""
+    found = [name for page in PAGES for name, _ in command_lines(page)]
+    assert len(found) > 150
+    assert {"generate", "models pull", "evaluate probe", "train-generator"} <= set(found)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    dead = []
+    for link in LINK.findall(BLOCK.sub("", text(page))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    assert dead == []
+
+
+def test_images_are_all_shown() -> None:
+    used = {link.partition("#")[0].rpartition("/")[2] for page in PAGES for link in LINK.findall(text(page))}
+    assert [file.name for file in sorted((DOCS / "images").iterdir()) if file.name not in used] == []
+
+
+def test_every_page_is_in_the_readme() -> None:
+    readme = text(ROOT / "README.md")
+    assert [page.name for page in sorted(DOCS.glob("*.md")) if f"docs/{page.name}" not in readme] == []
