@@ -43,14 +43,16 @@ _STATUSES: tuple[tuple[type[BigrError], int], ...] = (
 )
 
 
-def application(state: State, *, token: str, host: str, allowed: Iterable[str] = ()) -> ASGIApp:
-    """The application, behind its guard."""
+def application(
+    state: State, *, token: str, host: str, allowed: Iterable[str] = (), once: str | None = None
+) -> ASGIApp:
+    """The application, behind its guard, whose arguments these are."""
     app = Starlette(
         routes=[Route("/", _page), Route("/favicon.ico", _no_icon), *api.routes(), *openai.routes()],
         exception_handlers={BigrError: _bigr_error, HTTPException: _http_error, Refused: _refused, Exception: _failed},
     )
     app.state.shared = state
-    return Guard(app, token=token, host=host, allowed=allowed)
+    return Guard(app, token=token, host=host, allowed=allowed, once=once)
 
 
 class _Refusal:

@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import anyio
 
@@ -39,8 +39,20 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """ASGI middleware that refuses requests which do not come from the server's own page or from who has the token."""
 
-    def __init__(self, app: ASGIApp, *, token: str, host: str, allowed: Iterable[str] = ()) -> None:
-        """`host` is what the server is bound to; `allowed` are further names under which it may be asked."""
+    def __init__(
+        self, app: ASGIApp, *, token: str, host: str, allowed: Iterable[str] = (), once: str | None = None
+    ) -> None:
+        """What may be asked for, and by whom.
+
+        Args:
+            app: what answers.
+            token: what clients have to know.
+            host: what the server is bound to.
+            allowed: further names under which it may be asked.
+            once: leads from /?once=… to the page, a single time: a browser's command line shows its address to
+                everybody on the machine, so it had better not be the token's.
+        """
+        self._once = once
         self._app, self._token = app, token.encode()
         self._names = {name.casefold() for name in (*_LOOPBACK, host.strip("[]"), *allowed)}
         # A name can be bound anew to another address, an address cannot.
@@ -51,6 +63,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(scope)
+        if refusal is not None and refusal[0] == 401 and self._takes_once(scope):
+            await _redirect(hardened(send), "/?" + urlencode({"token": self._token.decode()}))
+            return
         if refusal is not None:
             await refuse(scope, receive, hardened(send), *refusal)
             return
@@ -72,6 +87,15 @@ class Guard:
             return 401, "token", "the token is missing or wrong; the address that bigr serve printed has it"
         return None
 
+    def _takes_once(self, scope: Scope) -> bool:
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("once", [""])[0]
+        if self._once is None or scope["path"] != "/" or scope["method"] != "GET":
+            return False
+        if not secrets.compare_digest(given.encode(), self._once.encode()):
+            return False
+        self._once = None
+        return True
+
     def _knows(self, host: str) -> bool:
         try:
             name = (urlsplit(f"//{host}").hostname or "").casefold()
@@ -91,6 +115,12 @@ class Guard:
         elif scheme.casefold() != "bearer":
             return False
         return secrets.compare_digest(given.strip().encode("latin-1", "replace"), self._token)
+
+
+async def _redirect(send: Send, address: str) -> None:
+    headers = [(b"location", address.encode()), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def hardened(send: Send) -> Send:

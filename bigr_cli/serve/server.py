@@ -6,12 +6,14 @@ import logging
 import secrets
 import socket
 import sys
+import threading
 import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import uvicorn
 from anyio import CapacityLimiter
@@ -107,16 +109,15 @@ def serve(
         token = listening.token or secrets.token_urlsafe(32)
         state = opened(load(), limits, images=images, batch_size=batch_size, debug=debug)
         try:
-            server = uvicorn.Server(
-                configured(application(state, token=token, host=listening.host, allowed=listening.allowed), limits)
-            )
-            address = _address(taken, listening, token)
-            console.result(address)
+            once = secrets.token_urlsafe(32) if browser else None
+            app = application(state, token=token, host=listening.host, allowed=listening.allowed, once=once)
+            console.result(_address(taken, listening, token=token))
             sys.stdout.flush()
             console.say("Ctrl-C ends it")
-            if browser:
-                webbrowser.open(address)
-            server.run(sockets=[taken])
+            if once is not None:  # beside the server, because some browsers come back when they are closed
+                address = _address(taken, listening, once=once)
+                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+            uvicorn.Server(configured(app, limits)).run(sockets=[taken])
         finally:
             state.worker.close()
 
@@ -160,7 +161,7 @@ def configured(app: ASGIApp, limits: Limits) -> uvicorn.Config:
     )
 
 
-def _address(taken: socket.socket, listening: Listening, token: str) -> str:
+def _address(taken: socket.socket, listening: Listening, **query: str) -> str:
     host, port = listening.host.strip("[]"), taken.getsockname()[1]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}/?token={token}"
+    return f"http://{shown}:{port}/?{urlencode(query)}"

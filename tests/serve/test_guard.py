@@ -65,6 +65,24 @@ def test_an_origin_is_the_servers_own(origin: str, expected: int) -> None:
     assert status(Guard(fine, token="secret", host="127.0.0.1"), "127.0.0.1:80", origin=origin) == expected
 
 
+def test_the_address_that_a_browser_is_started_with_works_once() -> None:
+    answers: list[Any] = []
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    guard = Guard(fine, token="a secret & more", host="127.0.0.1", once="only-once")
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"127.0.0.1")]}
+    for query in (b"once=wrong", b"once=only-once", b"once=only-once"):
+        asyncio.run(guard({**scope, "query_string": query}, None, send))  # type: ignore[arg-type]
+    starts = [message for message in answers if message["type"] == "http.response.start"]
+    assert [message["status"] for message in starts] == [401, 303, 401]
+    location = dict(starts[1]["headers"])[b"location"]
+    assert location == b"/?token=a+secret+%26+more"
+    asyncio.run(guard({**scope, "query_string": location[2:]}, None, send))  # type: ignore[arg-type]
+    assert answers[-2]["status"] == 200
+
+
 def test_loopback_is_what_this_machine_alone_reaches() -> None:
     assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "127.8.8.8", "::1", "[::1]")] == [True] * 5
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.5", "box.lan", "")] == [False] * 5
