@@ -56,9 +56,9 @@ def train(
     """
     from bigr_cli.device import select_device, set_threads
     from bigr_cli.model import load
+    from bigr_cli.training.checkpoint import STATE_FILE
     from bigr_cli.training.command import new_training, resumed_training
     from bigr_cli.training.request import Request
-    from bigr_cli.training.train import STATE_FILE
 
     set_threads(threads)
     chosen, folder = select_device(device), None if output is None else Path(output)

@@ -22,6 +22,7 @@ from bigr_cli.errors import CheckpointError, RunError
 from bigr_cli.files import whole_file
 
 FOLDER = "checkpoints"
+STATE_FILE = "train.yaml"  # in the folder of a training of several stages, each in a folder below it
 _NAME = re.compile(r"step-(\d{8,})(\.safetensors)?")  # a folder where the weights were spread over processes
 _TENSOR = "__tensor__"
 
@@ -68,7 +69,14 @@ def writing(run: Path) -> Iterator[None]:
 def last_state(run: Path) -> str:
     """A sentence that says from where a run can go on."""
     found = list_checkpoints(run)
-    return f"the last good state is {found[-1]}; --resume {run} goes on from it" if found else "no state was saved yet"
+    if not found:
+        return "no state was saved yet"
+    return f"the last good state is {found[-1]}; --resume {resumed_as(run)} goes on from it"
+
+
+def resumed_as(run: Path) -> Path:
+    """The folder that --resume takes: the run's, or that of the whole training whose stage it is."""
+    return run.parent if (run.parent / STATE_FILE).is_file() else run
 
 
 def list_checkpoints(run: Path) -> list[Path]:

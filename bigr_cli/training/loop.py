@@ -272,5 +272,7 @@ class Trainer:
     def _stop_at(self, what: str) -> NoReturn:
         """The weights are still those before the step: keep them, and every checkpoint from before."""
         saved = self._save(keep=None)
-        hint = f"the state before it is {saved}; --resume {self.folder} with a lower optimizer.rate may get past it"
+        hint = (
+            f"the state before it is {saved}; --resume {self.stage.whole} with a lower optimizer.rate may get past it"
+        )
         raise RunError(f"{what}; training stopped", hint=hint)

@@ -21,6 +21,7 @@ from bigr_cli import console, schema
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.files import whole_file
 from bigr_cli.locks import folder_lock
+from bigr_cli.training.checkpoint import STATE_FILE
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.finish import finish
 from bigr_cli.training.generator import GeneratorObjective
@@ -33,7 +34,6 @@ from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import CARD_FILE, CONFIG_FILE, read_config
 from bigr_cli.zoo.folder import load_tokenizer
 
-STATE_FILE = "train.yaml"
 TOKENIZER, GENERATOR = "tokenizer", "generator"
 
 _T = TypeVar("_T", TokenizerTraining, GeneratorTraining)

@@ -138,3 +138,10 @@ def test_what_safetensors_says_of_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="Permission denied"), writing(tmp_path):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
     assert last_state(tmp_path) == "no state was saved yet"
+
+
+def test_a_stage_is_resumed_as_the_training_it_is_a_part_of(tmp_path: Path) -> None:
+    saved = save_checkpoint(tmp_path / "tokenizer", 3, STATE, keep=1)
+    assert last_state(tmp_path / "tokenizer").endswith(f"{saved}; --resume {tmp_path / 'tokenizer'} goes on from it")
+    (tmp_path / "train.yaml").touch()
+    assert last_state(tmp_path / "tokenizer").endswith(f"{saved}; --resume {tmp_path} goes on from it")
