@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "benchmarks" / "README.md"])
 GENERATED = DOCS / "commands.md"
+MIXED = ("published.md", "published-defaults.md", "measurements.md", "performance.md", "scale.md")  # others' options
 TABLES = ("sampling", "painting")  # keys of training configs that have a table of their own
 BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -149,6 +150,18 @@ def test_commands_in_blocks_have_the_options_that_they_name(page: Path) -> None:
         known = re.findall(r"`(--?[\w-]+)", options_of()[name])
         wrong += [f"{name} {option}" for option in given if option not in (*known, "--help", "--debug")]
     assert wrong == []
+
+
+def test_options_in_sentences_and_tables_are_those_of_some_command() -> None:
+    rows = "\n".join(re.findall(r"^\| `-.*", text(GENERATED), re.MULTILINE))
+    known = set(re.findall(r"--[a-z][\w-]*", rows)) | {"--help", "--version", "--debug", "--shm-size"}
+    wrong = {}
+    for page in (page for page in DOCS.glob("*.md") if page.name not in MIXED):
+        spans = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text(page)))
+        ours = [span for span in spans if not re.match(r"(python|torchrun|pip|pipx|uv|accelerate) ", span)]
+        named = {option for span in ours for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
+        wrong |= {page.name: sorted(named - known)} if named - known else {}
+    assert wrong == {}
 
 
 def test_many_commands_are_read() -> None:
