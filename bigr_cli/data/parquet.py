@@ -211,7 +211,8 @@ def opened_table(path: Path) -> Any:
     except ImportError as error:
         raise UsageError(f"{path}: parquet files need pyarrow, which is not installed", hint=INSTALL) from error
     try:
-        return parquet.ParquetFile(path)
+        # Buffered ahead, all that was read of the file would stay in memory.
+        return parquet.ParquetFile(path, pre_buffer=False)
     except pyarrow.ArrowException as error:
         raise UsageError(f"{path}: is no whole parquet file ({error})") from error
 
