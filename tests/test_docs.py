@@ -4,7 +4,8 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from functools import cache, reduce
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -182,6 +183,30 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             dead.append(link)
     assert dead == []
+
+
+def test_code_named_beside_the_equations_is_there() -> None:
+    """In the tables of docs/model.md: `core.module.Name.method`, and `.other` in place of the last parts."""
+    cells = re.findall(r"^\| .* \| (`(?:core|training)\..*) \|$", text(DOCS / "model.md"), re.MULTILINE)
+    assert len(cells) > 15
+    missing = []
+    for cell in cells:
+        first, *others = re.findall(r"`([\w.]+)`", cell)
+        parents = [first.rpartition(".")[0], first.rpartition(".")[0].rpartition(".")[0]]
+        for name in (first, *others):
+            full = [name] if name[0] != "." else [parent + name for parent in parents]
+            missing += [] if any(resolves(each) for each in full) else [f"{name} in {cell}"]
+    assert missing == []
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name below `bigr_cli` is there: module, then attributes."""
+    parts = name.split(".")
+    try:
+        module = import_module(".".join(["bigr_cli", *parts[:2]]))
+        return bool(reduce(getattr, parts[2:], module))
+    except (ImportError, AttributeError):
+        return False
 
 
 def test_images_are_all_shown() -> None:
