@@ -186,15 +186,16 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_code_named_beside_the_equations_is_there() -> None:
-    """In the tables of docs/model.md: `core.module.Name.method`, and `.other` in place of the last parts."""
+    """In the tables of docs/model.md: `core.module.Name.method`, and `.other` in it or in place of its last parts."""
     cells = re.findall(r"^\| .* \| (`(?:core|training)\..*) \|$", text(DOCS / "model.md"), re.MULTILINE)
     assert len(cells) > 15
     missing = []
     for cell in cells:
-        first, *others = re.findall(r"`([\w.]+)`", cell)
-        parents = [first.rpartition(".")[0], first.rpartition(".")[0].rpartition(".")[0]]
-        for name in (first, *others):
+        parents: list[str] = []
+        for name in re.findall(r"`([\w.]+)`", cell):
             full = [name] if name[0] != "." else [parent + name for parent in parents]
+            if name[0] != ".":
+                parents = [name, name.rpartition(".")[0], name.rpartition(".")[0].rpartition(".")[0]]
             missing += [] if any(resolves(each) for each in full) else [f"{name} in {cell}"]
     assert missing == []
 
