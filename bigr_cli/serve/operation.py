@@ -35,6 +35,9 @@ MASK = {
 }
 
 
+SAMPLING = frozenset(one.name for one in sampling_fields(SamplingConfig()))
+
+
 class Operation(ABC):
     """A task: its fields, and how an order is made of them."""
 
@@ -75,8 +78,7 @@ class Operation(ABC):
         return Field("count", schema | {"description": "How many variants; variant i has the seed SEED + i."})
 
     def _sampling(self, values: Mapping[str, Any], *, painting: bool) -> SamplingConfig:
-        own = {one.name for one in sampling_fields(SamplingConfig())}
-        given = {name: values[name] for name in own if name in values}
+        given = {name: values[name] for name in SAMPLING if name in values}
         if "guidance_interval" in given:
             given["guidance_interval"] = tuple(given["guidance_interval"])
         return sampling_settings(self._model.config, given, painting=painting)
