@@ -87,6 +87,7 @@ class Job:
     pieces: list[Piece] = field(default_factory=list)
     error: BigrError | None = None
     stop: bool = False  # somebody wants it to end
+    closing: bool = False  # it is being ended
     watched: int = 0  # how many clients want previews
     _waiting: set[asyncio.Event] = field(default_factory=set)
 

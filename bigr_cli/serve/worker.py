@@ -25,7 +25,7 @@ _GATHER = 0.05  # of a batch's time that the next one may wait to be as large: c
 _LONGEST_GATHER = 0.15  # seconds
 _PREVIEW = 0.1  # seconds between two previews of one result
 _SHOWN = 4  # windows of one result that are shown at once
-_ENCODING = 4  # results that may wait for their file
+_ENCODERS = 2
 
 
 class TimedOut(RunError):
@@ -54,8 +54,8 @@ class Worker:
         self._news = threading.Condition()
         self._closed = False
         self._working: dict[_Piece, int] = {}  # pixels of each result in work
-        self._encoders = ThreadPoolExecutor(1, "bigr-encoder")
-        self._room = threading.Semaphore(_ENCODING)
+        self._encoders = ThreadPoolExecutor(_ENCODERS, "bigr-encoder")
+        self._encoding = 0  # pixels of results that wait for their file
         self._batch, self._began, self._ended = 1, 0.0, 0.0  # results sampled together last, from when until when
         self._thread = threading.Thread(target=self._run, name="bigr-worker", daemon=True)
         self._thread.start()
@@ -64,7 +64,7 @@ class Worker:
         """Queue a job's results; their number is checked by `Jobs`."""
         with self._news:
             self._waiting.extend(_Piece(job, index) for index in range(job.count))
-            self._news.notify()
+            self._news.notify_all()
 
     def cancel(self, job: Job) -> None:
         """Give a job up: what waits goes at once, what is being sampled with the iteration."""
@@ -83,7 +83,7 @@ class Worker:
             for piece in (*self._waiting, *self._working):
                 piece.job.stop = True
             self._waiting.clear()
-            self._news.notify()
+            self._news.notify_all()
         self._thread.join(seconds)
         self._encoders.shutdown(wait=False, cancel_futures=True)
 
@@ -164,7 +164,7 @@ class Worker:
             rows.setdefault(key, []).append(row)
         now = time.monotonic()
         if seen.index == 0:
-            self._batch, self._began = len(rows), now
+            self._batch, self._began = max(len(rows), self._batch - 1), now
         self._ended = now
         for piece, own in rows.items():
             job, state = piece.job, piece.job.pieces[piece.index]
@@ -181,14 +181,16 @@ class Worker:
     def _finish(self, piece: _Piece, made: Any) -> None:
         job, order = piece.job, piece.job.order
         with self._news:
-            self._working.pop(piece, None)
+            pixels = self._working.pop(piece, 0)
         if isinstance(made, BigrError) or order is None or job.stop:
             self._end(job, job.error or (made if isinstance(made, BigrError) else Cancelled("cancelled")))
             return
-        self._room.acquire()
-        self._encoders.submit(self._encode, piece, lambda: order.output(self._model, piece.index, made))
+        with self._news:
+            self._news.wait_for(lambda: not self._encoding or self._encoding + pixels <= self._limits.work)
+            self._encoding += pixels
+        self._encoders.submit(self._encode, piece, pixels, lambda: order.output(self._model, piece.index, made))
 
-    def _encode(self, piece: _Piece, make: Callable[[], Output]) -> None:
+    def _encode(self, piece: _Piece, pixels: int, make: Callable[[], Output]) -> None:
         job = piece.job
         try:
             job.outputs[piece.index] = make()
@@ -204,12 +206,16 @@ class Worker:
             else:
                 job.changed()
         finally:
-            self._room.release()
+            with self._news:
+                self._encoding -= pixels
+                self._news.notify_all()
 
     def _end(self, job: Job, error: BigrError | None) -> None:
         """Close a job; its other results, if any, are given up."""
-        if job.ended:
-            return
+        with self._news:  # encoders may come here together
+            if job.closing:
+                return
+            job.closing = True
         job.stop = True
         job.error = error
         job.seconds = 0.0 if job.started is None else time.monotonic() - job.started
