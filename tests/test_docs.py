@@ -215,6 +215,14 @@ def test_images_are_all_shown() -> None:
     assert [file.name for file in sorted((DOCS / "images").iterdir()) if file.name not in used] == []
 
 
+def test_every_extra_is_in_the_readme_with_its_packages() -> None:
+    declared = text(ROOT / "pyproject.toml").partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    rows = named_rows(ROOT / "README.md", "Install")
+    for name, packages in re.findall(r"^(\w+) = \[([^\]]*)\]", declared, re.MULTILINE):
+        if name not in ("dev", "browser"):
+            assert [package for package in re.findall(r'"([\w-]+)', packages) if package not in rows[name][1]] == []
+
+
 def test_every_page_is_in_the_readme() -> None:
     readme = text(ROOT / "README.md")
     assert [page.name for page in sorted(DOCS.glob("*.md")) if f"docs/{page.name}" not in readme] == []

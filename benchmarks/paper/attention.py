@@ -30,8 +30,8 @@ DRAWN: dict[str, tuple[tuple[str, int, dict[str, Any]], ...]] = {  # order, iter
     "next token": (("raster", 64, {"order": "raster"}),),
 }
 PANELS = (
-    Panel("milliseconds", "frechet", "Fréchet distance", "ms a picture", "order", "kind", joined=False),
-    Panel("milliseconds", "recognised_%", "recognised in %", "ms a picture", "order", "kind", joined=False),
+    Panel("milliseconds", "frechet", "Fréchet distance", "ms per image", "order", "kind", joined=False),
+    Panel("milliseconds", "recognised_%", "recognised in %", "ms per image", "order", "kind", joined=False),
     Panel("kind", "probe_%", "linear probe, % right", "", joined=False),
 )
 
@@ -53,7 +53,7 @@ def main() -> None:
                 drawn = pictures(work, model, SAMPLING | settings, options, seed)
                 rows.setdefault((kind, order, iterations), []).append({**drawn, **probed, "training": seconds})
     columns = (*QUALITY, Column("probe_%", "probe in %"), Column("layer", "best block"), TIME, TRAINING)
-    about = f"trainings, {options.count} pictures of each"
+    about = f"trainings, {options.count} images of each"
     named_rows = named(rows, "kind", "order", "iterations")
     report("attention", named_rows, columns, options, work, repeats=about, panels=PANELS)
 

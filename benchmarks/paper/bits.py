@@ -23,9 +23,9 @@ from bigr_cli.evaluation.fidelity import frechet_distance
 
 BITS = (8, 16, 24, 32)
 PANELS = (
-    Panel("bits", "psnr", "PSNR in dB, given back", "bits a token"),
-    Panel("bits", "given_back", "Fréchet distance, given back", "bits a token"),
-    Panel("bits", "frechet", "Fréchet distance, drawn", "bits a token"),
+    Panel("bits", "psnr", "PSNR in dB, reconstructed", "bits per token"),
+    Panel("bits", "given_back", "Fréchet distance, reconstructed", "bits per token"),
+    Panel("bits", "frechet", "Fréchet distance, sampled", "bits per token"),
 )
 
 
@@ -47,7 +47,7 @@ def main() -> None:
             found[bits].append({**given_back, **drawn, "tokenizer": spent, "training": seconds})
     columns = (
         Column("psnr", "PSNR in dB"),
-        Column("given_back", "Fréchet distance, given back"),
+        Column("given_back", "Fréchet distance, reconstructed"),
         Column("seen", "recognised in it, %"),
         *QUALITY,
         TIME,
@@ -55,7 +55,7 @@ def main() -> None:
         TRAINING,
     )
     rows: list[dict[str, Any]] = [{"bits": bits, "repeats": repeats} for bits, repeats in found.items()]
-    about = f"trainings of both, {options.count} pictures drawn, {options.rebuilt} given back"
+    about = f"trainings of both, {options.count} images sampled, {options.rebuilt} reconstructed"
     report("bits", rows, columns, options, work, repeats=about, panels=PANELS)
 
 

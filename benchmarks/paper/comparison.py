@@ -47,7 +47,7 @@ class Column:
 
 
 QUALITY = (Column("recognised_%", "recognised in %"), Column("frechet", "Fréchet distance"))
-TIME = Column("milliseconds", "ms a picture", 0)
+TIME = Column("milliseconds", "ms per image", 0)
 TRAINING = Column("training", "s to train", 0)
 
 
@@ -134,7 +134,7 @@ def report(
 
     Args:
         rows: each has `repeats`, a list of what was found, and under other names what it is a row of.
-        repeats: what one repeat is, such as "sets of 160 pictures".
+        repeats: what one repeat is, such as "sets of 160 images".
         panels: of the plot.
         script: what is run to get it, without its options, if that is not NAME.py.
     """

@@ -24,8 +24,8 @@ HEADS: dict[str, dict[str, Any]] = {
 }
 TIMESTEPS = {"flip": (2, 5, 10), "x0": (2, 5, 10), "direct": (1,), "masked_bits": (2, 4, 8)}
 PANELS = (
-    Panel("milliseconds", "frechet", "Fréchet distance", "ms a picture", "timesteps", "head"),
-    Panel("milliseconds", "recognised_%", "recognised in %", "ms a picture", "timesteps", "head"),
+    Panel("milliseconds", "frechet", "Fréchet distance", "ms per image", "timesteps", "head"),
+    Panel("milliseconds", "recognised_%", "recognised in %", "ms per image", "timesteps", "head"),
 )
 
 
@@ -41,7 +41,7 @@ def main() -> None:
                 found = pictures(work, model, SAMPLING | {"timesteps": timesteps}, options, seed)
                 rows[head, timesteps].append({**found, "training": seconds})
     columns = (*QUALITY, TIME, TRAINING)
-    about = f"trainings, {options.count} pictures of each"
+    about = f"trainings, {options.count} images of each"
     report("heads", named(rows, "head", "timesteps"), columns, options, work, repeats=about, panels=PANELS)
 
 

@@ -33,7 +33,7 @@ def main() -> None:
             repeats[order].append(pictures(work, options.model, SAMPLING | {"order": order}, options, number))
     rows = [{"order": order, "repeats": found} for order, found in repeats.items()]
     columns = (*QUALITY, Column("nearest", "nearest two of 64", 2), TIME)
-    report("orders", rows, columns, options, work, repeats=f"sets of {options.count} pictures", panels=PANELS)
+    report("orders", rows, columns, options, work, repeats=f"sets of {options.count} images", panels=PANELS)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ PANELS = {
     ),
     "steps": (
         Panel("steps", "frechet", "Fréchet distance", "iterations", logarithmic=True),
-        Panel("milliseconds", "frechet", "Fréchet distance", "ms a picture", label="steps", logarithmic=True),
+        Panel("milliseconds", "frechet", "Fréchet distance", "ms per image", label="steps", logarithmic=True),
     ),
     "timesteps": (
         Panel("timesteps", "frechet", "Fréchet distance", "timesteps", group="rank_timesteps", logarithmic=True),
@@ -40,7 +40,7 @@ PANELS = {
             "milliseconds",
             "frechet",
             "Fréchet distance",
-            "ms a picture",
+            "ms per image",
             label="timesteps",
             group="rank_timesteps",
             logarithmic=True,
@@ -75,7 +75,7 @@ def sweep(name: str, work: Work, options: argparse.Namespace) -> None:
         (*QUALITY, TIME),
         options,
         work,
-        repeats=f"sets of {options.count} pictures",
+        repeats=f"sets of {options.count} images",
         panels=PANELS[name],
         script=f"sampling.py {name}",
     )
