@@ -16,8 +16,8 @@ import torch
 from tables import show
 from torch import Tensor
 
-from bigr_cli.device import available_devices
 from bigr_cli.model import load
+from bigr_cli.runtime.device import available_devices
 
 
 def draw(

@@ -28,14 +28,14 @@ from training import LOGGED, SMALL_GENERATOR, rates, read
 from bigr_cli import console
 from bigr_cli.core.config import TextConfig
 from bigr_cli.data.sources import ScenesSource
-from bigr_cli.device import select_device
+from bigr_cli.runtime.device import select_device
 from bigr_cli.training.config import GeneratorTraining
 from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import launch
-from bigr_cli.zoo.encoders import open_encoder
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.folder import load_tokenizer
-from bigr_cli.zoo.texts import FeatureReader
+from bigr_cli.zoo.text_encoders.features import FeatureReader
+from bigr_cli.zoo.text_encoders.registry import open_encoder
 
 TOKENS = 32  # more than any caption of a scene has
 BATCH = 32

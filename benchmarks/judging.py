@@ -19,7 +19,7 @@ from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource, Source, open_source
 from bigr_cli.evaluation.classifier import ScenesClassifier, load_classifier
-from bigr_cli.evaluation.pictures import UNSEEN
+from bigr_cli.evaluation.image_sets import UNSEEN
 
 JUDGE = Path(__file__).resolve().parent / "judge"
 SIZE = 64

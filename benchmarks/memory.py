@@ -18,13 +18,13 @@ import published
 import torch
 from tables import show
 
-from bigr_cli import device
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
+from bigr_cli.runtime import device
+from bigr_cli.runtime.tensor_headers import read_header
 from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.folder import save_model
-from bigr_cli.zoo.weights import read_header
 
 
 def _write(card: ModelConfig, folder: Path, dtype: torch.dtype, seed: int) -> None:

@@ -27,7 +27,7 @@ from torch import Tensor
 from bigr_cli.core.loss import flip_loss, masked_mean
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.zoo.folder import load_model
-from bigr_cli.zoo.published import import_published
+from bigr_cli.zoo.published.convert import import_published
 
 FIXTURES = Path(__file__).resolve().parent.parent / "tests" / "data" / "published"
 INPUTS = ("bae.image", "gen.code", "gen.class", "gen.mask", "diff.x_t", "diff.t")

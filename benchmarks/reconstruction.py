@@ -22,13 +22,13 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource
-from bigr_cli.device import select_device
 from bigr_cli.evaluation.classifier import ScenesClassifier
 from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
 from bigr_cli.evaluation.tokenizers import given_back
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.imaging.grids import grid
+from bigr_cli.runtime.device import select_device
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.folder import load_tokenizer
 

@@ -25,11 +25,11 @@ from torch import Tensor
 
 from bigr_cli import console
 from bigr_cli.data.loading import as_floats
-from bigr_cli.evaluation.draws import balanced, draws
 from bigr_cli.evaluation.extractors import SCENES, open_extractor
 from bigr_cli.evaluation.generation import Judge
-from bigr_cli.evaluation.pictures import UNSEEN, PictureSet, scenes, stacked
+from bigr_cli.evaluation.image_sets import UNSEEN, PictureSet, scenes, stacked
 from bigr_cli.evaluation.references import choose_metrics, open_reference
+from bigr_cli.evaluation.samples import balanced, draws
 from bigr_cli.model import Model, load
 
 

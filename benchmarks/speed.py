@@ -34,16 +34,15 @@ import torch
 from tables import show
 from torch import Tensor
 
-from bigr_cli import device
 from bigr_cli.benching.meter import wait
 from bigr_cli.benching.operations import operations
-from bigr_cli.core import packed
-from bigr_cli.core.compiled import compile_networks
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
-from bigr_cli.core.int8 import to_int8
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import masked_count
 from bigr_cli.core.transformer import Generator
+from bigr_cli.runtime import device, prepacked
+from bigr_cli.runtime.compiled import compile_networks
+from bigr_cli.runtime.int8 import to_int8
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import find_model
 
@@ -69,8 +68,8 @@ def converted(generator: Generator, dtype: str) -> Generator:
         to_int8(generator)
     for parameter in generator.parameters():
         parameter.data = parameter.data.to(torch.float32 if dtype == "int8" else getattr(torch, dtype))
-    if dtype == "bfloat16" and generator.positions.device == CPU and packed.works():
-        packed.pack(generator)
+    if dtype == "bfloat16" and generator.positions.device == CPU and prepacked.works():
+        prepacked.pack(generator)
     return generator
 
 

@@ -28,7 +28,7 @@ from bigr_cli import console, schema
 from bigr_cli.core.config import CompactConfig
 from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import Source
-from bigr_cli.device import measure, select_device
+from bigr_cli.runtime.device import measure, select_device
 from bigr_cli.training.config import GeneratorShape, GeneratorTraining, OptimizerConfig, TokenizerTraining
 from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import launch, open_data

@@ -54,8 +54,8 @@ def train(
         RunError: training failed; the hint names the last good state.
         KeyboardInterrupt: interrupted; the state is saved, and the model.
     """
-    from bigr_cli.device import select_device, set_threads
     from bigr_cli.model import load
+    from bigr_cli.runtime.device import select_device, set_threads
     from bigr_cli.training.checkpoint import STATE_FILE
     from bigr_cli.training.command import new_training, resumed_training
     from bigr_cli.training.request import Request

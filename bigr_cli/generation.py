@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bigr_cli.batches import Batches
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.errors import UsageError
-from bigr_cli.imaging.recipe import MOST
 from bigr_cli.prompts import Label, guide_of, name_of
+from bigr_cli.recipe import MOST
+from bigr_cli.runtime.batches import Batches
 from bigr_cli.zoo.config import ModelConfig
 
 if TYPE_CHECKING:

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bigr_cli import memory, prompts
-from bigr_cli.batches import Batches
+from bigr_cli import prompts
 from bigr_cli.core.condition import Labels
 from bigr_cli.core.config import SamplingConfig
-from bigr_cli.core.int8 import is_int8
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
@@ -25,8 +23,11 @@ from bigr_cli.editing.request import Request
 from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Outpaint
 from bigr_cli.generation import Job, Picture, Watcher, generated, plan
 from bigr_cli.imaging.coding import decode_images, encode_images
-from bigr_cli.imaging.recipe import Recipe
 from bigr_cli.prompts import Label
+from bigr_cli.recipe import Recipe
+from bigr_cli.runtime import memory
+from bigr_cli.runtime.batches import Batches
+from bigr_cli.runtime.int8 import is_int8
 from bigr_cli.settings import sampling_settings
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.find import default_model, find_model
@@ -244,7 +245,7 @@ class Model:
         Raises:
             UsageError: no such layer or pool, or no image. UnknownNameError: no such label. ImageError: wrong size.
         """
-        from bigr_cli.evaluation.features import embed_images, wanted_features
+        from bigr_cli.representation.features import embed_images, wanted_features
 
         wanted = wanted_features(self.config, layer=layer, pool=pool, label=label)
         batches = Batches(self.coding_batch_size() if batch_size is None else batch_size)

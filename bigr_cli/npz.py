@@ -11,8 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli.device import main_memory
 from bigr_cli.errors import ModelFormatError
+from bigr_cli.runtime.device import main_memory
 
 _ENCRYPTED = 1  # of a member's flags
 _FORMAT: Any = np.lib.format

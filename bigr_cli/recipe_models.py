@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.recipe import Recipe
 from bigr_cli.zoo.with_weights import model_with_weights
 
 

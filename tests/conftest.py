@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -79,6 +80,58 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(folder, config, model.tokenizer, model.generator)
     return folder
+
+
+def randomised(module: Any, seed: int = 0, scale: float = 0.5) -> Any:
+    """All parameters drawn anew, so that nothing that starts as zero hides what it does."""
+    import torch
+
+    chance = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        fan_in = parameter.shape[-1] if parameter.ndim > 1 else 1
+        parameter.data.normal_(0, scale * fan_in**-0.5, generator=chance)
+    return module.eval()
+
+
+@pytest.fixture(scope="session")
+def randomise() -> Callable[..., Any]:
+    return randomised
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Callable[..., Any]:
+    """The config of a network that a test can afford to run hundreds of times."""
+
+    from bigr_cli.core.config import GeneratorConfig
+
+    def build(**changes: Any) -> Any:
+        values = dict(grid=3, bits=4, classes=5, layers=1, heads=2, dim=16, ffn_multiple=8)
+        values |= dict(transcoder_layers=1, transcoder_width=8, diffusion_timesteps=8)
+        return GeneratorConfig(**(values | changes))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tiny_config: Callable[..., Any]) -> Callable[..., Any]:
+    """A random generator, so wild that labels, masks and timesteps all matter."""
+
+    from bigr_cli.core.transformer import Generator
+
+    def build(seed: int = 0, **changes: Any) -> Any:
+        return randomised(Generator(tiny_config(**changes)), seed, scale=1.5)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tiny_config: Callable[..., Any]) -> Any:
+    """A random model of 4 × 4 tokens with 4 bits, 16-pixel pictures."""
+    from bigr_cli.core.config import CompactConfig
+    from bigr_cli.core.model import BinaryModel
+
+    tokenizer = CompactConfig(image_size=16, bits=4, channels=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1, 1))
+    return randomised(BinaryModel(tokenizer, tiny_config(grid=4)), scale=1.5)
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 import bigr_cli
-from bigr_cli import device
 from bigr_cli.core.heads import Rows
 from bigr_cli.core.random import Stream, uniform
 from bigr_cli.model import Model
+from bigr_cli.runtime import device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
 

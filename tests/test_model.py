@@ -7,10 +7,10 @@ from PIL import Image
 from torch import Tensor
 
 import bigr_cli
-from bigr_cli.core import int8
 from bigr_cli.errors import ConfigError, DeviceError, ImageError, ModelError, UnknownNameError, UsageError
 from bigr_cli.generation import Job
 from bigr_cli.model import Model, load
+from bigr_cli.runtime import int8
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bigr_cli.device import select_device
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.model import Model
+from bigr_cli.runtime.device import select_device
 from bigr_cli.zoo.folder import load_model
 
 

@@ -15,9 +15,10 @@ import pytest
 import torch
 from huggingface_hub import file_download, utils
 
-from bigr_cli.core import int8, packed
 from bigr_cli.errors import RunError
-from bigr_cli.zoo import hub_library
+from bigr_cli.runtime import int8
+from bigr_cli.runtime import prepacked as packed
+from bigr_cli.zoo.hub import library as hub_library
 
 ROOT = Path(__file__).resolve().parents[1]
 # Namespace, operator, and how its arguments are called.

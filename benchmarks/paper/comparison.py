@@ -23,9 +23,9 @@ from generation import draw, judged
 from plotting import Panel, write_plot
 from work import Work
 
-from bigr_cli.device import model_name
 from bigr_cli.files import whole_file
 from bigr_cli.model import Model, load
+from bigr_cli.runtime.device import model_name
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 128  # pictures a set: eight of each label

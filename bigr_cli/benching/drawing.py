@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from bigr_cli.batches import Batches
 from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, wait
 from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import SamplingConfig
@@ -18,6 +17,7 @@ from bigr_cli.generation import Job, plan
 from bigr_cli.imaging.files import write_image
 from bigr_cli.model import Model
 from bigr_cli.prompts import class_count, reads_text
+from bigr_cli.runtime.batches import Batches
 
 _ENOUGH = 1.0  # seconds after which a measurement is not repeated
 _MOST = 5  # repetitions

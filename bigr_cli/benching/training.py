@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import torch
 
-from bigr_cli.batches import out_of_memory
 from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, wait
 from bigr_cli.benching.operations import operations
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import RunError
 from bigr_cli.model import Model
+from bigr_cli.runtime.batches import out_of_memory
 from bigr_cli.training.config import MaskingConfig, OptimizerConfig
 from bigr_cli.training.ema import WeightAverage
 from bigr_cli.training.generator import masked_loss

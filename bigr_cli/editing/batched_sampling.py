@@ -18,11 +18,11 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from bigr_cli.batches import Batches, out_of_memory
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.sampler import Observer
 from bigr_cli.errors import BigrError, RunError
+from bigr_cli.runtime.batches import Batches, out_of_memory
 
 _STRIDE = 0x1E3779B97F4A7C15  # odd and far from small numbers, so that derived seeds are nobody's next seed
 

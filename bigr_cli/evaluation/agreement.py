@@ -14,7 +14,7 @@ from bigr_cli.data import scenes
 from bigr_cli.data.captions import read_texts
 from bigr_cli.data.loading import as_floats
 from bigr_cli.evaluation.classifier import load_classifier
-from bigr_cli.evaluation.pictures import PictureSet
+from bigr_cli.evaluation.image_sets import PictureSet
 
 QUESTIONS = ("object", "color", "ground", "time")
 ALL = "all"

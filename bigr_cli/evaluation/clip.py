@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from bigr_cli.errors import ModelError, UsageError
-from bigr_cli.zoo import hub
+from bigr_cli.zoo.hub import client as hub
 from bigr_cli.zoo.source import is_repository
-from bigr_cli.zoo.with_transformers import quiet_transformers, require_transformers
+from bigr_cli.zoo.text_encoders.with_transformers import quiet_transformers, require_transformers
 
 _FILES = ("*.json", "*.safetensors", "merges.txt")
 

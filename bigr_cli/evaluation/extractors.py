@@ -18,10 +18,10 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_featur
 
 from bigr_cli.data.loading import as_floats
 from bigr_cli.errors import ModelError, RunError, UnknownNameError, UsageError
-from bigr_cli.evaluation.about import about
 from bigr_cli.evaluation.classifier import CONFIG_FILE, SHIPPED, load_classifier, read_classifier_config
-from bigr_cli.evaluation.features import embed_batch, wanted_features
 from bigr_cli.evaluation.pretrained import INCEPTION, check_weights, weights_for
+from bigr_cli.representation.features import embed_batch, wanted_features
+from bigr_cli.representation.provenance import about
 from bigr_cli.zoo.find import find_model, list_models, packaged_models
 from bigr_cli.zoo.folder import load_model
 
@@ -209,6 +209,6 @@ def _register(name: str, kind: Callable[..., Any]) -> None:
 
 
 def _sha256(path: Path) -> str:
-    from bigr_cli.zoo.weights import sha256_of
+    from bigr_cli.runtime.tensor_headers import sha256_of
 
     return sha256_of(path)

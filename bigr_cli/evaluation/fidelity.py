@@ -20,11 +20,11 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from bigr_cli.batches import Batches
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor
-from bigr_cli.evaluation.pictures import PictureSet
+from bigr_cli.evaluation.image_sets import PictureSet
 from bigr_cli.evaluation.statistics import Statistics
+from bigr_cli.runtime.batches import Batches
 
 METRICS = {"fid": "fid", "is": "isc", "kid": "kid", "prc": "prc"}  # as users name them, as torch-fidelity does
 BINARY = ("fid", "kid", "prc")  # those that compare with a reference

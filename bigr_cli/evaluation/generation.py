@@ -12,7 +12,7 @@ from torch_fidelity.defaults import DEFAULTS
 
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.fidelity import BINARY, check_counts, extract, measure, subset_size
-from bigr_cli.evaluation.pictures import PictureSet
+from bigr_cli.evaluation.image_sets import PictureSet
 from bigr_cli.evaluation.references import Opened
 from bigr_cli.version import __version__
 

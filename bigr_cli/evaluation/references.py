@@ -14,7 +14,7 @@ from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.fidelity import BINARY, METRICS, Reference, check_finite, extract
-from bigr_cli.evaluation.pictures import PictureSet, array, folder, scenes
+from bigr_cli.evaluation.image_sets import PictureSet, array, folder, scenes
 from bigr_cli.evaluation.statistics import SUFFIXES, Statistics, StatisticsFile, read_statistics
 
 MANY = 10_000  # scenes, unless another number is asked for

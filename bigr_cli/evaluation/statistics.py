@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bigr_cli.errors import ModelFormatError, RunError, UsageError
-from bigr_cli.evaluation.pictures import PictureSet
+from bigr_cli.evaluation.image_sets import PictureSet
 from bigr_cli.evaluation.pretrained import load_tensors
 from bigr_cli.files import whole_file
 from bigr_cli.imaging.files import existing

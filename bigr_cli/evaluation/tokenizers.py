@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from bigr_cli.batches import Batches
 from bigr_cli.core.refine import refined
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.loading import as_floats
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.fidelity import check_counts, check_finite, frechet_distance
-from bigr_cli.evaluation.pictures import PictureSet
+from bigr_cli.evaluation.image_sets import PictureSet
 from bigr_cli.evaluation.pretrained import LPIPS
 from bigr_cli.evaluation.reconstruction import BitCounts, psnr
 from bigr_cli.imaging.grids import grid
+from bigr_cli.runtime.batches import Batches
 
 _EXCEEDED = 5  # the percentile that 95 % of the pictures exceed
 

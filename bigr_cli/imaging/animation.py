@@ -10,7 +10,7 @@ from PIL import Image
 
 from bigr_cli.imaging.files import ANIMATED, kind_of, write_bytes
 from bigr_cli.imaging.metadata import embedding
-from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.recipe import Recipe
 
 
 def encode_animation(

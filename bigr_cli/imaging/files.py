@@ -13,9 +13,9 @@ from PIL import Image
 
 from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.files import check_writable, whole_file
+from bigr_cli.imaging.formats import storable
 from bigr_cli.imaging.metadata import embedding
-from bigr_cli.imaging.recipe import Recipe
-from bigr_cli.imaging.storing import storable
+from bigr_cli.recipe import Recipe
 
 KINDS = {
     ".png": "PNG",

@@ -14,7 +14,7 @@ from bigr_cli.errors import UsageError
 from bigr_cli.imaging.animation import encode_animation
 from bigr_cli.imaging.files import write_bytes
 from bigr_cli.imaging.grids import grid
-from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.recipe import Recipe
 
 FILMS = (".gif", ".webp", ".mp4")
 _SLOWEST, _FASTEST = 0.1, 120.0  # frames a second that every kind can say

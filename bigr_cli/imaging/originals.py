@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bigr_cli.colours import WHITE, Background
-from bigr_cli.imaging.mixing import mixed
+from bigr_cli.imaging.compositing import mixed
+from bigr_cli.imaging.formats import default_suffix, storable
 from bigr_cli.imaging.modes import STRAIGHT, Box, to_alpha, to_levels, to_rgb
 from bigr_cli.imaging.squares import square
-from bigr_cli.imaging.storing import default_suffix, storable
 
 __all__ = ["Original", "default_suffix", "read_original", "storable"]
 

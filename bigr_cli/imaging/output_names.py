@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bigr_cli.errors import BigrError
-from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.recipe import Recipe
 
 _NUMBER = re.compile(r"\d+")
 _COUNTED = re.compile(r"-\d+(?=\.[^.]*$)")  # what a name that collided has before its suffix

@@ -11,8 +11,8 @@ from bigr_cli.imaging.files import encode_image
 from bigr_cli.imaging.films import strip, write_film
 from bigr_cli.imaging.originals import default_suffix
 from bigr_cli.imaging.patterns import fill
-from bigr_cli.imaging.recipe import Recipe, command
 from bigr_cli.prompts import name_of
+from bigr_cli.recipe import Recipe, command
 from bigr_cli.serve.jobs import Output
 from bigr_cli.serve.orders import MEDIA_TYPES, Asked
 

@@ -13,7 +13,7 @@ from bigr_cli.tasks._results import check_stdout
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bigr_cli.imaging.recipe import Recipe
+    from bigr_cli.recipe import Recipe
 
 PATTERN = "{label}-{seed}.png"
 FRAMES = "{label}-{seed}-{index:03}.png"

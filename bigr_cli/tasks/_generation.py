@@ -14,7 +14,7 @@ from bigr_cli.tasks._evaluation import JUDGING, Judging, Sweep, open_judge
 if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig
     from bigr_cli.evaluation.extractors import Extractor
-    from bigr_cli.evaluation.pictures import PictureSet
+    from bigr_cli.evaluation.image_sets import PictureSet
     from bigr_cli.evaluation.references import Opened
     from bigr_cli.evaluation.sweep import Point
     from bigr_cli.generation import Job
@@ -207,7 +207,7 @@ def _to_draw(
     model: str | None, sweep: list[str], drawing: Drawing, sampling: Sampling
 ) -> "tuple[list[Job], list[tuple[Point, SamplingConfig]], tuple[int, int]]":
     """The pictures, the settings of every point of the sweep, and the pictures' size."""
-    from bigr_cli.evaluation.draws import balanced
+    from bigr_cli.evaluation.samples import balanced
     from bigr_cli.evaluation.sweep import points
     from bigr_cli.settings import sampling_settings
     from bigr_cli.zoo.config import read_config
@@ -223,7 +223,7 @@ def _given(
     folder: Path, sweep: list[str], model: str | None, drawing: Drawing, comparing: Comparing, sampling: Sampling
 ) -> "PictureSet":
     """The pictures of a folder; UsageError if settings are given that only drawing has."""
-    from bigr_cli.evaluation.pictures import folder as pictures_of
+    from bigr_cli.evaluation.image_sets import folder as pictures_of
 
     set_ = [name for name, value in vars(sampling).items() if value is not None]
     if sweep or set_ or drawing.seed:

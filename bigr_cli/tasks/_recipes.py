@@ -10,7 +10,7 @@ from bigr_cli.tasks._given import Given
 from bigr_cli.zoo.find import LIST_HINT, list_models
 
 if TYPE_CHECKING:
-    from bigr_cli.imaging.recipe import Recipe
+    from bigr_cli.recipe import Recipe
 
 _Value = TypeVar("_Value")
 

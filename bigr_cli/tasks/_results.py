@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from bigr_cli import console, streams
 from bigr_cli.errors import BigrError, RunError, UsageError
-from bigr_cli.processes import Team
+from bigr_cli.runtime.processes import Team
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bigr_cli.imaging.recipe import Recipe
+    from bigr_cli.recipe import Recipe
 
 _WRITERS = 2
 _WAITING = 16  # images that may wait for their file; more would fill the memory when the disk is slow
@@ -61,7 +61,7 @@ class Results:
         Those `beside` it, of earlier passes, are written before it.
         """
         from bigr_cli.imaging.files import encode_image, kind_of, write_image
-        from bigr_cli.imaging.storing import holds
+        from bigr_cli.imaging.formats import holds
 
         kept = recipe if self._metadata else None
         if self._paths is None:

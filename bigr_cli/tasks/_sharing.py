@@ -1,4 +1,4 @@
-"""What commands do when several processes share their pictures; see `bigr_cli.processes`."""
+"""What commands do when several processes share their pictures; see `bigr_cli.runtime.processes`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bigr_cli import console
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.locks import FolderLock
-from bigr_cli.processes import Team, team
+from bigr_cli.runtime.processes import Team, team
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model

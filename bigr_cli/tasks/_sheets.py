@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Batch, Writing
-from bigr_cli.processes import Team
+from bigr_cli.runtime.processes import Team
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from bigr_cli.generation import Job
     from bigr_cli.imaging.inputs import Input
-    from bigr_cli.imaging.recipe import Recipe
     from bigr_cli.model import Model
+    from bigr_cli.recipe import Recipe
     from bigr_cli.tasks._jobs import Job as BatchJob
 
 _option = partial(options.own_option, panel=options.OUTPUT)
@@ -52,7 +52,7 @@ def sheet_paths(sheets: Sheets, pictures: int, *, processes: int = 1) -> tuple[P
     """
     from bigr_cli.file_names import expanded
     from bigr_cli.imaging.files import ANIMATED, kind_of
-    from bigr_cli.imaging.settling import MOST
+    from bigr_cli.imaging.sampling_animation import MOST
 
     grid = expanded(sheets.grid) if sheets.grid is not None else None
     film = expanded(sheets.steps_preview) if sheets.steps_preview is not None else None
@@ -73,7 +73,7 @@ class SheetMaker:
     """Collects pictures, and their states on the way, and writes what was asked for."""
 
     def __init__(self, *, grid: Path | None, film: Path | None, columns: int, captions: bool) -> None:
-        from bigr_cli.imaging.settling import SettlingFilm
+        from bigr_cli.imaging.sampling_animation import SettlingFilm
 
         self._grid, self._film = grid, film
         self._columns, self._captions = columns, captions

@@ -83,8 +83,8 @@ def bench(
 
     Memory is all that the process has at its peak on a CPU, and what torch has on a GPU.
     """
-    from bigr_cli.device import measure
     from bigr_cli.prompts import class_count
+    from bigr_cli.runtime.device import measure
     from bigr_cli.settings import sampling_settings
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
@@ -131,11 +131,11 @@ def _loaded(
 ) -> "Model":
     """The model, with random weights if its own are not here."""
     from bigr_cli import model as models
-    from bigr_cli.device import select_device, select_dtype, set_threads
+    from bigr_cli.runtime.device import select_device, select_dtype, set_threads
 
     if ready:
         return models.load(name, device=device, dtype=dtype, threads=threads, compile=compile)
-    from bigr_cli.core.compiled import check_compiler, compile_networks
+    from bigr_cli.runtime.compiled import check_compiler, compile_networks
     from bigr_cli.zoo.random_weights import random_model
 
     set_threads(threads)
@@ -164,8 +164,8 @@ def _record(
     """Everything that was measured, as plain data."""
     import torch
 
-    from bigr_cli import memory
-    from bigr_cli.core.large_layers import weight_bytes
+    from bigr_cli.runtime import memory
+    from bigr_cli.runtime.large_layers import weight_bytes
 
     peak = rates.get(_name(model))
 

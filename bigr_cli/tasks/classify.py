@@ -48,8 +48,8 @@ def classify(
 
     A picture that cannot be read is reported and left out; the exit code is then 1.
     """
-    from bigr_cli.evaluation.items import find_items, read_batches
-    from bigr_cli.evaluation.probe_files import load_probe
+    from bigr_cli.representation.items import find_items, read_batches
+    from bigr_cli.representation.probe_files import load_probe
 
     known = load_probe(probe.expanduser())
     insisted = model if "model" in given_by(context).explicit else None
@@ -59,8 +59,8 @@ def classify(
         raise ModelFormatError(f"{probe}: does not read features of the shape that {name} gives")
     items = find_items(images, config.image_size, count=count, seed=seed, recursive=recursive)
     network = loaded(name, machine)
-    from bigr_cli.batches import Batches
-    from bigr_cli.evaluation.embedding import batch_size, embed_pixels, pixels_of
+    from bigr_cli.representation.embedding import batch_size, embed_pixels, pixels_of
+    from bigr_cli.runtime.batches import Batches
 
     failed: list[tuple[str, str]] = []
     batches = Batches(batch_size(network, wanted, machine.batch_size))

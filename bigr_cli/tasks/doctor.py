@@ -8,9 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bigr_cli import console, device, home
+from bigr_cli import console, home
 from bigr_cli.options import Json
 from bigr_cli.registry import discover, task
+from bigr_cli.runtime import device
 from bigr_cli.version import __version__
 
 REQUIRED = (
@@ -42,8 +43,8 @@ def examine() -> dict[str, Any]:
     import torch
 
     from bigr_cli.core.config import BYTES
-    from bigr_cli.zoo.encoders import encoder_entry_points
     from bigr_cli.zoo.find import home_models, packaged_models
+    from bigr_cli.zoo.text_encoders.registry import encoder_entry_points
 
     devices = device.describe()
     return {

@@ -17,12 +17,12 @@ from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, fi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bigr_cli.evaluation.embedding import Embedded
-    from bigr_cli.evaluation.features import Wanted
-    from bigr_cli.evaluation.items import Item
-    from bigr_cli.evaluation.shards import Shards
     from bigr_cli.model import Model
-    from bigr_cli.processes import Team
+    from bigr_cli.representation.embedding import Embedded
+    from bigr_cli.representation.features import Wanted
+    from bigr_cli.representation.items import Item
+    from bigr_cli.representation.parts import Shards
+    from bigr_cli.runtime.processes import Team
 
 TASK = "embed"
 FEATURES = "Features"
@@ -100,13 +100,13 @@ def embed(
 
     A picture that cannot be read is reported and left out; the exit code is then 1.
     """
-    from bigr_cli.evaluation.embedding import batch_size, gathered, identity
-    from bigr_cli.evaluation.features import wanted_features
-    from bigr_cli.evaluation.index_files import check_kind
-    from bigr_cli.evaluation.items import find_items
-    from bigr_cli.evaluation.shards import Shards
     from bigr_cli.imaging.files import check_targets
-    from bigr_cli.processes import team
+    from bigr_cli.representation.embedding import batch_size, gathered, identity
+    from bigr_cli.representation.features import wanted_features
+    from bigr_cli.representation.index_files import check_kind
+    from bigr_cli.representation.items import find_items
+    from bigr_cli.representation.parts import Shards
+    from bigr_cli.runtime.processes import team
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
@@ -141,7 +141,7 @@ def _make_shards(
     shards: "Shards", network: "Model", items: "Sequence[Item]", wanted: "Wanted", batch: int, processes: "Team"
 ) -> int:
     """Have all shards there, made before or now, by this process and the others; gives how many there are."""
-    from bigr_cli.evaluation.embedding import embed_items, shard_size
+    from bigr_cli.representation.embedding import embed_items, shard_size
 
     if processes.told(shards.identity) != shards.identity:
         what = "pictures, model, settings and number format must be the same"
@@ -181,8 +181,8 @@ def _write(
     overwrite: bool,
 ) -> None:
     """Write what so many shards hold, and remove them."""
-    from bigr_cli.evaluation.about import about
-    from bigr_cli.evaluation.index_files import Table, write_table
+    from bigr_cli.representation.index_files import Table, write_table
+    from bigr_cli.representation.provenance import about
 
     if not made.paths:
         shards.remove()

@@ -13,10 +13,10 @@ from bigr_cli.registry import task
 from bigr_cli.tasks._representation import PictureSeed, loaded
 
 if TYPE_CHECKING:
-    from bigr_cli.evaluation.logistic import Linear
-    from bigr_cli.evaluation.probe import Score
-    from bigr_cli.evaluation.probe_data import Split
     from bigr_cli.model import Model
+    from bigr_cli.representation.logistic import Linear
+    from bigr_cli.representation.probe import Score
+    from bigr_cli.representation.probe_data import Split
 
 TASK = "evaluate probe"
 
@@ -127,8 +127,8 @@ def probe(
     """
     began = time.perf_counter()
     from bigr_cli.evaluation.layer_plot import check_plot
-    from bigr_cli.evaluation.probe_files import check_probe_path
     from bigr_cli.imaging.files import check_targets
+    from bigr_cli.representation.probe_files import check_probe_path
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
@@ -140,7 +140,7 @@ def probe(
     check_targets([path for path in (save, plot) if path is not None], overwrite=overwrite)
     folder = find_model(model)
     config = read_config(folder)
-    from bigr_cli.evaluation.probe_data import open_split
+    from bigr_cli.representation.probe_data import open_split
 
     split = open_split(
         data, test, config.image_size, count=count, test_count=test_count, seed=seed, background=config.ground
@@ -186,8 +186,8 @@ def _measured(model: "Model", split: "Split", batch: int, seed: int) -> "tuple[l
     import torch
 
     from bigr_cli.core.representation import middle_layer
-    from bigr_cli.evaluation.probe import probe as probed
-    from bigr_cli.evaluation.probe_data import CODES, ENCODER, LAYERS, PIXELS, RANDOM, collect, untrained
+    from bigr_cli.representation.probe import probe as probed
+    from bigr_cli.representation.probe_data import CODES, ENCODER, LAYERS, PIXELS, RANDOM, collect, untrained
 
     middle = middle_layer(model.generator.config.layers)
     random = untrained(model.generator, seed)
@@ -212,9 +212,9 @@ def _measured(model: "Model", split: "Split", batch: int, seed: int) -> "tuple[l
 
 
 def _save(path: Path, model: "Model", linear: "Linear", split: "Split", layer: int, *, overwrite: bool) -> None:
-    from bigr_cli.evaluation.about import about
-    from bigr_cli.evaluation.features import wanted_features
-    from bigr_cli.evaluation.probe_files import Probe, save_probe
+    from bigr_cli.representation.features import wanted_features
+    from bigr_cli.representation.probe_files import Probe, save_probe
+    from bigr_cli.representation.provenance import about
 
     known = about(wanted_features(model.config, layer=layer), model.config, model.name, model.folder)
     weight, bias = linear.folded()
@@ -224,7 +224,7 @@ def _save(path: Path, model: "Model", linear: "Linear", split: "Split", layer: i
 
 def _plot(path: Path, rows: "list[Row]", best: int, title: str, *, overwrite: bool) -> None:
     from bigr_cli.evaluation.layer_plot import write_layer_plot
-    from bigr_cli.evaluation.probe import NEIGHBOURS
+    from bigr_cli.representation.probe import NEIGHBOURS
 
     layers = [score for _, layer, score in rows if layer is not None]
     curves = {

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    from bigr_cli.evaluation.draws import Draws
     from bigr_cli.evaluation.generation import Judge
-    from bigr_cli.evaluation.pictures import PictureSet
+    from bigr_cli.evaluation.image_sets import PictureSet
+    from bigr_cli.evaluation.samples import Draws
     from bigr_cli.evaluation.sweep import Point, Results
 
 TASK = "evaluate generation"
@@ -106,7 +106,7 @@ class _Run:
 
     def judge_given(self, pictures: "PictureSet") -> None:
         """Pictures that are there already."""
-        from bigr_cli.device import select_device, set_threads
+        from bigr_cli.runtime.device import select_device, set_threads
 
         set_threads(self._machine.threads)
         device = select_device(self._machine.device)
@@ -116,8 +116,8 @@ class _Run:
 
     def judge_drawn(self, name: str | None) -> bool:
         """Pictures of all points of the sweep; False in a process that only draws for another one."""
-        from bigr_cli.evaluation.draws import draws, kept_in
         from bigr_cli.evaluation.report_generation import said
+        from bigr_cli.evaluation.samples import draws, kept_in
         from bigr_cli.evaluation.sweep import Results
 
         model = loaded(name, self._machine)
@@ -142,7 +142,7 @@ class _Run:
 
     def shown(self) -> "list[Image]":
         """A sheet of the first pictures of each point."""
-        from bigr_cli.evaluation.pictures import sheet
+        from bigr_cli.evaluation.image_sets import sheet
 
         return [sheet(pictures) for pictures in self._sets]
 
@@ -155,7 +155,7 @@ class _Run:
 
     def _share(self) -> bool:
         """With several processes, draw this one's share and wait for the others; False if it is done then."""
-        from bigr_cli.processes import team
+        from bigr_cli.runtime.processes import team
 
         with team() as processes:
             for drawn in self._draws if processes.count > 1 else ():

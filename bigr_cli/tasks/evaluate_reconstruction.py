@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bigr_cli import console, memory, options
+from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Messages, grouped
 from bigr_cli.registry import task
+from bigr_cli.runtime import memory
 from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._evaluation import Judging, Reporting
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from bigr_cli.evaluation.extractors import Extractor
-    from bigr_cli.evaluation.pictures import PictureSet
+    from bigr_cli.evaluation.image_sets import PictureSet
     from bigr_cli.evaluation.tokenizers import Rebuilt
 
 TASK = "evaluate reconstruction"
@@ -93,7 +94,7 @@ def reconstruction(
 
     LPIPS is measured if its weights are in torch's cache, or with --fetch-weights.
     """
-    from bigr_cli.device import select_device, set_threads
+    from bigr_cli.runtime.device import select_device, set_threads
 
     again = _evaluation.command_line(context)
     report = _evaluation.check_report(reporting)
@@ -130,7 +131,7 @@ def _checked(worst: Path | None, *, overwrite: bool) -> Path | None:
 def _opened(models: "list[str] | list[None]", data: str, count: int | None) -> "list[tuple[Path, PictureSet]]":
     """Each model's folder, and the pictures at its size."""
     from bigr_cli.data.sources import SCENES
-    from bigr_cli.evaluation.pictures import folder, scenes
+    from bigr_cli.evaluation.image_sets import folder, scenes
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 

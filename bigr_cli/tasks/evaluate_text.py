@@ -14,7 +14,7 @@ from bigr_cli.tasks._representation import loaded
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.agreement import Asked, Judge
-    from bigr_cli.evaluation.draws import Draws
+    from bigr_cli.evaluation.samples import Draws
     from bigr_cli.zoo.config import ModelConfig
 
 TASK = "evaluate text"
@@ -98,7 +98,7 @@ def text(
     """
     from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_judge, scenes_judge
     from bigr_cli.evaluation.clip import find_clip
-    from bigr_cli.evaluation.draws import draws
+    from bigr_cli.evaluation.samples import draws
     from bigr_cli.evaluation.sweep import points
     from bigr_cli.generation import plan
     from bigr_cli.prompts import reads_text

@@ -11,9 +11,9 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
-from bigr_cli.processes import Team
 from bigr_cli.prompts import guide
 from bigr_cli.registry import task
+from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._recipes import Chooser
 from bigr_cli.tasks._results import Results, check_stdout

@@ -11,7 +11,7 @@ from bigr_cli.registry import task
 
 if TYPE_CHECKING:
     from bigr_cli.imaging.inputs import Input
-    from bigr_cli.imaging.recipe import Recipe
+    from bigr_cli.recipe import Recipe
 
 _LONGEST = 2_000  # characters of a value that are shown
 
@@ -59,7 +59,7 @@ def info(
 
 
 def _show(file: "Input", recipe: "Recipe", *, json: bool, apart: bool) -> None:
-    from bigr_cli.imaging.recipe import command, left_out
+    from bigr_cli.recipe import command, left_out
     from bigr_cli.recipe_models import model_of
     from bigr_cli.zoo.with_weights import named_model
 

@@ -14,8 +14,8 @@ from bigr_cli.editing.request import read_request
 from bigr_cli.editing.requests import Interpolate
 from bigr_cli.errors import BigrError, RunError, UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
-from bigr_cli.processes import Team
 from bigr_cli.registry import task
+from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._frames import Target, target_of, write_frames
 from bigr_cli.tasks._given import Given, given_by, given_by_manifest
 from bigr_cli.tasks._recipes import Chooser

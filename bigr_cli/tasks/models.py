@@ -219,7 +219,7 @@ def import_(
 
     from bigr_cli.zoo.config import check_name
     from bigr_cli.zoo.labels import read_labels
-    from bigr_cli.zoo.published import import_published
+    from bigr_cli.zoo.published.convert import import_published
 
     if output is None:
         if name is None:

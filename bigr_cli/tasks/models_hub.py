@@ -42,7 +42,7 @@ def pull(
     """
     import torch
 
-    from bigr_cli.zoo.pull import pull_model
+    from bigr_cli.zoo.hub.pull import pull_model
 
     kind = None if dtype is None else getattr(torch, dtype)
     output = pull_model(model, as_name=name, dtype=kind, overwrite=overwrite, offline=offline)
@@ -65,7 +65,7 @@ def push(
     quiet: Quiet = False,
 ) -> None:
     """Only the model's own files: config.yaml, the weights, README.md. Needs a login: hf auth login, or HF_TOKEN."""
-    from bigr_cli.zoo.push import push_model
+    from bigr_cli.zoo.hub.push import push_model
 
     folder = find_model(model)
     address = push_model(folder, repository, private=private, quiet=quiet)

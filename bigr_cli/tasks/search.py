@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from bigr_cli.evaluation.index_files import Index
+    from bigr_cli.representation.index_files import Index
 
 TASK = "search"
 
@@ -62,10 +62,10 @@ def search(
 
     The picture is seen by the model that made the index, at the same layer.
     """
-    from bigr_cli.evaluation.index_files import read_index
-    from bigr_cli.evaluation.items import item_named, read_item
     from bigr_cli.file_names import expanded
     from bigr_cli.imaging.files import check_targets, kind_of
+    from bigr_cli.representation.index_files import read_index
+    from bigr_cli.representation.items import item_named, read_item
 
     sheet = expanded(grid) if grid is not None else None
     if sheet is not None:
@@ -79,8 +79,8 @@ def search(
         raise ModelFormatError(f"{index}: its features are not of the shape that {name} gives")
     pixels = read_item(item_named(str(expanded(query))), config.image_size, config.ground)
     network = loaded(name, machine)
-    from bigr_cli.batches import Batches
-    from bigr_cli.evaluation.embedding import embed_pixels
+    from bigr_cli.representation.embedding import embed_pixels
+    from bigr_cli.runtime.batches import Batches
 
     rows = _ranked(found, embed_pixels(network, [pixels], wanted, Batches(1))[0], count, str(index))
     for row in rows if json else ():
@@ -96,7 +96,7 @@ def _ranked(index: "Index", query: Any, count: int, source: str) -> list[dict[st
     """The nearest pictures, the nearest first."""
     import numpy as np
 
-    from bigr_cli.evaluation.neighbours import cosine, hamming, nearest
+    from bigr_cli.representation.neighbours import cosine, hamming, nearest
 
     codes = index.about.pool == "codes"
     scores = hamming(index.features, query) if codes else cosine(index.features, query)
@@ -140,7 +140,7 @@ _SIDE = 128  # of a picture on the sheet
 def _picture(name: str) -> "Image":
     from PIL.Image import fromarray
 
-    from bigr_cli.evaluation.items import item_named, read_item
+    from bigr_cli.representation.items import item_named, read_item
 
     return fromarray(read_item(item_named(name), _SIDE).levels)
 

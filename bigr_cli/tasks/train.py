@@ -67,7 +67,7 @@ def train(
     on from there. KEY=VALUE changes settings of both stages, such as data.flip=false, and with tokenizer: or generator:
     in front those of one.
     """
-    from bigr_cli.device import select_device, set_threads
+    from bigr_cli.runtime.device import select_device, set_threads
     from bigr_cli.training.command import new_training, resumed_training
     from bigr_cli.training.request import Request
 

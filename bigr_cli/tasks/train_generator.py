@@ -31,7 +31,7 @@ def train_generator(
     """A run ends as a model folder that every command's --model takes. Ctrl-C saves; --resume goes on."""
     from functools import partial
 
-    from bigr_cli.device import select_device, set_threads
+    from bigr_cli.runtime.device import select_device, set_threads
     from bigr_cli.training.alone import check_dial, needs_plan, planned_generator
     from bigr_cli.training.config import GeneratorTraining
     from bigr_cli.training.generator import GeneratorObjective

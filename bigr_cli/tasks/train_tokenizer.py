@@ -24,7 +24,7 @@ def train_tokenizer(
     from functools import partial
 
     from bigr_cli.core.config import CompactConfig
-    from bigr_cli.device import select_device, set_threads
+    from bigr_cli.runtime.device import select_device, set_threads
     from bigr_cli.training.alone import check_dial, needs_plan, planned_tokenizer
     from bigr_cli.training.config import TokenizerTraining
     from bigr_cli.training.launch import launch, read_training

@@ -22,7 +22,7 @@ from bigr_cli.training.config import GeneratorTraining, MaskingConfig, Optimizer
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.results import require_memory, run_model_config, write_run_model
 from bigr_cli.zoo.config import ModelConfig
-from bigr_cli.zoo.texts import text_reader
+from bigr_cli.zoo.text_encoders.features import text_reader
 
 if TYPE_CHECKING:
     from PIL.Image import Image

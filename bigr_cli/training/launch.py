@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from bigr_cli import console, schema, yaml_text
 from bigr_cli.colours import parse_colour
-from bigr_cli.data.kept import KeptSource
+from bigr_cli.data.cached import KeptSource
 from bigr_cli.data.pictures import FileSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, RunError, UsageError
 from bigr_cli.files import whole_file
 from bigr_cli.locks import FolderLock, folder_lock
+from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.training.checkpoint import FOLDER, list_checkpoints, step_of
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
 from bigr_cli.training.data_record import DataRecord, begun, going_on, labels_of_old_run, read_record
@@ -29,7 +30,6 @@ from bigr_cli.training.objective import Objective
 from bigr_cli.training.pace import Stage
 from bigr_cli.training.results import start_from
 from bigr_cli.zoo.config import CONFIG_FILE, GENERATOR_FILE, TOKENIZER_FILE, read_config
-from bigr_cli.zoo.weights import sha256_of
 
 TRAINING_FILE = "training.yaml"
 HELD_OUT = 2**41  # where the held-out scenes begin, beyond the last one that training can reach

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TokenizerConfig
-from bigr_cli.device import main_memory
 from bigr_cli.errors import ConfigError, ModelError
+from bigr_cli.runtime.device import main_memory
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.version import __version__
 from bigr_cli.zoo.card import render_card

@@ -16,10 +16,10 @@ from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig, TokenizerCo
 from bigr_cli.core.schedule import BernoulliSchedule
 from bigr_cli.errors import ModelFormatError, RunError, UsageError
 from bigr_cli.files import check_writable, whole_directory, whole_file
-from bigr_cli.zoo import published_names as names
+from bigr_cli.runtime.tensor_file import write_tensors
 from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, ModelConfig, read_config
 from bigr_cli.zoo.folder import check_model
-from bigr_cli.zoo.stored import write_tensors
+from bigr_cli.zoo.published import names
 
 Format = Literal["published", "safetensors", "torch-checkpoint"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -9,13 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core import packed
-from bigr_cli.core.int8 import to_int8
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import ModelError, ModelFormatError, RunError, UsageError
 from bigr_cli.files import check_writable, whole_directory, whole_file
+from bigr_cli.runtime import prepacked
+from bigr_cli.runtime.int8 import to_int8
+from bigr_cli.runtime.offload import Spread, fill_spread
+from bigr_cli.runtime.tensor_file import StoredTensors, write_tensors
+from bigr_cli.runtime.tensor_headers import hash_problems
 from bigr_cli.zoo.card import render_card
 from bigr_cli.zoo.config import (
     CARD_FILE,
@@ -28,11 +31,8 @@ from bigr_cli.zoo.config import (
 )
 from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import readable_size
-from bigr_cli.zoo.spread import Spread, fill_spread
-from bigr_cli.zoo.stored import StoredTensors, write_tensors
 from bigr_cli.zoo.tensors import file_problems, number_problems, shape_problems, shapes_of, size_problems
-from bigr_cli.zoo.texts import text_reader
-from bigr_cli.zoo.weights import hash_problems
+from bigr_cli.zoo.text_encoders.features import text_reader
 
 Weights = nn.Module | Mapping[str, Tensor]
 MODEL_FILES = (CONFIG_FILE, TOKENIZER_FILE, GENERATOR_FILE, CARD_FILE)
@@ -150,8 +150,8 @@ def load_model(
         fill_spread(model.generator, directory / GENERATOR_FILE, where, floats or torch.float32, spread)
     elif dtype is torch.int8:
         to_int8(model.generator, StoredTensors(directory / GENERATOR_FILE, torch.float32))
-    elif dtype is torch.bfloat16 and torch.device(device).type == "cpu" and packed.works():
-        packed.pack(model.generator, StoredTensors(directory / GENERATOR_FILE, dtype))
+    elif dtype is torch.bfloat16 and torch.device(device).type == "cpu" and prepacked.works():
+        prepacked.pack(model.generator, StoredTensors(directory / GENERATOR_FILE, dtype))
     else:
         _fill(model.generator, directory / GENERATOR_FILE, device, dtype)
         model.generator.to(device)

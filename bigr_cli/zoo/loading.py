@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from bigr_cli import device as devices
-from bigr_cli.core.compiled import check_compiler, compile_networks
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.errors import UsageError
+from bigr_cli.runtime import device as devices
+from bigr_cli.runtime.compiled import check_compiler, compile_networks
+from bigr_cli.runtime.offload import Spread
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.folder import load_model
-from bigr_cli.zoo.spread import Spread
 
 
 def load_networks(

@@ -8,7 +8,7 @@ from torch import nn
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.errors import ModelError
 from bigr_cli.zoo.config import ModelConfig
-from bigr_cli.zoo.texts import text_reader
+from bigr_cli.zoo.text_encoders.features import text_reader
 
 _SPREAD = 0.02
 

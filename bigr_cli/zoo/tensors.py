@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from bigr_cli.errors import ModelFormatError
-from bigr_cli.zoo.stored import StoredTensors
-from bigr_cli.zoo.weights import FLOATS, TensorInfo, read_header
+from bigr_cli.runtime.tensor_file import StoredTensors
+from bigr_cli.runtime.tensor_headers import FLOATS, TensorInfo, read_header
 
 _ROOM, _SMALL = (
     4,

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from bigr_cli.errors import UsageError
+from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.zoo.config import CONFIG_FILE, read_config
 from bigr_cli.zoo.find import find_named
-from bigr_cli.zoo.weights import sha256_of
 
 _NETWORK = ("\\\\", "//")  # how paths begin that Windows asks other machines for
 

@@ -414,33 +414,33 @@ def test_more_timesteps_than_there_are(generator: Generator) -> None:
 class TestSampleCodes:
     """The same through the model's own method."""
 
-    def test_equals_the_sampler(self, tiny_model: BinaryModel) -> None:
-        drawn = tiny_model.sample_codes(numbers(1, 2), [3, 4], steps=3, timesteps=4, order="halton", guidance=2.0)
+    def test_equals_the_sampler(self, tiny_network: BinaryModel) -> None:
+        drawn = tiny_network.sample_codes(numbers(1, 2), [3, 4], steps=3, timesteps=4, order="halton", guidance=2.0)
         wanted = SamplingConfig(steps=3, timesteps=4, order="halton", guidance=2.0)
-        assert torch.equal(drawn, sample(tiny_model.generator, numbers(1, 2), numbers(3, 4), wanted))
+        assert torch.equal(drawn, sample(tiny_network.generator, numbers(1, 2), numbers(3, 4), wanted))
 
     @pytest.mark.parametrize("labels", [numbers(0), numbers(0, 1, 2), torch.zeros(2, 1, dtype=torch.int64)])
-    def test_labels_of_a_wrong_number(self, tiny_model: BinaryModel, labels: Tensor) -> None:
+    def test_labels_of_a_wrong_number(self, tiny_network: BinaryModel, labels: Tensor) -> None:
         with pytest.raises(ValueError, match="labels: expected one for each of 2 seeds"):
-            tiny_model.sample_codes(labels, [0, 1], steps=1, timesteps=1)
+            tiny_network.sample_codes(labels, [0, 1], steps=1, timesteps=1)
 
     @pytest.mark.parametrize("label", [-1, CLASSES + 1])
-    def test_labels_that_are_not_there(self, tiny_model: BinaryModel, label: int) -> None:
+    def test_labels_that_are_not_there(self, tiny_network: BinaryModel, label: int) -> None:
         with pytest.raises(ValueError, match=f"labels: expected 0 to {CLASSES}, got"):
-            tiny_model.sample_codes(numbers(label), [0], steps=1, timesteps=1)
+            tiny_network.sample_codes(numbers(label), [0], steps=1, timesteps=1)
         with pytest.raises(ValueError, match=f"labels: expected 0 to {CLASSES}, got"):
-            tiny_model.sample_codes((numbers(0), numbers(label)), [0], ratios=(0.5, 0.5), steps=1, timesteps=1)
+            tiny_network.sample_codes((numbers(0), numbers(label)), [0], ratios=(0.5, 0.5), steps=1, timesteps=1)
 
-    def test_ratios_that_do_not_fit(self, tiny_model: BinaryModel) -> None:
+    def test_ratios_that_do_not_fit(self, tiny_network: BinaryModel) -> None:
         with pytest.raises(ValueError, match="ratios: expected 2, one for each label, got 1"):
-            tiny_model.sample_codes((numbers(0), numbers(1)), [0], steps=1, timesteps=1)
+            tiny_network.sample_codes((numbers(0), numbers(1)), [0], steps=1, timesteps=1)
 
     @pytest.mark.parametrize(
         "wrong", [dict(steps=0), dict(timesteps=0), dict(guidance=-1.0), dict(order="best"), dict(temperature=0.0)]
     )
-    def test_settings_out_of_range(self, tiny_model: BinaryModel, wrong: dict) -> None:
+    def test_settings_out_of_range(self, tiny_network: BinaryModel, wrong: dict) -> None:
         with pytest.raises(ConfigError, match=next(iter(wrong))):
-            tiny_model.sample_codes(numbers(0), [0], **{**dict(timesteps=1), **wrong})
+            tiny_network.sample_codes(numbers(0), [0], **{**dict(timesteps=1), **wrong})
 
 
 def test_a_correction_samples_the_least_likely_share_anew(generator: Generator) -> None:

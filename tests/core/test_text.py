@@ -26,9 +26,9 @@ def generator(tiny_generator: Callable[..., Generator]) -> Generator:
 
 
 @pytest.fixture(scope="module")
-def model(tiny_model: BinaryModel, tiny_config: Callable[..., GeneratorConfig]) -> BinaryModel:
+def model(tiny_network: BinaryModel, tiny_config: Callable[..., GeneratorConfig]) -> BinaryModel:
     """The tiny model, with a generator of texts."""
-    made = BinaryModel(tiny_model.tokenizer.config, tiny_config(grid=4, classes=0, condition="text", text=TEXT))
+    made = BinaryModel(tiny_network.tokenizer.config, tiny_config(grid=4, classes=0, condition="text", text=TEXT))
     torch.manual_seed(3)
     for parameter in made.parameters():
         parameter.data = torch.randn_like(parameter)
@@ -149,11 +149,11 @@ class TestSampling:
         away = model.sample_codes(texts, [1], against=model.conditions(["a boat"]), **options)
         assert torch.equal(plain, same) and not torch.equal(plain, away)
 
-    def test_wrong_conditions(self, model: BinaryModel, tiny_model: BinaryModel) -> None:
+    def test_wrong_conditions(self, model: BinaryModel, tiny_network: BinaryModel) -> None:
         with pytest.raises(ValueError, match="expected texts, got the class 3"):
             model.conditions([3])
         with pytest.raises(ValueError, match="expected classes, got the text 'a'"):
-            tiny_model.conditions(["a"])
+            tiny_network.conditions(["a"])
         with pytest.raises(ValueError, match="for 2 seeds"):
             model.sample_codes(model.conditions(["a"]), [1, 2])
         with pytest.raises(ValueError, match="expected texts, got class numbers"):

@@ -27,11 +27,11 @@ from bigr_cli.data.decoding import FORMATS
 from bigr_cli.data.images import inspect_image, read_header, read_image, read_square
 from bigr_cli.data.sources import open_source
 from bigr_cli.errors import ImageError
-from bigr_cli.evaluation.items import Item, read_item
-from bigr_cli.evaluation.pictures import folder
+from bigr_cli.evaluation.image_sets import folder
 from bigr_cli.imaging.modes import to_levels
 from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.squares import square
+from bigr_cli.representation.items import Item, read_item
 
 SIDE = 16
 _SPEC = spec_from_file_location("odd_images", Path(__file__).parents[1] / "odd_images.py")

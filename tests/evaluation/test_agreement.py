@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bigr_cli.data import scenes
 from bigr_cli.evaluation.agreement import QUESTIONS, Asked, asked_scenes, scenes_judge
-from bigr_cli.evaluation.pictures import PictureSet
+from bigr_cli.evaluation.image_sets import PictureSet
 
 APART = frozenset({("red", "house"), ("blue", "fish")})
 

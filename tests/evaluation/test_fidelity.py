@@ -15,7 +15,7 @@ from bigr_cli.errors import ModelFormatError, UnknownNameError, UsageError
 from bigr_cli.evaluation.extractors import Extractor, open_extractor
 from bigr_cli.evaluation.fidelity import Reference, check_counts, check_finite, frechet, frechet_distance, measure
 from bigr_cli.evaluation.generation import Judge
-from bigr_cli.evaluation.pictures import PictureSet, array, scenes
+from bigr_cli.evaluation.image_sets import PictureSet, array, scenes
 from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference
 from bigr_cli.evaluation.statistics import (
     Statistics,

@@ -7,7 +7,7 @@ from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.animation import encode_animation, write_animation
 from bigr_cli.imaging.metadata import read_metadata
-from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.recipe import Recipe
 
 FRAMES = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
 RECIPE = Recipe(task="generate", model="m", seed=1, sampling=SamplingConfig(), device="cpu", dtype="float32")

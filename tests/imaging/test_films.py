@@ -9,7 +9,7 @@ from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.films import strip, write_film
 from bigr_cli.imaging.metadata import read_comment, read_metadata
-from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.recipe import Recipe
 
 COLOURS = ((250, 10, 10), (10, 250, 10), (10, 10, 250), (240, 240, 240), (20, 20, 20))
 

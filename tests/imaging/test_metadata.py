@@ -13,7 +13,7 @@ from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.files import KINDS, encode_image, write_image
 from bigr_cli.imaging.metadata import read_metadata
-from bigr_cli.imaging.recipe import Recipe
+from bigr_cli.recipe import Recipe
 
 RECIPE = Recipe(
     task="generate",

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from bigr_cli import device
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.errors import ModelError
+from bigr_cli.runtime import device
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import packaged_models
 from bigr_cli.zoo.random_weights import random_model

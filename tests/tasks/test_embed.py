@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(bigr: Run, together: Run, monkeyp
     assert killed.code < 0
     assert not Path("killed.npz").exists()
     assert len(list(Path(".killed.npz.features").glob("*.npz"))) == 3
-    monkeypatch.setattr("bigr_cli.evaluation.embedding.SHARD", 8)
+    monkeypatch.setattr("bigr_cli.representation.embedding.SHARD", 8)
     done = bigr(*WORK, "-o", "killed.npz")
     assert done.code == 0, done.err
     assert "24 of 45 pictures were done before" in done.err

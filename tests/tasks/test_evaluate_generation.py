@@ -12,7 +12,7 @@ import torch
 import torch_fidelity
 from PIL import Image
 
-from bigr_cli.evaluation import draws
+from bigr_cli.evaluation import samples as draws
 
 Run = Callable[..., object]
 FEW = ("-n", 12, "--steps", 2, "--timesteps", 2, "--device", "cpu")

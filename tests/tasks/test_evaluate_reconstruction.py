@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from bigr_cli.evaluation.pictures import folder
+from bigr_cli.evaluation.image_sets import folder
 from bigr_cli.evaluation.tokenizers import given_back, measure_tokenizer, ssim
 from bigr_cli.zoo.folder import load_tokenizer
 

@@ -67,7 +67,7 @@ def test_a_model_of_classes(bigr: Run, tiny_model: Path) -> None:
 
 
 def test_without_transformers(bigr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bigr_cli.zoo.with_transformers.find_spec", lambda name: None)
+    monkeypatch.setattr("bigr_cli.zoo.text_encoders.with_transformers.find_spec", lambda name: None)
     done = bigr("evaluate", "text", "--clip", "openai/clip-vit-base-patch32")
     assert done.code == 2 and "pipx inject bigr-cli transformers" in done.err
 
@@ -94,8 +94,8 @@ def test_a_clip_of_the_hub_is_named_by_its_commit(bigr: Run, tmp_path: Path, mon
         asked.append((repository, revision))
         return tmp_path / commit
 
-    monkeypatch.setattr("bigr_cli.zoo.hub.fetch_folder", fetch_folder)
-    monkeypatch.setattr("bigr_cli.zoo.hub.cached_folder", lambda *_: None)
+    monkeypatch.setattr("bigr_cli.zoo.hub.client.fetch_folder", fetch_folder)
+    monkeypatch.setattr("bigr_cli.zoo.hub.client.cached_folder", lambda *_: None)
     Path("texts.txt").write_text("a red house\n", encoding="utf-8")
     words = ["--captions", "texts.txt", *QUICK, "--json"]
     for source in ("lab/clip", f"lab/clip@{commit[:8]}"):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.folder import load_model
-from bigr_cli.zoo.texts import text_reader
+from bigr_cli.zoo.text_encoders.features import text_reader
 
 Run = Callable[..., Any]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bigr_cli.errors import ConfigError, RunError
-from bigr_cli.evaluation.features import wanted_features
+from bigr_cli.representation.features import wanted_features
 from bigr_cli.zoo import default_layer
 from bigr_cli.zoo.config import RepresentationConfig, read_config
 from bigr_cli.zoo.default_layer import set_default_layer

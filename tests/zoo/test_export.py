@@ -11,7 +11,7 @@ from safetensors import safe_open
 from bigr_cli.errors import ModelFormatError, UsageError
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.export import FORMATS, export_model
-from bigr_cli.zoo.published import import_published
+from bigr_cli.zoo.published.convert import import_published
 
 GIVEN = Path(__file__).parents[1] / "data" / "published"
 Run = Callable[..., object]

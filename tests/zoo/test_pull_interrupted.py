@@ -17,7 +17,7 @@ from huggingface_hub import constants
 from bigr_cli.zoo import find
 from bigr_cli.zoo.config import dump_config, read_config
 from bigr_cli.zoo.folder import check_model
-from bigr_cli.zoo.published import import_published
+from bigr_cli.zoo.published.convert import import_published
 from bigr_cli.zoo.source import Source
 
 GIVEN = Path(__file__).parents[1] / "data" / "published"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bigr_cli.errors import CheckpointError
 from bigr_cli.zoo.config import ModelConfig
-from bigr_cli.zoo.published import import_published
+from bigr_cli.zoo.published.convert import import_published
 
 GIVEN = Path(__file__).parents[1] / "data" / "published"
 TOKENIZER, GENERATOR = GIVEN / "binaryae_ema_1000.th", GIVEN / "bigr_tiny.pt"

@@ -1,0 +1,176 @@
+"""Pictures that a model draws to be judged: the same ones in any batch, in any number of processes, after any stop.
+
+Picture i is of class i modulo the number of classes, or of text i, and has the seed SEED + i. What was drawn is kept
+as codes in a folder of the cache, a file for every 64 pictures, until the evaluation is through; a run that was stopped
+finds them there, and several processes share the work by writing different ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from bigr_cli import console, home
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.data import scenes
+from bigr_cli.data.sources import SCENES
+from bigr_cli.evaluation.image_sets import PictureSet, stacked
+from bigr_cli.files import whole_file
+from bigr_cli.generation import Job, plan
+from bigr_cli.prompts import Label, class_count
+from bigr_cli.runtime.batches import Batches
+from bigr_cli.version import __version__
+from bigr_cli.zoo.config import ModelConfig
+
+if TYPE_CHECKING:
+    from bigr_cli.model import Model
+
+CHUNK = 64
+
+
+def balanced(config: ModelConfig, count: int, seed: int) -> list[Job]:
+    """`count` pictures of all classes in turn, or of none if there are none; errors as `plan`.
+
+    A model of texts that was trained on scenes is given captions of other scenes.
+    """
+    classes = class_count(config)
+    labels: list[Label]
+    if classes:
+        labels = [index % classes for index in range(count)]
+    elif config.provenance.data == SCENES:
+        labels = [scenes.describe(seed, index).caption for index in range(count)]
+    else:
+        labels = [None] * count
+    return plan(config, labels, seed=seed)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Pictures of a model with certain settings, drawn when they are asked for unless they are kept already."""
+
+    model: Model
+    jobs: Sequence[Job]
+    settings: SamplingConfig
+    batches: Batches
+    folder: Path
+    _memory: dict[int, Tensor] = field(default_factory=dict, repr=False)  # what the cache does not take
+
+    @property
+    def chunks(self) -> int:
+        return -(-len(self.jobs) // CHUNK)
+
+    def draw(self, number: int) -> Tensor:
+        """The codes (n, L, K) of one chunk, kept from now on: in the cache, or else in memory."""
+        codes = self._kept(number)
+        if codes is None:
+            jobs = self.jobs[number * CHUNK : (number + 1) * CHUNK]
+            codes = torch.cat([made for _, made in self.batches.run(jobs, self._sampled)])
+            self._keep(number, codes)
+        return codes
+
+    def share(self, rank: int, world: int, advance: Callable[[int], None]) -> None:
+        """Draw what falls to process `rank` of `world`, and keep it."""
+        for number in range(rank, self.chunks, world):
+            advance(len(self.draw(number)))
+
+    def pictures(self, advance: Callable[[int], None] | None = None) -> PictureSet:
+        """All of them; `advance` is told of pictures as they are drawn or found."""
+
+        def images() -> Iterator[Image.Image]:
+            for number in range(self.chunks):
+                codes = self.draw(number)
+                if advance is not None:
+                    advance(len(codes))
+                yield from self.model.decode(codes)
+
+        def batches(at_once: int) -> Iterator[Tensor]:
+            waiting: list[NDArray[np.uint8]] = []
+            for image in images():
+                waiting.append(np.asarray(image))
+                if len(waiting) == at_once:
+                    yield stacked(waiting)
+                    waiting = []
+            if waiting:
+                yield stacked(waiting)
+
+        side, classes = self.model.config.image_size, dict[str, int]()
+        for job in self.jobs:
+            classes[job.label] = classes.get(job.label, 0) + 1
+        return PictureSet(self.model.name, len(self.jobs), side, side, batches, self.about(), classes)
+
+    def about(self) -> dict[str, Any]:
+        """What the pictures depend on."""
+        return {
+            "source": "generated",
+            "model": self.model.name,
+            "weights": dict(self.model.config.sha256),
+            "seed": self.jobs[0].seed,
+            "sampling": vars(self.settings) | {"guidance_interval": list(self.settings.guidance_interval)},
+            "device": self.model.device.type,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+        }
+
+    def discard(self) -> None:
+        """Delete what was kept."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _sampled(self, jobs: Sequence[Job]) -> Tensor:
+        labels = self.model.network.conditions([job.guide for job in jobs])
+        return self.model.sample_codes(labels, [job.seed for job in jobs], settings=self.settings).cpu()
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06}.npy"
+
+    def _kept(self, number: int) -> Tensor | None:
+        """The codes of a chunk; None if they are not there or damaged."""
+        if number in self._memory:
+            return self._memory[number]
+        generator = self.model.generator.config
+        expected = len(self.jobs[number * CHUNK : (number + 1) * CHUNK])
+        try:
+            packed = np.load(self._path(number), allow_pickle=False)
+            bits = np.unpackbits(packed, axis=1, count=generator.tokens * generator.bits)
+            codes = torch.from_numpy(bits.astype(bool)).view(-1, generator.tokens, generator.bits)
+        except (OSError, ValueError, EOFError, TypeError, RuntimeError):
+            return None
+        return codes if len(codes) == expected else None
+
+    def _keep(self, number: int, codes: Tensor) -> None:
+        path = self._path(number)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as hidden, hidden.open("wb") as stream:
+                np.save(stream, np.packbits(codes.flatten(1).numpy(), axis=1))
+        except OSError as error:
+            console.warn(
+                f"{self.folder.parent}: samples cannot be kept for the case of a stop: {error.strerror or error} "
+                f"({home.HINT})",
+                once=True,
+            )
+            self._memory[number] = codes
+
+
+def draws(model: Model, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
+    """What is drawn or found with these settings; kept under a name that is the same only for the same pictures."""
+    batches = Batches(batch_size or model.batch_size())
+    made = Draws(model, jobs, settings, batches, Path())
+    shown = hashlib.sha256(repr([(job.label, job.against) for job in jobs]).encode()).hexdigest()
+    identity = made.about() | {"count": len(jobs), "shown": shown, "version": __version__, "folder": model.folder}
+    return Draws(model, jobs, settings, batches, kept_in("draws", identity))
+
+
+def kept_in(kind: str, identity: dict[str, Any]) -> Path:
+    """A folder in the cache for what is known by this identity."""
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+    return home.cache_dir() / "evaluation" / f"{kind}-{digest[:24]}"

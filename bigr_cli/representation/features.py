@@ -1,0 +1,161 @@
+"""Feature vectors of pictures: which ones are wanted, and how they come to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigr_cli.colours import WHITE, Background
+from bigr_cli.core.config import Guide
+from bigr_cli.errors import ImageError, ModelError, UsageError
+from bigr_cli.prompts import Label, guide_of, name_of
+from bigr_cli.runtime.batches import Batches
+from bigr_cli.zoo.config import ModelConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bigr_cli.core.model import BinaryModel
+
+Pool = Literal["mean", "tokens", "codes"]
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which features of a picture are wanted.
+
+    Attributes:
+        pool: "mean" over the tokens, all "tokens", or the "codes" themselves, packed.
+        layers: the blocks whose output is taken, 0 is the first; none for codes.
+        every: whether there is an axis for the layers even if there is only one.
+        label: the class, or text, under which the generator sees the picture; None is none.
+        label_name: its name.
+        shape: of the features of one picture.
+    """
+
+    pool: Pool
+    layers: tuple[int, ...]
+    every: bool
+    label: Guide
+    label_name: str
+    shape: tuple[int, ...]
+
+    @property
+    def layer(self) -> int | str | None:
+        """The layer as it is asked for: a number, "all", or None for codes."""
+        if not self.layers:
+            return None
+        return ALL if self.every else self.layers[0]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint8 if self.pool == "codes" else np.float32)
+
+
+def wanted_features(
+    config: ModelConfig, *, layer: int | str | None = None, pool: str = "mean", label: Label = None
+) -> Wanted:
+    """What these settings mean for a model.
+
+    Args:
+        layer: the number of a block, 0 is the first, or "all"; None is the model's default, or the middle one.
+        pool: "mean", "tokens" or "codes".
+        label: by name or number; None is no label.
+
+    Raises:
+        UsageError: there is no such layer or pool, or a layer or label is given for codes, which have none.
+        UnknownNameError: there is no such label.
+    """
+    if pool not in get_args(Pool):
+        raise UsageError(f"pool: expected {', '.join(get_args(Pool))}, got {pool!r}")
+    guide = guide_of(config, label)
+    generator = config.generator
+    if generator is None:  # guide_of has raised the error already; this is for the type checker
+        raise UsageError(f"{config.name}: has no generator")
+    if pool == "codes":
+        if layer is not None or guide is not None:
+            raise UsageError("codes come from the tokenizer: they have no layer and no label")
+        return Wanted("codes", (), False, guide, name_of(config, guide), (-(-generator.tokens * generator.bits // 8),))
+    every = layer == ALL
+    if layer is None and config.representation is not None:
+        layer = config.representation.layer
+    layers = tuple(range(generator.layers)) if every else (_number(layer, generator.layers),)
+    inner = (generator.dim,) if pool == "mean" else (generator.tokens, generator.dim)
+    return Wanted(
+        pool="mean" if pool == "mean" else "tokens",
+        layers=layers,
+        every=every,
+        label=guide,
+        label_name=name_of(config, guide),
+        shape=(generator.layers, *inner) if every else inner,
+    )
+
+
+def embed_batch(network: BinaryModel, images: Tensor, wanted: Wanted) -> NDArray[Any]:
+    """(B, 3, H, W) pictures in [0, 1], of the model's size → their features (B, *wanted.shape).
+
+    Raises:
+        ValueError: the pictures are not of the model's size.
+        ModelError: features are not finite.
+    """
+    import torch
+
+    from bigr_cli.core.representation import layer_features, packed
+
+    with torch.inference_mode():
+        weight = network.tokenizer.embed
+        codes = network.tokenizer.encode(images.to(weight.device, weight.dtype))
+        if wanted.pool == "codes":
+            return packed(codes)
+        labels = network.conditions([wanted.label] * len(codes))
+        found = layer_features(network.generator, codes, labels, wanted.layers, mean=wanted.pool == "mean")
+        features: NDArray[Any] = (found if wanted.every else found[:, 0]).cpu().numpy()
+    finite = np.isfinite(features).reshape(*features.shape[: 1 + wanted.every], -1).all(axis=-1)  # (B,) or (B, layers)
+    if not finite.all():
+        layer = int(np.argwhere(~finite)[:, 1].min()) if wanted.every else wanted.layer
+        raise ModelError(f"layer {layer}: features are not finite", hint="--dtype float32 has a larger range")
+    return features
+
+
+def embed_images(
+    network: BinaryModel, images: Any, wanted: Wanted, batches: Batches, background: Background = WHITE
+) -> NDArray[Any]:
+    """The features (N, *wanted.shape) of PIL images, or of (N, 3, H, W) in [0, 1], batch by batch.
+
+    Raises:
+        UsageError: there is no image.
+        ImageError: a tensor is not of the model's size.
+    """
+    import torch
+
+    from bigr_cli.imaging.arrays import to_tensor
+    from bigr_cli.imaging.originals import Original
+
+    if len(images) == 0:
+        raise UsageError("images: expected at least one picture, got none")
+    size = network.tokenizer.config.image_size
+
+    def embedded(some: Any) -> NDArray[Any]:
+        if not isinstance(some, torch.Tensor):
+            some = to_tensor([Original(image, background=background).square(size) for image in some])
+        elif some.shape[1:] != (3, size, size):
+            raise ImageError(f"images: expected (N, 3, {size}, {size}), got {tuple(some.shape)}")
+        return embed_batch(network, some, wanted)
+
+    return np.concatenate([made for _, made in batches.run(images, embedded)])
+
+
+def _number(layer: int | str | None, count: int) -> int:
+    """The layer as a number; the middle one if it is None."""
+    if layer is None:
+        from bigr_cli.core.representation import middle_layer
+
+        return middle_layer(count)
+    text = str(layer)
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < count):
+        raise UsageError(f"layer: expected 0 to {count - 1} or all, got {layer}")
+    return int(text)

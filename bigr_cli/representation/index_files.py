@@ -1,0 +1,192 @@
+"""Files of features: written block by block, whole or not at all; two kinds of them can be searched."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigr_cli.errors import ModelFormatError, RunError, UsageError
+from bigr_cli.files import whole_file
+from bigr_cli.imaging.files import existing
+from bigr_cli.npz import read_arrays
+from bigr_cli.representation.provenance import About, parse_about
+
+KINDS = (".npz", ".npy", ".safetensors", ".jsonl", ".parquet")
+SEARCHABLE = (".npz", ".safetensors")
+_TYPES = {"float32": "F32", "uint8": "U8"}  # numpy's names → those of safetensors
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a file of features says of its rows: where each picture is, and its label, or ""."""
+
+    paths: Sequence[str]
+    labels: Sequence[str]
+    shape: tuple[int, ...]  # of a row
+    dtype: np.dtype[Any]
+    about: About
+
+
+@dataclass(frozen=True)
+class Index:
+    """A file of features in memory: `features` (N, ...) float32 or uint8."""
+
+    features: NDArray[Any]
+    paths: list[str]
+    labels: list[str]
+    about: About
+
+
+def check_kind(path: Path, kinds: Sequence[str] = KINDS) -> str:
+    """The suffix of a file of features.
+
+    Raises:
+        UsageError: it is none of these, or the library that writes it is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in kinds:
+        raise UsageError(f"{path}: unknown kind of file {suffix!r}; expected {', '.join(kinds)}")
+    if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise UsageError(f"{path}: writing .parquet needs pyarrow", hint="pip install pyarrow")
+    return suffix
+
+
+def write_table(path: Path, table: Table, blocks: Iterable[NDArray[Any]], *, overwrite: bool = False) -> None:
+    """Write features as the suffix says; `blocks` are their rows, in order.
+
+    Raises:
+        UsageError: there is something at `path`, and `overwrite` is not set; or as `check_kind`.
+        RunError: it cannot be written.
+    """
+    suffix = check_kind(path)
+    write = {".npz": _npz, ".npy": _npy, ".safetensors": _safetensors, ".jsonl": _jsonl, ".parquet": _parquet}[suffix]
+    try:
+        with whole_file(path, replace=overwrite) as hidden, hidden.open("wb") as stream:
+            write(stream, table, blocks)
+    except FileExistsError as error:
+        raise existing(path) from error
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def read_index(path: Path) -> Index:
+    """A file that `write_table` has written as .npz or .safetensors.
+
+    Raises:
+        UsageError: it is of another kind, or is not there.
+        ModelFormatError: it is damaged, or holds something else.
+    """
+    suffix = check_kind(path, SEARCHABLE)
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file", hint="bigr embed PICTURES -o FILE makes one")
+    try:
+        features, paths, labels, text = (_read_npz if suffix == ".npz" else _read_safetensors)(path)
+    except (OSError, ValueError, KeyError, EOFError, TypeError, RecursionError, ArithmeticError, MemoryError) as error:
+        raise ModelFormatError(f"{path}: is not a file of bigr embed, or damaged ({_line(error)})") from error
+    if not all(isinstance(text, str) for text in (*paths, *labels)):
+        raise ModelFormatError(f"{path}: its paths and labels are no texts")
+    if features.ndim < 2 or not len(features) == len(paths) == len(labels) or str(features.dtype) not in _TYPES:
+        raise ModelFormatError(f"{path}: its features do not fit its paths and labels")
+    if not paths:
+        raise ModelFormatError(f"{path}: holds the features of no images")
+    return Index(features, paths, labels, parse_about(text, str(path)))
+
+
+def _npz(stream: IO[bytes], table: Table, blocks: Iterable[NDArray[Any]]) -> None:
+    texts = {
+        "paths": np.array(table.paths, dtype=str),
+        "labels": np.array(table.labels, dtype=str),
+        "about": np.array(table.about.to_json()),
+    }
+    with zipfile.ZipFile(stream, "w") as archive:
+        # A ZipInfo has a fixed date, so that the same features are the same bytes.
+        with archive.open(zipfile.ZipInfo("features.npy"), "w", force_zip64=True) as entry:
+            _npy(entry, table, blocks)
+        for name, array in texts.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+def _npy(stream: IO[bytes], table: Table, blocks: Iterable[NDArray[Any]]) -> None:
+    shape = (len(table.paths), *table.shape)
+    header = {"descr": np.lib.format.dtype_to_descr(table.dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    for block in blocks:
+        stream.write(np.ascontiguousarray(block, dtype=table.dtype).tobytes())
+
+
+def _safetensors(stream: IO[bytes], table: Table, blocks: Iterable[NDArray[Any]]) -> None:
+    shape = (len(table.paths), *table.shape)
+    size = math.prod(shape) * table.dtype.itemsize
+    texts = {"paths": json.dumps(list(table.paths)), "labels": json.dumps(list(table.labels))}
+    header = {
+        "__metadata__": {**texts, "about": table.about.to_json()},
+        "features": {"dtype": _TYPES[str(table.dtype)], "shape": shape, "data_offsets": (0, size)},
+    }
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)  # the format wants the tensors aligned
+    stream.write(len(raw).to_bytes(8, "little") + raw)
+    for block in blocks:
+        stream.write(np.ascontiguousarray(block, dtype=table.dtype).tobytes())
+
+
+def _jsonl(stream: IO[bytes], table: Table, blocks: Iterable[NDArray[Any]]) -> None:
+    rows = (row for block in blocks for row in block)
+    for path, label, row in zip(table.paths, table.labels, rows, strict=True):
+        stream.write(json.dumps({"path": path, "label": label, "features": row.tolist()}).encode() + b"\n")
+
+
+def _parquet(stream: IO[bytes], table: Table, blocks: Iterable[NDArray[Any]]) -> None:
+    """Columns path, label and features; what has more than one axis is laid out in a row, its shape in the metadata."""
+    import pyarrow
+    import pyarrow.parquet
+
+    width = math.prod(table.shape)
+    numbers = pyarrow.list_(pyarrow.from_numpy_dtype(table.dtype), width)
+    columns = [("path", pyarrow.string()), ("label", pyarrow.string()), ("features", numbers)]
+    metadata = {"about": table.about.to_json(), "shape": json.dumps(table.shape)}
+    schema = pyarrow.schema(columns, metadata=metadata)
+    start = 0
+    with pyarrow.parquet.ParquetWriter(stream, schema) as writer:
+        for block in blocks:
+            rows = slice(start, start + len(block))
+            texts = [[_plain(text) for text in column[rows]] for column in (table.paths, table.labels)]
+            flat = pyarrow.array(np.ascontiguousarray(block).reshape(-1))
+            arrays = [*map(pyarrow.array, texts), pyarrow.FixedSizeListArray.from_arrays(flat, width)]
+            writer.write_table(pyarrow.table(arrays, schema=schema))
+            start = rows.stop
+
+
+def _plain(text: str) -> str:
+    """Text that is UTF-8, which names of files need not be."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _read_npz(path: Path) -> tuple[NDArray[Any], list[str], list[str], str]:
+    file = read_arrays(path, ("features", "paths", "labels", "about"))
+    return file["features"], file["paths"].tolist(), file["labels"].tolist(), str(file["about"])
+
+
+def _read_safetensors(path: Path) -> tuple[NDArray[Any], list[str], list[str], str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            texts = file.metadata() or {}
+            features = file.get_tensor("features")
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    return features, list(json.loads(texts["paths"])), list(json.loads(texts["labels"])), texts["about"]
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,1 @@
+"""Devices, memory, batches, processes, and layers that are quick on a device."""

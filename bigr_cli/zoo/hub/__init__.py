@@ -1,0 +1,1 @@
+"""Model folders from a hub, and to one."""

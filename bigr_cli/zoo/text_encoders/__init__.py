@@ -1,0 +1,1 @@
+"""What reads the texts of a model: encoders by name, and their features on disk."""

@@ -1,0 +1,134 @@
+"""What reads the texts of a model: bytes as they are, or the features of a text encoder, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bigr_cli import console
+from bigr_cli.core.condition import Texts
+from bigr_cli.core.config import BYTES, TextConfig
+from bigr_cli.core.text import byte_texts
+from bigr_cli.errors import ModelError
+from bigr_cli.files import cache_file
+from bigr_cli.home import cache_dir
+from bigr_cli.plain_text import plain_text
+from bigr_cli.zoo.text_encoders.registry import TextEncoder, open_encoder
+
+_CPU = torch.device("cpu")
+_AT_ONCE = 256  # texts, between two writes to the cache
+
+
+class TextReader(Protocol):
+    """Turns texts into conditions of a model."""
+
+    def __call__(self, texts: Sequence[str], device: torch.device = _CPU) -> Texts:
+        """The texts as a batch on a device, where they are encoded too."""
+        ...
+
+
+def text_reader(config: TextConfig | None, *, offline: bool = False, keep: bool = True) -> TextReader | None:
+    """What turns texts into conditions of a model; None if it has none for texts.
+
+    Args:
+        config: names the encoder.
+        offline: use only what the hub's own cache has.
+        keep: whether an encoder's features are kept in the cache folder.
+
+    Raises:
+        What `open_encoder` raises.
+    """
+    if config is None:
+        return None
+    if config.encoder == BYTES:
+        return ByteReader(config.tokens)
+    return FeatureReader(open_encoder(config, offline=offline), config, keep=keep)
+
+
+class ByteReader:
+    """Texts as bytes, for a generator that reads these itself."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+
+    def __call__(self, texts: Sequence[str], device: torch.device = _CPU) -> Texts:
+        return byte_texts([plain_text(text).lower() for text in texts], self.tokens).to(device)
+
+
+class FeatureReader:
+    """Texts as an encoder's features in half precision, the same whether they come from the cache or not.
+
+    Each text has a file of its own, named by its hash, in a folder for the encoder's version: `texts/` in the cache
+    folder. Files appear whole, so several processes can share them.
+    """
+
+    def __init__(self, encoder: TextEncoder, config: TextConfig, *, keep: bool = True) -> None:
+        self.encoder, self.tokens, self.width = encoder, config.tokens, config.width
+        identity = f"{config.encoder} {encoder.version} {config.tokens} {config.width}"
+        self.folder = cache_dir() / "texts" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self.keep = keep
+
+    def __call__(self, texts: Sequence[str], device: torch.device = _CPU) -> Texts:
+        plain = [plain_text(text) for text in texts]
+        features = {text: self._kept(text) for text in plain if text}
+        missing = [text for text, found in features.items() if found is None]
+        for first in range(0, len(missing), _AT_ONCE):
+            some = missing[first : first + _AT_ONCE]
+            features |= dict(zip(some, self._made(some, device), strict=True))
+        batch = torch.zeros(len(plain), self.tokens, self.width)
+        mask = torch.zeros(len(plain), self.tokens, dtype=torch.bool)
+        for row, there, text in zip(batch, mask, plain, strict=True):
+            found = features.get(text)
+            if found is not None:
+                row[: len(found)] = found
+                there[: len(found)] = True
+        return Texts(batch, mask).to(device)
+
+    def _made(self, texts: Sequence[str], device: torch.device) -> Iterator[Tensor]:
+        """The features of texts, made now, and kept."""
+        with torch.inference_mode():
+            encoded = self.encoder.encode(texts, self.tokens, device)
+        if len(encoded) != len(texts):
+            raise ModelError(f"{self.encoder.version}: expected features of {len(texts)} texts, got {len(encoded)}")
+        for text, features in zip(texts, encoded, strict=True):
+            if features.ndim != 2 or features.shape[1] != self.width or len(features) > self.tokens:
+                expected = f"at most {self.tokens} × {self.width}"
+                raise ModelError(f"{self.encoder.version}: expected {expected} features, got {tuple(features.shape)}")
+            half = features.to("cpu", torch.float16)
+            if not bool(half.isfinite().all()):
+                raise ModelError(f"{self.encoder.version}: features of {text!r} are no numbers of half precision")
+            self._write(text, half)
+            yield half
+
+    def _path(self, text: str) -> Path:
+        name = hashlib.sha256(text.encode()).hexdigest()
+        return self.folder / name[:2] / f"{name[2:40]}.npy"
+
+    def _kept(self, text: str) -> Tensor | None:
+        """The features of a text in the cache; None if they are not there, or not whole."""
+        if not self.keep:
+            return None
+        try:
+            array = np.load(self._path(text), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        fits = array.dtype == np.float16 and array.ndim == 2 and array.shape[1] == self.width
+        return torch.from_numpy(array) if fits and len(array) <= self.tokens else None
+
+    def _write(self, text: str, features: Tensor) -> None:
+        if not self.keep:
+            return
+        path = self._path(text)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with cache_file(path) as hidden, hidden.open("wb") as stream:
+                np.save(stream, features.numpy())
+        except OSError as error:
+            console.warn(f"{path.parent}: features of texts cannot be kept: {error.strerror or error}")
+            self.keep = False
