@@ -200,14 +200,25 @@ def test_code_named_beside_the_equations_is_there() -> None:
     assert missing == []
 
 
+def test_files_and_names_of_the_package_are_there() -> None:
+    files = {file for page in PAGES for file in re.findall(r"\bbigr_cli/[\w/]+\.py\b", text(page))}
+    names = {name for page in DOCS.glob("*.md") for name in re.findall(r"\bbigr_cli\.([a-z][\w.]*\w)", text(page))}
+    assert [file for file in sorted(files) if not (ROOT / file).is_file()] == []
+    assert [name for name in sorted(names) if not resolves(name)] == []
+
+
 def resolves(name: str) -> bool:
-    """Whether a dotted name below `bigr_cli` is there: module, then attributes."""
+    """Whether a dotted name below `bigr_cli` is there: modules, then attributes."""
     parts = name.split(".")
-    try:
-        module = import_module(".".join(["bigr_cli", *parts[:2]]))
-        return bool(reduce(getattr, parts[2:], module))
-    except (ImportError, AttributeError):
-        return False
+    for length in range(len(parts), -1, -1):
+        try:
+            module = import_module(".".join(["bigr_cli", *parts[:length]]))
+            return bool(reduce(getattr, parts[length:], module))
+        except ModuleNotFoundError:
+            continue
+        except AttributeError:
+            return False
+    return False
 
 
 def test_images_are_all_shown() -> None:
