@@ -16,7 +16,8 @@ import typer.main
 from bigr_cli import console, home, streams
 from bigr_cli.errors import BigrError
 from bigr_cli.plain_text import escaped
-from bigr_cli.registry import BUILT_IN, Registry, Task, discover
+from bigr_cli.plugins import BUILT_IN
+from bigr_cli.registry import Registry, Task, discover
 from bigr_cli.runtime.batches import out_of_memory
 from bigr_cli.version import __version__
 

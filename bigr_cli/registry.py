@@ -12,7 +12,6 @@ so that a new file is a new command. Modules must be cheap to import; what is he
 
 import importlib.metadata
 import importlib.util
-import os
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,11 +20,10 @@ from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
 from bigr_cli.errors import BigrError
-from bigr_cli.version import __version__
+from bigr_cli.plugins import BUILT_IN, Fault, Origin, plugin_entry_points
 
 ENTRY_POINT_GROUP = "bigr.tasks"
 BUILT_IN_PACKAGE = "bigr_cli.tasks"  # a name, as those of plugins
-PLUGINS_VARIABLE = "BIGR_PLUGINS"
 BUILT_IN_PANEL = "Commands"
 PLUGIN_PANEL = "Plugins"
 
@@ -35,20 +33,6 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 class RegistrationError(BigrError):
     """A task that cannot be registered: a malformed name, no help, or a name that is taken."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The distribution that a task comes from."""
-
-    distribution: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version}".rstrip()
-
-
-BUILT_IN = Origin("bigr-cli", __version__)
 
 
 @dataclass(frozen=True)
@@ -68,20 +52,6 @@ class Task:
     def name(self) -> str:
         """The words after `bigr` that run it."""
         return " ".join(self.path)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A plugin that was left out, and why."""
-
-    plugin: str
-    origin: Origin
-    error: BaseException
-
-    def __str__(self) -> str:
-        reason = " ".join(str(self.error).split())
-        kind = "" if isinstance(self.error, BigrError) else f"{type(self.error).__name__}: "
-        return f"plugin {self.plugin!r} ({self.origin}) is left out: {kind}{reason}"
 
 
 @dataclass
@@ -196,20 +166,6 @@ def built_in_entry_points(package: str = BUILT_IN_PACKAGE) -> Iterator[EntryPoin
             yield EntryPoint(module.name, f"{package}.{module.name}", ENTRY_POINT_GROUP)
 
 
-def plugin_entry_points(group: str = ENTRY_POINT_GROUP) -> Iterator[tuple[EntryPoint, Origin]]:
-    """Installed plugins that BIGR_PLUGINS allows: all if it is not set, none for "none", or those it lists."""
-    allowed = os.environ.get(PLUGINS_VARIABLE)
-    if allowed is not None and allowed.strip() in ("", "none"):
-        return
-    names = None if allowed is None else {name.strip() for name in allowed.split(",")}
-    found = importlib.metadata.entry_points(group=group)
-    for entry_point in sorted(found, key=lambda candidate: candidate.name):
-        distribution = entry_point.dist
-        origin = Origin(distribution.name, distribution.version) if distribution else Origin("unknown", "")
-        if names is None or entry_point.name in names or origin.distribution in names:
-            yield entry_point, origin
-
-
 REGISTRY = Registry()
 task = REGISTRY.task
 group = REGISTRY.group
@@ -219,5 +175,5 @@ def discover() -> Registry:
     """The process's registry, with every built-in task and plugin in it; loads them on the first call."""
     if not REGISTRY._complete:
         REGISTRY._complete = True
-        REGISTRY.load(built_in_entry_points(), plugin_entry_points())
+        REGISTRY.load(built_in_entry_points(), plugin_entry_points(ENTRY_POINT_GROUP))
     return REGISTRY

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bigr_cli import registry as module
-from bigr_cli.registry import BUILT_IN, ENTRY_POINT_GROUP, Origin, RegistrationError, Registry
+from bigr_cli.plugins import BUILT_IN, Origin, plugin_entry_points
+from bigr_cli.registry import ENTRY_POINT_GROUP, RegistrationError, Registry
 
 Write = Callable[[str, str], EntryPoint]
 ELSEWHERE = Origin("elsewhere", "1.2")
@@ -148,4 +149,4 @@ def test_bigr_plugins_chooses(monkeypatch: pytest.MonkeyPatch, allowed: str | No
         monkeypatch.delenv("BIGR_PLUGINS")
     else:
         monkeypatch.setenv("BIGR_PLUGINS", allowed)
-    assert {entry_point.name for entry_point, _ in module.plugin_entry_points()} == expected
+    assert {entry_point.name for entry_point, _ in plugin_entry_points(ENTRY_POINT_GROUP)} == expected

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bigr_cli.data.npz import array_names, read_arrays
 from bigr_cli.errors import ModelFormatError, RunError, UsageError
 from bigr_cli.evaluation.image_sets import PictureSet
 from bigr_cli.evaluation.pretrained import load_tensors
 from bigr_cli.files import whole_file
 from bigr_cli.imaging.files import existing
-from bigr_cli.npz import array_names, read_arrays
 
 SUFFIXES = (".npz", ".pt")
 _AT_ONCE = 64  # pictures

@@ -14,10 +14,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bigr_cli.data.npz import read_arrays
 from bigr_cli.errors import ModelFormatError, RunError, UsageError
 from bigr_cli.files import whole_file
 from bigr_cli.imaging.files import existing
-from bigr_cli.npz import read_arrays
 from bigr_cli.representation.provenance import About, parse_about
 
 KINDS = (".npz", ".npy", ".safetensors", ".jsonl", ".parquet")

@@ -4,13 +4,12 @@ import hashlib
 import json
 import math
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bigr_cli.errors import ModelFormatError
-from bigr_cli.zoo.config import ModelConfig
 
 FLOATS = ("F32", "BF16", "F16")
 _LONGEST_HEADER = 100_000_000  # the limit of the safetensors format
@@ -74,11 +73,11 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def hash_problems(directory: Path, config: ModelConfig, files: Iterable[str]) -> list[str]:
-    """What is wrong with the hashes of weights files, a line each; nothing if all are as the config says."""
+def hash_problems(directory: Path, hashes: Mapping[str, str], files: Iterable[str]) -> list[str]:
+    """What is wrong with the SHA-256 of weights files, a line each; nothing if all are as `hashes` say."""
     problems = []
     for name in files:
-        path, expected = directory / name, config.sha256.get(name)
+        path, expected = directory / name, hashes.get(name)
         if not path.is_file():
             problems.append(f"{path}: is missing")
         elif expected is None:

@@ -183,7 +183,7 @@ def check_model(directory: Path) -> list[str]:
         ModelFormatError: the config cannot be read, so that nothing can be compared with it.
     """
     config = read_config(directory)
-    problems = hash_problems(directory, config, config.weight_files)
+    problems = hash_problems(directory, config.sha256, config.weight_files)
     there = [name for name in config.weight_files if (directory / name).is_file()]
     large = _size_problems(directory, config, there)
     if large:
@@ -246,7 +246,7 @@ def _check_files(directory: Path, config: ModelConfig, parts: Mapping[str, nn.Mo
         raise ModelError(f"{directory}: the weights of {config.name} are not here ({', '.join(missing)})", hint=hint)
     problems = [line for name, part in parts.items() for line in file_problems(directory / name, part)]
     if verify and not problems:
-        problems = hash_problems(directory, config, parts)
+        problems = hash_problems(directory, config.sha256, parts)
     problems = problems or [line for name in parts for line in number_problems(directory / name)]
     if problems:
         raise ModelFormatError("; ".join(problems))

@@ -46,12 +46,12 @@ def test_hashes(folder: Path) -> None:
     config = read_config(folder)
     file = folder / "tokenizer.safetensors"
     assert sha256_of(file) == hashlib.sha256(file.read_bytes()).hexdigest() == config.sha256[file.name]
-    assert hash_problems(folder, config, config.weight_files) == []
+    assert hash_problems(folder, config.sha256, config.weight_files) == []
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    (problem,) = hash_problems(folder, config, config.weight_files)
+    (problem,) = hash_problems(folder, config.sha256, config.weight_files)
     assert "tokenizer.safetensors: has SHA-256" in problem
     file.unlink()
-    (problem,) = hash_problems(folder, config, config.weight_files)
+    (problem,) = hash_problems(folder, config.sha256, config.weight_files)
     assert "tokenizer.safetensors: is missing" in problem

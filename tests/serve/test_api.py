@@ -257,7 +257,8 @@ def test_tasks_of_plugins_are_offered(server: Any, photo: bytes) -> None:
     from dataclasses import dataclass
 
     from bigr_cli.editing.requests import Enrich
-    from bigr_cli.registry import BUILT_IN, Registry, Task
+    from bigr_cli.plugins import BUILT_IN
+    from bigr_cli.registry import Registry, Task
     from bigr_cli.serve.offered import offered
     from bigr_cli.tasks._editing import editing_command
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from bigr_cli import console
 from bigr_cli.core.config import BYTES, TextConfig, require
 from bigr_cli.errors import BigrError, ModelError, UnknownNameError
-from bigr_cli.registry import BUILT_IN, Fault, Origin, plugin_entry_points
+from bigr_cli.plugins import BUILT_IN, Fault, Origin, plugin_entry_points
 
 ENCODER_GROUP = "bigr.text_encoders"
 
