@@ -93,8 +93,13 @@ def clear_leftovers(folder: Path) -> None:
     """Remove the temporary files in a folder that no process holds any more."""
     with suppress(OSError):
         for path in list(folder.iterdir()):
-            if _LEFTOVER.fullmatch(path.name):
+            if is_leftover(path):
                 _removed(path)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is named as the temporary ones are that this module writes."""
+    return _LEFTOVER.fullmatch(path.name) is not None
 
 
 def flush(path: Path) -> None:

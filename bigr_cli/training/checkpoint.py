@@ -24,6 +24,7 @@ from bigr_cli.files import whole_file
 FOLDER = "checkpoints"
 STATE_FILE = "train.yaml"  # in the folder of a training of several stages, each in a folder below it
 _NAME = re.compile(r"step-(\d{8,})(\.safetensors)?")  # a folder where the weights were spread over processes
+_UNFINISHED = re.compile(r"\.step-\d{8,}\.part")
 _TENSOR = "__tensor__"
 
 
@@ -44,6 +45,18 @@ def save_checkpoint(run: Path, step: int, state: dict[str, Any], *, keep: int | 
             save_file(tensors, hidden, metadata={"state": json.dumps(skeleton)})
     prune(run, keep)
     return target
+
+
+def unfinished(folder: Path) -> Path:
+    """Where a checkpoint that is a folder is written, until it is whole."""
+    return folder.with_name(f".{folder.name}.part")
+
+
+def clear_unfinished(run: Path) -> None:
+    """Remove the checkpoints that a process which was killed had begun as folders."""
+    for path in (run / FOLDER).glob(".step-*.part"):
+        if _UNFINISHED.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
 
 
 def prune(run: Path, keep: int | None) -> None:

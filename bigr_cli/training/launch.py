@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from shutil import rmtree
 from typing import TypeVar
 
 import numpy as np
@@ -19,10 +18,10 @@ from bigr_cli.data.cached import KeptSource
 from bigr_cli.data.pictures import FileSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, RunError, UsageError
-from bigr_cli.files import whole_file
+from bigr_cli.files import clear_leftovers, is_leftover, whole_file
 from bigr_cli.locks import FolderLock, folder_lock
 from bigr_cli.runtime.tensor_headers import sha256_of
-from bigr_cli.training.checkpoint import FOLDER, list_checkpoints, step_of
+from bigr_cli.training.checkpoint import FOLDER, clear_unfinished, list_checkpoints, step_of
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
 from bigr_cli.training.data_record import DataRecord, begun, going_on, labels_of_old_run, read_record
 from bigr_cli.training.loop import Trainer
@@ -299,7 +298,7 @@ def _run_folder(name: str, output: Path | None, resume: Path | None) -> Path:
 
 
 def _check_empty(folder: Path) -> None:
-    if folder.exists() and any(path.suffix != ".part" for path in folder.iterdir()):
+    if folder.exists() and not all(is_leftover(path) for path in folder.iterdir()):
         hint = f"go on with --resume {folder}, or choose another folder with -o"
         raise UsageError(f"{folder}: exists and is not empty", hint=hint)
 
@@ -309,11 +308,8 @@ def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining, reco
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place in (folder, folder / FOLDER, folder / "samples"):
-            for leftover in place.glob(".*.part"):
-                if leftover.is_dir():
-                    rmtree(leftover)
-                else:
-                    leftover.unlink()
+            clear_leftovers(place)
+        clear_unfinished(folder)
         with whole_file(folder / TRAINING_FILE) as hidden:
             hidden.write_text(schema.dump_yaml(training), encoding="utf-8")
         if record is not None:

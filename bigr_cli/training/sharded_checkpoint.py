@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from bigr_cli.errors import CheckpointError, RunError
 from bigr_cli.files import flush
-from bigr_cli.training.checkpoint import FOLDER, last_state, prune, writing
+from bigr_cli.training.checkpoint import FOLDER, last_state, prune, unfinished, writing
 
 
 def save_sharded(run: Path, step: int, tensors: dict[str, Tensor], *, keep: int | None) -> Path:
@@ -32,7 +32,7 @@ def save_sharded(run: Path, step: int, tensors: dict[str, Tensor], *, keep: int 
         RunError: the disk is full or cannot be written; the checkpoints that were there stay.
     """
     target = run / FOLDER / f"step-{step:08d}"
-    hidden = target.with_name(f".{target.name}.part")
+    hidden = unfinished(target)
     first = distributed.get_rank() == 0
     with writing(run):
         if first:

@@ -19,7 +19,7 @@ import torch
 
 from bigr_cli import console, schema
 from bigr_cli.errors import RunError, UsageError
-from bigr_cli.files import whole_file
+from bigr_cli.files import is_leftover, whole_file
 from bigr_cli.locks import folder_lock
 from bigr_cli.training.checkpoint import STATE_FILE
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
@@ -88,7 +88,7 @@ def prepare_folder(folder: Path) -> None:
         raise UsageError(f"{folder}: is a file, not a folder")
     if (folder / STATE_FILE).is_file():
         raise UsageError(f"{folder}: holds a training already", hint=f"bigr train --resume {folder} goes on with it")
-    if folder.exists() and any(path.suffix != ".part" for path in folder.iterdir()):
+    if folder.exists() and not all(is_leftover(path) for path in folder.iterdir()):
         raise UsageError(f"{folder}: exists and is not empty", hint="choose another folder with -o")
 
 

@@ -231,18 +231,27 @@ def test_a_place_that_cannot_be_written(start: Start, tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_removed(start: Start, run: Path) -> None:
     (run / "checkpoints").mkdir()
-    leftovers = [run / ".config.yaml.abc.part", run / "checkpoints" / ".step-00000002.safetensors.abc.part"]
-    for leftover in leftovers:
-        leftover.write_bytes(b"half")
+    leftovers = [run / ".config.yaml.bigr.part", run / "checkpoints" / ".step-00000002.safetensors.bigr1.part"]
+    others = [run / ".film.mkv.part", run / ".step-00000002.part", run / "checkpoints" / ".mine.part"]
+    for path in (*leftovers, *others):
+        path.write_bytes(b"half")
+    sharded = run / "checkpoints" / ".step-00000002.part"
+    sharded.mkdir()
+    (sharded / "shard-00001.safetensors").write_bytes(b"half")
     start(resume=run)  # from the beginning, since there is no checkpoint
-    assert not any(leftover.exists() for leftover in leftovers)
+    assert not any(leftover.exists() for leftover in (*leftovers, sharded))
+    assert all(other.read_bytes() == b"half" for other in others)
     assert len(list_checkpoints(run)) == 2
 
 
 def test_a_run_that_left_only_a_half_written_file_can_begin_again(start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / ".training.yaml.abc.part").write_bytes(b"half")
+    (folder / ".training.yaml.bigr.part").write_bytes(b"half")
+    (folder / ".film.mkv.part").write_bytes(b"another program's")
+    with pytest.raises(UsageError, match="exists and is not empty"):
+        start(folder)
+    (folder / ".film.mkv.part").unlink()
     start(folder)
     assert not list(folder.glob(".*"))
 
