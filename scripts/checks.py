@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TEST_SECONDS = 1500  # then the tests are interrupted, and pytest names the one that hangs
+TEST_SECONDS = 3000  # then the tests are interrupted, and pytest names the one that hangs
 _SETTINGS = ("BIGR_PLUGINS", "BIGR_MODEL", "BIGR_DEBUG", "PYTHONPATH")  # a developer's own must not decide
 
 started = time.monotonic()
