@@ -25,7 +25,7 @@ from bigr_cli.home import cache_dir
 from bigr_cli.passed_over import PassedOver
 from bigr_cli.text_files import decoded
 
-_VERSION = 2  # of the files in the cache
+_VERSION = 3  # of the files in the cache
 _ROW = np.dtype(
     [
         *(("picture", "<i8"), ("txt", "<i8"), ("json", "<i8")),  # where they begin in the archive; 0 is nowhere

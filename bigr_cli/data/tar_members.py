@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bigr_cli.data.captions import LARGEST_TEXT
 from bigr_cli.errors import UsageError
@@ -18,6 +18,7 @@ TEXTS = ("txt", "json")
 BESIDE = (*TEXTS, "cls")  # kinds of files that say something of an image
 LARGEST_IMAGE = 2**30  # bytes
 
+_READ = 2**20
 _LARGEST_HEADER = 2**20  # bytes of what comes before a file with a long name, or with other notes on it
 
 
@@ -95,36 +96,50 @@ def _suffix(place: Place) -> str:
 def _places(path: Path, passed: PassedOver) -> Iterable[Place]:
     """The files in an archive, each name once: of several the last one, as unpacking leaves it."""
     found: dict[str, Place] = {}
-    with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape", tarinfo=_Member) as archive:
-        before = -1
-        while (member := archive.next()) is not None:
-            _forget(archive)
-            if member.offset <= before or member.size < 0:
-                raise tarfile.ReadError(f"damaged at byte {member.offset:,}")
-            before = member.offset
-            name = posixpath.normpath(member.name).lstrip("/")
-            hidden = next((part for part in name.split("/") if part[:1] == "." and part != ".."), None)
-            if member.isdir():
-                continue
-            if hidden is not None:
-                passed.add("hidden", name, warn=False)
-            elif member.islnk():
-                same = found.get(posixpath.normpath(member.linkname).lstrip("/"))
-                if same is None:
-                    passed.add("linked to what is not in the archive before them", name)
-                else:
-                    found[name] = Place(name, same.offset, same.size)
-            elif member.issym():
-                passed.add("symbolic links", name)
-            elif not member.isreg():
-                passed.add("that are pipes, sockets or devices", name)
+    for member in _members(path, passed):
+        name = posixpath.normpath(member.name).lstrip("/")
+        hidden = next((part for part in name.split("/") if part[:1] == "." and part != ".."), None)
+        if member.isdir():
+            continue
+        if hidden is not None:
+            passed.add("hidden", name, warn=False)
+        elif member.islnk():
+            same = found.get(posixpath.normpath(member.linkname).lstrip("/"))
+            if same is None:
+                passed.add("linked to what is not in the archive before them", name)
             else:
-                _check_size(path, name, member.size)
-                if name in found:
-                    passed.add("replaced by later ones", name, warn=False)
-                found[name] = Place(name, member.offset_data, member.size)
-        _check_end(path, archive.offset)
+                found[name] = Place(name, same.offset, same.size)
+        elif member.issym():
+            passed.add("symbolic links", name)
+        elif not member.isreg():
+            passed.add("that are pipes, sockets or devices", name)
+        else:
+            _check_size(path, name, member.size)
+            if name in found:
+                passed.add("replaced by later ones", name, warn=False)
+            found[name] = Place(name, member.offset_data, member.size)
     return found.values()
+
+
+def _members(path: Path, passed: PassedOver) -> Iterator[tarfile.TarInfo]:
+    """What is in an archive, and in those that `cat` has put behind it, for whose sake tar has `--ignore-zeros`."""
+    before = -1
+    start: int | None = 0
+    with path.open("rb") as stream:
+        while start is not None:
+            stream.seek(start)
+            archive = tarfile.TarFile(fileobj=stream, encoding="utf-8", errors="surrogateescape", tarinfo=_Member)
+            first: Any = vars(archive)["firstmember"]
+            if start and first is None:
+                passed.add("behind the end of the archive", f"from byte {start:,} on")
+                return
+            while (member := archive.next()) is not None:
+                _forget(archive)
+                if member.offset <= before or member.size < 0:
+                    raise tarfile.ReadError(f"damaged at byte {member.offset:,}")
+                before = member.offset
+                yield member
+            start = _next_start(stream, archive.offset)
 
 
 def _forget(archive: tarfile.TarFile) -> None:
@@ -142,12 +157,18 @@ def _check_size(path: Path, name: str, size: int) -> None:
         )
 
 
-def _check_end(path: Path, offset: int) -> None:
-    """Raise ReadError if the archive goes on in a way that is none: tarfile takes that for its end."""
-    with path.open("rb") as stream:
-        stream.seek(offset)
-        if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
-            raise tarfile.ReadError(f"damaged at byte {offset:,}")
+def _next_start(stream: BinaryIO, offset: int) -> int | None:
+    """Where another archive begins behind the zeros that end one; None if nothing does.
+
+    Raises ReadError if the archive goes on in a way that is none: tarfile takes that for its end.
+    """
+    stream.seek(offset)
+    if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        raise tarfile.ReadError(f"damaged at byte {offset:,}")
+    while block := stream.read(_READ):
+        if rest := block.lstrip(b"\0"):
+            return (stream.tell() - len(rest)) // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+    return None
 
 
 class Sparse(tarfile.TarError):

@@ -51,6 +51,25 @@ def test_a_tree_of_images_has_a_class_for_each_folder(tmp_path: Path, format: st
         assert all(source.label(index) == int(source.picture(index).pixels[0, 0, 1]) % 3 for index in range(12))
 
 
+def test_archives_joined_by_cat_are_read_to_their_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    joined = tmp_path / "joined.tar"
+    for number in range(6):
+        image(tmp_path / "photos" / ("cat", "dog")[number % 2] / f"{number}.png", number)
+        image(tmp_path / "more" / ("cat", "dog")[number % 2] / f"{number + 6}.png", number + 6)
+    parts = [tar(tmp_path / f"{name}.tar", tmp_path / name).read_bytes() for name in ("photos", "more")]
+    joined.write_bytes(b"".join(parts))
+    source = opened(joined)
+    assert len(source) == len(colours(source)) == 12 and source.labels == ("cat", "dog")
+    assert "passed over" not in capsys.readouterr().err
+    joined.write_bytes(parts[0] + b"\0" * (3 << 20) + b"something else")
+    assert len(opened(joined)) == 6
+    where = f"from byte {len(parts[0]) + (3 << 20):,} on"
+    assert f"joined.tar: 1 file passed over: 1 behind the end of the archive ({where})" in capsys.readouterr().err
+    joined.write_bytes(parts[0] + parts[1][:3000])
+    with pytest.raises(UsageError, match="is no whole tar file"):
+        opened(joined)
+
+
 def test_an_archive_for_each_class(tmp_path: Path) -> None:
     for number in range(4):
         image(tmp_path / ("cat", "dog")[number % 2] / f"{number}.png", number)
