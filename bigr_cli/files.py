@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bigr_cli.errors import UsageError
+from bigr_cli.file_names import irregular
 
 fcntl: Any
 try:
@@ -55,7 +56,7 @@ def whole_directory(path: Path, own: Collection[str]) -> Iterator[Path]:
     All others stay where they are. What a process that was killed at it left behind is put back, or removed, by the
     next one.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden, old = _beside(path), _beside(path, "old")
@@ -84,7 +85,9 @@ def check_writable(folder: Path) -> None:
     """Raise UsageError unless files can come to be in a folder, which need not be there yet."""
     nearest = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
     if not nearest.is_dir():
-        raise UsageError(f"{nearest}: is a file, so there can be no {folder}")
+        kind = "a file" if nearest.exists() else "a link that leads nowhere"
+        where = "no file can be in it" if nearest == folder else f"there can be no {folder}"
+        raise UsageError(f"{nearest}: is {kind}, so {where}")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UsageError(f"{nearest}: no permission to write there")
 
@@ -121,12 +124,12 @@ def _synchronise(path: Path, flags: int) -> None:
 
 @contextmanager
 def _temporary(path: Path, *, replace: bool, durable: bool = True) -> Iterator[Path]:
-    target = behind_links(path) if replace else path
-    before = None if not replace or not target.exists() else target.stat()
-    if before is not None and not stat.S_ISREG(before.st_mode) and not target.is_dir():
-        with _written_through(target) as hidden:
+    if irregular(path):
+        with _written_through(path) as hidden:
             yield hidden
         return
+    target = behind_links(path) if replace else path
+    before = target.stat() if replace and target.exists() else None
     hidden, handle = _reserved(target)
     try:
         mode = stat.S_IMODE(os.fstat(handle).st_mode)

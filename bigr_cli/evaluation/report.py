@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ def check_report_folder(folder: Path, *, overwrite: bool) -> Path:
             raise existing(folder)
     elif not folder.is_dir():
         check_targets([folder], overwrite=False)
-    check_writable(folder.resolve().parent)
+    check_writable(Path(os.path.realpath(folder)).parent)
     return folder
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from PIL import Image
 
 from bigr_cli.errors import ImageError, RunError, UsageError
-from bigr_cli.files import check_writable, whole_file
+from bigr_cli.file_names import irregular
+from bigr_cli.files import behind_links, check_writable, whole_file
 from bigr_cli.imaging.formats import storable
 from bigr_cli.imaging.metadata import embedding
 from bigr_cli.recipe import Recipe
@@ -41,12 +42,14 @@ _KEPT = ("transparency", "icc_profile", "dpi")
 
 
 def kind_of(path: Path, suffixes: Iterable[str] = KINDS, *, hint: str | None = None) -> str:
-    """The kind of picture that a file's suffix stands for: "PNG", "JPEG", …
+    """The kind of picture that a file's suffix stands for: "PNG", "JPEG", …; devices and pipes without one get a PNG.
 
     Raises:
         UsageError: it is none of these suffixes.
     """
     suffix = path.suffix.lower()
+    if not suffix and ".png" in suffixes and irregular(path):
+        return "PNG"
     if suffix not in suffixes:
         what = f"unknown kind of picture {suffix!r}" if suffix else "has no suffix"
         raise UsageError(f"{path}: {what}; expected {', '.join(suffixes)}", hint=hint)
@@ -105,11 +108,16 @@ def existing(path: Path) -> UsageError:
 def check_targets(paths: Sequence[Path], *, overwrite: bool, skip_existing: bool = False) -> list[bool]:
     """Before anything is made: whether each of these files is to be written; False is for those to be skipped.
 
+    Devices and pipes are always written: nothing is lost in them.
+
     Raises:
         UsageError: a file exists, is a folder, is there twice, or cannot come to be where it should.
     """
     wanted, seen, folders = [], set[str](), set[Path]()
     for path in paths:
+        if irregular(path):
+            wanted.append(True)
+            continue
         place = os.path.abspath(path)
         if place in seen:
             raise UsageError(f"{path}: would be written twice", hint="add {seed} or {index} to the pattern")
@@ -120,10 +128,22 @@ def check_targets(paths: Sequence[Path], *, overwrite: bool, skip_existing: bool
         if there and not (overwrite or skip_existing):
             raise existing(path)
         wanted.append(overwrite or not there)
-        if path.parent not in folders:
-            folders.add(path.parent)
-            check_writable(path.parent)
+        folder = _folder_behind(path) if there and overwrite else path.parent
+        if folder not in folders:
+            folders.add(folder)
+            check_writable(folder)
     return wanted
+
+
+def _folder_behind(path: Path) -> Path:
+    """The folder of the file that a link leads to, or that of the path itself."""
+    try:
+        target = behind_links(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {_reason(error)}") from error
+    if not target.parent.is_dir():
+        raise UsageError(f"{path}: is a link to {target}, and there is no folder for that")
+    return target.parent
 
 
 def _is_there(path: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Formatter
 
 from bigr_cli.errors import UnknownNameError, UsageError
-from bigr_cli.file_names import expanded
+from bigr_cli.file_names import expanded, irregular
 from bigr_cli.imaging.files import KINDS, kind_of
 
 STDOUT = "-"
@@ -116,10 +116,10 @@ def fixed_folder(output: str | None) -> Path | None:
 
 
 def is_folder_name(output: str) -> bool:
-    """Whether --output means a folder: it is one, ends like one, or has no suffix."""
+    """Whether --output means a folder: it is one, ends like one, or has no suffix and is no device or pipe."""
     path = expanded(output)
     last = re.split(r"[/\\]" if os.sep == "\\" else "/", output)[-1]
-    return _is_folder(path) or not last or last in (".", "..") or not path.suffix
+    return _is_folder(path) or not last or last in (".", "..") or not (path.suffix or irregular(path))
 
 
 def _is_folder(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """From what was asked for to a list of jobs: which picture, which seed, which file."""
 
+import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -146,7 +147,7 @@ def _of_line(
     wanted, options = read_request(kind, config, params, settings), recorded(kind, params, given.explicit)
     label = NO_LABEL if wanted.label is None else name_of(config, wanted.label)
     output = params["output"]
-    outside = [expanded(output).resolve()] if output and output != "-" else []
+    outside = [Path(os.path.realpath(expanded(output)))] if output and output != "-" else []
     inputs = find_inputs(words, recursive=params["recursive"], exclude=outside, empty=params["watch"], heard=heard)
     inputs = without_masks_and_sheets(inputs, params, heard) if len(inputs) > 1 else inputs
     if len(inputs) * count > MOST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -34,10 +35,10 @@ def new_training(request: Request, folder: Path | None, device: torch.device, *,
     """
     if request.seconds is not None and request.steps is not None:
         raise UsageError("--time and --steps exclude each other: one follows from the other")
-    folder = Path("runs") / safe_name(Path(request.images).resolve().name) if folder is None else folder
+    folder = Path("runs") / safe_name(os.path.basename(os.path.realpath(request.images))) if folder is None else folder
     if not plan_only:
         prepare_folder(folder)
-    request = replace(request, name=request.name or safe_name(folder.resolve().name))
+    request = replace(request, name=request.name or safe_name(os.path.basename(os.path.realpath(folder))))
     adjust = partial(adjusted, request.settings)
     say = console.result if plan_only else console.say
     look = look_for(request)

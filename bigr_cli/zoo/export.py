@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
@@ -114,7 +115,7 @@ def _unpublished(tokenizer: TokenizerConfig, generator: GeneratorConfig) -> str:
 
 
 def _check_output(output: Path, kind: Format, *, overwrite: bool) -> None:
-    check_writable(output.resolve().parent)
+    check_writable(Path(os.path.realpath(output)).parent)
     if kind == "published":
         others = {path.name for path in output.iterdir()} if output.is_dir() else set()
         if output.exists() and not output.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -71,7 +72,7 @@ def save_model(
 
 def check_destination(directory: Path, *, overwrite: bool) -> None:
     """Raise UsageError if there is something that a model folder must not take the place of, or none can be there."""
-    check_writable(directory.resolve().parent)
+    check_writable(Path(os.path.realpath(directory)).parent)
     if not directory.exists():
         return
     if not directory.is_dir():

@@ -1,5 +1,6 @@
 import errno
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.imaging import files
 from bigr_cli.imaging.files import KINDS, check_targets, kind_of, write_bytes, write_image
+from bigr_cli.imaging.patterns import resolve
 
 
 @pytest.fixture
@@ -112,12 +114,31 @@ def test_targets(tmp_path: Path) -> None:
         ([old], "exists already"),
         ([new, tmp_path / "x/../new.png"], "written twice"),
         ([tmp_path / "folder.png"], "is a folder"),
-        ([old / "x.png"], "is a file, so there can be no"),
+        ([old / "x.png"], "is a file, so no file can be in it"),
+        ([old / "deep" / "x.png"], "is a file, so there can be no .*deep"),
         ([tmp_path / ("x" * 300 + ".png")], "no file can have this name"),
         ([tmp_path / "a\0b.png"], "no file can have this name"),
     ):
         with pytest.raises(UsageError, match=message):
             check_targets(paths, overwrite=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs links and devices of POSIX")
+def test_targets_behind_links_and_devices(tmp_path: Path) -> None:
+    links = {"far.png": "missing/real.png", "loop.png": "loop.png", "nowhere": "missing", "new.png": "real.png"}
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    for name, message in (
+        ("far.png", "is a link to .*missing/real.png, and there is no folder for that"),
+        ("loop.png", "symbolic links"),
+        ("nowhere/x.png", "is a link that leads nowhere"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            check_targets([tmp_path / name], overwrite=True)
+    assert check_targets([tmp_path / "new.png"], overwrite=True) == [True]
+    assert check_targets([Path(os.devnull)], overwrite=False) == [True]
+    write_image(Path(os.devnull), Image.new("RGB", (4, 4)))
+    assert resolve(os.devnull, [{"seed": 1}], default="{seed}.png") == [Path(os.devnull)]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -97,6 +97,16 @@ def test_links_modes_and_umask(
     assert hidden_files(workplace) == []
 
 
+def test_links_that_lead_nowhere_are_noticed_before_the_work_and_devices_take_it(bigr: Callable) -> None:
+    Path("loop.png").symlink_to("loop.png")
+    Path("far.png").symlink_to("missing/real.png")
+    for name in ("loop.png", "far.png"):
+        done = bigr(*PAINT, "-o", name, "--overwrite")
+        assert done.code == 2 and name in done.err and "seed" not in done.err
+    done = bigr(*PAINT, "-o", os.devnull)
+    assert done.code == 0, done.err
+
+
 def test_scenes_and_folders(bigr: Callable, workplace: Path, umask: Callable, tiny_model: Path) -> None:
     umask(0o077)
     assert bigr("data", "scenes", "--count", 2, "-o", "s").code == 0
