@@ -29,6 +29,7 @@ from bigr_cli.errors import ImageError, UsageError
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "ICO")
 MAX_PIXELS = 178_956_970  # the most that Pillow reads by itself
 MAX_PIXELS_VARIABLE = "BIGR_MAX_PIXELS"
+_HUNGRY = {"JPEG2000": 4, "AVIF": 2}  # decoders that take 18 and 11 bytes a pixel: without the variable, so much less
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS")
@@ -41,11 +42,19 @@ _restore: list[Any] = []
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or else what it logs of damaged files goes to stderr
 
 
-def pixel_limit() -> int:
-    """How many pixels an image may have. Raises UsageError if BIGR_MAX_PIXELS is not a number."""
+class TooManyPixels(Image.DecompressionBombError):
+    """An image has more pixels than are read of its format; `limit` says how many are."""
+
+    def __init__(self, pixels: int, limit: int) -> None:
+        super().__init__(f"{pixels} pixels")
+        self.limit = limit
+
+
+def pixel_limit(kind: str | None = None) -> int:
+    """How many pixels an image of a format may have. Raises UsageError if BIGR_MAX_PIXELS is not a number."""
     text = os.environ.get(MAX_PIXELS_VARIABLE, "").strip()
     if not text:
-        return MAX_PIXELS
+        return MAX_PIXELS // _HUNGRY.get(kind or "", 1)
     if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) == 0:
         raise UsageError(f"{MAX_PIXELS_VARIABLE}: expected a number of pixels, got {text!r}")
     return int(text)
@@ -80,6 +89,9 @@ def opened(stream: IO[bytes]) -> Iterator[Image.Image]:
     """An image of one of `FORMATS`, of which only the header has been read. Raises what Pillow raises."""
     Image.init()
     with _guarded(pixel_limit()), Image.open(stream, formats=[name for name in FORMATS if name in Image.OPEN]) as image:
+        limit = pixel_limit(image.format)
+        if image.format in _HUNGRY and image.width * image.height > limit:
+            raise TooManyPixels(image.width * image.height, limit)
         if image.format == "TIFF":
             _silence_libtiff()
         if image.format == "PNG" and image.mode == "P" and not getattr(image.palette, "palette", None):

@@ -25,6 +25,7 @@ from bigr_cli.data.decoding import (
     FORMATS,
     MAX_PIXELS,
     MAX_PIXELS_VARIABLE,
+    TooManyPixels,
     open_file,
     opened,
     pixel_limit,
@@ -184,8 +185,9 @@ def _tried(stream: IO[bytes], name: str, work: Callable[[Image.Image], Made]) ->
 def _too_large(name: str, error: Exception) -> ImageError:
     found = re.search(r"\d+", str(error))
     pixels = f"{int(found.group()):,}" if found else "more"
+    limit = error.limit if isinstance(error, TooManyPixels) else pixel_limit()
     return ImageError(
-        f"{name}: has {pixels} pixels, but at most {pixel_limit():,} are read",
+        f"{name}: has {pixels} pixels, but at most {limit:,} are read",
         hint=f"{MAX_PIXELS_VARIABLE} sets another limit",
     )
 

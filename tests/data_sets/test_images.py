@@ -22,6 +22,7 @@ from PIL import Image, PngImagePlugin, features
 
 from bigr_cli import console
 from bigr_cli.colours import WHITE
+from bigr_cli.data import decoding
 from bigr_cli.data import images as reader
 from bigr_cli.data.decoding import FORMATS
 from bigr_cli.data.images import inspect_image, read_header, read_image, read_square
@@ -367,6 +368,36 @@ def test_the_limit_holds_at_every_door(tmp_path: Path, monkeypatch: pytest.Monke
             door()
         assert "BIGR_MAX_PIXELS" in str(raised.value.hint)
     monkeypatch.setenv("BIGR_MAX_PIXELS", "300000000")
+    for door in doors:
+        door()
+
+
+@pytest.mark.parametrize(("kind", "share"), [("JPEG2000", 4), ("AVIF", 2), ("PNG", 1)])
+def test_formats_whose_decoders_take_much_memory_have_a_lower_limit_by_default(
+    kind: str, share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"Pillow without {kind}")
+    buffer = io.BytesIO()
+    levels("RGB", 40, 40, 1).save(buffer, kind)
+    data = buffer.getvalue()
+    monkeypatch.delenv("BIGR_MAX_PIXELS", raising=False)
+    doors: list[Callable[[], object]] = [
+        lambda: read_image(data, "x"),
+        lambda: read_square(data, 16, "x"),
+        lambda: read_header(data, "x"),
+    ]
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 1600 * share - 4)
+    for door in doors:
+        with pytest.raises(ImageError, match="has 1,600 pixels, but at most 1,59") as raised:
+            door()
+        assert "BIGR_MAX_PIXELS" in str(raised.value.hint)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 1600 * share)
+    for door in doors:
+        door()
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 100)
+    monkeypatch.setenv("BIGR_MAX_PIXELS", "1600")
     for door in doors:
         door()
 
