@@ -33,7 +33,7 @@ CODES, BITS, FEATURES, WIDTH, QUERIES = 100_000, 1536, 20_000, 192, 100
 SIMULATION = """
 import sys
 import numpy as np
-from bigr_cli.evaluation import embedding, items
+from bigr_cli.representation import embedding, items
 square = np.zeros((64, 64, 3), np.uint8)
 items.read_item = lambda item, size: items.Pixels(square, "house")
 embedding.embed_pixels = lambda model, pixels, wanted: np.zeros((len(pixels), *wanted.shape), wanted.dtype)

@@ -121,7 +121,8 @@ def is_key(pixels: Pixels, key: tuple[int, ...]) -> NDArray[np.bool_]:
 
 def finite(values: Pixels) -> Floats:
     """As float64, with 0 for NaN and infinity."""
-    return np.nan_to_num(values.astype(np.float64), copy=False, nan=0, posinf=0, neginf=0)
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        return np.nan_to_num(values.astype(np.float64), copy=False, nan=0, posinf=0, neginf=0)
 
 
 def span(image: Image.Image) -> tuple[float, float]:

@@ -13,18 +13,18 @@ Run = Callable[..., object]
 
 DIES = """
 import os, signal
-from bigr_cli.evaluation import embedding, shards
+from bigr_cli.representation import embedding, parts
 embedding.SHARD = 8
-write = shards.Shards.write
+write = parts.Shards.write
 def dying(self, number, shard):
     write(self, number, shard)
     if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-shards.Shards.write = dying
+parts.Shards.write = dying
 """
 
 SMALL_SHARDS = """
-from bigr_cli.evaluation import embedding
+from bigr_cli.representation import embedding
 embedding.SHARD = 8
 """
 BOTH_SMALL = {0: SMALL_SHARDS, 1: SMALL_SHARDS}

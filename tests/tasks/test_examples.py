@@ -73,6 +73,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path
     (place / "holes").mkdir()
     clear.save(place / "holes" / "1.png")
     (place / "jobs.jsonl").write_text(json.dumps({"image": "photo.png", "mask": "mask.png", "seed": 7}) + "\n")
+    (place / "paths.jsonl").write_text(json.dumps({"stops": ["cat", "bird"]}) + "\n")
     (place / "texts.txt").write_text("a boat\na house\n")
     for name in ("tokenizer.yaml", "inception.pth", "bae.th", "bigr_L_d24.pt", "mine.pt"):
         (place / name).write_text("")

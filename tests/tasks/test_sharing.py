@@ -44,7 +44,7 @@ files.flush = interrupted
 # Lose patience soon.
 HURRIES = """
 from datetime import timedelta
-from bigr_cli import processes
+from bigr_cli.runtime import processes
 processes._MEETING = timedelta(seconds=1)
 """
 
