@@ -2,7 +2,7 @@
 
 One rule for `--mask`, `--mask-alpha`, every command, manifests and the Python methods:
 
-1. What is within a threshold of black counts as black, and as near to white as white: 0.05, in JPEG files 0.15.
+1. What is within a threshold of black counts as black, and as near to white as white: 0.05, in lossy files 0.15.
 2. Where transparency varies and the rest has one colour, opacity is the mask; in a photo with transparent parts, these
    are repainted; otherwise transparent parts count as black.
 3. In an image with colours, as of segmented classes, all that is not nearly black is repainted in full.
@@ -45,7 +45,7 @@ def image_weights(original: Original, threshold: float | None = None) -> Mask:
     Raises:
         UsageError: a threshold below 0 or not below 0.5.
     """
-    lossy = original.kind == "JPEG"
+    lossy = original.kind in _LOSSY
     threshold = checked_threshold(threshold, JPEG_THRESHOLD if lossy else THRESHOLD)
     rgb, alpha = original.rgb(), original.alpha()
     if alpha is None or alpha.max() - alpha.min() <= threshold:

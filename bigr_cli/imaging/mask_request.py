@@ -41,7 +41,7 @@ class MaskRequest:
         float | None,
         _setting(
             "What is so near to black or white, on a scale from 0 to 1, counts as black or white. "
-            "(Not given: 0.05, and 0.15 in JPEG masks.)",
+            "(Not given: 0.05, and 0.15 in JPEG, WebP and AVIF masks.)",
             option="--mask-threshold",
             minimum=0,
             maximum=0.49,

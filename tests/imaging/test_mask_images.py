@@ -135,6 +135,18 @@ def test_jpeg_noise_is_neither_black_nor_white(quality: int) -> None:
     assert inverted.sum() == 1
 
 
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
+def test_noise_of_other_lossy_formats_repaints_nothing(kind: str) -> None:
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"Pillow without {kind}")
+    stream, drawn = io.BytesIO(), disc()
+    drawn.save(stream, kind, quality=75)
+    mask = image_weights(read_image(stream.getvalue(), "m"))
+    black = np.asarray(drawn) == 0
+    assert mask[black].mean() < 0.001 and np.mean(mask[black] == 0) > 0.995 and mask[~black].mean() > 0.97
+
+
 @pytest.mark.parametrize(
     ("array", "expected"),
     [
