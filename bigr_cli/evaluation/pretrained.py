@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bigr_cli.errors import ModelError, ModelFormatError, UsageError
+from bigr_cli.zoo.checkpoint import is_inflated
 
 INCEPTION = "inception-v3-compat"
 LPIPS = "lpips-vgg16"
@@ -53,6 +54,8 @@ def load_tensors(path: Path) -> Any:
     """What a file of torch's holds: tensors, NumPy arrays and plain values; ModelFormatError for anything else."""
     import numpy as np
 
+    if is_inflated(path):
+        raise ModelFormatError(f"{path}: is a compressed archive, not a file of tensors made by torch.save")
     rebuild: Any = np.empty(0).__reduce__()[0]
     scalars = [type(np.dtype(kind)) for kind in ("float16", "float32", "float64", "int64", "bool")]
     # NumPy 2 has moved what files of NumPy 1 name.

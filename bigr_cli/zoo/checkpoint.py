@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,15 @@ class Checkpoint(Mapping[str, Tensor]):
         return len(self.shapes)
 
 
+def is_inflated(path: Path) -> bool:
+    """Whether a zip archive claims to hold more bytes than the file has; torch.save compresses nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist()) > path.stat().st_size
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False  # for torch to say what it is
+
+
 def _is_zipped(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
@@ -106,6 +116,8 @@ def _state(path: Path, *, mapped: bool) -> dict[str, Any]:
 
 
 def _unpickled(path: Path, *, mapped: bool) -> Any:
+    if is_inflated(path):
+        raise CheckpointError(f"{path}: is a compressed archive, not a checkpoint made by torch.save")
     try:
         with torch.serialization.safe_globals(_LEFTOVERS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles of other kinds, which are refused below
