@@ -22,7 +22,7 @@ from bigr_cli.zoo.hub import client as hub
 from bigr_cli.zoo.published.convert import import_published
 from bigr_cli.zoo.source import Source
 
-GIVEN = Path(__file__).parents[1] / "data" / "published"
+GIVEN = Path(__file__).parents[2] / "data" / "published"
 REPOSITORY = "lab/Tiny"
 SOURCE = Source(repository=REPOSITORY, tokenizer="bae/t.th", generator="gpt/g.pt", size=5_000_000)
 T, G = f"{REPOSITORY}/bae/t.th", f"{REPOSITORY}/gpt/g.pt"

@@ -26,7 +26,7 @@ from bigr_cli.zoo.published.convert import import_published
 from bigr_cli.zoo.published.sizes import autoencoder_sizes, generator_sizes
 from bigr_cli.zoo.tensors import shapes_of
 
-GIVEN = Path(__file__).parents[1] / "data" / "published"
+GIVEN = Path(__file__).parents[2] / "data" / "published"
 TOKENIZER, GENERATOR, TRAINED = (GIVEN / name for name in ("binaryae_ema_1000.th", "bigr_tiny.pt", "0001000.pt"))
 Edit = Callable[[dict[str, Any]], object]
 
