@@ -1,18 +1,23 @@
-"""Only `bigr_cli.console` writes to the terminal, so that what it filters is all that there is."""
+"""Only `console`, and `progress` for it, write to the terminal, so that what they filter is all that there is."""
 
 import ast
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress, TextColumn
 
 import bigr_cli
+from bigr_cli.progress import RichBar
 
 Run = Callable[..., Any]
 PACKAGE = Path(bigr_cli.__file__).parent
 WRITERS = {"sys.stdout.write", "sys.stderr.write", "sys.stdout.writelines", "sys.stderr.writelines"}
 PRINTERS = {"print", "echo", "secho", "pprint", "print_exc", "print_exception", "input"}
+SHOWING = ("console.py", "progress.py")  # the latter has the bars and panels of the former
 ALLOWED = {("app.py", "echo")}  # of the help, whose texts are filtered where commands are built
 
 
@@ -29,12 +34,26 @@ def test_nothing_else_writes_to_the_terminal() -> None:
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
-        for call, line in calls(ast.parse(path.read_text(encoding="utf-8"))) if name != "console.py" else ():
+        for call, line in calls(ast.parse(path.read_text(encoding="utf-8"))) if name not in SHOWING else ():
             last = call.rpartition(".")[2]
             shown = (last in PRINTERS and not call.startswith("self.")) or call in WRITERS or call == "import rich"
             if shown and (name, last) not in ALLOWED | {("app.py", "import rich")}:
                 found.append(f"{name}:{line}: {call}")
     assert found == []
+
+
+def test_bars_and_panels_show_escapes() -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=80, color_system=None)
+    bar = RichBar(Progress(TextColumn("{task.description}", markup=False), console=console), "a\x1b]0;owned\x07", 2, 0)
+    bar.facts({"b\x1b[2J": "c\x9b31m"})
+    console.print(bar)
+    bar.describe("d\x1b]0;owned\x07")
+    bar.detail(0, 1, "e\u202e")
+    console.print(bar)
+    assert not [raw for raw in ("\x1b]", "\x07", "\x1b[2J", "\x9b", "\u202e") if raw in text.getvalue()]
+    for shown in ("a\\x1b]0;owned\\x07", "b\\x1b[2J", "c\\x9b31m", "d\\x1b]0", "e\\u202e"):
+        assert shown in text.getvalue()
 
 
 @pytest.fixture
