@@ -70,7 +70,7 @@ generator_training = st.builds(
     GeneratorTraining,
     tokenizer=st.text(),
     generator=st.builds(GeneratorShape, layers=positive, dropout=st.floats(0, 0.9)),
-    sampling=st.builds(SamplingConfig, steps=positive, guidance=weight),
+    sampling=st.builds(SamplingConfig, steps=st.integers(1, 100_000), guidance=weight),
     data=data,
     masking=st.builds(MaskingConfig, share=st.sampled_from(["batch", "picture"]), label_dropout=share),
     optimizer=optimizer,
