@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bigr_cli import console
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.data.loading import Batch, as_floats, load_batches
+from bigr_cli.data.loading import Batch, as_floats, load_batches, workers_watched
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import RunError
 from bigr_cli.files import whole_file
@@ -115,7 +115,7 @@ def _packed(
         for first in range(0, total, _BATCH)
     )
     done = 0
-    with console.progress(total, "encoding pictures") as bar:
+    with console.progress(total, "encoding pictures") as bar, workers_watched():
         for batch in load_batches(source, keys, workers=workers):
             images = as_floats(batch.images.to(device))
             seeds = torch.arange(done, done + len(images), device=device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from bigr_cli.errors import BigrError, RunError
 _PREFETCH = 4  # batches that each worker has ready
 _SHARED = Path("/dev/shm")  # through which batches come from the workers, on Linux
 _HINT = "data.workers=0 needs none, smaller batches less; containers have more with --shm-size=1g"
+_KILLED = "a process that prepares pictures was ended from outside; is there enough memory?"
 _NO_ROOM = ("shared memory", "Bus error", "unable to write to file </torch_", "No space left on device")
 
 
@@ -122,7 +124,7 @@ def load_batches(
     Raises:
         ImageError: a picture cannot be read; names the file.
         RunError: there is too little shared memory for the workers' batches.
-        RuntimeError: torch's, for a worker that was killed. It can come at any time while the batches are in use.
+        RunError: a worker was killed. `workers_watched` is for what can come of that between two batches.
     """
     loader = DataLoader(
         _Pictures(source),
@@ -140,12 +142,25 @@ def load_batches(
             if isinstance(batch, BigrError):
                 raise batch
             yield Batch(*batch)
+    except (ConnectionError, EOFError) as error:  # a worker that dies while it hands a batch over breaks its connection
+        raise RunError(_KILLED) from error
     except RuntimeError as error:
         if any(sign in str(error) for sign in _NO_ROOM):
             raise RunError(f"{_SHARED}: the workers that read images ran out of shared memory", hint=_HINT) from error
         raise
     finally:
         _end(running)
+
+
+@contextmanager
+def workers_watched() -> Iterator[None]:
+    """RunError in place of torch's error for a worker that was killed, which comes whenever batches are in use."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise RunError(_KILLED) from error
 
 
 def _ahead(source: Source, batch: int | None, workers: int) -> int:

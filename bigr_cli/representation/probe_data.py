@@ -15,7 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from bigr_cli.colours import WHITE, Background
 from bigr_cli.core.representation import layer_features
-from bigr_cli.data.loading import as_floats, load_batches
+from bigr_cli.data.loading import as_floats, load_batches, workers_watched
 from bigr_cli.data.sources import SCENES, Source, open_source
 from bigr_cli.errors import ModelError, UsageError
 from bigr_cli.runtime.batches import Batches
@@ -162,6 +162,7 @@ def _check_counts(pictures: Labelled, labels: tuple[str, ...], where: str, *, le
         raise UsageError(f"{where}: too few pictures of {_some(few)}: each class needs at least {least}", hint=hint)
 
 
+@workers_watched()
 def collect(
     network: BinaryModel,
     random: Generator,

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_DRAIN = 3.0  # seconds in which a refused request's body is thrown away, so that the client reads why
+# How long a refused request's body is thrown away, so that the client reads why, and how much of it.
+_DRAIN = 3.0  # seconds
+_DRAINED = 256 * 2**20  # bytes
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -159,12 +161,14 @@ async def refuse(
 
 
 async def drain(receive: Receive) -> None:
-    """Throw away what a client still sends, for a few seconds at most."""
+    """Throw away what a client still sends, within limits."""
+    drained = 0
     with anyio.move_on_after(_DRAIN):
-        while True:
+        while drained < _DRAINED:
             message = await receive()
             if message["type"] != "http.request" or not message.get("more_body"):
                 return
+            drained += len(message["body"])
 
 
 def _is_address(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _MESSAGE = b"the request's headers took too long\n"
@@ -13,14 +14,19 @@ _TIMED_OUT = (
     b"content-length: %d\r\n\r\n%s" % (len(_MESSAGE), _MESSAGE)
 )
 _LEAST = 64 * 2**10  # bytes that a client has to read in the time, or all that is left
+_LEFT_OVER = 2**20  # bytes of a body that are still taken, unread, once its request is answered
 
 
 def protocol(seconds: float) -> type[H11Protocol]:
-    """A protocol that closes connections whose headers are not there, or whose response is not read, in the time."""
+    """A protocol that closes connections whose headers are not there, or whose response is not read, in the time.
+
+    Neither does it go on taking a body that was refused: a client may reuse the connection after a short rest of one.
+    """
 
     class TimedProtocol(H11Protocol):
         _head: asyncio.TimerHandle | None = None
         _reading: asyncio.TimerHandle | None = None
+        _left_over = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -32,6 +38,9 @@ def protocol(seconds: float) -> type[H11Protocol]:
             super().data_received(data)
             if not self._idle():
                 self._head = _cancelled(self._head)
+            self._left_over = self._left_over + len(data) if self._refused() else 0
+            if self._left_over > _LEFT_OVER:
+                self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._head, self._reading = _cancelled(self._head), _cancelled(self._reading)
@@ -59,6 +68,10 @@ def protocol(seconds: float) -> type[H11Protocol]:
             """Whether no request is being answered."""
             cycle: Any = self.cycle
             return cycle is None or cycle.response_complete
+
+        def _refused(self) -> bool:
+            """Whether what comes belongs to a request that is answered already."""
+            return self.cycle is not None and self._idle() and self.conn.their_state is h11.SEND_BODY
 
         def _too_slow(self) -> None:
             self._head = None

@@ -286,6 +286,20 @@ def test_a_worker_that_is_killed(make: Make) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("broken", [ConnectionResetError, BrokenPipeError, EOFError])
+def test_a_worker_that_is_killed_while_it_hands_over(
+    make: Make, broken: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset(*_: object) -> None:
+        raise broken
+
+    made = make(workers=1, steps=500)
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter._next_data", reset)
+    with pytest.raises(RunError, match="a process that prepares pictures was ended from outside") as caught:
+        made.trainer.train()
+    assert caught.value.hint
+
+
 def test_too_little_memory(make: Make) -> None:
     def exhaust(loss: Tensor, step: int) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
