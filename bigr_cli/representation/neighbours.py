@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bigr_cli.errors import ModelFormatError, UsageError
+
+if TYPE_CHECKING:
+    from bigr_cli.representation.features import Wanted
+    from bigr_cli.representation.index_files import Index
 
 _ROWS = 16384  # at once, so that no more than a few megabytes are made on the way
 _BITS = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
@@ -56,3 +63,52 @@ def cosine(features: NDArray[Any], query: NDArray[Any]) -> NDArray[np.float32]:
 def nearest(scores: NDArray[Any], count: int) -> NDArray[np.int64]:
     """The rows with the `count` smallest scores, smallest first, earlier rows before later ones that equal them."""
     return np.argsort(scores, kind="stable")[:count].astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An image of an index that is like the query: `rank` 1 is the nearest.
+
+    Features have a `similarity`, their cosine, at most 1; codes have a `distance`, in bits. `label` may be "".
+    """
+
+    rank: int
+    path: str
+    label: str
+    similarity: float | None = None
+    distance: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Plain data, without the one of the two scores that there is not."""
+        near = {"similarity": round(self.similarity, 6)} if self.similarity is not None else {"distance": self.distance}
+        return {"rank": self.rank, **near, "label": self.label, "path": self.path}
+
+
+def check_features(index: Index, wanted: Wanted, *, source: str, model: str) -> None:
+    """Raise ModelFormatError, naming the file, unless an index holds features of the kind that the model gives."""
+    if index.features.shape[1:] != wanted.shape or index.features.dtype != wanted.dtype:
+        raise ModelFormatError(f"{source}: its features are not of the shape that {model} gives")
+
+
+def ranked(index: Index, query: NDArray[Any], count: int, *, source: str) -> list[Found]:
+    """The `count` images of an index that are nearest to a query's features, the nearest first.
+
+    Raises:
+        UsageError: the count is below 1.
+        ModelFormatError: the index, whose file is `source`, holds features that are not finite.
+    """
+    if count < 1:
+        raise UsageError(f"count: expected at least 1, got {count}")
+    codes = index.about.pool == "codes"
+    scores = hamming(index.features, query) if codes else cosine(index.features, query)
+    if not np.isfinite(scores).all():
+        raise ModelFormatError(f"{source}: holds features that are not finite")
+    return [
+        Found(
+            rank=rank,
+            path=index.paths[row],
+            label=index.labels[row],
+            **({"distance": int(scores[row])} if codes else {"similarity": float(scores[row])}),
+        )
+        for rank, row in enumerate(nearest(scores if codes else -scores, count).tolist(), start=1)
+    ]

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bigr_cli.core.representation import middle_layer
 from bigr_cli.representation.logistic import Linear, classifiers
-from bigr_cli.representation.probe_data import parted
+from bigr_cli.representation.probe_data import (
+    CODES,
+    ENCODER,
+    LAYERS,
+    PIXELS,
+    RANDOM,
+    Split,
+    collect,
+    parted,
+    untrained,
+)
+from bigr_cli.representation.probe_files import Probe
+
+if TYPE_CHECKING:
+    from bigr_cli.model import Model
 
 DECAYS = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001, 1e-4, 1e-5)
 NEIGHBOURS = 10
@@ -33,6 +50,94 @@ class Score:
     held_out: float
     held_out_loss: float
     decay: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """How well one kind of `features` does: "generator", of the block `layer`, or one to compare with, without one."""
+
+    features: str
+    layer: int | None
+    score: Score
+
+    def record(self) -> dict[str, Any]:
+        """Plain data: shares of the test images."""
+        score = self.score
+        shares = {"top1": score.top1, "top5": score.top5, "knn": score.neighbours, "held_out": score.held_out}
+        rounded = {key: None if value is None else round(value, 6) for key, value in shares.items()}
+        return {"features": self.features, "layer": self.layer, **rounded, "weight_decay": score.decay}
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A row for each kind of features, the classifiers of the generator's layers (`linear`), and the classes' names.
+
+    `train` and `test` are numbers of images.
+    """
+
+    rows: tuple[Row, ...]
+    linear: tuple[Linear, ...]
+    labels: tuple[str, ...]
+    train: int
+    test: int
+
+    @property
+    def best(self) -> Row:
+        """The layer that does best on the training images that were held out."""
+        layers = [row for row in self.rows if row.layer is not None]
+        return max(layers, key=lambda row: (row.score.held_out, -row.score.held_out_loss))
+
+    @property
+    def layer(self) -> int:
+        """The best layer."""
+        return int(self.best.layer or 0)
+
+    def record(self) -> dict[str, Any]:
+        """Plain data: the counts, the best row and all rows."""
+        sizes = {"train": self.train, "test": self.test, "classes": len(self.labels)}
+        return {**sizes, "best": self.best.record(), "rows": [row.record() for row in self.rows]}
+
+    def classifier(self, model: Model) -> Probe:
+        """The best layer's classifier, for `save_probe` and `Model.classify`."""
+        from bigr_cli.representation.features import wanted_features
+        from bigr_cli.representation.provenance import about
+
+        known = about(wanted_features(model.config, layer=self.layer), model.config, model.name, model.folder)
+        weight, bias = self.linear[self.layer].folded()
+        return Probe(weight, bias, self.labels, known)
+
+
+Steps = Callable[[str, int], Callable[[int], None]]
+"""Told what is done next and of how many steps; gives what is told of those done."""
+
+
+def probe_layers(model: Model, split: Split, *, batch: int, seed: int, steps: Steps) -> Probed:
+    """Train and test a classifier on each layer's features, and on others to compare with.
+
+    Raises:
+        ImageError: an image cannot be read.
+        ModelError: features are not finite.
+    """
+    middle = middle_layer(model.generator.config.layers)
+    random = untrained(model.generator, seed)
+    looked = steps("looking at pictures", len(split.train) + len(split.test))
+    train, test = (
+        collect(model.network, random, part, batch=batch, layer=middle, advance=looked)
+        for part in (split.train, split.test)
+    )
+    targets, test_targets = torch.from_numpy(split.train.targets), torch.from_numpy(split.test.targets)
+    rows: list[Row] = []
+    layers: list[Linear] = []
+    trained = steps("training classifiers", sum(map(len, train.values())))
+    for name in (PIXELS, CODES, ENCODER, RANDOM, LAYERS):
+        for known, unknown in zip(train.pop(name), test.pop(name), strict=True):
+            score, linear = probe(
+                known, targets, unknown, test_targets, len(split.labels), seed=seed, device=model.device
+            )
+            rows.append(Row("generator", len(layers), score) if name == LAYERS else Row(name, None, score))
+            layers += [linear] if name == LAYERS else []
+            trained(1)
+    return Probed(tuple(rows), tuple(layers), split.labels, len(split.train), len(split.test))
 
 
 def probe(

@@ -1,18 +1,26 @@
-"""A linear classifier of features in a file: what `bigr evaluate probe` keeps and `bigr classify` uses."""
+"""A linear classifier of features, in a file and at work: `bigr evaluate probe` keeps it, `bigr classify` uses it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli.errors import ModelFormatError, UsageError
+from bigr_cli.errors import BigrError, ModelFormatError, UsageError
 from bigr_cli.imaging.files import write_bytes
 from bigr_cli.representation.provenance import About, parse_about
+from bigr_cli.runtime.batches import Batches
+
+if TYPE_CHECKING:
+    from bigr_cli.model import Model
+    from bigr_cli.representation.features import Wanted
+    from bigr_cli.representation.items import Item
+    from bigr_cli.zoo.config import ModelConfig
 
 SUFFIX = ".safetensors"
 
@@ -32,6 +40,60 @@ class Probe:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         result: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
         return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classified:
+    """The likeliest label of an image, and how likely the classifier takes it to be, from 0 to 1."""
+
+    path: str
+    label: str
+    probability: float
+
+    def record(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"label": self.label, "probability": round(self.probability, 6)}
+
+
+def wanted_by(probe: Probe, config: ModelConfig, *, source: str, model: str) -> Wanted:
+    """The features that a probe reads; ModelFormatError, naming its file, if the model gives others."""
+    wanted = probe.about.wanted(config)
+    if wanted.shape != probe.weight.shape[1:]:
+        raise ModelFormatError(f"{source}: does not read features of the shape that {model} gives")
+    return wanted
+
+
+def likeliest(probe: Probe, features: NDArray[Any], paths: Sequence[str]) -> list[Classified]:
+    """The likeliest label of each of (N, D) features, whose images are called `paths`."""
+    return [
+        Classified(path=path, label=probe.labels[int(row.argmax())], probability=float(row.max()))
+        for path, row in zip(paths, probe.probabilities(features), strict=True)
+    ]
+
+
+def classified(
+    model: Model,
+    probe: Probe,
+    wanted: Wanted,
+    items: Sequence[Item],
+    *,
+    batch: int,
+    advance: Callable[[int], None] = lambda count: None,
+    fail: Callable[[str, BigrError], None],
+) -> Iterator[Classified]:
+    """The labels of images, batch by batch; `fail` is told of each that cannot be read, which is left out."""
+    from bigr_cli.representation.embedding import embed_pixels, pixels_of
+    from bigr_cli.representation.items import read_batches
+
+    batches = Batches(batch)
+    for rows in read_batches(items, model.config.image_size, batches.size, model.config.ground):
+        for item, read in rows:
+            if isinstance(read, BigrError):
+                fail(item.name, read)
+        there = pixels_of(rows)
+        features = embed_pixels(model, [pixels for _, pixels in there], wanted, batches)
+        yield from likeliest(probe, features, [item.name for item, _ in there])
+        advance(len(rows))
 
 
 def check_probe_path(path: Path) -> None:

@@ -1,28 +1,24 @@
 """`bigr embed`: pictures as feature vectors."""
 
 import time
-from contextlib import closing
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bigr_cli import console, options
-from bigr_cli.errors import BigrError, ImageError, RunError, UsageError
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import task
 from bigr_cli.tasks._failures import FailureList
 from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator
 
     from bigr_cli.model import Model
     from bigr_cli.representation.embedding import Embedded
     from bigr_cli.representation.features import Wanted
-    from bigr_cli.representation.items import Item
-    from bigr_cli.representation.parts import Shards
-    from bigr_cli.runtime.processes import Team
 
 TASK = "embed"
 FEATURES = "Features"
@@ -101,11 +97,10 @@ def embed(
     A picture that cannot be read is reported and left out; the exit code is then 1.
     """
     from bigr_cli.imaging.files import check_targets
-    from bigr_cli.representation.embedding import batch_size, gathered, identity
+    from bigr_cli.representation.embedding import batch_size
     from bigr_cli.representation.features import wanted_features
-    from bigr_cli.representation.index_files import check_kind
+    from bigr_cli.representation.index_files import check_kind, embed_to_file
     from bigr_cli.representation.items import find_items
-    from bigr_cli.representation.parts import Shards
     from bigr_cli.runtime.processes import team
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
@@ -123,76 +118,27 @@ def embed(
             console.configure(quiet=True)
         network = processes.after_the_first(lambda: loaded(model, machine))
         batch = processes.told(batch_size(network, wanted, machine.batch_size))  # what is free differs among them
-        with closing(Shards(output, identity(network, items, wanted, batch))) as shards:
-            number = _make_shards(shards, network, items, wanted, batch, processes)
-            made = gathered(shards, number) if processes.first else None
-            if made is not None:
-                try:
-                    _write(output, made, shards, number, network, wanted, overwrite=overwrite)
-                finally:
-                    listed.write(made.failed)
-            processes.wait()
+        made = embed_to_file(
+            network,
+            items,
+            wanted,
+            output,
+            batch=batch,
+            overwrite=overwrite,
+            processes=processes,
+            progress=_progress,
+            fail=report if len(items) > 1 else lambda name, error: None,  # the only one's is the command's own error
+            done=lambda made: listed.write(made.failed),
+        )
     if made is not None:
         _tell(output, made, network, wanted, time.perf_counter() - began, json=json)
         finish(made.failed, len(items))
 
 
-def _make_shards(
-    shards: "Shards", network: "Model", items: "Sequence[Item]", wanted: "Wanted", batch: int, processes: "Team"
-) -> int:
-    """Have all shards there, made before or now, by this process and the others; gives how many there are."""
-    from bigr_cli.representation.embedding import embed_items, shard_size
-
-    if processes.told(shards.identity) != shards.identity:
-        what = "pictures, model, settings and number format must be the same"
-        raise UsageError(f"process {processes.rank} would make other features: {what}", hint="try --dtype float32")
-    size = shard_size(wanted, batch)
-    number = -(-len(items) // size)
-    if processes.first:
-        shards.open()
-    missing = processes.told(shards.missing(number) if processes.first else [])
-    mine = missing[processes.rank :: processes.count]
-    left, my_share = (sum(min(size, len(items) - each * size) for each in some) for some in (missing, mine))
-    if left < len(items):
-        console.say(f"going on: {len(items) - left} of {len(items)} pictures were done before")
-
-    def fail(name: str, error: BigrError) -> None:
-        if len(items) > 1:  # otherwise it is the error of the command itself
-            report(name, error)
-
-    try:
-        with console.progress(my_share, "embedding") as bar:
-            embed_items(network, items, wanted, shards, mine, batch=batch, advance=bar.advance, fail=fail)
-    except UsageError:  # it would come again: there is nothing to go on from
-        shards.remove()
-        raise
-    processes.wait()
-    return number
-
-
-def _write(
-    output: Path,
-    made: "Embedded",
-    shards: "Shards",
-    number: int,
-    network: "Model",
-    wanted: "Wanted",
-    *,
-    overwrite: bool,
-) -> None:
-    """Write what so many shards hold, and remove them."""
-    from bigr_cli.representation.index_files import Table, write_table
-    from bigr_cli.representation.provenance import about
-
-    if not made.paths:
-        shards.remove()
-        if len(made.failed) == 1:
-            raise ImageError(made.failed[0][1])
-        raise RunError(f"none of {len(made.failed)} pictures could be read; {output} was not written")
-    known = about(wanted, network.config, network.name, network.folder)
-    table = Table(made.paths, made.labels, wanted.shape, wanted.dtype, known)
-    write_table(output, table, (shards.read(each).features for each in range(number)), overwrite=overwrite)
-    shards.remove()
+@contextmanager
+def _progress(total: int) -> "Iterator[Callable[[int], None]]":
+    with console.progress(total, "embedding") as bar:
+        yield bar.advance
 
 
 def _tell(output: Path, made: "Embedded", network: "Model", wanted: "Wanted", seconds: float, *, json: bool) -> None:

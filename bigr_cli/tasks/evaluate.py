@@ -3,7 +3,7 @@
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +13,10 @@ from bigr_cli.registry import task
 from bigr_cli.tasks._representation import PictureSeed, loaded
 
 if TYPE_CHECKING:
-    from bigr_cli.model import Model
-    from bigr_cli.representation.logistic import Linear
-    from bigr_cli.representation.probe import Score
-    from bigr_cli.representation.probe_data import Split
+    from collections.abc import Callable
+
+    from bigr_cli.representation.probe import Probed, Row
+    from bigr_cli.representation.probe_files import Probe
 
 TASK = "evaluate probe"
 
@@ -146,29 +146,34 @@ def probe(
         data, test, config.image_size, count=count, test_count=test_count, seed=seed, background=config.ground
     )
     network = loaded(model, machine)
-    rows, classifiers = _measured(network, split, machine.batch_size or network.coding_batch_size(), seed)
-    best = max((row for row in rows if row[1] is not None), key=lambda row: (row[2].held_out, -row[2].held_out_loss))
-    layer = int(best[1] or 0)
-    with ExitStack() as steps:  # the last one first; one that fails, such as for a closed stdout, stops no other
+    from bigr_cli.representation.probe import probe_layers
+
+    batch = machine.batch_size or network.coding_batch_size()
+    with ExitStack() as bars:
+
+        def steps(text: str, total: int) -> "Callable[[int], None]":
+            bars.close()
+            return bars.enter_context(console.progress(total, text)).advance
+
+        found = probe_layers(network, split, batch=batch, seed=seed, steps=steps)
+    layer = found.layer
+    with ExitStack() as after:  # the last one first; one that fails, such as for a closed stdout, stops no other
         if json:
-            sizes = {"train": len(split.train), "test": len(split.test), "classes": len(split.labels)}
-            facts = {"task": TASK, "model": network.name, "data": data, "test_data": test, "seed": seed, **sizes}
+            facts = {"task": TASK, "model": network.name, "data": data, "test_data": test, "seed": seed}
             files = {"path": save, "plot": plot, "default_layer": layer if set_default else None}
             seconds = round(time.perf_counter() - began, 3)
-            records = [_record(*row) for row in rows]
-            record = {**facts, "best": _record(*best), "rows": records, **files, "seconds": seconds}
-            steps.callback(console.json_line, record)
+            after.callback(console.json_line, {**facts, **found.record(), **files, "seconds": seconds})
         if set_default:
-            steps.callback(_make_default, folder, network.name, layer)
+            after.callback(_make_default, folder, network.name, layer)
         if plot is not None:
-            title = f"{network.name} on {data}, {len(split.train)} pictures"
-            steps.callback(_plot, plot, rows, layer, title, overwrite=overwrite)
+            title = f"{network.name} on {data}, {found.train} pictures"
+            after.callback(_plot, plot, found, title, overwrite=overwrite)
         if save is not None:
-            steps.callback(_save, save, network, classifiers[layer], split, layer, overwrite=overwrite)
+            after.callback(_save, save, found.classifier(network), overwrite=overwrite)
         if not json:
-            held_out = f"by the pictures held out of {len(split.train)}; {len(split.test)} to test"
-            steps.callback(console.say, f"best layer: {layer}, {held_out}")
-            steps.callback(_show, rows, layer)
+            held_out = f"by the pictures held out of {found.train}; {found.test} to test"
+            after.callback(console.say, f"best layer: {layer}, {held_out}")
+            after.callback(_show, found)
 
 
 def _make_default(folder: Path, name: str, layer: int) -> None:
@@ -178,81 +183,38 @@ def _make_default(folder: Path, name: str, layer: int) -> None:
     console.say(f"{name}: features are of layer {layer} where none is named")
 
 
-Row = tuple[str, int | None, "Score"]
+def _save(path: Path, probe: "Probe", *, overwrite: bool) -> None:
+    from bigr_cli.representation.probe_files import save_probe
 
-
-def _measured(model: "Model", split: "Split", batch: int, seed: int) -> "tuple[list[Row], list[Linear]]":
-    """A row for each kind of features, and the classifiers of the layers."""
-    import torch
-
-    from bigr_cli.core.representation import middle_layer
-    from bigr_cli.representation.probe import probe as probed
-    from bigr_cli.representation.probe_data import CODES, ENCODER, LAYERS, PIXELS, RANDOM, collect, untrained
-
-    middle = middle_layer(model.generator.config.layers)
-    random = untrained(model.generator, seed)
-    with console.progress(len(split.train) + len(split.test), "looking at pictures") as bar:
-        train, test = (
-            collect(model.network, random, part, batch=batch, layer=middle, advance=bar.advance)
-            for part in (split.train, split.test)
-        )
-    targets, test_targets = torch.from_numpy(split.train.targets), torch.from_numpy(split.test.targets)
-    rows: list[Row] = []
-    layers: list[Linear] = []
-    with console.progress(sum(map(len, train.values())), "training classifiers") as bar:
-        for name in (PIXELS, CODES, ENCODER, RANDOM, LAYERS):
-            for known, unknown in zip(train.pop(name), test.pop(name), strict=True):
-                score, linear = probed(
-                    known, targets, unknown, test_targets, len(split.labels), seed=seed, device=model.device
-                )
-                rows.append(("generator", len(layers), score) if name == LAYERS else (name, None, score))
-                layers += [linear] if name == LAYERS else []
-                bar.advance()
-    return rows, layers
-
-
-def _save(path: Path, model: "Model", linear: "Linear", split: "Split", layer: int, *, overwrite: bool) -> None:
-    from bigr_cli.representation.features import wanted_features
-    from bigr_cli.representation.probe_files import Probe, save_probe
-    from bigr_cli.representation.provenance import about
-
-    known = about(wanted_features(model.config, layer=layer), model.config, model.name, model.folder)
-    weight, bias = linear.folded()
-    save_probe(path, Probe(weight, bias, split.labels, known), overwrite=overwrite)
+    save_probe(path, probe, overwrite=overwrite)
     console.say(f"wrote {path}")
 
 
-def _plot(path: Path, rows: "list[Row]", best: int, title: str, *, overwrite: bool) -> None:
+def _plot(path: Path, found: "Probed", title: str, *, overwrite: bool) -> None:
     from bigr_cli.evaluation.layer_plot import write_layer_plot
     from bigr_cli.representation.probe import NEIGHBOURS
 
-    layers = [score for _, layer, score in rows if layer is not None]
+    layers = [row.score for row in found.rows if row.layer is not None]
     curves = {
         "linear classifier": [score.top1 for score in layers],
         f"{NEIGHBOURS} nearest": [score.neighbours for score in layers],
     }
-    baselines = {name: score.top1 for name, layer, score in rows if layer is None}
-    write_layer_plot(path, curves, baselines, best=best, title=title, overwrite=overwrite)
+    baselines = {row.features: row.score.top1 for row in found.rows if row.layer is None}
+    write_layer_plot(path, curves, baselines, best=found.layer, title=title, overwrite=overwrite)
     console.say(f"wrote {path}")
 
 
-def _record(name: str, layer: int | None, score: "Score") -> dict[str, Any]:
-    shares = {"top1": score.top1, "top5": score.top5, "knn": score.neighbours, "held_out": score.held_out}
-    rounded = {key: None if value is None else round(value, 6) for key, value in shares.items()}
-    return {"features": name, "layer": layer, **rounded, "weight_decay": score.decay}
-
-
-def _show(rows: "list[Row]", best: int) -> None:
+def _show(found: "Probed") -> None:
     columns = ("features", "layer", "top-1", "top-5", "k-NN", "held out", "decay")
-    console.table(columns, [_cells(*row, best=best) for row in rows])
+    console.table(columns, [_cells(row, best=found.layer) for row in found.rows])
 
 
-def _cells(name: str, layer: int | None, score: "Score", *, best: int) -> list[str]:
-    mark = " *" if layer == best else ""
+def _cells(row: "Row", *, best: int) -> list[str]:
+    mark, score = " *" if row.layer == best else "", row.score
     shares = (score.top1, score.top5, score.neighbours, score.held_out)
     return [
-        name,
-        "" if layer is None else f"{layer}{mark}",
+        row.features,
+        "" if row.layer is None else f"{row.layer}{mark}",
         *("–" if share is None else f"{100 * share:.1f} %" for share in shares),
         f"{score.decay:g}",
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigr_cli import console, options
-from bigr_cli.errors import BigrError, ModelFormatError
+from bigr_cli.errors import BigrError
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import task
 from bigr_cli.tasks._given import given_by
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from PIL.Image import Image
-
-    from bigr_cli.representation.index_files import Index
 
 TASK = "search"
 
@@ -66,6 +64,7 @@ def search(
     from bigr_cli.imaging.files import check_targets, kind_of
     from bigr_cli.representation.index_files import read_index
     from bigr_cli.representation.items import item_named, read_item
+    from bigr_cli.representation.neighbours import check_features, ranked
 
     sheet = expanded(grid) if grid is not None else None
     if sheet is not None:
@@ -75,14 +74,14 @@ def search(
     insisted = model if "model" in given_by(context).explicit else None
     name, config = found.about.find(str(index), insisted)
     wanted = found.about.wanted(config)
-    if found.features.shape[1:] != wanted.shape or found.features.dtype != wanted.dtype:
-        raise ModelFormatError(f"{index}: its features are not of the shape that {name} gives")
+    check_features(found, wanted, source=str(index), model=name)
     pixels = read_item(item_named(str(expanded(query))), config.image_size, config.ground)
     network = loaded(name, machine)
     from bigr_cli.representation.embedding import embed_pixels
     from bigr_cli.runtime.batches import Batches
 
-    rows = _ranked(found, embed_pixels(network, [pixels], wanted, Batches(1))[0], count, str(index))
+    features = embed_pixels(network, [pixels], wanted, Batches(1))[0]
+    rows = [each.record() for each in ranked(found, features, count, source=str(index))]
     for row in rows if json else ():
         console.json_line({"task": TASK, "model": network.name, "query": query, **row})
     if not json:
@@ -90,28 +89,6 @@ def search(
         console.table(columns, [[_shown(value) for value in row.values()] for row in rows])
     if sheet is not None:
         _write_sheet(sheet, query, rows, overwrite=overwrite)
-
-
-def _ranked(index: "Index", query: Any, count: int, source: str) -> list[dict[str, Any]]:
-    """The nearest pictures, the nearest first."""
-    import numpy as np
-
-    from bigr_cli.representation.neighbours import cosine, hamming, nearest
-
-    codes = index.about.pool == "codes"
-    scores = hamming(index.features, query) if codes else cosine(index.features, query)
-    if not np.isfinite(scores).all():
-        raise ModelFormatError(f"{source}: holds features that are not finite")
-    order = nearest(scores if codes else -scores, count)
-    return [
-        {
-            "rank": rank,
-            **({"distance": int(scores[row])} if codes else {"similarity": round(float(scores[row]), 6)}),
-            "label": index.labels[row],
-            "path": index.paths[row],
-        }
-        for rank, row in enumerate(order.tolist(), start=1)
-    ]
 
 
 def _write_sheet(path: Path, query: str, rows: "Sequence[dict[str, Any]]", *, overwrite: bool) -> None:
