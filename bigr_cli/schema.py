@@ -1,8 +1,9 @@
 """YAML ↔ frozen dataclasses, in one place: what a configuration may hold is what its dataclass declares.
 
 Understood: bool, int, float, str, Path, Literal, tuples, `dict[str, …]`, nested dataclasses, unions with None, and
-unions of dataclasses told apart by a Literal field of one value each (`architecture: compact`). A whole number will do
-for a float; nothing else is converted. Dataclasses check their own values in `__post_init__` and raise ConfigError.
+base classes of dataclasses whose `VARIANTS` name the field that tells them apart, with the dataclass of each of its
+values (`architecture: compact`). A whole number will do for a float; nothing else is converted. Dataclasses check
+their own values in `__post_init__` and raise ConfigError.
 Fields with the metadata `unsaid` are written only where they differ from their defaults, so that files without them
 stay what older versions read.
 """
@@ -144,6 +145,7 @@ class _Reader:
     def dataclass(self, kind: Any, data: Any, key: str) -> Any:
         if not isinstance(data, Mapping):
             self.refuse(kind, data, key)
+        kind = self.variant(kind, data, key)
         hints, fields = _fields(kind)
         for name in data:
             if name not in fields:
@@ -167,7 +169,7 @@ class _Reader:
         members = get_args(kind)
         structures = [member for member in members if dataclasses.is_dataclass(member)]
         if structures and isinstance(value, Mapping):
-            return self.dataclass(self.chosen(structures, value, key), value, key)
+            return self.dataclass(structures[0], value, key)
         for member in members:
             try:
                 return self.read(member, value, key)
@@ -175,11 +177,11 @@ class _Reader:
                 continue
         self.refuse(kind, value, key)
 
-    def chosen(self, structures: list[Any], data: Mapping[Any, Any], key: str) -> Any:
-        """The one dataclass of several that the data says it is."""
-        if len(structures) == 1:
-            return structures[0]
-        tag, choices = _tag(structures)
+    def variant(self, kind: Any, data: Mapping[Any, Any], key: str) -> Any:
+        """The dataclass itself, or of a base class the one that the data says it is."""
+        if "VARIANTS" not in vars(kind):
+            return kind
+        tag, choices = kind.VARIANTS
         given = data.get(tag)
         if isinstance(given, str) and given in choices:
             return choices[given]
@@ -209,16 +211,6 @@ def _fields(kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind) if field.init}
 
 
-def _tag(structures: Sequence[Any]) -> tuple[str, dict[str, Any]]:
-    """The Literal field that tells these dataclasses apart, and which of its values means which."""
-    hints = [get_type_hints(structure) for structure in structures]
-    for name in hints[0]:
-        values = [get_args(hint.get(name)) for hint in hints if get_origin(hint.get(name)) is Literal]
-        if len(values) == len(structures) == len({value[0] for value in values}):
-            return name, {value[0]: structure for value, structure in zip(values, structures, strict=True)}
-    raise TypeError(f"no Literal field tells {', '.join(s.__name__ for s in structures)} apart")
-
-
 def _set(kind: Any, data: dict[str, Any], path: list[str], value: Any, where: str) -> None:
     """Put a value at a path into plain data of the dataclass `kind`; what the data may hold is checked later."""
     name, rest = path[0], path[1:]
@@ -230,9 +222,9 @@ def _set(kind: Any, data: dict[str, Any], path: list[str], value: Any, where: st
         inner = data[name] = {}
     if not isinstance(inner, dict):
         raise ConfigError(f"{where}: {name} has no keys")
-    structures: list[Any] = [member for member in _members(_hint(kind, name)) if dataclasses.is_dataclass(member)]
-    tag, choices = _tag(structures) if len(structures) > 1 else ("", {})
-    before = choices.get(str(inner.get(tag)), structures[0] if structures else None)
+    structure = _structure(_hint(kind, name))
+    tag, choices = vars(structure).get("VARIANTS", ("", {})) if structure else ("", {})
+    before = choices.get(str(inner.get(tag)), structure)
     _set(before, inner, rest, value, where)
     after = choices.get(value) if rest == [tag] and isinstance(value, str) else None
     if after not in (None, before):
@@ -242,12 +234,11 @@ def _set(kind: Any, data: dict[str, Any], path: list[str], value: Any, where: st
 def _kind_at(kind: Any, data: Any, path: Sequence[str]) -> Any:
     """The declared type at a dotted path, of the dataclasses that the data has there; None if there is none."""
     for name in path:
-        structures = [member for member in _members(kind) if dataclasses.is_dataclass(member)]
-        if len(structures) > 1:
-            tag, choices = _tag(structures)
-            chosen = choices.get(str(data.get(tag)) if isinstance(data, Mapping) else "")
-            structures = [chosen] if chosen else structures
-        kind = next((hint for each in structures if (hint := _hint(each, name)) is not None), None)
+        structure = _structure(kind)
+        if structure is not None and "VARIANTS" in vars(structure):
+            tag, choices = structure.VARIANTS
+            structure = choices.get(str(data.get(tag)) if isinstance(data, Mapping) else "", structure)
+        kind = _hint(structure, name)
         data = data.get(name) if isinstance(data, Mapping) else None
     return kind
 
@@ -264,6 +255,11 @@ def _common(before: Any, after: Any, data: dict[str, Any]) -> dict[str, Any]:
 
 def _hint(kind: Any, name: str) -> Any:
     return get_type_hints(kind).get(name) if dataclasses.is_dataclass(kind) else None
+
+
+def _structure(kind: Any) -> Any:
+    """The dataclass among what a value may be; None if there is none."""
+    return next((member for member in _members(kind) if dataclasses.is_dataclass(member)), None)
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
@@ -283,7 +279,10 @@ def _plain(value: Any) -> Any:
 
 def _unsaid(field: dataclasses.Field[Any], value: Any) -> bool:
     """Whether a field goes without saying, as its metadata has it and because it is at its default."""
-    return bool(field.metadata.get("unsaid")) and getattr(value, field.name) == field.default
+    if not field.metadata.get("unsaid"):
+        return False
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return bool(getattr(value, field.name) == default)
 
 
 def _dotted(key: str, name: object) -> str:

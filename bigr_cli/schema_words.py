@@ -1,6 +1,5 @@
 """Declared types in words, for messages about values that do not fit them."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -25,8 +24,6 @@ def described(kind: Any) -> str:
     """A type in words."""
     origin, members = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        if sum(dataclasses.is_dataclass(member) for member in members) > 1:
-            return "a mapping" + (" or nothing" if NoneType in members else "")
         return " or ".join(described(member) for member in members)
     if origin is Literal:
         return one_of(members)

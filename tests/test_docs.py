@@ -61,6 +61,9 @@ def keys_of(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for field in fields(kind):
         name, hint = prefix + field.name, hints[field.name]
         inner = [part for part in get_args(hint) or (hint,) if is_dataclass(part)]
+        inner = [
+            each for part in inner for each in (part.VARIANTS[1].values() if "VARIANTS" in vars(part) else (part,))
+        ]
         if not inner or field.name in TABLES:
             yield name, field.default
             continue

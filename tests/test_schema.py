@@ -1,6 +1,5 @@
 """Dataclasses ↔ plain data: everything comes back equal, and whatever does not fit is named."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -267,20 +266,6 @@ def test_an_override_that_does_not_fit_is_named(setting: str, message: str) -> N
     with pytest.raises(ConfigError) as caught:
         override(EVERYTHING, [setting], "options")
     assert message in str(caught.value)
-
-
-def test_dataclasses_that_nothing_tells_apart_are_a_mistake_of_the_programmer() -> None:
-    @dataclass(frozen=True)
-    class One:
-        x: int = 0
-
-    @dataclass(frozen=True)
-    class Two:
-        y: int = 0
-
-    made = dataclasses.make_dataclass("Made", [("part", One | Two)], frozen=True)
-    with pytest.raises(TypeError, match="tells One, Two apart"):
-        from_mapping(made, {"part": {}}, source="x")
 
 
 def test_load_yaml_names_the_file(tmp_path: Path) -> None:

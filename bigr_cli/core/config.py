@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from bigr_cli.core.architectures import ARCHITECTURES, HEADS, Architecture, Configs
 from bigr_cli.core.limits import BLOCKS, LARGEST, LEVELS, above_zero, whole
 from bigr_cli.errors import ConfigError
 from bigr_cli.setting import Setting, check_settings
@@ -17,7 +19,10 @@ GuidanceSchedule = Literal["constant", "linear", "cosine"]
 GumbelSchedule = Literal["constant", "up", "down"]
 MaskSchedule = Literal["cosine", "linear"]
 
-HeadKind = Literal["flip", "x0", "direct", "masked_bits"]
+if TYPE_CHECKING:
+    HeadKind = str
+else:
+    HeadKind = Literal[tuple(HEADS)]
 AttentionKind = Literal["bidirectional", "causal"]
 
 Preset = Literal["quality", "balanced", "fast", "draft", "paper", "published", "notebook"]
@@ -26,7 +31,6 @@ ORDERS: tuple[Order, ...] = ("entropy", "confidence", "halton", "random", "raste
 GUIDANCE_SCHEDULES: tuple[GuidanceSchedule, ...] = ("constant", "linear", "cosine")
 GUMBEL_SCHEDULES: tuple[GumbelSchedule, ...] = ("constant", "up", "down")
 MASK_SCHEDULES: tuple[MaskSchedule, ...] = ("cosine", "linear")
-HEADS: tuple[HeadKind, ...] = ("flip", "x0", "direct", "masked_bits")
 ATTENTIONS: tuple[AttentionKind, ...] = ("bidirectional", "causal")
 PRESETS: tuple[Preset, ...] = ("quality", "balanced", "fast", "draft")  # of every model, from best to fastest
 SOURCES: tuple[Preset, ...] = ("paper", "published", "notebook")  # whose settings they are; of published models
@@ -65,11 +69,44 @@ def require_choice(owner: object, name: str, choices: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class AutoencoderConfig:
-    """The published convolutional autoencoder (reference: appendix of the BiGR paper; Wang et al. 2023)."""
+class TokenizerConfig(ABC):
+    """What the sizes of all tokenizers have; `architecture` says which subclass is meant, see `core.architectures`."""
 
     image_size: int
     bits: int
+
+    VARIANTS: ClassVar[tuple[str, Mapping[str, type]]] = ("architecture", Configs())
+
+    @property
+    @abstractmethod
+    def architecture(self) -> str:
+        """Its name in the table of architectures: in subclasses a Literal field of one value, which is its default."""
+
+    @property
+    @abstractmethod
+    def grid(self) -> int:
+        """Tokens along one side."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Channels of the features between encoder and codes."""
+
+    @property
+    @abstractmethod
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """The side and the channels of the largest feature map of each level."""
+
+    @property
+    def row(self) -> Architecture:
+        """What the table of architectures says of it."""
+        return ARCHITECTURES[self.architecture]
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig(TokenizerConfig):
+    """The published convolutional autoencoder (reference: appendix of the BiGR paper; Wang et al. 2023)."""
+
     channels: int = 128
     multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
     res_blocks: int = 2
@@ -94,20 +131,25 @@ class AutoencoderConfig:
 
     @property
     def grid(self) -> int:
-        """Tokens along one side."""
         return int(self.image_size // 2 ** (len(self.multipliers) - 1))
+
+    @property
+    def width(self) -> int:
+        return self.embedding
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        return tuple((self.image_size >> level, self.channels * m) for level, m in enumerate(self.multipliers))
 
 
 @dataclass(frozen=True)
-class CompactConfig:
+class CompactConfig(TokenizerConfig):
     """A light tokenizer for small pictures: pixel (un)shuffling between few convolutional levels.
 
     `channels` and the block counts go from the finest level (half the picture's size) to the token grid; blocks are
     residual convolutions, on the grid transformer blocks.
     """
 
-    image_size: int
-    bits: int
     channels: tuple[int, ...] = (32, 96, 192)
     encoder_blocks: tuple[int, ...] = (0, 1, 3)
     decoder_blocks: tuple[int, ...] = (1, 2, 5)
@@ -139,11 +181,15 @@ class CompactConfig:
 
     @property
     def grid(self) -> int:
-        """Tokens along one side."""
         return int(self.image_size // 2 ** len(self.channels))
 
+    @property
+    def width(self) -> int:
+        return self.channels[-1]
 
-TokenizerConfig = AutoencoderConfig | CompactConfig
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        return tuple((self.image_size >> (level + 1), width) for level, width in enumerate(self.channels))
 
 
 @dataclass(frozen=True)
@@ -219,7 +265,7 @@ class GeneratorConfig:
         require(0 <= self.dropout < 1, f"dropout: expected 0 <= dropout < 1, got {self.dropout}")
         refuse(above_zero("rope_base", self.rope_base, 1e12))
         refuse(above_zero("norm_eps", self.norm_eps, 1.0))
-        require_choice(self, "head", HEADS)
+        require_choice(self, "head", tuple(HEADS))
         require_choice(self, "attention", ATTENTIONS)
 
     @property

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bigr_cli.core.config import GeneratorConfig, HeadKind
+from bigr_cli.core.architectures import HEADS, imported
+from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.loss import flip_loss
 from bigr_cli.core.orders import ranks
 from bigr_cli.core.random import Stream, uniform
@@ -281,17 +282,10 @@ class MaskedBitsHead(PlainHead):
         return found
 
 
-_HEADS: dict[HeadKind, type[Head]] = {
-    "flip": FlipHead,
-    "x0": CleanHead,
-    "direct": DirectHead,
-    "masked_bits": MaskedBitsHead,
-}
-
-
 def make_head(config: GeneratorConfig) -> Head:
     """The transcoder that a generator's config asks for."""
-    return _HEADS[config.head](config)
+    made: Head = imported(HEADS[config.head])(config)
+    return made
 
 
 def _unknown(shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.autoencoder import Decoder, Encoder
-from bigr_cli.core.compact import CompactDecoder, CompactEncoder
-from bigr_cli.core.config import AutoencoderConfig, TokenizerConfig
+from bigr_cli.core.architectures import imported
+from bigr_cli.core.config import TokenizerConfig
 from bigr_cli.core.layers import normal
 from bigr_cli.core.random import Stream, uniform
 
@@ -15,20 +14,13 @@ from bigr_cli.core.random import Stream, uniform
 class Tokenizer(nn.Module):
     """Binary autoencoder: a picture is `grid` × `grid` tokens of K bits, numbered row by row."""
 
-    encoder: Encoder | CompactEncoder
-    decoder: Decoder | CompactDecoder
-
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        if isinstance(config, AutoencoderConfig):
-            self.encoder, self.decoder = Encoder(config), Decoder(config)
-            width = config.embedding
-        else:
-            self.encoder, self.decoder = CompactEncoder(config), CompactDecoder(config)
-            width = config.channels[-1]
-        self.to_bits = nn.Conv2d(width, config.bits, 1)
-        self.embed = normal(config.bits, width, std=config.bits**-0.5)
+        self.encoder = imported(config.row.encoder)(config)
+        self.decoder = imported(config.row.decoder)(config)
+        self.to_bits = nn.Conv2d(config.width, config.bits, 1)
+        self.embed = normal(config.bits, config.width, std=config.bits**-0.5)
 
     def bit_logits(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) pictures in [0, 1] → (B, L, K) logits of P(bit = 1).

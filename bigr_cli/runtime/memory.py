@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig, TokenizerConfig
+from bigr_cli.core.config import GeneratorConfig, TokenizerConfig
 
 if TYPE_CHECKING:
     import torch
@@ -36,20 +36,12 @@ def drawing_bytes(config: GeneratorConfig, itemsize: int) -> int:
 def coding_bytes(config: TokenizerConfig) -> int:
     """Bytes that each picture of a batch needs while it is encoded or decoded, in float32."""
     side, maps = config.image_size, 6  # what is there together in a residual block, and its convolution's buffers
-    if isinstance(config, AutoencoderConfig):
-        levels = [(side >> level, config.channels * factor) for level, factor in enumerate(config.multipliers)]
-    else:
-        levels = [(side >> (level + 1), width) for level, width in enumerate(config.channels)]
-    return round(_SLACK * maps * 4 * max(side * side * 3, *(size * size * width for size, width in levels)))
+    return round(_SLACK * maps * 4 * max(side * side * 3, *(size * size * width for size, width in config.maps)))
 
 
 def refining_bytes(config: TokenizerConfig) -> int:
-    """Bytes that each picture of a batch needs while its codes are looked for, in float32.
-
-    What the decoder's layers keep for the gradient was measured: 2.9 times `coding_bytes` in the published
-    architecture, 8.6 times in the compact one, of whose layers none is much larger than the others.
-    """
-    return coding_bytes(config) * (4 if isinstance(config, AutoencoderConfig) else 12)
+    """Bytes that each picture of a batch needs while its codes are looked for, in float32."""
+    return coding_bytes(config) * config.row.gradient
 
 
 def free_memory(device: torch.device) -> int:

@@ -18,7 +18,6 @@ from bigr_cli.zoo.find import (
     list_models,
     set_default_model,
 )
-from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import readable_size
 
 group("models", help="List, inspect, check, pull, push, import and export models.")
@@ -284,7 +283,7 @@ def _millions(count: int | None) -> str:
 
 
 def _parts(entry: Entry) -> str:
-    counts = parameters(entry.config) if entry.config else {}
+    counts = entry.part_parameters
     return f" ({', '.join(f'{name} {_millions(count)}' for name, count in counts.items())})" if counts else ""
 
 

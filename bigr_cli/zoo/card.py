@@ -122,9 +122,7 @@ def _architecture(config: ModelConfig) -> list[tuple[str, object]]:
 
 
 def _tokenizer(config: TokenizerConfig) -> str:
-    widths = config.channels if isinstance(config.channels, tuple) else None
-    shape = f"channels {_text(widths)}" if widths else f"{config.channels} channels"
-    return f"{config.architecture}, {shape}"
+    return f"{config.architecture}, channels {_text([width for _, width in config.maps])}"
 
 
 def _labels(labels: tuple[str, ...]) -> str:

@@ -1,7 +1,7 @@
 """Where models are, by name or folder. Nothing here imports torch."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from bigr_cli import home
 from bigr_cli.errors import ConfigError, ModelError, RunError, UnknownNameError
 from bigr_cli.files import whole_file
 from bigr_cli.zoo.config import CONFIG_FILE, ModelConfig, check_name, read_config
-from bigr_cli.zoo.sizes import parameters
+from bigr_cli.zoo.sizes import stored_parameters
 
 DEFAULT_MODEL = "scenes-64"
 MODEL_VARIABLE = "BIGR_MODEL"
@@ -37,7 +37,14 @@ class Entry:
     @property
     def parameters(self) -> int | None:
         """How many the whole model has; None if that is not known."""
-        return sum(parameters(self.config).values()) if self.config else None
+        parts = self.part_parameters
+        wanted = len(self.config.weight_files) if self.config else 0
+        return sum(parts.values()) if parts and len(parts) == wanted else None
+
+    @property
+    def part_parameters(self) -> Mapping[str, int]:
+        """How many "tokenizer" and "generator" have, as far as that is known."""
+        return stored_parameters(self.directory, self.config) if self.config else {}
 
 
 def home_models() -> Path:
@@ -188,7 +195,6 @@ def _entry(name: str, directory: Path, where: str) -> Entry:
     """What is known of a model; whatever is wrong with its folder, the others are listed as usual."""
     try:
         config = read_config(directory)
-        parameters(config)
         files = [directory / file for file in config.weight_files]
         size = sum(file.stat().st_size for file in files if file.is_file())
         whole = all(file.is_file() for file in files)

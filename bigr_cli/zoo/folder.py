@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,6 @@ from bigr_cli.zoo.config import (
     dump_config,
     read_config,
 )
-from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import readable_size
 from bigr_cli.zoo.tensors import file_problems, number_problems, shape_problems, shapes_of, size_problems
 from bigr_cli.zoo.text_encoders.features import text_reader
@@ -138,7 +137,6 @@ def load_model(
     config = read_config(directory)
     if config.generator is None:
         raise ModelError(f"{directory}: holds a tokenizer but no generator", hint="train one with bigr train-generator")
-    _check_sizes(directory, config, config.weight_files)
     with torch.device("meta"):
         model = BinaryModel(config.tokenizer, config.generator)
     parts = {TOKENIZER_FILE: model.tokenizer, GENERATOR_FILE: model.generator}
@@ -169,7 +167,6 @@ def load_tokenizer(
 ) -> tuple[Tokenizer, ModelConfig]:
     """Load the tokenizer of a model folder, which need not have a generator; otherwise as `load_model`."""
     config = read_config(directory)
-    _check_sizes(directory, config, (TOKENIZER_FILE,))
     with torch.device("meta"):
         tokenizer = Tokenizer(config.tokenizer)
     _check_files(directory, config, {TOKENIZER_FILE: tokenizer}, verify)
@@ -186,13 +183,9 @@ def check_model(directory: Path) -> list[str]:
     config = read_config(directory)
     problems = hash_problems(directory, config.sha256, config.weight_files)
     there = [name for name in config.weight_files if (directory / name).is_file()]
-    large = _size_problems(directory, config, there)
-    if large:
-        return problems + large
-    for name, part in _modules(config).items() if there else ():
-        if name in there:
-            path = directory / name
-            problems += file_problems(path, part) or number_problems(path)
+    parts = {name: part for name, part in _modules(config).items() if name in there} if there else {}
+    for name, part in parts.items():
+        problems += _part_problems(directory, {name: part}) or number_problems(directory / name)
     return problems
 
 
@@ -226,17 +219,11 @@ def _write_text(path: Path, text: str) -> None:
         hidden.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _size_problems(directory: Path, config: ModelConfig, files: Iterable[str]) -> list[str]:
-    """Which files hold much less than the config's sizes ask for, a line each."""
-    counts = dict(zip((TOKENIZER_FILE, GENERATOR_FILE), parameters(config).values(), strict=False))
-    return [line for name in files for line in size_problems(directory / name, counts[name])]
-
-
-def _check_sizes(directory: Path, config: ModelConfig, files: Iterable[str]) -> None:
-    """Raise ModelFormatError before a model is laid out that the files cannot fill; missing ones are told later."""
-    problems = _size_problems(directory, config, [name for name in files if (directory / name).is_file()])
-    if problems:
-        raise ModelFormatError("; ".join(problems))
+def _part_problems(directory: Path, parts: Mapping[str, nn.Module]) -> list[str]:
+    """How weights files differ from the modules, a line each; of sizes that are far off, nothing but that."""
+    counts = {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()}
+    large = [line for name, count in counts.items() for line in size_problems(directory / name, count)]
+    return large or [line for name, part in parts.items() for line in file_problems(directory / name, part)]
 
 
 def _check_files(directory: Path, config: ModelConfig, parts: Mapping[str, nn.Module], verify: bool) -> None:
@@ -245,7 +232,7 @@ def _check_files(directory: Path, config: ModelConfig, parts: Mapping[str, nn.Mo
         size = readable_size(config.source.size) if config.source else ""
         hint = f"bigr models pull {directory.resolve().name} brings them ({size})" if config.source else None
         raise ModelError(f"{directory}: the weights of {config.name} are not here ({', '.join(missing)})", hint=hint)
-    problems = [line for name, part in parts.items() for line in file_problems(directory / name, part)]
+    problems = _part_problems(directory, parts)
     if verify and not problems:
         problems = hash_problems(directory, config.sha256, parts)
     problems = problems or [line for name in parts for line in number_problems(directory / name)]

@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass, field
 
-from bigr_cli.core.config import require
+from bigr_cli.core.config import UNSAID, require
 
+_PARTS = ("tokenizer", "generator")
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _REPOSITORY = re.compile(f"{_PART}/{_PART}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -17,8 +18,8 @@ class Source:
     """Published checkpoints on a model hub, out of which the model's weights are made.
 
     `tokenizer` and `generator` are files in `repository` (owner/name) at `revision` (a branch, tag or commit). `size`
-    counts the bytes of both, about. `sha256` has hashes of the files by name, as far as they are known. `published`
-    has what its authors measured, by name.
+    counts the bytes of both, about. `parameters` says how many each part of the model has. `sha256` has hashes of the
+    files by name, as far as they are known. `published` has what its authors measured, by name.
     """
 
     repository: str
@@ -26,6 +27,7 @@ class Source:
     generator: str
     revision: str = "main"
     size: int = 0
+    parameters: dict[str, int] = field(default_factory=dict, metadata=UNSAID)
     sha256: dict[str, str] = field(default_factory=dict)
     published: dict[str, float] = field(default_factory=dict)
 
@@ -33,7 +35,10 @@ class Source:
         require(is_repository(self.repository), f"repository: expected owner/name, got {self.repository!r}")
         require(bool(_REVISION.fullmatch(self.revision)), f"revision: expected a branch or commit: {self.revision!r}")
         require(self.size >= 0, f"size: expected bytes, got {self.size}")
-        for part in ("tokenizer", "generator"):
+        for part, count in self.parameters.items():
+            require(part in _PARTS, f"parameters: expected {' and '.join(_PARTS)}, got {part!r}")
+            require(count > 0, f"parameters.{part}: expected at least 1, got {count}")
+        for part in _PARTS:
             file = getattr(self, part)
             require(bool(_FILE.fullmatch(file)), f"{part}: expected a file inside the repository, got {file!r}")
         for file, digest in self.sha256.items():

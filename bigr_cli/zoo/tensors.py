@@ -51,10 +51,7 @@ def file_problems(path: Path, part: nn.Module) -> list[str]:
 
 
 def size_problems(path: Path, expected: int) -> list[str]:
-    """A line if a .safetensors file holds so much less than `expected` numbers that no model need be laid out for it.
-
-    Whoever wrote a config can ask for any sizes in it, and laying out a large model takes long.
-    """
+    """A line if a .safetensors file holds so much less than `expected` numbers that its tensors need not be listed."""
     try:
         held = sum(tensor.count for tensor in read_header(path).values())
     except ModelFormatError as error:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bigr_cli.core.config import HEADS, GeneratorConfig, HeadKind, SamplingConfig
+from bigr_cli.core.architectures import HEADS
+from bigr_cli.core.config import GeneratorConfig, HeadKind, SamplingConfig
 from bigr_cli.core.heads import Chain, Rows
 from bigr_cli.core.likelihood import token_scores
 from bigr_cli.core.random import Stream, uniform
@@ -138,7 +139,7 @@ def test_the_heads_have_the_same_weights(tiny_config: Callable[..., GeneratorCon
         for head in HEADS
     ]
     assert all(other == shapes[0] for other in shapes)
-    assert get_args(HeadKind) == HEADS
+    assert get_args(HeadKind) == tuple(HEADS)
 
 
 def test_a_head_that_is_none(tiny_config: Callable[..., GeneratorConfig]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigr_cli.core.config import HEADS
+from bigr_cli.core.architectures import HEADS
 
 Run = Callable[..., Any]
 

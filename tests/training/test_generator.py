@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from bigr_cli.core.config import ATTENTIONS, HEADS, AttentionKind, GeneratorConfig, HeadKind, SamplingConfig
+from bigr_cli.core.architectures import HEADS
+from bigr_cli.core.config import ATTENTIONS, AttentionKind, GeneratorConfig, HeadKind, SamplingConfig
 from bigr_cli.core.transformer import Generator
 from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.loading import Positions, all_batches

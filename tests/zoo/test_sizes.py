@@ -1,48 +1,35 @@
-"""Counting parameters without making them."""
+"""How many parameters a model has: counted, read off files, and as cards say it."""
+
+import shutil
+from pathlib import Path
 
 import pytest
-import torch
 
-from bigr_cli.core.config import AutoencoderConfig, CompactConfig, GeneratorConfig, TextConfig, TokenizerConfig
-from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
-from bigr_cli.zoo.sizes import generator_parameters, tokenizer_parameters
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        AutoencoderConfig(256, 24),
-        AutoencoderConfig(
-            32, 8, channels=32, multipliers=(1, 2, 3), attention_resolutions=(8, 16), res_blocks=3, norm_first=False
-        ),
-        AutoencoderConfig(8, 1, channels=32, multipliers=(2,), attention_resolutions=(), embedding=64),
-        CompactConfig(64, 24),
-        CompactConfig(32, 8, channels=(16, 24), encoder_blocks=(1, 2), decoder_blocks=(2, 0)),
-        CompactConfig(8, 3, channels=(8,), encoder_blocks=(1,), decoder_blocks=(1,), attention_heads=1),
-    ],
-)
-def test_tokenizer(config: TokenizerConfig) -> None:
-    with torch.device("meta"):
-        made = Tokenizer(config)
-    assert tokenizer_parameters(config) == sum(parameter.numel() for parameter in made.parameters())
+from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.zoo.config import read_config
+from bigr_cli.zoo.find import describe_model, packaged_models
+from bigr_cli.zoo.sizes import generator_parameters, parameters, stored_parameters
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        GeneratorConfig(grid=16, bits=24, classes=1000),
-        GeneratorConfig(grid=3, bits=5, classes=7, layers=3, heads=2, dim=24, ffn_multiple=8, transcoder_width=13),
-        GeneratorConfig(grid=8, bits=24, classes=0, condition="text", text=TextConfig()),
-        GeneratorConfig(grid=8, bits=24, classes=0, condition="text", text=TextConfig(width=48, layers=3, tokens=64)),
-        GeneratorConfig(grid=8, bits=24, classes=0, condition="text", text=TextConfig("t5", tokens=120, width=512)),
-    ],
-)
-def test_generator(config: GeneratorConfig) -> None:
-    with torch.device("meta"):
-        made = Generator(config)
-    assert generator_parameters(config) == sum(parameter.numel() for parameter in made.parameters())
+def folders() -> list[Path]:
+    return sorted(path.parent for path in packaged_models().glob("*/config.yaml"))
+
+
+@pytest.mark.parametrize("folder", folders(), ids=lambda folder: folder.name)
+def test_files_and_cards_say_what_the_config_comes_to(folder: Path) -> None:
+    config = read_config(folder)
+    assert stored_parameters(folder, config) == parameters(config)
+    assert describe_model(folder).parameters == sum(parameters(config).values())
 
 
 def test_the_published_size() -> None:
     assert round(generator_parameters(GeneratorConfig(grid=16, bits=24, classes=1000)) / 1e6) == 336
+
+
+def test_a_damaged_file_leaves_its_number_open(tmp_path: Path) -> None:
+    folder = tmp_path / "scenes-64"
+    shutil.copytree(packaged_models() / "scenes-64", folder)
+    (folder / "generator.safetensors").write_bytes(b"no header")
+    config = read_config(folder)
+    assert stored_parameters(folder, config) == {"tokenizer": parameters(config)["tokenizer"]}
+    assert describe_model(folder).parameters is None

@@ -77,7 +77,10 @@ def _pull_card(card: ModelConfig, name: str, dtype: torch.dtype | None, overwrit
     tokenizer, generator = (hub.fetch(file) for file in files)
     with _using(files):
         hashes = {file.name: _checked(file, source.sha256.get(file.name)) for file in files}
-        pinned = replace(card, name=name, source=replace(source, revision=files[0].commit, sha256=hashes))
+        found = replace(
+            source, revision=files[0].commit, sha256=hashes, parameters={}
+        )  # which the files say themselves
+        pinned = replace(card, name=name, source=found)
         convert_published(tokenizer, generator, pinned, output=output, dtype=dtype, overwrite=overwrite)
     return output
 
