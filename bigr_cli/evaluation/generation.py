@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_fidelity.defaults import DEFAULTS
 
-from bigr_cli.evaluation.extractors import Extractor
-from bigr_cli.evaluation.fidelity import BINARY, check_counts, extract, measure, subset_size
+from bigr_cli import console
+from bigr_cli.data.sources import SCENES
+from bigr_cli.errors import UsageError
+from bigr_cli.evaluation.extractors import Extractor, open_extractor
+from bigr_cli.evaluation.fidelity import BINARY, check_counts, extract, measure, statistics_of, subset_size
 from bigr_cli.evaluation.image_sets import PictureSet
-from bigr_cli.evaluation.references import Opened
+from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference
+from bigr_cli.evaluation.statistics import write_samples, write_statistics
 from bigr_cli.version import __version__
 
+COUNT = 10_000  # samples, unless another number is asked for
 AT_ONCE = 64  # pictures that an extractor looks at, unless another number is asked for
 _PACKAGES = ("torch", "torch-fidelity", "torchvision", "numpy", "scipy", "pillow")
 
@@ -106,3 +114,128 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {"bigr-cli": __version__, "python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """What looks at images, as it is asked for: the network by its name, and where its weights are."""
+
+    features: str | None = None
+    weights: Path | None = None
+    fetch_weights: bool = False
+
+    def open(self, *, scenes: bool) -> Extractor:
+        """The extractor; without a name that of scenes where `scenes` are compared, or torch-fidelity's Inception."""
+        wanted = self.features or (SCENES if scenes and self.weights is None else None)
+        weights = self.weights.expanduser() if self.weights else None
+        return open_extractor(wanted, weights=weights, fetch=self.fetch_weights)
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything of it was asked for."""
+        return self.features is not None or self.weights is not None or self.fetch_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What samples are compared with and by which figures, checked before a model is loaded or an image sampled.
+
+    `resize` is the side that all images are fitted to. `statistics` and `npz` are files that are written of the
+    samples: their features' mean and covariance, and the samples themselves.
+    """
+
+    extractor: Extractor | None
+    reference: Opened | None
+    metrics: list[str]
+    resize: int | None = None
+    statistics: Path | None = None
+    npz: Path | None = None
+
+    def evaluator(self, device: torch.device, batch: int | None) -> Judge | None:
+        """Loads the network and looks at the reference; None if no figure is wanted."""
+        if self.extractor is None:
+            return None
+        extra = ("fid",) if self.statistics else ()
+        with console.progress(None, "looking at the reference"):
+            return Judge(
+                self.extractor,
+                self.reference,
+                self.metrics,
+                device=device,
+                batch=batch,
+                resize=self.resize,
+                extra=extra,
+            )
+
+
+def open_comparison(
+    samples: tuple[str, int],
+    size: tuple[int, int],
+    *,
+    reference: str | None,
+    reference_count: int | None = None,
+    metrics: str | None = None,
+    resize: int | None = None,
+    evaluator: Evaluator,
+    statistics: Path | None = None,
+    npz: Path | None = None,
+) -> Comparison:
+    """Everything of an evaluation that can be known before it begins.
+
+    Args:
+        samples: what messages call them, and how many there are.
+        size: their width and height in pixels.
+        reference: real images: a folder, "scenes", or a file of statistics, features or images.
+        metrics: some of fid, is, kid, prc, with commas between; None is all that can be computed.
+
+    Raises:
+        UsageError: nothing to compare with, too few images, or metrics that cannot be computed.
+    """
+    size = (resize, resize) if resize else size
+    files: dict[str, Any] = {"resize": resize, "statistics": statistics, "npz": npz}
+    if reference is None and metrics is None and npz and not statistics:
+        return Comparison(extractor=None, reference=None, metrics=[], **files)
+    extractor = evaluator.open(scenes=reference == SCENES)
+    extractor.check_size(*size, samples[0])
+    opened = None
+    if reference is not None:
+        opened = open_reference(reference, size, count=reference_count, resize=resize)
+    elif metrics is None and not (npz or statistics):
+        raise UsageError("nothing to compare with", hint="--reference DIR, scenes or FILE; --metrics is needs none")
+    chosen = choose_metrics(metrics, extractor, opened)
+    counts = [samples]
+    if opened is not None and opened.pictures is not None:
+        counts.append((opened.pictures.what, opened.pictures.count))
+    check_counts(chosen, counts)
+    return Comparison(extractor=extractor, reference=opened, metrics=chosen, **files)
+
+
+def compared(
+    judge: Judge | None,
+    comparison: Comparison,
+    samples: PictureSet,
+    again: PictureSet,
+    *,
+    overwrite: bool = False,
+    advance: Advance = _silent,
+) -> dict[str, Any]:
+    """The record of samples: their figures and everything that these depend on. Writes the files asked for.
+
+    `again` is the same set as `samples`, for another pass.
+    """
+    began = time.perf_counter()
+    record: dict[str, Any]
+    if judge is None:
+        record = {"samples": again.resized(comparison.resize).record()}
+    else:
+        features = judge.features(samples, advance)
+        record = judge.record(again, judge.figures(features))
+        if comparison.statistics:
+            found = statistics_of(features[judge.extractor.layers["fid"]], judge.extractor)
+            write_statistics(comparison.statistics.expanduser(), found, overwrite=overwrite)
+            console.say(f"wrote {comparison.statistics}")
+    if comparison.npz:
+        source = samples if judge is None else again
+        write_samples(comparison.npz.expanduser(), source.resized(comparison.resize), overwrite=overwrite)
+        console.say(f"wrote {comparison.npz}")
+    return record | {"seconds": round(time.perf_counter() - began, 3)}

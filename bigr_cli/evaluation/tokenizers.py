@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +15,26 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from bigr_cli import console
 from bigr_cli.core.refine import refined
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.loading import as_floats
+from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.fidelity import check_counts, check_finite, frechet_distance
-from bigr_cli.evaluation.image_sets import PictureSet
-from bigr_cli.evaluation.pretrained import LPIPS
+from bigr_cli.evaluation.generation import Evaluator, versions
+from bigr_cli.evaluation.image_sets import PictureSet, folder, scenes
+from bigr_cli.evaluation.pretrained import LPIPS, lpips_at_hand
 from bigr_cli.evaluation.reconstruction import BitCounts, psnr
 from bigr_cli.imaging.grids import grid
+from bigr_cli.runtime import memory
 from bigr_cli.runtime.batches import Batches
+from bigr_cli.zoo.config import TOKENIZER_FILE, ModelConfig
 
+MANY = 5000  # scenes, unless another number is asked for
+SHOWN = 16  # of the worst images
+_AT_ONCE = 64
 _EXCEEDED = 5  # the percentile that 95 % of the pictures exceed
 
 
@@ -64,6 +74,83 @@ def given_back(tokenizer: Tokenizer, images: Tensor, refine: int = 0) -> tuple[T
     given = as_floats(images.to(tokenizer.embed.device))
     codes = refined(tokenizer, given, tokenizer.bit_logits(given), refine)
     return tokenizer.decode(codes).clamp(0, 1).mul(255).round().byte().cpu(), codes.cpu()
+
+
+def images_to_reconstruct(data: str, size: int, count: int | None) -> PictureSet:
+    """The images of a folder, or unseen scenes, at a tokenizer's size; errors as `image_sets.folder`."""
+    return scenes(size, count or MANY) if data == SCENES else folder(Path(data), count=count, resize=size)
+
+
+def distance_extractor(evaluator: Evaluator, data: str, sets: Sequence[PictureSet]) -> Extractor | None:
+    """What rFID is measured with; None, and a warning, where nothing was asked for and nothing is at hand."""
+    try:
+        extractor = evaluator.open(scenes=data == SCENES)
+        for pictures in sets:
+            extractor.check_size(pictures.width, pictures.height, pictures.what)
+    except UsageError as error:
+        if evaluator.asked:
+            raise
+        console.warn(f"rFID is left out: {error}")
+        return None
+    for pictures in sets:
+        check_counts(("fid",), [(pictures.what, pictures.count)])
+    return extractor
+
+
+def lpips_of(device: torch.device, *, fetch: bool) -> Any:
+    """LPIPS if its weights are here or may be fetched, or None."""
+    return load_lpips(device) if fetch or lpips_at_hand() else None
+
+
+def reconstruction_record(
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+    pictures: PictureSet,
+    *,
+    where: str,
+    extractor: Extractor | None,
+    lpips: Any,
+    batch: int | None,
+    refine: int | None,
+    advance: Callable[[int], None] = lambda count: None,
+) -> tuple[dict[str, Any], Rebuilt]:
+    """How well a tokenizer reconstructs images: the figures with everything that they depend on, and all measured.
+
+    Args:
+        where: its model's folder or name.
+        batch: images at once; None is as many as fit.
+        refine: steps of latent optimisation; None is what the model's config says.
+    """
+    began, device = time.perf_counter(), tokenizer.embed.device
+    refine = config.refine if refine is None else refine
+    each = memory.refining_bytes(config.tokenizer) if refine else memory.coding_bytes(config.tokenizer)
+    made = measure_tokenizer(
+        tokenizer,
+        pictures,
+        extractor=extractor,
+        lpips=lpips,
+        batch=batch or min(_AT_ONCE, memory.fitting(each, memory.free_memory(device))),
+        shown=min(SHOWN, pictures.count),
+        refine=refine,
+        advance=advance,
+    )
+    by = None if extractor is None else {**extractor.about, "layer": extractor.layers["fid"]}
+    record = {
+        "model": config.name,
+        "folder": where,
+        "weights": config.sha256.get(TOKENIZER_FILE),
+        "tokens": tokenizer.config.grid**2,
+        "bits": tokenizer.config.bits,
+        "refine": refine,
+        **made.figures,
+        "pictures": pictures.record(),
+        "extractor": by,
+        "lpips_by": None if lpips is None else f"torch-fidelity, {LPIPS}",
+        "device": device.type,
+        "versions": versions(),
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    return record, made
 
 
 def measure_tokenizer(

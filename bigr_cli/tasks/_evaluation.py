@@ -11,7 +11,7 @@ import typer
 from bigr_cli import options
 
 if TYPE_CHECKING:
-    from bigr_cli.evaluation.extractors import Extractor
+    from bigr_cli.evaluation.generation import Evaluator
 
 JUDGING = "Judging"
 
@@ -75,13 +75,11 @@ class Reporting:
     json: options.Json = False
 
 
-def open_judge(judging: Judging, *, scenes: bool) -> "Extractor":
-    """The extractor asked for; without one, that of scenes where scenes are judged, or torch-fidelity's Inception."""
-    from bigr_cli.evaluation.extractors import SCENES, open_extractor
+def evaluator_of(judging: Judging) -> "Evaluator":
+    """What is to look at the images, as the evaluation takes it."""
+    from bigr_cli.evaluation.generation import Evaluator
 
-    wanted = judging.features or (SCENES if scenes and judging.weights is None else None)
-    weights = judging.weights.expanduser() if judging.weights else None
-    return open_extractor(wanted, weights=weights, fetch=judging.fetch_weights)
+    return Evaluator(features=judging.features, weights=judging.weights, fetch_weights=judging.fetch_weights)
 
 
 def check_report(reporting: Reporting) -> Path | None:

@@ -9,17 +9,14 @@ import typer
 from bigr_cli import options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Sampling
-from bigr_cli.tasks._evaluation import JUDGING, Judging, Sweep, open_judge
+from bigr_cli.tasks._evaluation import JUDGING, Judging, Sweep, evaluator_of
 
 if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig
-    from bigr_cli.evaluation.extractors import Extractor
+    from bigr_cli.evaluation.generation import Comparison
     from bigr_cli.evaluation.image_sets import PictureSet
-    from bigr_cli.evaluation.references import Opened
     from bigr_cli.evaluation.sweep import Point
     from bigr_cli.generation import Job
-
-COUNT = 10_000
 
 Words = Annotated[
     list[str] | None,
@@ -123,10 +120,7 @@ class Drawing:
 class Plan:
     """Everything that is known before a model is loaded."""
 
-    extractor: "Extractor | None"
-    reference: "Opened | None"
-    metrics: "list[str]"
-    resize: int | None
+    comparison: "Comparison"
     pictures: "PictureSet | None"
     jobs: "list[Job]"
     settings: "list[tuple[Point, SamplingConfig]]"
@@ -143,9 +137,7 @@ def planned(
     overwrite: bool,
 ) -> Plan:
     """What is to be done; UsageError and its kinds for whatever cannot be."""
-    from bigr_cli.evaluation.extractors import SCENES
-    from bigr_cli.evaluation.fidelity import check_counts
-    from bigr_cli.evaluation.references import choose_metrics, open_reference
+    from bigr_cli.evaluation.generation import open_comparison
 
     folder, sweep = _sorted(words, drawing)
     files = _files(drawing, overwrite=overwrite)
@@ -160,22 +152,18 @@ def planned(
         what, count, size = pictures.what, pictures.count, (pictures.width, pictures.height)
     if files and len(settings) > 1:
         raise UsageError("--npz and --statistics are for one set of samples, and a sweep draws several")
-    size = (comparing.resize, comparing.resize) if comparing.resize else size
-    if comparing.reference is None and comparing.metrics is None and drawing.npz and not drawing.statistics:
-        return Plan(None, None, [], comparing.resize, pictures, jobs, settings)
-    extractor = open_judge(judging, scenes=comparing.reference == SCENES)
-    extractor.check_size(*size, what)
-    reference = None
-    if comparing.reference is not None:
-        reference = open_reference(comparing.reference, size, count=comparing.reference_count, resize=comparing.resize)
-    elif comparing.metrics is None and not files:
-        raise UsageError("nothing to compare with", hint="--reference DIR, scenes or FILE; --metrics is needs none")
-    metrics = choose_metrics(comparing.metrics, extractor, reference)
-    counts = [(what, count)]
-    if reference is not None and reference.pictures is not None:
-        counts.append((reference.pictures.what, reference.pictures.count))
-    check_counts(metrics, counts)
-    return Plan(extractor, reference, metrics, comparing.resize, pictures, jobs, settings)
+    comparison = open_comparison(
+        (what, count),
+        size,
+        reference=comparing.reference,
+        reference_count=comparing.reference_count,
+        metrics=comparing.metrics,
+        resize=comparing.resize,
+        evaluator=evaluator_of(judging),
+        statistics=drawing.statistics,
+        npz=drawing.npz,
+    )
+    return Plan(comparison, pictures, jobs, settings)
 
 
 def _sorted(words: list[str], drawing: Drawing) -> tuple[Path | None, list[str]]:
@@ -207,6 +195,7 @@ def _to_draw(
     model: str | None, sweep: list[str], drawing: Drawing, sampling: Sampling
 ) -> "tuple[list[Job], list[tuple[Point, SamplingConfig]], tuple[int, int]]":
     """The pictures, the settings of every point of the sweep, and the pictures' size."""
+    from bigr_cli.evaluation.generation import COUNT
     from bigr_cli.evaluation.samples import balanced
     from bigr_cli.evaluation.sweep import points
     from bigr_cli.settings import sampling_settings

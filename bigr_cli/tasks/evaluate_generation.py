@@ -1,6 +1,5 @@
 """`bigr evaluate generation`: how much generated pictures look like real ones."""
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +76,7 @@ def generation(
     elif not run.judge_drawn(model):
         return
     try:
-        if plan.metrics and not reporting.json:
+        if plan.comparison.metrics and not reporting.json:
             _show(run.records)
     finally:  # the report has the figures, even if nobody reads stdout
         if report is not None:
@@ -176,39 +175,14 @@ class _Run:
 
         `again` is the same set, for another pass.
         """
-        from bigr_cli.evaluation.fidelity import statistics_of
-        from bigr_cli.evaluation.generation import Judge
-        from bigr_cli.evaluation.statistics import write_samples, write_statistics
+        from bigr_cli.evaluation.generation import compared
 
-        began = time.perf_counter()
-        plan, drawing, overwrite = self._plan, self._drawing, self._reporting.overwrite
-        record: dict[str, Any] = {"task": TASK, "point": point} if point else {"task": TASK}
-        if plan.extractor is None:
-            record["samples"] = again.resized(plan.resize).record()
-        else:
-            if self._judge is None:
-                extra = ("fid",) if drawing.statistics else ()
-                with console.progress(None, "looking at the reference"):
-                    self._judge = Judge(
-                        plan.extractor,
-                        plan.reference,
-                        plan.metrics,
-                        device=device,
-                        batch=self._machine.batch_size,
-                        resize=plan.resize,
-                        extra=extra,
-                    )
-            features = self._judge.features(pictures, advance)
-            record |= self._judge.record(again, self._judge.figures(features))
-            if drawing.statistics:
-                found = statistics_of(features[plan.extractor.layers["fid"]], plan.extractor)
-                write_statistics(drawing.statistics.expanduser(), found, overwrite=overwrite)
-                console.say(f"wrote {drawing.statistics}")
-        if drawing.npz:
-            source = pictures if plan.extractor is None else again
-            write_samples(drawing.npz.expanduser(), source.resized(plan.resize), overwrite=overwrite)
-            console.say(f"wrote {drawing.npz}")
-        return record | {"seconds": round(time.perf_counter() - began, 3)}
+        comparison = self._plan.comparison
+        if self._judge is None:
+            self._judge = comparison.evaluator(device, self._machine.batch_size)
+        overwrite = self._reporting.overwrite
+        record = compared(self._judge, comparison, pictures, again, overwrite=overwrite, advance=advance)
+        return ({"task": TASK, "point": point} if point else {"task": TASK}) | record
 
     def _add(self, record: dict[str, Any]) -> None:
         self.records.append(record)
@@ -219,13 +193,13 @@ class _Run:
         """What the results depend on."""
         from bigr_cli.evaluation.generation import versions
 
-        plan = self._plan
+        wanted = self._plan.comparison
         return {
             "draws": [str(drawn.folder) for drawn in self._draws],
-            "extractor": plan.extractor.name if plan.extractor else None,
-            "reference": plan.reference.identity() if plan.reference else None,
-            "metrics": plan.metrics,
-            "resize": plan.resize,
+            "extractor": wanted.extractor.name if wanted.extractor else None,
+            "reference": wanted.reference.identity() if wanted.reference else None,
+            "metrics": wanted.metrics,
+            "resize": wanted.resize,
             "files": [str(self._drawing.npz), str(self._drawing.statistics)],
             "versions": versions(),
         }

@@ -1,6 +1,5 @@
 """`bigr evaluate reconstruction`: how well tokenizers give pictures back."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,21 +9,14 @@ from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Messages, grouped
 from bigr_cli.registry import task
-from bigr_cli.runtime import memory
 from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._evaluation import Judging, Reporting
 
 if TYPE_CHECKING:
-    import torch
-
-    from bigr_cli.evaluation.extractors import Extractor
     from bigr_cli.evaluation.image_sets import PictureSet
     from bigr_cli.evaluation.tokenizers import Rebuilt
 
 TASK = "evaluate reconstruction"
-MANY = 5000  # scenes, unless another number is asked for
-SHOWN = 16  # of the worst pictures
-AT_ONCE = 64
 
 Models = Annotated[
     list[str] | None,
@@ -56,7 +48,7 @@ Worst = Annotated[
         "--worst",
         metavar="FILE",
         rich_help_panel=options.OUTPUT,
-        help=f"Write a sheet of the {SHOWN} worst pictures of every tokenizer, originals above.",
+        help="Write a sheet of the 16 worst pictures of every tokenizer, originals above.",
         show_default=False,
     ),
 ]
@@ -94,25 +86,38 @@ def reconstruction(
 
     LPIPS is measured if its weights are in torch's cache, or with --fetch-weights.
     """
+    from bigr_cli.evaluation.tokenizers import distance_extractor, lpips_of, reconstruction_record
     from bigr_cli.runtime.device import select_device, set_threads
+    from bigr_cli.zoo.folder import load_tokenizer
 
     again = _evaluation.command_line(context)
     report = _evaluation.check_report(reporting)
     sheet = _checked(worst, overwrite=reporting.overwrite)
     sets = _opened(models or [None], data, count)
-    extractor = _judge(judging, data, [pictures for _, pictures in sets])
+    extractor = distance_extractor(_evaluation.evaluator_of(judging), data, [pictures for _, pictures in sets])
     set_threads(threads)
     chosen = select_device(device)
-    records, rebuilt = [], {}
-    lpips = _lpips(chosen, fetch=judging.fetch_weights)
+    records: list[dict[str, Any]] = []
+    rebuilt: dict[str, Rebuilt] = {}
+    lpips = lpips_of(chosen, fetch=judging.fetch_weights)
     for folder, pictures in sets:
-        name, record, made = _measured(folder, pictures, extractor, lpips, chosen, batch_size, refine)
-        if name in rebuilt:
-            name = f"{name} ({folder})"
-        records.append(record)
-        rebuilt[name] = made
+        tokenizer, config = load_tokenizer(folder, device=chosen)
+        with console.progress(pictures.count, config.name) as bar:
+            record, made = reconstruction_record(
+                tokenizer,
+                config,
+                pictures,
+                where=str(folder),
+                extractor=extractor,
+                lpips=lpips,
+                batch=batch_size,
+                refine=refine,
+                advance=bar.advance,
+            )
+        records.append({"task": TASK, **record})
+        rebuilt[f"{config.name} ({folder})" if config.name in rebuilt else config.name] = made
         if reporting.json:
-            console.json_line(record)
+            console.json_line(records[-1])
     _finish(records, rebuilt, sheet, report, reporting, again)
 
 
@@ -130,8 +135,7 @@ def _checked(worst: Path | None, *, overwrite: bool) -> Path | None:
 
 def _opened(models: "list[str] | list[None]", data: str, count: int | None) -> "list[tuple[Path, PictureSet]]":
     """Each model's folder, and the pictures at its size."""
-    from bigr_cli.data.sources import SCENES
-    from bigr_cli.evaluation.image_sets import folder, scenes
+    from bigr_cli.evaluation.tokenizers import images_to_reconstruct
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
@@ -140,90 +144,8 @@ def _opened(models: "list[str] | list[None]", data: str, count: int | None) -> "
         directory = find_model(name)
         if any(directory.resolve() == other.resolve() for other, _ in found):
             raise UsageError(f"{name}: is given twice")
-        size = read_config(directory).image_size
-        pictures = scenes(size, count or MANY) if data == SCENES else folder(Path(data), count=count, resize=size)
-        found.append((directory, pictures))
+        found.append((directory, images_to_reconstruct(data, read_config(directory).image_size, count)))
     return found
-
-
-def _judge(judging: Judging, data: str, sets: "list[PictureSet]") -> "Extractor | None":
-    """What rFID is taken with; None, and a word about it, where nothing was asked for and nothing is at hand."""
-    from bigr_cli.evaluation.extractors import SCENES
-    from bigr_cli.evaluation.fidelity import check_counts
-
-    asked = judging.features is not None or judging.weights is not None or judging.fetch_weights
-    try:
-        extractor = _evaluation.open_judge(judging, scenes=data == SCENES)
-        for pictures in sets:
-            extractor.check_size(pictures.width, pictures.height, pictures.what)
-    except UsageError as error:
-        if asked:
-            raise
-        console.warn(f"rFID is left out: {error}")
-        return None
-    for pictures in sets:
-        check_counts(("fid",), [(pictures.what, pictures.count)])
-    return extractor
-
-
-def _lpips(device: "torch.device", *, fetch: bool) -> Any:
-    """LPIPS if its weights are here or may be fetched."""
-    from bigr_cli.evaluation.pretrained import lpips_at_hand
-    from bigr_cli.evaluation.tokenizers import load_lpips
-
-    return load_lpips(device) if fetch or lpips_at_hand() else None
-
-
-def _measured(
-    folder: Path,
-    pictures: "PictureSet",
-    extractor: "Extractor | None",
-    lpips: Any,
-    device: "torch.device",
-    asked: int | None,
-    refine: int | None,
-) -> "tuple[str, dict[str, Any], Rebuilt]":
-    """A tokenizer's name, its record and what was measured of it."""
-    from bigr_cli.evaluation.generation import versions
-    from bigr_cli.evaluation.pretrained import LPIPS
-    from bigr_cli.evaluation.tokenizers import measure_tokenizer
-    from bigr_cli.zoo.config import TOKENIZER_FILE
-    from bigr_cli.zoo.folder import load_tokenizer
-
-    began = time.perf_counter()
-    tokenizer, config = load_tokenizer(folder, device=device)
-    refine = config.refine if refine is None else refine
-    each = memory.refining_bytes(config.tokenizer) if refine else memory.coding_bytes(config.tokenizer)
-    batch = asked or min(AT_ONCE, memory.fitting(each, memory.free_memory(device)))
-    with console.progress(pictures.count, config.name) as bar:
-        made = measure_tokenizer(
-            tokenizer,
-            pictures,
-            extractor=extractor,
-            lpips=lpips,
-            batch=batch,
-            shown=min(SHOWN, pictures.count),
-            refine=refine,
-            advance=bar.advance,
-        )
-    judge = None if extractor is None else {**extractor.about, "layer": extractor.layers["fid"]}
-    record = {
-        "task": TASK,
-        "model": config.name,
-        "folder": str(folder),
-        "weights": config.sha256.get(TOKENIZER_FILE),
-        "tokens": tokenizer.config.grid**2,
-        "bits": tokenizer.config.bits,
-        "refine": refine,
-        **made.figures,
-        "pictures": pictures.record(),
-        "extractor": judge,
-        "lpips_by": None if lpips is None else f"torch-fidelity, {LPIPS}",
-        "device": device.type,
-        "versions": versions(),
-        "seconds": round(time.perf_counter() - began, 3),
-    }
-    return config.name, record, made
 
 
 def _finish(
