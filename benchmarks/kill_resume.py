@@ -2,11 +2,11 @@
 
     python benchmarks/kill_resume.py --points 10
 
-Small trainings are run once undisturbed: a tokenizer, a generator, a generator on cached codes, and one on captions in
-tar shards. Then each is killed with SIGKILL, in a new run folder at every point, resumed, and every byte of its last
-checkpoint (weights, averages, optimisers) and of its model folder compared. The points take turns: at a random time, as
-soon as a random checkpoint is there, while one is being written, while a file of the model is being written. Ends with
-exit code 1 if a bit differs.
+Small trainings are run once undisturbed: a tokenizer, a generator, a generator on cached codes, one on captions in tar
+shards, and `bigr train` with both stages. Then each is killed with SIGKILL, in a new run folder at every point,
+resumed, and every byte of its last checkpoint (weights, averages, optimisers) and of its model folder compared. The
+points take turns: at a random time, as soon as a random checkpoint is there, while one is being written, while a file
+of the model is being written. Ends with exit code 1 if a bit differs.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ CAPTIONS = ("generator.text.width=16", "generator.text.tokens=64", "data.flip=tr
 STEPS, SAVED_EVERY = 40, 4
 LAST = f"checkpoints/step-{STEPS:08d}.safetensors"
 COMPARED = (LAST, "tokenizer.safetensors", "generator.safetensors", "config.yaml", "README.md", "training.yaml")
+STAGES = ("tokenizer", "generator")  # of `bigr train`, each in a folder of its own
+SMALL = ("tokenizer:losses.adversarial.weight=0", "run.batch=8", "run.checkpoint_every=4", "data.validation=8")
 PATIENCE = 5  # runs that may end before they can be killed
 
 # Processes are forked from one that has torch loaded and has not used it, which saves them most of their time.
@@ -100,10 +102,12 @@ class Training:
     command: str
     config: tuple[str, ...]
     undisturbed: Path
+    stages: tuple[str, ...] = ("",)  # folders below the run's in which checkpoints lie
+    marker: str = "training.yaml"
 
     def start(self, run: Path, pause: float = 0.0) -> BaseProcess:
         """Begin a run, or go on with it if it has begun; half-written files stay so for `pause` seconds longer."""
-        begun = (run / "training.yaml").exists()
+        begun = (run / self.marker).exists()
         words = ["--resume", str(run)] if begun else [*self.config, "-o", str(run)]
         words = [self.command, *words, "--device", "cpu", "--threads", "1", "--quiet"]
         return started(words, self.undisturbed.parent / "home", pause)
@@ -132,7 +136,25 @@ def trainings(work: Path) -> list[Training]:
             (*generator, "--data", write_shards(work / "shards"), *CAPTIONS),
             work / "captions",
         ),
+        Training(
+            "both stages",
+            "train",
+            (write_images(work / "images"), "--steps", str(STEPS), "--size", "nano", "--image-size", "16", *SMALL),
+            work / "both",
+            STAGES,
+            "train.yaml",
+        ),
     ]
+
+
+def write_images(folder: Path) -> str:
+    """50 scenes in folders of classes; returns the folder."""
+    source = ScenesSource(16, count=50)
+    for index in range(len(source)):
+        place = folder / f"class{index % 3}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(source.picture(index).pixels).save(place / f"{index:03d}.png")
+    return str(folder)
 
 
 def write_shards(folder: Path) -> str:
@@ -152,10 +174,10 @@ def write_shards(folder: Path) -> str:
     return f"{folder}/{{0..1}}.tar"
 
 
-def differing_bits(one: Path, other: Path) -> int:
+def differing_bits(one: Path, other: Path, stages: Sequence[str]) -> int:
     """Between the files of two finished runs; a file that only one has, or a length that differs, counts in full."""
     count = 0
-    for name in COMPARED:
+    for name in (*COMPARED, *(f"{stage}/{name}" for stage in stages if stage for name in COMPARED)):
         first, second = (path.read_bytes() if path.exists() else b"" for path in (one / name, other / name))
         length = max(len(first), len(second))
         left, right = (int.from_bytes(each.ljust(length, b"\0"), "little") for each in (first, second))
@@ -166,37 +188,45 @@ def differing_bits(one: Path, other: Path) -> int:
 Due = Callable[[], bool]
 
 
-def at_time(run: Path, rng: random.Random, seconds: float) -> Due:
+def at_time(run: Path, training: Training, rng: random.Random, seconds: float) -> Due:
     """At a random time between the beginning of the run and its usual end."""
     delay, begun = rng.uniform(0, seconds), list[float]()
 
     def due() -> bool:
-        if not begun and (run / "training.yaml").exists():
+        if not begun and (run / training.marker).exists():
             begun.append(time.monotonic())
         return bool(begun) and time.monotonic() - begun[0] >= delay
 
     return due
 
 
-def at_checkpoint(run: Path, rng: random.Random, seconds: float) -> Due:
+def at_checkpoint(run: Path, training: Training, rng: random.Random, seconds: float) -> Due:
     """As soon as a random checkpoint has its name."""
+    run /= rng.choice(training.stages)
     step = SAVED_EVERY * rng.randrange(1, STEPS // SAVED_EVERY)
     return (run / "checkpoints" / f"step-{step:08d}.safetensors").exists
 
 
-def while_saving(run: Path, rng: random.Random, seconds: float) -> Due:
+def while_saving(run: Path, training: Training, rng: random.Random, seconds: float) -> Due:
     """While a random checkpoint is half written."""
+    run /= rng.choice(training.stages)
     step = SAVED_EVERY * rng.randint(1, STEPS // SAVED_EVERY)
     return lambda: _half_written(run / "checkpoints", f".step-{step:08d}")
 
 
-def while_writing_the_model(run: Path, rng: random.Random, seconds: float) -> Due:
+def while_writing_the_model(run: Path, training: Training, rng: random.Random, seconds: float) -> Due:
     """While a random file of the model is half written."""
+    run /= rng.choice(training.stages)
     beginning = "." + rng.choice(("tokenizer", "README", "config"))
     return lambda: _half_written(run, beginning)
 
 
-MOMENTS = (at_time, at_checkpoint, while_saving, while_writing_the_model)
+def between_the_stages(run: Path, training: Training, rng: random.Random, seconds: float) -> Due:
+    """When the last checkpoint of the first stage is there, or of the only one."""
+    return (run / training.stages[0] / LAST).exists
+
+
+MOMENTS = (at_time, at_checkpoint, while_saving, while_writing_the_model, between_the_stages)
 PAUSES = {while_saving: 0.01, while_writing_the_model: 0.01}  # what is over in a moment is easily missed
 
 
@@ -218,10 +248,10 @@ def kill_when(process: BaseProcess, due: Due) -> bool:
     return False
 
 
-def steps_saved(run: Path) -> int:
-    """The number of the newest checkpoint, 0 if there is none."""
-    names = sorted(path.stem for path in run.glob("checkpoints/step-*.safetensors"))
-    return int(names[-1].removeprefix("step-")) if names else 0
+def steps_saved(run: Path, stages: Sequence[str]) -> int:
+    """The numbers of the stages' newest checkpoints together, 0 where there is none."""
+    found = ([path.stem for path in (run / stage / "checkpoints").glob("step-*.safetensors")] for stage in stages)
+    return sum(int(max(names).removeprefix("step-")) if names else 0 for names in found)
 
 
 def measure(training: Training, run: Path, moment: int, rng: random.Random, seconds: float) -> dict[str, object]:
@@ -230,17 +260,17 @@ def measure(training: Training, run: Path, moment: int, rng: random.Random, seco
     for attempt in range(PATIENCE):
         folder = run.with_name(f"{run.name}-{attempt}")
         process = training.start(folder, PAUSES.get(choose, 0.0))
-        killed = kill_when(process, choose(folder, rng, seconds))
+        killed = kill_when(process, choose(folder, training, rng, seconds))
         if killed:
             break
-    saved = steps_saved(folder)
+    saved = steps_saved(folder, training.stages)
     training.finish(folder)
     return {
         "training": training.name,
         "killed": choose.__name__.replace("_", " ") if killed else "never",
         "last checkpoint": saved,
-        "steps": STEPS,
-        "differing bits": differing_bits(training.undisturbed, folder),
+        "steps": STEPS * len(training.stages),
+        "differing bits": differing_bits(training.undisturbed, folder, training.stages),
     }
 
 
@@ -248,13 +278,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=10, help="kill points of each training")
     parser.add_argument("--seed", type=int, default=0, help="of the points")
+    parser.add_argument("--only", help="a training's name")
     parser.add_argument("--json", action="store_true", help="one line of JSON per point, as soon as it is measured")
     options = parser.parse_args()
     rng, rows = random.Random(options.seed), list[dict[str, object]]()
     with tempfile.TemporaryDirectory() as name:
         for training in trainings(Path(name)):
+            if options.only not in (None, training.name):
+                continue
             training.finish(training.undisturbed)
-            begin, end = (training.undisturbed / file for file in ("training.yaml", LAST))
+            begin, end = (training.undisturbed / file for file in (training.marker, f"{training.stages[-1]}/{LAST}"))
             seconds = end.stat().st_mtime - begin.stat().st_mtime
             for point in range(options.points):
                 run = Path(name) / f"{training.undisturbed.name}-{point}"

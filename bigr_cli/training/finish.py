@@ -1,56 +1,176 @@
-"""What is measured when both stages are done: reconstructions, and how near samples are to training images."""
+"""What is measured when both stages are done: reconstructions, samples, and what the features tell."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from bigr_cli import console
-from bigr_cli.core.config import Guide
 from bigr_cli.core.sampler import sample
 from bigr_cli.data.loading import all_batches, as_floats
+from bigr_cli.data.sources import Source
 from bigr_cli.errors import RunError
+from bigr_cli.files import whole_file
 from bigr_cli.training.config import GeneratorTraining
 from bigr_cli.training.launch import open_recorded
 from bigr_cli.training.metrics import best_value
 from bigr_cli.training.nearest import nearest, write_pairs
 from bigr_cli.training.page import NEAREST
+from bigr_cli.zoo.card import with_results
+from bigr_cli.zoo.config import CARD_FILE
 from bigr_cli.zoo.loading import load_networks
 
-_SAMPLES = 32
-_HELD_OUT = 256
+if TYPE_CHECKING:
+    from bigr_cli.core.config import Guide
+    from bigr_cli.core.model import BinaryModel
+    from bigr_cli.zoo.config import ModelConfig
+
+_SAMPLES, _COSTLY_SAMPLES = 256, 64
+_COSTLY = 1024  # tokens times blocks of a model whose samples take long
+_BATCH = 32
+_SHOWN = 32
+_FEWEST = 32  # images of each kind for a distance that means anything
+_PROBED, _PROBE_TESTED = 4000, 1000
+_LAYER_BATCH = 64
+
+
+class Result(NamedTuple):
+    """A measure and its value, both for a person to read."""
+
+    measure: str
+    value: str
+
+    def line(self) -> str:
+        return f"{self.measure}: {self.value}"
 
 
 def finish(
     folder: Path, tokenizer: Path, generator: Path, training: GeneratorTraining, device: torch.device
-) -> list[str]:
-    """Measure the finished model of a folder, from the folders of both stages; returns a line for each result.
+) -> list[Result]:
+    """Measure the finished model of a folder, from the folders of both stages, and write what is found into its card.
 
     Raises:
-        RunError: the sheet of nearest images cannot be written.
+        RunError: the sheet of nearest images, or the card, cannot be written.
         What opening the data raises.
     """
     psnr = best_value(tokenizer)
-    notes = [] if psnr is None else [f"reconstructions of held-out images: {psnr:.1f} dB PSNR"]
-    if training.data.source == "scenes":
-        return notes
-    network, config = load_networks(folder, device=str(device), dtype="float32")
-    captions = training.generator.text is not None
-    data = replace(training.data, flip=False, crop=1.0)
-    source, held_out, _ = open_recorded(data, config.image_size, captions=captions, run=generator)
-    guides: list[Guide] = [
-        held_out.caption(n % len(held_out)) if captions else n % max(1, len(config.labels)) for n in range(_SAMPLES)
-    ]
-    seeds = torch.arange(_SAMPLES, device=network.generator.positions.device)
-    with torch.inference_mode(), console.progress(None, "samples of the finished model"):
-        codes = sample(network.generator, network.conditions(guides), seeds, config.sampling)
-        samples = network.tokenizer.decode(codes).float().clamp(0, 1).cpu()
-    batch = next(iter(all_batches(held_out, min(_HELD_OUT, len(held_out)))))
-    found = nearest(samples, as_floats(batch.images), source)
+    results = [] if psnr is None else [Result("reconstruction of held-out images", f"{psnr:.1f} dB PSNR")]
+    if training.data.source != "scenes":
+        network, config = load_networks(folder, device=str(device), dtype="float32")
+        captions = training.generator.text is not None
+        data = replace(training.data, flip=False, crop=1.0)
+        source, held_out, _ = open_recorded(data, config.image_size, captions=captions, run=generator)
+        samples = _samples(network, config, held_out if captions else None)
+        found = nearest(samples, _images(held_out, len(samples)), source)
+        try:
+            write_pairs(folder / NEAREST, samples[:_SHOWN], source, replace(found, places=found.places[:_SHOWN]))
+        except OSError as error:
+            raise RunError(f"{folder / NEAREST}: cannot be written: {error.strerror or error}") from error
+        results += [
+            Result("samples that are nearly training images", found.line()),
+            *_distances(network, config, samples, source, held_out),
+            *_probes(network, config, source, held_out),
+        ]
+    _fill_card(folder / CARD_FILE, results)
+    return results
+
+
+def _fill_card(path: Path, results: Sequence[Result]) -> None:
     try:
-        write_pairs(folder / NEAREST, samples, source, found)
+        with whole_file(path) as hidden:
+            hidden.write_text(with_results(path.read_text(encoding="utf-8"), results), encoding="utf-8", newline="\n")
     except OSError as error:
-        raise RunError(f"{folder / NEAREST}: cannot be written: {error.strerror or error}") from error
-    return [*notes, found.line()]
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _samples(network: BinaryModel, config: ModelConfig, captions: Source | None) -> Tensor:
+    """Samples (N, 3, S, S) in [0, 1] with the model's settings, of all classes in turn or of a source's captions."""
+    sizes = network.generator.config
+    count = _COSTLY_SAMPLES if sizes.tokens * sizes.layers > _COSTLY else _SAMPLES
+    conditions: list[Guide] = [
+        n % max(1, len(config.labels)) if captions is None else captions.caption(n % len(captions))
+        for n in range(count)
+    ]
+    seeds = torch.arange(count, device=network.generator.positions.device)
+    parts = []
+    with torch.inference_mode(), console.progress(count, "sampling from the finished model") as bar:
+        for at in range(0, count, _BATCH):
+            some = network.conditions(conditions[at : at + _BATCH])
+            codes = sample(network.generator, some, seeds[at : at + _BATCH], config.sampling)
+            parts.append(network.tokenizer.decode(codes).float().clamp(0, 1).cpu())
+            bar.advance(len(codes))
+    return torch.cat(parts)
+
+
+def _images(source: Source, count: int) -> Tensor:
+    """The first images of a source, (N, 3, S, S) in [0, 1]."""
+    return torch.cat([as_floats(batch.images) for batch in all_batches(source, _BATCH, count=min(count, len(source)))])
+
+
+def _distances(
+    network: BinaryModel, config: ModelConfig, samples: Tensor, source: Source, held_out: Source
+) -> list[Result]:
+    """The kernel distance, which few images do not bias, of samples from held-out images, beside that of training ones.
+
+    In the model's own features, since no other network can be counted on; so it compares trainings on the same images.
+    """
+    count = min(len(samples), len(held_out), len(source))
+    if count < _FEWEST:
+        return []
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    from bigr_cli.representation.features import embed_batch, wanted_features
+
+    wanted = wanted_features(config)
+
+    def features(images: Tensor) -> Tensor:
+        return torch.from_numpy(np.concatenate([embed_batch(network, some, wanted) for some in images.split(_BATCH)]))
+
+    real = features(_images(held_out, count))
+    found = [
+        kid_features_to_metric(features(images[:count]), real, kid_subset_size=count, verbose=False)
+        for images in (samples, _images(source, count))
+    ]
+    ours, theirs = (float(each[KEY_METRIC_KID_MEAN]) for each in found)
+    about = f"in the model's own features of block {wanted.layer}, {count} images of each kind"
+    value = f"{1000 * ours:.1f}; of training images {1000 * theirs:.1f} ({about}; lower is better)"
+    return [Result("1000 x KID of samples, from held-out images", value)]
+
+
+def _probes(network: BinaryModel, config: ModelConfig, source: Source, held_out: Source) -> list[Result]:
+    """How often linear probes of the features and of raw pixels name the class of a held-out image."""
+    from bigr_cli.representation.features import wanted_features
+    from bigr_cli.representation.probe import probe
+    from bigr_cli.representation.probe_data import LAYERS, PIXELS, Labelled, collect, untrained
+
+    classes = len(source.labels)
+    train, test = (_labelled(each, most) for each, most in ((source, _PROBED), (held_out, _PROBE_TESTED)))
+    if classes < 2 or len(test[0]) < _FEWEST or int(np.bincount(train[1], minlength=classes).min()) < 5:
+        return []
+    layer = wanted_features(config).layers[0]
+    random = untrained(network.generator, 0)
+    collected = []
+    with console.progress(len(train[0]) + len(test[0]), "features for linear probes") as bar:
+        for each, (places, targets) in ((source, train), (held_out, test)):
+            images = Labelled(each, places, targets)
+            collected.append(collect(network, random, images, batch=_LAYER_BATCH, layer=layer, advance=bar.advance))
+    accuracy = {}
+    for name, place in ((LAYERS, layer), (PIXELS, 0)):
+        ours, theirs = (found[name][place].float() for found in collected)
+        named = [torch.from_numpy(each[1]) for each in (train, test)]
+        score, _ = probe(ours, named[0], theirs, named[1], classes, seed=0, device=network.generator.positions.device)
+        accuracy[name] = score.top1
+    value = f"{accuracy[LAYERS]:.1%} of {len(test[0]):,} by block {layer}, {accuracy[PIXELS]:.1%} by raw pixels"
+    return [Result("linear probe, held-out images named", value)]
+
+
+def _labelled(source: Source, most: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
+    """Places, at most so many and spread over the source, and their classes."""
+    places = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).astype(np.int64))
+    return places, np.array([source.label(int(place)) for place in places], dtype=np.int64)

@@ -140,8 +140,8 @@ class Training:
         if not self.state.notes:
             generator = schema.load_yaml(GeneratorTraining, self.folder / GENERATOR / TRAINING_FILE)
             stages = (self.folder / TOKENIZER, self.folder / GENERATOR)
-            notes = finish(self.folder, *stages, generator, self.device)
-            self.state = replace(self.state, notes=tuple(notes))
+            results = finish(self.folder, *stages, generator, self.device)
+            self.state = replace(self.state, notes=tuple(result.line() for result in results))
             write_state(self.folder, self.state)
         for note in self.state.notes:
             console.say(f"result: {note}")

@@ -12,6 +12,7 @@ from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import Source, readable_size
 
 _TAGS = ("bigr", "binary-latent-codes", "image-generation")
+_RESULTS = "## Results after training"
 _OFF_AT_ZERO = ("rank_timesteps", "last_timesteps", "tolerance")  # not published: shown where they are used
 
 
@@ -50,6 +51,12 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
         hashes = [(f"`{name}`", f"`{digest}`") for name, digest in config.sha256.items()]
         sections.append(f"## Files\n\n{_table('file', 'SHA-256', hashes)}")
     return "\n\n".join(sections) + "\n"
+
+
+def with_results(card: str, results: Sequence[tuple[str, str]]) -> str:
+    """A card with a section of what was measured when training had ended, in place of an older one."""
+    before = card.partition(_RESULTS)[0].rstrip("\n")
+    return f"{before}\n\n{_RESULTS}\n\n{_table('measure', 'value', results)}\n"
 
 
 def _settings(sampling: SamplingConfig) -> str:

@@ -34,13 +34,18 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_from_a_folder_to_a_model(bigr: Run, photos: Path, tmp_path: Path) -> None:
-    model = tmp_path / "pets"
+def test_from_a_folder_to_a_model(bigr: Run, tmp_path: Path) -> None:
+    photos, model = tmp_path / "photos", tmp_path / "pets"
+    for number in range(340):
+        folder = photos / ("cat", "dog")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shade = 120 * (number % 2) + number % 17 - 60
+        Image.effect_noise((24, 20), 20).point(lambda level, shade=shade: level + shade).save(folder / f"{number}.png")
     shown = bigr("train", photos, "-o", model, "--steps", 6, *SIZED, *SMALL)
     assert (shown.code, shown.out) == (0, "")
     lines = shown.err.splitlines()
-    assert "data: 24 images, shorter side mostly 20 pixels or more, the largest 24" in lines
-    assert "data: 2 classes, 12 images each" in lines
+    assert "data: 340 images, shorter side mostly 20 pixels or more, the largest 24" in lines
+    assert "data: 2 classes, 170 images each" in lines
     assert any(line.startswith("plan: 16 pixels, 8×8 tokens of 6 bits, prompts: classes") for line in lines)
     assert any(line.startswith("plan: generator: nano, ") and "6 steps of 4 images" in line for line in lines)
     assert lines[-1] == f'done: {model} is a model folder; next: bigr generate "cat" -n 8 -m {model}'
@@ -49,8 +54,14 @@ def test_from_a_folder_to_a_model(bigr: Run, photos: Path, tmp_path: Path) -> No
     assert (config["name"], config["labels"], config["provenance"]["steps"]) == ("pets", ["cat", "dog"], 6)
     page = (model / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 3 and page.count("<polyline") >= 3
-    assert "of 32 samples are nearer to a training image than 19 of 20 held-out images" in page
-    assert any(line.startswith("result: reconstructions of held-out images: ") for line in lines)
+    assert "of 256 samples are nearer to a training image than 19 of 20 held-out images" in page
+    found = dict(line[8:].split(": ", 1) for line in lines if line.startswith("result: "))
+    assert found["reconstruction of held-out images"].endswith(" dB PSNR")
+    assert "34 images of each kind" in found["1000 x KID of samples, from held-out images"]
+    assert found["linear probe, held-out images named"] == "100.0% of 34 by block 0, 100.0% by raw pixels"
+    card = (model / "README.md").read_text()
+    assert card.count("## Results after training") == 1
+    assert all(f"| {measure} |" in card for measure in found)
     assert Image.open(model / "nearest.png").size[0] > 8 * 16
     assert [each.size for each in bigr_cli.load(model, device="cpu").generate("dog", count=2, seed=0)] == [(16, 16)] * 2
     again = bigr("train", "--resume", model, "--device", "cpu")
