@@ -19,6 +19,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_featur
 from bigr_cli.data.loading import as_floats
 from bigr_cli.errors import ModelError, RunError, UnknownNameError, UsageError
 from bigr_cli.evaluation.classifier import CONFIG_FILE, SHIPPED, load_classifier, read_classifier_config
+from bigr_cli.evaluation.metrics import GENERATION
 from bigr_cli.evaluation.pretrained import INCEPTION, check_weights, weights_for
 from bigr_cli.representation.features import embed_batch, wanted_features
 from bigr_cli.representation.provenance import about
@@ -30,7 +31,6 @@ CHOICES = (
     "--features scenes (the classifier that comes with the package), --features MODEL (a bigr model's representation),"
     " --weights FILE, or --fetch-weights to let torch-fidelity download its Inception"
 )
-_METRICS = ("isc", "fid", "kid", "prc")  # as torch-fidelity calls them
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ def open_extractor(wanted: str | None, *, weights: Path | None = None, fetch: bo
 def _of_torch_fidelity(name: str, weights: Path | None, fetch: bool) -> Extractor:
     kind = FEATURE_EXTRACTORS_REGISTRY[name]
     layers = {}
-    for metric in _METRICS:
+    for metric in GENERATION.values():
         try:
-            layers[metric] = kind.get_default_feature_layer_for_metric(metric)
+            layers[metric.key] = kind.get_default_feature_layer_for_metric(metric.features)
         except KeyError:  # it has no class probabilities
             continue
     found = weights_for(name) if weights is None else weights
@@ -155,7 +155,7 @@ def _classifier(folder: Path) -> Extractor:
             return tuple(found[each] for each in self.features_list)
 
     _register(name, Features)
-    layers = {metric: Features.get_default_feature_layer_for_metric(metric) for metric in _METRICS}
+    layers = {row.key: Features.get_default_feature_layer_for_metric(row.features) for row in GENERATION.values()}
     facts = {"name": config.name, "from": "bigr-cli", "weights": {"classifier": config.sha256}}
     return Extractor(name, layers, config.image_size, facts)
 
@@ -187,7 +187,9 @@ def _model(wanted: str) -> Extractor:
 
         @staticmethod
         def get_default_feature_layer_for_metric(metric: str) -> str:
-            return {"fid": "mean", "kid": "mean", "prc": "mean"}[metric]
+            if metric == "isc":
+                raise KeyError(metric)  # it has no class probabilities
+            return "mean"
 
         @staticmethod
         def can_be_compiled() -> bool:
@@ -199,7 +201,8 @@ def _model(wanted: str) -> Extractor:
 
     _register(name, Features)
     facts = {"name": called, "from": "bigr-cli", "layer": known.layer, "pool": known.pool, "weights": known.weights}
-    return Extractor(name, {metric: "mean" for metric in ("fid", "kid", "prc")}, config.image_size, facts)
+    layers = {row.key: "mean" for row in GENERATION.values() if row.features != "isc"}
+    return Extractor(name, layers, config.image_size, facts)
 
 
 def _register(name: str, kind: Callable[..., Any]) -> None:

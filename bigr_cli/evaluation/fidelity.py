@@ -14,21 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch_fidelity.defaults import DEFAULTS
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.metric_isc import isc_features_to_metric
-from torch_fidelity.metric_kid import kid_features_to_metric
-from torch_fidelity.metric_prc import prc_features_to_metric
 
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.image_sets import PictureSet
+from bigr_cli.evaluation.metrics import by_key
 from bigr_cli.evaluation.statistics import Statistics
 from bigr_cli.runtime.batches import Batches
 
-METRICS = {"fid": "fid", "is": "isc", "kid": "kid", "prc": "prc"}  # as users name them, as torch-fidelity does
-BINARY = ("fid", "kid", "prc")  # those that compare with a reference
-_FEWEST = {"fid": 2, "isc": DEFAULTS["isc_splits"], "kid": 2, "prc": DEFAULTS["prc_neighborhood"] + 1}
+MOST_REAL = 10_000  # images on a side when real ones are compared with real ones
 
 Features = Mapping[str, Tensor]
 
@@ -50,7 +45,8 @@ class Reference:
 
     def allows(self, metric: str) -> bool:
         """Whether it has what the metric needs."""
-        return bool(self.features) or metric not in BINARY or (metric == "fid" and self.statistics is not None)
+        needs = by_key(metric).needs
+        return bool(self.features) or needs == "nothing" or (needs == "statistics" and self.statistics is not None)
 
 
 def extract(
@@ -86,14 +82,10 @@ def check_counts(metrics: Sequence[str], counts: Sequence[tuple[str, int]]) -> N
     """UsageError if one of these sets, each a name and a number of pictures, is too small for a metric."""
     for what, count in counts:
         for metric in metrics:
-            if count < _FEWEST[metric]:
+            fewest = by_key(metric).fewest
+            if count < fewest:
                 pictures = f"{count} picture{'' if count == 1 else 's'}"
-                raise UsageError(f"{what}: {pictures}; {metric} needs at least {_FEWEST[metric]}")
-
-
-def subset_size(*counts: int | None) -> int:
-    """How many pictures each of KID's subsets has: torch-fidelity's 1,000, or as many as there are."""
-    return min([int(DEFAULTS["kid_subset_size"]), *(count for count in counts if count is not None)])
+                raise UsageError(f"{what}: {pictures}; {metric} needs at least {fewest}")
 
 
 def measure(
@@ -105,31 +97,47 @@ def measure(
         samples: what `extract` gave for them.
         reference: what they are compared with; None if no metric does.
         extractor: what gave the features.
-        metrics: by torch-fidelity's names: "isc", "fid", "kid", "prc".
+        metrics: by torch-fidelity's names.
 
     Raises:
         UsageError: the features differ in width.
     """
     found: dict[str, float] = {}
     for metric in metrics:
-        layer = extractor.layers[metric]
-        ours = samples[layer]
-        if metric == "isc":
-            found |= isc_features_to_metric(ours)
-            continue
-        if reference is None or not reference.allows(metric):
-            raise UsageError(f"{metric}: needs a reference with pictures or features")
-        if metric == "fid":
-            found |= frechet(ours, reference.statistics or reference.features[layer])
-            continue
-        theirs = reference.features[layer]
-        _same_width(ours.shape[1], theirs.shape[1])
-        if metric == "kid":
-            size = subset_size(len(ours), len(theirs))
-            found |= kid_features_to_metric(ours, theirs, kid_subset_size=size, verbose=False)
-        else:
-            found |= prc_features_to_metric(ours, theirs, verbose=False)
+        row, layer = by_key(metric), extractor.layers[metric]
+        theirs: Tensor | Statistics | None = None
+        if row.needs != "nothing":
+            if reference is None or not reference.allows(metric):
+                raise UsageError(f"{metric}: needs a reference with pictures or features")
+            stored = reference.statistics if row.needs == "statistics" else None
+            theirs = stored or reference.features[layer]
+            if isinstance(theirs, Tensor):
+                _same_width(samples[layer].shape[1], theirs.shape[1])
+        found |= row.compute(samples[layer], theirs)
     return found
+
+
+def real_against_real(
+    reference: Reference | None, extractor: Extractor, metrics: Sequence[str], count: int
+) -> dict[str, Any] | None:
+    """The figures of some of the reference's images against the others: what no samples can be expected to beat.
+
+    Of the features that are there, as many as there are samples are taken by a fixed random choice, half of them at
+    most, and `MOST_REAL`; the figures stand beside `images` and `reference`, the numbers of both sides. None where
+    the reference has too few images, or statistics alone.
+    """
+    wanted = [metric for metric in metrics if by_key(metric).needs != "nothing"]
+    if reference is None or not wanted or not all(extractor.layers[metric] in reference.features for metric in wanted):
+        return None
+    total = len(next(iter(reference.features.values())))
+    ours = min(count, total // 2, MOST_REAL)
+    if ours < max(by_key(metric).fewest for metric in wanted):
+        return None
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
+    one, other = order[:ours], order[ours : ours + MOST_REAL]
+    samples, rest = ({name: found[part] for name, found in reference.features.items()} for part in (one, other))
+    figures = measure(samples, Reference(rest, None, reference.about), extractor, wanted)
+    return {"images": len(one), "reference": len(other), **figures}
 
 
 def frechet(samples: Tensor | Statistics, reference: Tensor | Statistics) -> dict[str, float]:

@@ -17,8 +17,9 @@ from bigr_cli import console
 from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor, open_extractor
-from bigr_cli.evaluation.fidelity import BINARY, check_counts, extract, measure, statistics_of, subset_size
+from bigr_cli.evaluation.fidelity import check_counts, extract, measure, real_against_real, statistics_of
 from bigr_cli.evaluation.image_sets import PictureSet
+from bigr_cli.evaluation.metrics import by_key
 from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference
 from bigr_cli.evaluation.statistics import write_samples, write_statistics
 from bigr_cli.version import __version__
@@ -65,8 +66,9 @@ class Judge:
         self.device, self.batch = torch.device(device), batch or AT_ONCE
         needed = tuple(dict.fromkeys([*metrics, *extra]))
         self._network = extractor.network(needed, self.device) if needed else None
-        binary = [metric for metric in metrics if metric in BINARY]
+        binary = [metric for metric in metrics if by_key(metric).needs != "nothing"]
         self.reference = None
+        self._reals: dict[int, dict[str, Any] | None] = {}
         if reference is not None and binary and self._network is not None:
             network = extractor.network(tuple(binary), self.device)
             self.reference = reference.read(network, extractor, binary, self.device, self.batch, advance)
@@ -89,17 +91,14 @@ class Judge:
         """Figures with everything that they depend on."""
         theirs = self.reference.count if self.reference else None
         settings: dict[str, Any] = {"rng_seed": DEFAULTS["rng_seed"]}
-        if "isc" in self.metrics:
-            settings["isc_splits"] = DEFAULTS["isc_splits"]
-        if "kid" in self.metrics:
-            settings |= {name: DEFAULTS[name] for name in ("kid_subsets", "kid_kernel", "kid_kernel_poly_degree")}
-            settings["kid_subset_size"] = subset_size(samples.count, theirs)
-        if "prc" in self.metrics:
-            settings["prc_neighborhood"] = DEFAULTS["prc_neighborhood"]
+        for metric in self.metrics:
+            settings |= by_key(metric).settings(samples.count, theirs)
         resize = {"to": self.resize, "how": "square in the middle, Lanczos (Pillow)"} if self.resize else None
         used = {metric: self.extractor.layers[metric] for metric in self.metrics}
         return {
             **figures,
+            "real": self._real(samples.count),
+            "biased": biased(self.metrics, [samples.count, *([theirs] if theirs is not None else [])]),
             "samples": samples.resized(self.resize).record(),
             "reference": self.reference.about if self.reference else None,
             "resize": resize,
@@ -107,6 +106,19 @@ class Judge:
             "settings": settings,
             "versions": versions(),
         }
+
+    def _real(self, count: int) -> dict[str, Any] | None:
+        """`real_against_real` for so many samples, computed once for each number of them."""
+        if count not in self._reals:
+            self._reals[count] = real_against_real(self.reference, self.extractor, self.metrics, count)
+        return self._reals[count]
+
+
+def biased(metrics: Sequence[str], counts: Sequence[int]) -> dict[str, dict[str, int]]:
+    """The metrics that the smallest of these numbers of images biases, with that number and the one that is needed."""
+    fewest = min(counts)
+    rows = [by_key(metric) for metric in metrics]
+    return {row.name: {"images": fewest, "needed": row.honest} for row in rows if fewest < row.honest}
 
 
 def versions() -> dict[str, str]:

@@ -13,8 +13,9 @@ from torch import nn
 from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor
-from bigr_cli.evaluation.fidelity import BINARY, METRICS, Reference, check_finite, extract
+from bigr_cli.evaluation.fidelity import Reference, check_finite, extract
 from bigr_cli.evaluation.image_sets import PictureSet, array, folder, scenes
+from bigr_cli.evaluation.metrics import GENERATION, by_key, named
 from bigr_cli.evaluation.statistics import SUFFIXES, Statistics, StatisticsFile, read_statistics
 
 MANY = 10_000  # scenes, unless another number is asked for
@@ -31,7 +32,8 @@ class Opened:
     def allows(self, metric: str) -> bool:
         """Whether it has what a metric (by torch-fidelity's name) needs."""
         whole = self.pictures is not None or self.file.features is not None
-        return whole or metric not in BINARY or (metric == "fid" and self.file.statistics is not None)
+        needs = by_key(metric).needs
+        return whole or needs == "nothing" or (needs == "statistics" and self.file.statistics is not None)
 
     def read(
         self,
@@ -45,7 +47,8 @@ class Opened:
         """With features computed where they are needed; UsageError if they are not finite or of another network."""
         statistics, features = self.file.statistics, {}
         _check_extractor(statistics, extractor, self.where)
-        needed = [metric for metric in metrics if metric in BINARY and not (metric == "fid" and statistics)]
+        done_with = ("nothing", "statistics") if statistics else ("nothing",)
+        needed = [metric for metric in metrics if by_key(metric).needs not in done_with]
         if self.file.features is not None:
             check_finite(self.file.features, f"{self.where}: features")
             features = {extractor.layers[metric]: self.file.features for metric in needed}
@@ -98,35 +101,30 @@ def open_reference(where: str, size: tuple[int, int], *, count: int | None, resi
     return Opened(where, _of_size(folder(path, count=count, resize=resize), size), nothing)
 
 
-def choose_metrics(
-    wanted: str | None, extractor: Extractor, reference: Opened | None, *, default: Sequence[str] = tuple(METRICS)
-) -> list[str]:
+def choose_metrics(wanted: str | None, extractor: Extractor, reference: Opened | None) -> list[str]:
     """The metrics by torch-fidelity's names: those asked for, or all that can be computed.
 
     Raises:
         UsageError: there is no metric of that name, or it lacks a reference or class probabilities.
     """
-    asked = [word.strip().lower() for word in wanted.split(",")] if wanted is not None else list(default)
     chosen = []
-    for word in dict.fromkeys(asked):
-        if word not in METRICS:
-            raise UsageError(f"metrics: expected some of {', '.join(METRICS)}, got {word!r}")
-        metric = METRICS[word]
-        reason = _obstacle(metric, extractor, reference)
+    for metric in named(wanted, GENERATION):
+        reason = _obstacle(metric.key, extractor, reference)
         if reason is None:
-            chosen.append(metric)
+            chosen.append(metric.key)
         elif wanted is not None:
-            raise UsageError(f"{word}: {reason}")
+            raise UsageError(f"{metric.name}: {reason}")
     return chosen
 
 
 def _obstacle(metric: str, extractor: Extractor, reference: Opened | None) -> str | None:
     if metric not in extractor.layers:
         return f"{extractor.name} gives no class probabilities"
-    if metric in BINARY and reference is None:
+    if by_key(metric).needs != "nothing" and reference is None:
         return "needs --reference"
     if reference is not None and not reference.allows(metric):
-        return f"{reference.where} holds statistics only, which do for fid"
+        doing = ", ".join(row.name for row in GENERATION.values() if row.needs == "statistics")
+        return f"{reference.where} holds statistics only, which do for {doing}"
     return None
 
 

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
+from bigr_cli.evaluation.metrics import GENERATION, Column, columns_of
 from bigr_cli.evaluation.plots import dots, lines
 from bigr_cli.evaluation.report import Report, Table, made_by
 
 Record = dict[str, Any]
 
-
-class Column(NamedTuple):
-    """A figure: its name, its short name, and which way is better."""
-
-    name: str
-    short: str
-    better: str
-
-
-COLUMNS = {
-    "frechet_inception_distance": Column("Fréchet distance (FID)", "FID", "lower"),
-    "inception_score_mean": Column("Inception score (IS)", "IS", "higher"),
-    "inception_score_std": Column("IS, deviation over the splits", "IS ±", ""),
-    "kernel_inception_distance_mean": Column("kernel distance (KID)", "KID", "lower"),
-    "kernel_inception_distance_std": Column("KID, deviation over the subsets", "KID ±", ""),
-    "precision": Column("precision", "precision", "higher"),
-    "recall": Column("recall", "recall", "higher"),
-    "f_score": Column("F-score of the two", "F", "higher"),
-}
+REAL = "real images"  # the row of some of the reference against the rest
 
 
 def facts(record: Record) -> list[tuple[str, str]]:
@@ -44,6 +27,11 @@ def facts(record: Record) -> list[tuple[str, str]]:
         found.append(("features", f"{judge['name']} ({judge['from']}), {layers}" if layers else judge["name"]))
         resize = record["resize"]
         found.append(("resizing", f"to {resize['to']}: {resize['how']}" if resize else "none"))
+        for name, counts in record.get("biased", {}).items():
+            few = f"{judge['name']} features, {counts['images']:,} images"
+            found.append((GENERATION[name].columns[0].short, f"{few}: biased; {counts['needed']:,} needed"))
+        if real := record.get("real"):
+            found.append((REAL, f"{real['images']:,} of the reference against {real['reference']:,} others of it"))
         settings = ", ".join(f"{name} {value}" for name, value in record["settings"].items())
         found.append(("settings", settings))
     return found
@@ -63,26 +51,24 @@ def _set(about: Record) -> str:
 def generation_report(records: Sequence[Record], sheets: Sequence[Image.Image], command: str) -> Report:
     """The page about samples: `records` as `--json` prints them, a sheet of pictures for each."""
     swept = list(records[0].get("point", {}))
-    keys = [key for key in COLUMNS if key in records[0]]
-    rows = [
-        [*(str(record["point"][name]) for name in swept), *(f"{record[key]:.4g}" for key in keys)] for record in records
-    ]
-    columns = [*swept, *(COLUMNS[key].short for key in keys)]
-    best = frozenset(
-        (row, len(swept) + place)
-        for place, key in enumerate(keys)
-        if swept and COLUMNS[key].better
-        for row in _best(records, key)
-    )
+    columns = columns_of(GENERATION, records)
+    headings = [*swept, *(one.heading for one in columns)] if swept else ["", *(one.heading for one in columns)]
+    firsts = [[str(record["point"][name]) for name in swept] or ["samples"] for record in records]
+    rows = [[*first, *(one.cell(record) for one in columns)] for first, record in zip(firsts, records, strict=True)]
+    real = records[0].get("real")
+    if real:
+        rows.append([REAL, *[""] * (len(swept) - 1), *(one.cell(real) for one in columns)])
+    shift = len(headings) - len(columns)
+    best = {(row, shift + place) for place, one in enumerate(columns) for row in one.best(records)}
     captions = [said(record.get("point", {})) or "the first pictures" for record in records]
     made = records[0]["samples"]
     return Report(
         title=f"Generated pictures: {made.get('model') or made.get('path')}",
         summary=f"{made['count']:,} samples{' for each row' if swept else ''}, measured by {made_by()}",
-        table=Table(columns, rows, best),
+        table=Table(headings, rows, frozenset(best)),
         facts=facts(records[0]),
         results={"command": command, "records": list(records)},
-        plots=_plots(records, swept, keys),
+        plots=_plots(records, swept, columns),
         pictures=list(zip(captions, sheets, strict=True)),
         command=command,
     )
@@ -93,14 +79,7 @@ def said(point: Record) -> str:
     return ", ".join(f"{name} {value}" for name, value in point.items())
 
 
-def _best(records: Sequence[Record], key: str) -> list[int]:
-    """The rows with the best value."""
-    values = [record[key] for record in records]
-    wanted = min(values) if COLUMNS[key].better == "lower" else max(values)
-    return [number for number, value in enumerate(values) if value == wanted]
-
-
-def _plots(records: Sequence[Record], swept: Sequence[str], keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+def _plots(records: Sequence[Record], swept: Sequence[str], columns: Sequence[Column]) -> dict[str, tuple[str, str]]:
     """Each figure over the first setting of the sweep, a line for each combination of the others."""
     found: dict[str, tuple[str, str]] = {}
     if not swept or len(records) < 2:
@@ -108,19 +87,18 @@ def _plots(records: Sequence[Record], swept: Sequence[str], keys: Sequence[str])
     first, others = swept[0], swept[1:]
     numeric = all(isinstance(record["point"][first], int | float) for record in records)
     names = list(dict.fromkeys(str(record["point"][first]) for record in records))
-    for key in (key for key in keys if COLUMNS[key].better and key != "f_score"):
+    for column in (column for column in columns if column.better and column.plotted):
         series: dict[str, tuple[list[float], list[float]]] = {}
         for record in records:
             name = said({other: record["point"][other] for other in others})
             across, up = series.setdefault(name, ([], []))
             value = record["point"][first]
             across.append(float(value) if numeric else names.index(str(value)))
-            up.append(float(record[key]))
-        column = COLUMNS[key]
-        svg = lines(series, x=first.replace("_", " "), y=column.short, names=() if numeric else names)
-        found[f"{key}"] = (f"{column.name}: {column.better} is better", svg)
-    if "precision" in keys:
+            up.append(float(record[column.key]))
+        svg = lines(series, x=first.replace("_", " "), y=column.heading, names=() if numeric else names)
+        found[column.key] = (f"{column.name}: {column.better} is better", svg)
+    if "precision" in records[0]:
         both = ([float(record["precision"]) for record in records], [float(record["recall"]) for record in records])
-        svg = dots(both, [said(record["point"]) for record in records], x="precision", y="recall")
+        svg = dots(both, [said(record["point"]) for record in records], x="precision ↑", y="recall ↑")
         found["precision_recall"] = ("Precision and recall of every point", svg)
     return found

@@ -5,50 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bigr_cli.evaluation.metrics import RECONSTRUCTION, Column, by_key, columns_of
 from bigr_cli.evaluation.plots import bars, histogram
 from bigr_cli.evaluation.report import Report, Table, made_by
 from bigr_cli.evaluation.tokenizers import Rebuilt
 
 Record = dict[str, Any]
 
-# The figure's key in a record: its heading, and which way is better.
-COLUMNS = {
-    "bits_per_pixel": ("bits a pixel", ""),
-    "psnr": ("PSNR dB", "higher"),
-    "psnr_95": ("95 % exceed", ""),
-    "ssim": ("SSIM", "higher"),
-    "lpips": ("LPIPS", "lower"),
-    "rfid": ("rFID", "lower"),
-    "bits_used": ("bits used", "higher"),
-    "bits_entropy": ("entropy of a bit", "higher"),
-    "bits_duplicated": ("duplicates", "lower"),
-    "bits_correlation_mean": ("correlation", ""),
-    "bits_correlation_max": ("largest", ""),
-}
-_SHARES = ("bits_used", "bits_duplicated")
+SIZE = Column("bits_per_pixel", "size of the code in bits a pixel", "bits a pixel")
 
 
 def table(records: Sequence[Record]) -> Table:
     """A row for each tokenizer; what is best among several stands out."""
-    columns = ["tokenizer", "tokens × bits", *(heading for heading, _ in COLUMNS.values())]
+    columns = [SIZE, *columns_of(RECONSTRUCTION, records)]
+    headings = ["tokenizer", "tokens × bits", *(one.heading for one in columns)]
     rows = [
-        [str(record["model"]), f"{record['tokens']} × {record['bits']}", *(cell(key, record[key]) for key in COLUMNS)]
+        [str(record["model"]), f"{record['tokens']} × {record['bits']}", *(one.cell(record) for one in columns)]
         for record in records
     ]
-    best = set()
-    for column, (key, (_, better)) in enumerate(COLUMNS.items(), start=2):
-        values = [record[key] for record in records]
-        if len(records) > 1 and better and None not in values:
-            wanted = min(values) if better == "lower" else max(values)
-            best |= {(row, column) for row, value in enumerate(values) if value == wanted}
-    return Table(columns, rows, frozenset(best))
-
-
-def cell(key: str, value: float | None) -> str:
-    """A figure as text, a dash where it was not measured."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.1f} %" if key in _SHARES else f"{value:.4g}"
+    best = {(row, place) for place, one in enumerate(columns, start=2) for row in one.best(records)}
+    return Table(headings, rows, frozenset(best))
 
 
 def facts(record: Record) -> list[tuple[str, str]]:
@@ -62,16 +38,16 @@ def facts(record: Record) -> list[tuple[str, str]]:
     if record["refine"]:
         found.append(("codes", f"looked for in {record['refine']} steps from the encoder's"))
     found.append(("rounding", "what comes back is clamped and rounded to 8 bits before it is compared"))
-    found.append(("SSIM", "scikit-image; Gaussian window of 1.5 pixels"))
-    found.append(("LPIPS", record["lpips_by"] or "not measured: its weights are not here (--fetch-weights)"))
     extractor = record["extractor"]
-    if extractor is None:
-        found.append(("rFID", "not measured"))
-    else:
-        found.append(
-            ("rFID", f"torch-fidelity, features {extractor['name']} ({extractor['from']}), {extractor['layer']}")
-        )
-    return found
+    features = extractor and f"{extractor['name']} ({extractor['from']}), {extractor['layer']}"
+    needs = record["pictures"]["count"], by_key("fid").honest
+    few = f"; {needs[0]:,} images: biased; {needs[1]:,} needed" if needs[0] < needs[1] else ""
+    said = {
+        "ssim": ("SSIM", "scikit-image; Gaussian window of 1.5 pixels"),
+        "lpips": ("LPIPS", record["lpips_by"] or "not measured: its weights are not here (--fetch-weights)"),
+        "rfid": ("rFID", f"torch-fidelity, features {features}{few}" if extractor else "not measured"),
+    }
+    return found + [said[key] for key in said if key in record]
 
 
 def reconstruction_report(records: Sequence[Record], rebuilt: Mapping[str, Rebuilt], command: str) -> Report:

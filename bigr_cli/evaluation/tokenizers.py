@@ -22,11 +22,12 @@ from bigr_cli.data.loading import as_floats
 from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.evaluation.extractors import Extractor
-from bigr_cli.evaluation.fidelity import check_counts, check_finite, frechet_distance
+from bigr_cli.evaluation.fidelity import check_counts
 from bigr_cli.evaluation.generation import Evaluator, versions
 from bigr_cli.evaluation.image_sets import PictureSet, folder, scenes
+from bigr_cli.evaluation.metrics import RECONSTRUCTION, ReconstructionMetric
 from bigr_cli.evaluation.pretrained import LPIPS, lpips_at_hand
-from bigr_cli.evaluation.reconstruction import BitCounts, psnr
+from bigr_cli.evaluation.reconstruction import BitCounts
 from bigr_cli.imaging.grids import grid
 from bigr_cli.runtime import memory
 from bigr_cli.runtime.batches import Batches
@@ -35,7 +36,8 @@ from bigr_cli.zoo.config import TOKENIZER_FILE, ModelConfig
 MANY = 5000  # scenes, unless another number is asked for
 SHOWN = 16  # of the worst images
 _AT_ONCE = 64
-_EXCEEDED = 5  # the percentile that 95 % of the pictures exceed
+ALL = tuple(RECONSTRUCTION.values())
+_ORDER = "psnr"  # the metric by which images are the worst
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,43 @@ class Rebuilt:
 
 
 @dataclass
-class _Seen:
-    """What is known of the pictures that have come through so far."""
+class Seen:
+    """What metrics have kept of the images that have come through so far, and `what` they are called in messages."""
 
-    psnr: list[float] = field(default_factory=list)
-    ssim: list[float] = field(default_factory=list)
-    lpips: list[float] = field(default_factory=list)
-    before: list[Tensor] = field(default_factory=list)
-    after: list[Tensor] = field(default_factory=list)
+    what: str
+    counts: BitCounts
+    values: dict[str, list[Any]] = field(default_factory=dict)
     worst: list[tuple[float, int, NDArray[np.uint8], NDArray[np.uint8]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A batch of images and their reconstructions, (B, 3, H, W) uint8 each, and the networks that compare them."""
+
+    given: Tensor
+    made: Tensor
+    device: torch.device
+    lpips: nn.Module | None
+    network: nn.Module | None
+
+    def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Both as (B, H, W, 3)."""
+        given, made = (part.permute(0, 2, 3, 1).contiguous().numpy() for part in (self.given, self.made))
+        return given, made
+
+    def through_lpips(self) -> Tensor:
+        """LPIPS of each pair; ValueError without the network."""
+        if self.lpips is None:
+            raise ValueError("pairs: there is no LPIPS")
+        found: Tensor = self.lpips(self.given.to(self.device), self.made.to(self.device))
+        return found
+
+    def features(self) -> tuple[Tensor, Tensor]:
+        """Features (B, D) of the images and of the reconstructions; ValueError without an extractor."""
+        if self.network is None:
+            raise ValueError("pairs: there is no extractor")
+        given, made = (self.network(part.to(self.device))[0].float().cpu() for part in (self.given, self.made))
+        return given, made
 
 
 @torch.inference_mode()
@@ -81,14 +111,26 @@ def images_to_reconstruct(data: str, size: int, count: int | None) -> PictureSet
     return scenes(size, count or MANY) if data == SCENES else folder(Path(data), count=count, resize=size)
 
 
-def distance_extractor(evaluator: Evaluator, data: str, sets: Sequence[PictureSet]) -> Extractor | None:
-    """What rFID is measured with; None, and a warning, where nothing was asked for and nothing is at hand."""
+def distance_extractor(
+    evaluator: Evaluator,
+    data: str,
+    sets: Sequence[PictureSet],
+    metrics: Sequence[ReconstructionMetric] = ALL,
+    *,
+    asked: bool = False,
+) -> Extractor | None:
+    """What the metrics that compare features take them from; None if there is no such metric.
+
+    None too, and a warning, where neither the metrics were `asked` for nor an extractor, and none is at hand.
+    """
+    if all(metric.needs != "features" for metric in metrics):
+        return None
     try:
         extractor = evaluator.open(scenes=data == SCENES)
         for pictures in sets:
             extractor.check_size(pictures.width, pictures.height, pictures.what)
     except UsageError as error:
-        if evaluator.asked:
+        if asked or evaluator.asked:
             raise
         console.warn(f"rFID is left out: {error}")
         return None
@@ -97,9 +139,17 @@ def distance_extractor(evaluator: Evaluator, data: str, sets: Sequence[PictureSe
     return extractor
 
 
-def lpips_of(device: torch.device, *, fetch: bool) -> Any:
-    """LPIPS if its weights are here or may be fetched, or None."""
-    return load_lpips(device) if fetch or lpips_at_hand() else None
+def lpips_of(
+    device: torch.device, metrics: Sequence[ReconstructionMetric] = ALL, *, fetch: bool, asked: bool = False
+) -> Any:
+    """LPIPS if a metric needs it and its weights are here or may be fetched; UsageError where it was asked for."""
+    if all(metric.needs != "lpips" for metric in metrics):
+        return None
+    if fetch or lpips_at_hand():
+        return load_lpips(device)
+    if asked:
+        raise UsageError("lpips: its weights are not here", hint="--fetch-weights downloads them")
+    return None
 
 
 def reconstruction_record(
@@ -112,6 +162,7 @@ def reconstruction_record(
     lpips: Any,
     batch: int | None,
     refine: int | None,
+    metrics: Sequence[ReconstructionMetric] = ALL,
     advance: Callable[[int], None] = lambda count: None,
 ) -> tuple[dict[str, Any], Rebuilt]:
     """How well a tokenizer reconstructs images: the figures with everything that they depend on, and all measured.
@@ -132,6 +183,7 @@ def reconstruction_record(
         batch=batch or min(_AT_ONCE, memory.fitting(each, memory.free_memory(device))),
         shown=min(SHOWN, pictures.count),
         refine=refine,
+        metrics=metrics,
         advance=advance,
     )
     by = None if extractor is None else {**extractor.about, "layer": extractor.layers["fid"]}
@@ -162,6 +214,7 @@ def measure_tokenizer(
     batch: int,
     shown: int,
     refine: int = 0,
+    metrics: Sequence[ReconstructionMetric] = ALL,
     advance: Callable[[int], None],
 ) -> Rebuilt:
     """Encode and decode pictures of the tokenizer's size, and compare what comes back, rounded to 8 bits.
@@ -172,40 +225,32 @@ def measure_tokenizer(
         batch: pictures at once.
         shown: how many of the worst pictures are kept.
         refine: steps in which better codes than the encoder's are looked for.
+        metrics: which figures; those of a metric whose network is None are None.
 
     Raises:
         UsageError: there are too few pictures, or features are not finite.
     """
-    device = tokenizer.embed.device
+    device, config = tokenizer.embed.device, tokenizer.config
     network = extractor.network(("fid",), device) if extractor is not None else None
     if network is not None:
         check_counts(("fid",), [(pictures.what, pictures.count)])
-    seen, counts, batches = _Seen(), BitCounts(tokenizer.config.bits), Batches(batch)
+    without = {name for name, found in (("lpips", lpips), ("features", network)) if found is None}
+    known = [metric for metric in metrics if metric.needs not in without]
+    seen, batches = Seen(pictures.what, BitCounts(config.bits)), Batches(batch)
     with torch.inference_mode():
         for images in pictures.batches(batch):
             for some, (made, codes) in batches.run(images, lambda some: given_back(tokenizer, some, refine)):
-                counts.add(codes)
-                _compare(seen, some, made, shown)
-                if lpips is not None:
-                    seen.lpips += lpips(some.to(device), made.to(device)).flatten().double().tolist()
-                if network is not None:
-                    for found, part in ((seen.before, some), (seen.after, made)):
-                        found.append(network(part.to(device))[0].float().cpu())
+                seen.counts.add(codes)
+                _compare(seen, Pairs(some, made, device, lpips, network), known, shown)
                 advance(len(some))
     worst = [(-value, one, two) for value, _, one, two in sorted(seen.worst, reverse=True)]
-    config = tokenizer.config
     figures: dict[str, float | None] = {
-        "psnr": float(np.mean(seen.psnr)),
-        "psnr_95": float(np.percentile(seen.psnr, _EXCEEDED)),
-        "ssim": float(np.mean(seen.ssim)),
-        "ssim_95": float(np.percentile(seen.ssim, _EXCEEDED)),
-        "lpips": float(np.mean(seen.lpips)) if lpips is not None else None,
-        "rfid": _distance(seen, pictures.what) if network is not None else None,
-        "bits_per_pixel": config.grid**2 * config.bits / (pictures.width * pictures.height),
-        **counts.usage(),
-        **counts.correlation(),
+        "bits_per_pixel": config.grid**2 * config.bits / (pictures.width * pictures.height)
     }
-    return Rebuilt(figures, seen.psnr, counts, worst)
+    for metric in metrics:
+        missing = metric.needs in without
+        figures |= {one.key: None for one in metric.columns} if missing else metric.whole(seen)
+    return Rebuilt(figures, seen.values[_ORDER], seen.counts, worst)
 
 
 def load_lpips(device: torch.device) -> nn.Module:
@@ -229,18 +274,13 @@ def ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     return float(structural_similarity(one, other, channel_axis=2, data_range=255, **window))
 
 
-def _compare(seen: _Seen, images: Tensor, made: Tensor, shown: int) -> None:
-    values = psnr(as_floats(made), as_floats(images)).tolist()
-    pairs = [part.permute(0, 2, 3, 1).contiguous().numpy() for part in (images, made)]
-    for value, one, two in zip(values, *pairs, strict=True):
-        entry = (-value, -len(seen.psnr), one, two)  # the numbers differ, so no two arrays are compared
+def _compare(seen: Seen, pairs: Pairs, metrics: Sequence[ReconstructionMetric], shown: int) -> None:
+    """What each metric keeps of a batch; the PSNR always, by which the worst pairs are known."""
+    by_name = {_ORDER: RECONSTRUCTION[_ORDER]} | {metric.name: metric for metric in metrics}
+    found = {name: list(metric.each(pairs)) for name, metric in by_name.items() if metric.each is not None}
+    start = len(seen.values.get(_ORDER, ()))
+    for number, (value, one, two) in enumerate(zip(found[_ORDER], *pairs.arrays(), strict=True), start):
+        entry = (-value, -number, one, two)  # the numbers differ, so no two arrays are compared
         (heapq.heappush if len(seen.worst) < shown else heapq.heappushpop)(seen.worst, entry)
-        seen.psnr.append(value)
-        seen.ssim.append(ssim(one, two))
-
-
-def _distance(seen: _Seen, what: str) -> float:
-    before, after = torch.cat(seen.before), torch.cat(seen.after)
-    check_finite(before, f"{what}: features")
-    check_finite(after, f"{what}: features of what came back")
-    return frechet_distance(after.numpy(), before.numpy())
+    for name, values in found.items():
+        seen.values.setdefault(name, []).extend(values)

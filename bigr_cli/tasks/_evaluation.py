@@ -1,7 +1,6 @@
 """What the commands that compare pictures have in common: their options, and what their records say."""
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,8 +102,3 @@ def command_line(context: typer.Context) -> str:
             name = [parameter.opts[-1]] if parameter.opts[-1].startswith("-") else []
             words += name if isinstance(each, bool) else [*name, str(each)]
     return shlex.join(words)
-
-
-def rounded(figures: dict[str, float], keys: Sequence[str]) -> list[str]:
-    """Figures as cells of a table: four significant digits, a dash for those that are missing."""
-    return [f"{figures[key]:.4g}" if key in figures else "–" for key in keys]

@@ -8,6 +8,7 @@ import typer
 
 from bigr_cli import options
 from bigr_cli.errors import UsageError
+from bigr_cli.evaluation.metrics import GENERATION, choices
 from bigr_cli.option_groups import Sampling
 from bigr_cli.tasks._evaluation import JUDGING, Judging, Sweep, evaluator_of
 
@@ -57,7 +58,7 @@ class Comparing:
             "--metrics",
             panel=JUDGING,
             metavar="LIST",
-            help="Some of fid,is,kid,prc (prc: precision and recall). Without it, all that can be computed.",
+            help=f"Some of {choices(GENERATION)}, such as fid,kid. Without it, all that can be computed.",
         ),
     ] = None
     resize: Annotated[

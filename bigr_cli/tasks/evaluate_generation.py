@@ -207,14 +207,22 @@ class _Run:
 
 def _show(records: Sequence[dict[str, Any]]) -> None:
     """A table on stdout, and what the figures depend on, on stderr."""
-    from bigr_cli.evaluation.report_generation import COLUMNS, facts
+    from bigr_cli.evaluation.metrics import ARROWS, GENERATION, columns_of
+    from bigr_cli.evaluation.report_generation import REAL, facts
 
-    swept = list(records[0].get("point", {}))
-    keys = [key for key in COLUMNS if key in records[0]]
-    rows = [[*(str(record["point"][name]) for name in swept), *_evaluation.rounded(record, keys)] for record in records]
+    swept, columns = list(records[0].get("point", {})), columns_of(GENERATION, records)
+    real = records[0].get("real")
     if swept:
-        console.table([*swept, *(COLUMNS[key].short for key in keys)], rows)
+        rows = [
+            [*(str(record["point"][name]) for name in swept), *(one.cell(record) for one in columns)]
+            for record in records
+        ]
+        if real:
+            rows.append([REAL, *[""] * (len(swept) - 1), *(one.cell(real) for one in columns)])
+        console.table([*swept, *(one.heading for one in columns)], rows)
     else:
-        console.table(("metric", "value"), [[COLUMNS[key].name, rows[0][n]] for n, key in enumerate(keys)])
+        figures = [records[0], *([real] if real else [])]
+        rows = [[f"{one.name}{ARROWS[one.better]}", *(one.cell(each) for each in figures)] for one in columns]
+        console.table(("metric", "value", *([REAL] if real else [])), rows)
     for name, text in facts(records[0]):
         console.say(f"{name}: {text}")

@@ -7,10 +7,11 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
+from bigr_cli.evaluation.metrics import RECONSTRUCTION, choices, named
 from bigr_cli.option_groups import Messages, grouped
 from bigr_cli.registry import task
 from bigr_cli.tasks import _evaluation
-from bigr_cli.tasks._evaluation import Judging, Reporting
+from bigr_cli.tasks._evaluation import JUDGING, Judging, Reporting
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.image_sets import PictureSet
@@ -39,6 +40,16 @@ Count = Annotated[
         metavar="N",
         rich_help_panel=options.INPUT,
         help="How many pictures: without it all of a folder, or 5000 scenes.",
+        show_default=False,
+    ),
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="LIST",
+        rich_help_panel=JUDGING,
+        help=f"Some of {choices(RECONSTRUCTION)}, such as psnr,ssim. Without it, all that can be computed.",
         show_default=False,
     ),
 ]
@@ -71,6 +82,7 @@ def reconstruction(
     models: Models = None,
     count: Count = None,
     refine: options.Refine = None,
+    metrics: Metrics = None,
     worst: Worst = None,
     batch_size: options.BatchSize = None,
     device: options.Device = "auto",
@@ -93,13 +105,15 @@ def reconstruction(
     again = _evaluation.command_line(context)
     report = _evaluation.check_report(reporting)
     sheet = _checked(worst, overwrite=reporting.overwrite)
+    rows = named(metrics, RECONSTRUCTION)
     sets = _opened(models or [None], data, count)
-    extractor = distance_extractor(_evaluation.evaluator_of(judging), data, [pictures for _, pictures in sets])
+    evaluator, wanted = _evaluation.evaluator_of(judging), [pictures for _, pictures in sets]
+    extractor = distance_extractor(evaluator, data, wanted, rows, asked=metrics is not None)
     set_threads(threads)
     chosen = select_device(device)
     records: list[dict[str, Any]] = []
     rebuilt: dict[str, Rebuilt] = {}
-    lpips = lpips_of(chosen, fetch=judging.fetch_weights)
+    lpips = lpips_of(chosen, rows, fetch=judging.fetch_weights, asked=metrics is not None)
     for folder, pictures in sets:
         tokenizer, config = load_tokenizer(folder, device=chosen)
         with console.progress(pictures.count, config.name) as bar:
@@ -112,6 +126,7 @@ def reconstruction(
                 lpips=lpips,
                 batch=batch_size,
                 refine=refine,
+                metrics=rows,
                 advance=bar.advance,
             )
         records.append({"task": TASK, **record})

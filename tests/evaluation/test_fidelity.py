@@ -10,12 +10,14 @@ import torch_fidelity
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
+from torch_fidelity.defaults import DEFAULTS
 
 from bigr_cli.errors import ModelFormatError, UnknownNameError, UsageError
 from bigr_cli.evaluation.extractors import Extractor, open_extractor
 from bigr_cli.evaluation.fidelity import Reference, check_counts, check_finite, frechet, frechet_distance, measure
 from bigr_cli.evaluation.generation import Judge
 from bigr_cli.evaluation.image_sets import PictureSet, array, scenes
+from bigr_cli.evaluation.metrics import GENERATION
 from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference
 from bigr_cli.evaluation.statistics import (
     Statistics,
@@ -220,6 +222,11 @@ def test_too_few_pictures_and_features_that_are_not_finite() -> None:
     broken[2, 1] = torch.nan
     with pytest.raises(UsageError, match="not finite, first at picture 2 of 4"):
         check_finite(broken, "in: features")
+
+
+def test_the_fewest_images_are_those_of_torch_fidelity() -> None:
+    wanted = {"fid": 2, "is": DEFAULTS["isc_splits"], "kid": 2, "prc": DEFAULTS["prc_neighborhood"] + 1}
+    assert {name: metric.fewest for name, metric in GENERATION.items()} == wanted
 
 
 def test_metrics_that_cannot_be() -> None:

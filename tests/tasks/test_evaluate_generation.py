@@ -1,6 +1,7 @@
 """`bigr evaluate generation` as its users meet it."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 import torch_fidelity
 from PIL import Image
 
+from bigr_cli.evaluation import metrics
 from bigr_cli.evaluation import samples as draws
 
 Run = Callable[..., object]
@@ -64,6 +66,31 @@ def test_figures_and_everything_that_they_depend_on(bigr: Run, tiny: tuple[str, 
     assert record["resize"] is None
     assert record["settings"]["kid_subset_size"] == 12
     assert record["versions"]["torch-fidelity"] == torch_fidelity.__version__
+    assert record["biased"] == {name: {"images": 12, "needed": 10_000} for name in ("fid", "prc")}
+    assert (record["real"]["images"], record["real"]["reference"]) == (10, 10)
+    assert 0 <= record["real"][FID] < record[FID]  # noise against noise, and against what a model draws
+
+
+def test_a_metric_is_a_row(bigr: Run, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything follows from it: what --metrics takes, what is checked, tables, reports and JSON."""
+    gap = metrics.GenerationMetric(
+        *("gap", "distance of the means", (metrics.Column("mean_gap", "distance of the means", "gap", "lower"),)),
+        *("gap", "fid", "features", 3, 500),
+        lambda samples, reference: {"mean_gap": float((samples.mean(0) - reference.mean(0)).norm())},
+    )
+    monkeypatch.setitem(metrics.GENERATION, "gap", gap)
+    noise("real", 12)
+    noise("few", 2)
+    words = ("evaluate", "generation", "real", "--reference", "real", *tiny)
+    record = only(bigr(*words, "--json").out)
+    assert record["mean_gap"] == pytest.approx(0, abs=1e-6) and record["real"]["mean_gap"] > 0
+    assert record["extractor"]["layers"]["gap"] == "mean" and record["biased"]["gap"]["needed"] == 500
+    done = bigr(*words, "--metrics", "gap", "--report", "r")
+    assert "distance of the means ↓" in done.out and "gap ↓" in Path("r/index.html").read_text()
+    assert "gap needs at least 3" in bigr("evaluate", "generation", "few", "--reference", "real", *tiny,
+                                          "--metrics", "gap").err  # fmt: skip
+    assert "kid, prc, gap, got 'gup'" in bigr(*words, "--metrics", "gup").err
+    assert "needs --reference" in bigr("evaluate", "generation", "real", *tiny, "--metrics", "gap").err
 
 
 def test_a_folder_gives_what_torch_fidelity_gives(bigr: Run) -> None:
@@ -133,8 +160,11 @@ def test_a_sweep_a_table_and_a_report(bigr: Run, tiny: tuple[str, ...]) -> None:
     done = bigr(*words, "--sweep", "guidance=1,3", "steps=1,2", "--metrics", "fid,prc", "--report", "r")
     assert done.code == 0, done.err
     lines = done.out.splitlines()
-    assert lines[0].split() == ["guidance", "steps", "FID", "precision", "recall", "F"]
-    assert [line.split()[:2] for line in lines[1:]] == [["1", "1"], ["1", "2"], ["3", "1"], ["3", "2"]]
+    assert re.split("  +", lines[0].strip()) == ["guidance", "steps", "FID ↓", "precision ↑", "recall ↑", "F ↑"]
+    assert [line.split()[:2] for line in lines[1:5]] == [["1", "1"], ["1", "2"], ["3", "1"], ["3", "2"]]
+    assert lines[5].startswith("real images") and len(lines) == 6
+    assert "FID: tiny features, 12 images: biased; 10,000 needed" in done.err
+    assert "real images: 7 of the reference against 7 others of it" in done.err
     results = json.loads(Path("r/results.json").read_text())
     assert [record["point"]["steps"] for record in results["records"]] == [1, 2, 1, 2]
     assert results["command"].startswith("bigr evaluate generation steps=1,2 ")

@@ -55,6 +55,17 @@ def test_every_figure_of_a_tokenizer(bigr: Run, tiny_model: Path) -> None:
     assert record["extractor"]["layer"] == "mean"
 
 
+def test_only_the_metrics_that_are_asked_for(bigr: Run) -> None:
+    pictures("in", 3)
+    done = bigr("evaluate", "reconstruction", "--data", "in", "--metrics", "ssim,bits", "--json")
+    assert done.code == 0 and "rFID" not in done.err, done.err
+    record = json.loads(done.out)
+    assert {"ssim", "ssim_95", "bits_used", "bits_correlation_max"} <= set(record)
+    assert not {"psnr", "lpips", "rfid"} & set(record)
+    shown = bigr("evaluate", "reconstruction", "--data", "in", "--metrics", "ssim")
+    assert "SSIM ↑" in shown.out and "PSNR" not in shown.out + shown.err
+
+
 def test_ssim_is_that_of_the_paper() -> None:
     rng = np.random.default_rng(0)
     one = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
@@ -174,6 +185,9 @@ def test_what_is_not_at_hand_is_left_out_and_said(bigr: Run) -> None:
         (("tinny", "--data", "in"), "unknown model"),
         (("--data", "broken"), "not an image of a kind that can be read"),
         (("--data", "in", "--worst", "w.txt"), "w.txt"),
+        (("--data", "in", "--metrics", "psnr,sim"), "expected some of psnr, ssim, lpips, rfid, bits, got 'sim'"),
+        (("--data", "in", "--metrics", "lpips"), "lpips: its weights are not here"),
+        (("--data", "in", "--metrics", "rfid"), "its weights are not here"),
         (("--data", "one", "--features", "MODEL"), "fid needs at least 2"),
         ((), "--data"),
     ],
