@@ -113,13 +113,26 @@ def _make_visible(command: Any) -> None:
         _make_visible(below)
 
 
-def build(registry: Registry) -> Any:
-    """The click command of the whole application."""
+def _called(registry: Registry, words: Sequence[str]) -> str | None:
+    """The command or group of commands that these words call; None where others may have to be named as well."""
+    if not words or "_BIGR_COMPLETE" in os.environ:
+        return None
+    return next((words[0] for task in registry.tasks.values() if words[0] in _names(task)), None)
+
+
+def _names(task: Task) -> tuple[str, ...]:
+    """What a task, or the group that it is in, is called by at the front of a command line."""
+    return (task.path[0], *(task.aliases if len(task.path) == 1 else ()))
+
+
+def build(registry: Registry, words: Sequence[str] = ()) -> Any:
+    """The click command of the application, with the one command that these words call if they do: all take long."""
+    called = _called(registry, words)
     app = typer.Typer(name="bigr", help=HELP, epilog=EPILOG, rich_markup_mode="rich", invoke_without_command=True)
     app.callback()(_root)
     groups: dict[str, typer.Typer] = {}
     for task in tuple(registry.tasks.values()):
-        if _works(registry, task):
+        if _works(registry, task) and called in (None, *_names(task)):
             name = task.path[0]
             if len(task.path) == 2 and name not in groups:
                 groups[name] = typer.Typer(rich_markup_mode="rich", invoke_without_command=True)
@@ -175,7 +188,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is imported
     try:
         registry = discover()
-        command = build(registry)
+        command = build(registry, words)
         for fault in registry.faults if "_BIGR_COMPLETE" not in os.environ else ():
             if debug:
                 console.traceback(fault.error)
