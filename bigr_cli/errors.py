@@ -3,7 +3,7 @@
 Code below the application raises these and never prints or exits; `bigr_cli.app` turns them into one line on stderr.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
 _COMPARED = 200  # characters of a name that is looked for
@@ -65,6 +65,16 @@ class UnknownNameError(UsageError):
         suggestion = f"; did you mean {', '.join(near)}?" if near else ""
         super().__init__(f"unknown {kind} {name!r}{suggestion}", hint=hint)
         self.kind, self.name, self.suggestions = kind, name, near
+
+
+class UnknownWordError(UnknownNameError):
+    """Words of a text that a model does not know; `suggestions` are those that come nearest."""
+
+    def __init__(
+        self, message: str, words: Sequence[str], near: Sequence[str] = (), *, hint: str | None = None
+    ) -> None:
+        BigrError.__init__(self, message, hint=hint)
+        self.kind, self.name, self.suggestions = "word", " ".join(words), list(near)
 
 
 def nearest(name: str, choices: Iterable[str], n: int = 3, *, cutoff: float = 0.5) -> list[str]:

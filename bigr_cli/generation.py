@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.errors import UsageError
-from bigr_cli.prompts import Label, guide_of, name_of
+from bigr_cli.prompts import Label, guide_of, name_of, warn_of_contradiction
 from bigr_cli.recipe import MOST
 from bigr_cli.runtime.batches import Batches
 from bigr_cli.zoo.config import ModelConfig
@@ -77,6 +77,8 @@ def plan(
         raise UsageError(f"seed: expected whole numbers from 0 to 2^63 - 1, got {first}{last}")
     wanted = [(name_of(config, guide), guide) for guide in (guide_of(config, label) for label in labels)]
     against = guide_of(config, negative)
+    for _, guide in wanted:
+        warn_of_contradiction(config, guide, against)
     return [
         Job(name, guide, first + place * count + number, place * count + number, against)
         for place, (name, guide) in enumerate(wanted)

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from bigr_cli import console
 from bigr_cli.core.config import BYTES, Guide
-from bigr_cli.errors import UnknownNameError, UsageError
+from bigr_cli.errors import UnknownNameError, UsageError, nearest
 from bigr_cli.plain_text import plain_text
-from bigr_cli.zoo.config import ModelConfig
+from bigr_cli.text_reading import near_words, read, strangers
+from bigr_cli.vocabulary import Vocabulary
+from bigr_cli.zoo.config import ModelConfig, shortened
 
 NO_LABEL = "none"
+_READER = "-m scenes-64-text reads texts of scenes"
 
 Label = str | int | None
 
@@ -34,7 +37,8 @@ def prompt(
         option = "--class" if class_label is not None else "--guess-class"
         raise UsageError(f"{config.name} reads texts and has no classes for {option}", hint='--text "a red house"')
     if not textual and text is not None:
-        raise UsageError(f"{config.name} knows classes and reads no --text", hint=f"bigr models labels {config.name}")
+        hint = f"--class, of those that bigr models labels {config.name} lists; or {_READER}"
+        raise UsageError(f"{config.name} knows classes and reads no --text", hint=hint)
     if class_label is not None and guess:
         raise UsageError("--class and --guess-class exclude each other")
     if required and class_label is None and text is None:
@@ -61,10 +65,11 @@ def reads_text(config: ModelConfig) -> bool:
 
 
 def guide_of(config: ModelConfig, label: Label) -> Guide:
-    """What a label means for the model: the index of a class, or a text; None is no label.
+    """What a label means for the model: the index of a class, or a text in its own words; None is no label.
 
     Raises:
-        UsageError: a number, for a model that reads texts.
+        UsageError: a number, for a model that reads texts, or what no image of it can show.
+        UnknownWordError: a text with words that it does not know.
         UnknownNameError: the model has no such label.
     """
     if not reads_text(config):
@@ -73,7 +78,48 @@ def guide_of(config: ModelConfig, label: Label) -> Guide:
     if label is not None and not isinstance(label, str):
         raise UsageError(f"{config.name} reads texts and has no classes, got the number {label}")
     text = plain_text(label or "")
-    return None if text.casefold() in ("", NO_LABEL) else text
+    return None if text.casefold() in ("", NO_LABEL) else _in_own_words(config, text)
+
+
+def warn_of_contradiction(config: ModelConfig, guide: Guide, negative: Guide) -> None:
+    """Warn where guidance leads away from what is asked for."""
+    if guide is not None and guide == negative:
+        name = name_of(config, guide)
+        console.warn(f"{name!r} is asked for, and is the negative prompt too: each takes back the other", once=True)
+
+
+def _in_own_words(config: ModelConfig, text: str) -> str:
+    """A text as the model's captions would say it; words that they did not have are said, or an error.
+
+    Raises:
+        UnknownWordError, UsageError: see `text_reading.read`.
+    """
+    generator, vocabulary = config.generator, config.vocabulary
+    if generator is None or generator.text is None or vocabulary is None:
+        return text
+    own = generator.text.encoder == BYTES  # others were trained on more than these captions
+    if own and vocabulary.formal:
+        reading = read(text, vocabulary, config.name)
+        said = f"{config.name} reads {shortened(text)} as {reading.text!r}"
+        if reading.lost:
+            console.warn(f"{said}: {'; '.join(reading.lost)}", once=True)
+        elif reading.changed:
+            console.say(said, once=True)
+        return reading.text
+    words = strangers(text, vocabulary)
+    if words and own:
+        console.warn(_of_strangers(config.name, words, vocabulary), once=True)
+    elif words:
+        console.detail(_of_strangers(config.name, words, vocabulary))
+    return text
+
+
+def _of_strangers(name: str, words: Sequence[str], vocabulary: Vocabulary) -> str:
+    known = f"the {len(vocabulary.words):,} {'most frequent ' if vocabulary.more else ''}words of its captions"
+    near = list(dict.fromkeys(found for word in words[:3] for found in near_words(word, vocabulary)))[:4]
+    some = ", ".join(map(repr, words[:5])) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
+    nearest = f"; nearest: {', '.join(near)}" if near else ""
+    return f"{name}: {some} {'is' if len(words) == 1 else 'are'} not among {known}{nearest}"
 
 
 def label_index(config: ModelConfig, label: Label) -> int:
@@ -98,9 +144,10 @@ def label_index(config: ModelConfig, label: Label) -> int:
         return int(text)
     if text.casefold() == NO_LABEL:
         return classes
+    near = nearest(text, config.labels)
     hint = f"labels of {config.name}: {listing(config)}"
-    if len(text.split()) > 2:
-        hint = f"{config.name} knows labels, not sentences ({listing(config)}); other models read texts"
+    if len(text.split()) > 1 and not any(len(label.split(",")[0].split()) > 1 for label in near):
+        hint = f"{config.name} knows labels, not sentences ({listing(config)}); {_READER}"
     raise UnknownNameError("label", text, config.labels, hint=hint)
 
 
@@ -127,7 +174,8 @@ def class_count(config: ModelConfig) -> int:
 def listing(config: ModelConfig, most: int = 20) -> str:
     """The model's labels in a line, the first of them if there are many."""
     if reads_text(config):
-        return "any text"
+        known = config.vocabulary
+        return f"texts of {', '.join(known.objects)}" if known is not None and known.formal else "any text"
     classes = class_count(config)
     if not config.labels:
         return f"0 to {classes - 1}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bigr_cli import schema
+from bigr_cli import console, schema
 from bigr_cli.core.config import SamplingConfig, taken_by
 from bigr_cli.errors import ConfigError
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.presets import preset
+
+_STRONG = 30  # of guidance; no published model has been of use beyond
 
 
 def sampling_settings(config: ModelConfig, *layers: Mapping[str, object], painting: bool = False) -> SamplingConfig:
@@ -26,6 +28,10 @@ def sampling_settings(config: ModelConfig, *layers: Mapping[str, object], painti
         chosen_preset = given.pop("preset", None)
         merged |= ({} if chosen_preset is None else preset(config, chosen_preset, painting=painting)) | given
     chosen = schema.from_mapping(SamplingConfig, merged, source="sampling")
+    usual = max(config.sampling.guidance, config.painting.guidance if config.painting else 0)
+    if chosen.guidance > max(_STRONG, 3 * usual):
+        message = f"guidance {chosen.guidance:g} is far beyond the {usual:g} of {config.name}"
+        console.warn(f"{message}: images lose their variety, and then their form", once=True)
     if config.generator is not None:
         for name, most, why in _limits(config):
             value = getattr(chosen, name)

@@ -16,13 +16,14 @@ from bigr_cli.data.hub_data import downloaded, is_hub_address
 from bigr_cli.data.parquet import find_parquet, open_parquet
 from bigr_cli.data.pickles import refuse_pickles
 from bigr_cli.data.pictures import Check, FileSource, Picture, usable
-from bigr_cli.data.scenes.captions import phrase
+from bigr_cli.data.scenes.captions import phrase, vocabulary
 from bigr_cli.data.scenes.render import SIZES
 from bigr_cli.data.shards import find_shards, open_shards
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded
 from bigr_cli.file_tree import image_tree
 from bigr_cli.version import __version__
+from bigr_cli.vocabulary import Vocabulary, counted
 
 SCENES = "scenes"
 _SPLITS = ("train", "training")  # folders of a data set of the hub, of which the first one is meant
@@ -107,6 +108,17 @@ class ScenesSource:
     def fingerprint(self) -> str:
         without = "".join(f":{color} {label}" for color, label in sorted(self.without))
         return f"scenes {__version__}:{self.seed}:{self.start}:{self.count}:{self.size}{without}"
+
+
+def vocabulary_of(source: Source) -> Vocabulary:
+    """The words of a source's captions: see `vocabulary.counted`."""
+    inner = getattr(source, "source", source)  # of a cached dataset
+    if isinstance(inner, ScenesSource):
+        return vocabulary()
+    every = range(len(source))
+    if isinstance(inner, FileSource):
+        return counted(caption for index in every for caption in inner.captions_of(index))
+    return counted(map(source.caption, every))
 
 
 def color_and_label(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from bigr_cli.core.config import Guide, SamplingConfig
 from bigr_cli.imaging.mask_request import MaskRequest
-from bigr_cli.prompts import guide, prompt
+from bigr_cli.prompts import guide, prompt, warn_of_contradiction
 from bigr_cli.setting import Parameter, Setting, check_settings, nested, parameters
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ def read_request(
         else:
             given = [values[name] for name in (field.name, *(one.name for one in own)) if values.get(name) is not None]
             chosen |= {field.name: given[0]} if given else {}
+    warn_of_contradiction(config, chosen.get("label"), chosen.get("negative"))
     return kind(**chosen)
 
 

@@ -87,31 +87,12 @@ def show(model: ModelName = None, json: Json = False) -> None:
     data = schema.to_mapping(entry.config)
     for shown in ("format", "name"):
         del data[shown]
+    if data.get("vocabulary"):
+        data["vocabulary"] = f"{len(data['vocabulary']['words']):,} words: bigr models labels {entry.name}"
     if len(data["labels"]) > 20:
         data["labels"] = f"{len(data['labels'])} labels: bigr models labels {entry.name}"
     console.result("")
     console.results(schema.dump_yaml(data).rstrip())
-
-
-@task("models labels", help="List the labels that a model knows.", examples=["bigr models labels --search fish"])
-def labels(
-    model: ModelName = None,
-    search: Annotated[
-        str | None, typer.Option(metavar="WORD", help="Only those that have this in their names.", show_default=False)
-    ] = None,
-    json: Json = False,
-) -> None:
-    """One line each: its index and its name. Either can be given to bigr generate, and each of several names too."""
-    config = read_entry(find_model(model)).config
-    classes = config.generator.classes if config and config.generator else 0
-    names = (config.labels if config else ()) or [None] * classes
-    for index, name in enumerate(names):
-        if search is not None and search.casefold() not in (name or "").casefold():
-            continue
-        if json:
-            console.json_line({"index": index, "label": name})
-        else:
-            console.result(f"{index}\t{name or ''}".rstrip())
 
 
 @task(

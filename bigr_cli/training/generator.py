@@ -17,10 +17,11 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.data.codes import cached_codes, code_batches
 from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats
-from bigr_cli.data.sources import Source
+from bigr_cli.data.sources import Source, vocabulary_of
 from bigr_cli.training.config import GeneratorTraining, MaskingConfig, OptimizerConfig
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.results import require_memory, run_model_config, write_run_model
+from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.text_encoders.features import text_reader
 
@@ -106,6 +107,8 @@ class GeneratorObjective(Objective):
         self._frozen: list[Any] = [tokenizer]  # a list hides it from the module tree
         self.read = text_reader(self.sizes.text, keep=config.data.cache_texts)
         self._validation: list[tuple[Tensor, Condition]] = []
+        self._source: Source | None = None
+        self._vocabulary: Vocabulary | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -118,6 +121,7 @@ class GeneratorObjective(Objective):
 
     def batches(self, source: Source, positions: Positions, *, workers: int) -> Batches[Batch, None, None]:
         data = self.config.data
+        self._source = source
         if data.cache_codes:
             codes = cached_codes(
                 self.tokenizer,
@@ -176,8 +180,11 @@ class GeneratorObjective(Objective):
         return grid(to_images(self.tokenizer.decode(codes).float().clamp(0, 1)), columns=8)
 
     def write(self, average: nn.Module, run: Path, step: int, measures: dict[str, float]) -> None:
+        if self._vocabulary is None and self._source is not None and self.read is not None:
+            self._vocabulary = vocabulary_of(self._source)
         write_run_model(run, self._describe(step), tokenizer=self.tokenizer, generator=average, measures=measures)
 
     def _describe(self, step: int) -> ModelConfig:
         tokenizer, labels = self.base.tokenizer, self.labels
-        return run_model_config(self.config, step, tokenizer=tokenizer, generator=self.sizes, labels=labels)
+        about = {"labels": labels, "vocabulary": self._vocabulary}
+        return run_model_config(self.config, step, tokenizer=tokenizer, generator=self.sizes, **about)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from bigr_cli.errors import ConfigError, ModelError
 from bigr_cli.runtime.device import main_memory
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.version import __version__
+from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.card import render_card
 from bigr_cli.zoo.config import ModelConfig, Provenance
 from bigr_cli.zoo.find import find_model
@@ -29,6 +30,7 @@ def run_model_config(
     tokenizer: TokenizerConfig,
     generator: GeneratorConfig | None = None,
     labels: tuple[str, ...] = (),
+    vocabulary: Vocabulary | None = None,
 ) -> ModelConfig:
     """What a run's model folder says about itself after `step` steps."""
     return ModelConfig(
@@ -40,6 +42,7 @@ def run_model_config(
         sampling=training.sampling if isinstance(training, GeneratorTraining) else SamplingConfig(),
         painting=training.painting if isinstance(training, GeneratorTraining) else None,
         background=training.data.background,
+        vocabulary=vocabulary,
         provenance=Provenance(
             data=training.data.source,
             without=training.data.without,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from bigr_cli import schema, yaml_text
 from bigr_cli.core.config import SamplingConfig, TokenizerConfig
 from bigr_cli.plain_text import escaped, in_markdown
+from bigr_cli.vocabulary import KINDS, Vocabulary
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.sizes import parameters
@@ -33,6 +34,8 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
     ]
     if config.labels:
         sections.append(f"## Labels\n\n{_labels(config.labels)}")
+    if config.vocabulary is not None and config.vocabulary.formal:
+        sections.append(f"## Words\n\n{_table('of', 'known', list(_words(config.vocabulary)))}")
     if config.generator is not None:
         sections.append(f"## Sampling defaults\n\n{_settings(config.sampling)}")
     if config.painting is not None:
@@ -137,6 +140,12 @@ def _labels(labels: tuple[str, ...]) -> str:
         return "The 1,000 classes of ImageNet-1K, by name or synset id: `bigr models labels`."
     shown = in_markdown(", ".join(labels[:40]))
     return shown if len(labels) <= 40 else f"{shown} … ({len(labels)} in all: `bigr models labels`)"
+
+
+def _words(vocabulary: Vocabulary) -> Iterator[tuple[str, object]]:
+    """What captions of a fixed form name; `bigr models labels` has the synonyms too."""
+    for kind, title in zip(KINDS, ("objects", "colours", "grounds", "times of day"), strict=True):
+        yield title, ", ".join(vocabulary.wordings(kind))
 
 
 def _flat(metrics: Mapping[str, object], heading: str = "") -> list[tuple[str, object]]:

@@ -20,6 +20,7 @@ from bigr_cli.core.config import (
 )
 from bigr_cli.core.limits import whole
 from bigr_cli.errors import ConfigError, ModelFormatError
+from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.source import Source
 
@@ -70,6 +71,7 @@ class ModelConfig:
     settings that take the place of some of either, by their names.
     `refine` steps look for the codes of a picture that is to be shown as it is, if no other number is asked for.
     `background` is the colour that it sees where images are transparent.
+    `vocabulary` are the words of the captions that it was trained on; None is not known.
     `representation` says which features are meant if none are named; None is the middle layer.
     `sha256` has the hash of each weights file by its name. `source` says what the weights can be made of.
     """
@@ -86,6 +88,7 @@ class ModelConfig:
     refine: int = field(default=0, metadata=UNSAID)
     representation: RepresentationConfig | None = None
     background: str = field(default="white", metadata=UNSAID)
+    vocabulary: Vocabulary | None = field(default=None, metadata=UNSAID)
     provenance: Provenance = field(default_factory=Provenance)
     licence: str = ""
     source: Source | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from bigr_cli.data.scenes.description import Scene
+from bigr_cli.vocabulary import Vocabulary, fixed_form, plural
 
 OBJECTS: dict[str, tuple[str, ...]] = {
     "house": ("house", "home", "cottage"),
@@ -46,10 +48,12 @@ MOMENTS: dict[str, tuple[str, ...]] = {
     "night": ("at night", "by night", "in the dark", "under the stars"),
 }
 _OPENINGS = ("a picture of ", "an illustration of ", "a drawing of ", "there is ")
+_ONE = ("one", "a single")
 _PLAIN = 0.25  # of the captions are the scene's own
 _LEFT_OUT = 0.12  # of each part; if no part is left, the scene's own caption
 _WORDS = 0.15  # are words with commas between them
 _OPENED = 0.15
+_COUNTED = 0.08  # say "one cat", "a single cat" or "cats" instead of "a cat"
 
 
 def phrase(scene: Scene) -> str:
@@ -78,7 +82,22 @@ def phrase(scene: Scene) -> str:
         said = " ".join(part for part in (noun, place, moment) if part)
     if noun and said.startswith(noun) and chance.random() < _OPENED:
         said = chance.choice(_OPENINGS) + said
+    if noun and thing and chance.random() < _COUNTED:
+        said = said.replace(noun, _counted(noun, chance), 1)
     return said or scene.caption
+
+
+def vocabulary() -> Vocabulary:
+    """The words of all captions, and what they mean."""
+    kinds = {"objects": OBJECTS, "colors": COLORS, "grounds": PLACES, "times": MOMENTS}
+    return fixed_form(kinds, (*_OPENINGS, "a something", *_ONE, *map(plural, itertools.chain(*OBJECTS.values()))))
+
+
+def _counted(noun: str, chance: random.Random) -> str:
+    """A noun with its article as one of its kind by number, or as several: every image has one."""
+    _, _, bare = noun.partition(" ")
+    chosen = chance.choice((*_ONE, ""))
+    return f"{chosen} {bare}" if chosen else plural(bare)
 
 
 def _bare(part: str, name: str) -> str:
