@@ -98,6 +98,8 @@ class GeneratorObjective(Objective):
         """
         super().__init__()
         self.config, self.base, self.held_out = config, base, held_out
+        self._source: Source | None = None
+        self._vocabulary: Vocabulary | None = None
         self.labels = () if config.generator.text else held_out.labels or ("picture",)
         shape = base.tokenizer
         self.sizes = config.generator.complete(grid=shape.grid, bits=shape.bits, classes=len(self.labels))
@@ -107,8 +109,6 @@ class GeneratorObjective(Objective):
         self._frozen: list[Any] = [tokenizer]  # a list hides it from the module tree
         self.read = text_reader(self.sizes.text, keep=config.data.cache_texts)
         self._validation: list[tuple[Tensor, Condition]] = []
-        self._source: Source | None = None
-        self._vocabulary: Vocabulary | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from bigr_cli.data.scenes.captions import vocabulary
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.folder import load_model
 from bigr_cli.zoo.text_encoders.features import text_reader
@@ -75,12 +76,15 @@ def samples(model: Path, *texts: str) -> torch.Tensor:
 def test_scenes_and_their_captions(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:
     run = tmp_path / "run"
     shown = bigr("train-generator", "--tokenizer", tiny_model, "-o", run, *SMALL, *BYTES, *MACHINE)
-    assert (shown.code, shown.out) == (0, "")
+    assert (shown.code, shown.out) == (0, ""), shown.err
     assert bigr("models", "verify", run).code == 0
     generator = read_config(run).generator
     assert generator is not None and generator.text is not None
     assert (generator.condition, generator.classes, generator.text.encoder) == ("text", 0, "bytes")
     assert read_config(run).labels == ()
+    assert read_config(run).vocabulary == vocabulary()
+    done = bigr("generate", "a dog", "-m", run)
+    assert done.code == 2 and "nearest: cat, bird" in done.err
     assert samples(run, "a red house", "", "🌈" * 99).shape == (3, 16, 6)
     assert Image.open(run / "samples" / "step-00000002.png").width == 8 * 16 + 7 * 2
 
@@ -100,6 +104,10 @@ def test_a_folder_with_captions(bigr: Run, tmp_path: Path, tiny_model: Path, fol
     assert "2 of 12 pictures are left out: 1 without a caption" in shown.err
     assert "1 unreadable" in shown.err
     assert read_config(tmp_path / "run").provenance.data == str(folder)
+    known = read_config(tmp_path / "run").vocabulary
+    assert known is not None and known.words == ("a", "noise", "of", "picture") or known.words[1:3] == ("beside", "noise")
+    done = bigr("generate", "a noisy picture", "-m", tmp_path / "run", "-o", tmp_path / "made.png")
+    assert done.code == 0 and "'noisy' is not among the" in done.err and "nearest: noise" in done.err
 
 
 def test_codes_that_are_kept_have_their_captions(bigr: Run, tmp_path: Path, tiny_model: Path, folder: Path) -> None:
@@ -173,7 +181,7 @@ def test_a_t5_reads_the_captions(
     text = (*text, f"generator.text.source={tiny_t5}", f"data.cache_texts={str(kept).lower()}")
     words = ("--tokenizer", tiny_model, "--data", folder, "-o", tmp_path / "run", *SMALL, *text, *MACHINE)
     shown = bigr("train-generator", *words)
-    assert (shown.code, shown.out) == (0, "")
+    assert (shown.code, shown.out) == (0, ""), shown.err
     config = read_config(tmp_path / "run")
     assert config.generator is not None and config.generator.text is not None
     assert (config.generator.text.source, config.generator.text.prefix) == (str(tiny_t5), 12)
