@@ -105,7 +105,7 @@ def test_a_folder_with_captions(bigr: Run, tmp_path: Path, tiny_model: Path, fol
     assert "1 unreadable" in shown.err
     assert read_config(tmp_path / "run").provenance.data == str(folder)
     known = read_config(tmp_path / "run").vocabulary
-    assert known is not None and known.words == ("a", "noise", "of", "picture") or known.words[1:3] == ("beside", "noise")
+    assert known is not None and {"a", "noise", "of", "picture"} <= set(known.words)
     done = bigr("generate", "a noisy picture", "-m", tmp_path / "run", "-o", tmp_path / "made.png")
     assert done.code == 0 and "'noisy' is not among the" in done.err and "nearest: noise" in done.err
 
