@@ -58,7 +58,7 @@ class Comparing:
             "--metrics",
             panel=JUDGING,
             metavar="LIST",
-            help=f"Some of {choices(GENERATION)}, such as fid,kid. Without it, all that can be computed.",
+            help=f"Which figures, such as fid,kid. Some of {choices(GENERATION)}; without it, all that can be had.",
         ),
     ] = None
     resize: Annotated[

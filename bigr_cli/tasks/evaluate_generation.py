@@ -31,7 +31,7 @@ group("evaluate", help="Measure how well a model draws, gives back and understan
 @task(
     TASK,
     panel=UNDERSTAND,
-    help="Measure how much generated pictures look like real ones: FID, IS, KID, precision, recall.",
+    help="Measure how much generated images look like real ones: FID, IS, KID, precision.",
     examples=(
         "bigr evaluate generation --reference scenes --count 2000",
         "bigr evaluate generation samples/ --reference photos/ --weights inception.pth",

@@ -50,7 +50,7 @@ Metrics = Annotated[
         "--metrics",
         metavar="LIST",
         rich_help_panel=JUDGING,
-        help=f"Some of {choices(RECONSTRUCTION)}, such as psnr,ssim. Without it, all that can be computed.",
+        help=f"Which figures, such as psnr,ssim. Some of {choices(RECONSTRUCTION)}; without it, all that can be had.",
         show_default=False,
     ),
 ]
