@@ -39,7 +39,8 @@ class _Help:
             own = list(takewhile(lambda word: word.startswith("-"), own))
         if HELP_ALL in own:
             context.meta[HELP_ALL] = True
-            words = ["--help"]
+            place = words.index(HELP_ALL)
+            words = [*words[:place], "--help", *words[place + 1 :]]
         return super().parse_args(context, words)  # type: ignore[misc, no-any-return]
 
     def format_help(self, context: Any, formatter: Any) -> None:
