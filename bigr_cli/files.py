@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import BigrError, RunError, UsageError
 from bigr_cli.file_names import irregular
 
 fcntl: Any
@@ -45,6 +45,33 @@ def cache_file(path: Path) -> Iterator[Path]:
     """As `whole_file`, without waiting for the disk: for what can be made again, and is checked when it is read."""
     with _temporary(path, replace=True, durable=False) as hidden:
         yield hidden
+
+
+@contextmanager
+def writing(what: object, error: type[BigrError] = RunError, *, hint: str | None = None) -> Iterator[None]:
+    """Makes of an OSError in the block an error that says that `what`, a path, cannot be written, and why."""
+    with _said(what, "written", error, hint):
+        yield
+
+
+@contextmanager
+def reading(what: object, error: type[BigrError] = RunError, *, hint: str | None = None) -> Iterator[None]:
+    """Makes of an OSError in the block an error that says that `what`, a path, cannot be read, and why."""
+    with _said(what, "read", error, hint):
+        yield
+
+
+def reason_of(error: Exception) -> str:
+    """Why there was no reading or writing, in the system's words; a ValueError is about the path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+@contextmanager
+def _said(what: object, done: str, kind: type[BigrError], hint: str | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: cannot be {done}: {reason_of(error)}", hint=hint) from error
 
 
 @contextmanager

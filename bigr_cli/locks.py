@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bigr_cli import console
-from bigr_cli.errors import RunError, UsageError
+from bigr_cli.errors import UsageError
+from bigr_cli.files import writing
 
 fcntl: Any
 try:
@@ -74,11 +75,9 @@ class FolderLock:
         held.close()
 
     def _make(self) -> None:
-        try:
+        with writing(self.folder):
             missing = [place for place in (self.folder, *self.folder.absolute().parents) if not place.exists()]
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
         self._made = missing or self._made
 
 

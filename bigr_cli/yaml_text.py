@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bigr_cli.errors import ConfigError
+from bigr_cli.files import reason_of
 from bigr_cli.text_files import decoded
 
 LARGEST = 4_000_000  # bytes; the names of a hundred thousand classes take less
@@ -38,7 +39,7 @@ def read_mapping(path: Path) -> dict[Any, Any]:
         with path.open("rb") as stream:
             raw = stream.read(LARGEST + 1)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise ConfigError(f"{path}: cannot be read: {reason_of(error)}") from error
     if len(raw) > LARGEST:
         raise ConfigError(f"{path}: has more than {LARGEST // 1_000_000} MB, which no configuration needs")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import math
 import re
@@ -19,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bigr_cli.colours import WHITE, Background, beside_white
-from bigr_cli.data.pictures import FileSource
-from bigr_cli.errors import RunError, UsageError
+from bigr_cli.data.pictures import RowSource
+from bigr_cli.errors import UsageError
 from bigr_cli.file_names import name_hash
+from bigr_cli.files import reading
 
 SPLITS = ("train", "val", "test")
 _IDX = re.compile(r"(.*)images[-.]idx3-ubyte(\.gz)?", re.IGNORECASE)
@@ -30,23 +29,14 @@ _MAGIC_IMAGES, _MAGIC_LABELS = 0x803, 0x801  # unsigned bytes in three dimension
 _MOST_BYTES = 2**34  # that a header may claim
 
 
-@dataclass(frozen=True, eq=False)
-class ArraySource(FileSource):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ArraySource(RowSource):
     """Images `arrays` (N, H, W) grey or (N, H, W, 3), uint8, of a file; `rows` (M,) are the numbers of those in use."""
 
     path: Path
     name: str  # of the array in the file
     arrays: NDArray[np.uint8]
-    rows: NDArray[np.int64]
     targets: NDArray[np.int64]  # of all N
-    labels: tuple[str, ...]
-    size: int
-    flip: bool = False
-    crop: float = 1.0
-    background: Background = WHITE
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     def label(self, index: int) -> int:
         return int(self.targets[self.rows[index]]) if self.labels else 0
@@ -63,9 +53,6 @@ class ArraySource(FileSource):
     def called(self, index: int) -> str:
         return f"{self.path}: {self.name}[{self.rows[index]}]"
 
-    def take(self, indices: NDArray[np.int64], *, flip: bool = False, crop: float = 1.0) -> ArraySource:
-        return replace(self, rows=self.rows[indices], flip=flip, crop=crop)
-
     def name_hashes(self) -> NDArray[np.uint64]:
         return np.array([name_hash(f"{self.path.name}/{self.name}/{row}") for row in self.rows], dtype=np.uint64)
 
@@ -75,14 +62,12 @@ class ArraySource(FileSource):
         return np.full(len(self), each, dtype=np.uint64), np.full(len(self), changed, dtype=np.int64)
 
     def relabelled(self, labels: tuple[str, ...]) -> ArraySource:
-        places = np.array([labels.index(label) if labels else 0 for label in self.labels] or [0], dtype=np.int64)
-        return replace(self, labels=labels, targets=places[self.targets])
+        return replace(self, labels=labels, targets=self._places(labels)[self.targets])
 
     def fingerprint(self) -> str:
         status = self.path.stat()
         about = f"{self.path.name}:{self.name}:{status.st_size}:{status.st_mtime_ns}"
-        about += f":{self.size}:{self.flip}:{self.crop}{beside_white(self.background)}"
-        return f"array:{hashlib.sha256(about.encode() + self.rows.tobytes()).hexdigest()}"
+        return f"array:{self._identified(about)}"
 
 
 def find_idx(where: Path) -> Path | None:
@@ -111,7 +96,7 @@ def open_idx(path: Path, size: int) -> ArraySource:
         if len(targets) != len(images):
             raise UsageError(f"{labels}: has {len(targets):,} labels for {len(images):,} images")
         targets, names = _classes(targets)
-    return ArraySource(path, "images", images, np.arange(len(images)), targets, names, size)
+    return _array_source(path, "images", images, targets, names, size)
 
 
 def _labels_beside(path: Path) -> Path | None:
@@ -121,18 +106,17 @@ def _labels_beside(path: Path) -> Path | None:
 
 
 def _idx(path: Path, magic: int, axes: int) -> NDArray[np.uint8]:
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
-            head = stream.read(4 + 4 * axes)
-            if len(head) < 4 + 4 * axes or struct.unpack(">I", head[:4])[0] != magic:
-                raise UsageError(f"{path}: is no IDX file of unsigned bytes in {axes} dimensions")
-            shape = struct.unpack(f">{axes}I", head[4:])
-            wanted = math.prod(shape)
-            data = stream.read(min(wanted, _MOST_BYTES) + 1)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UsageError(f"{path}: is damaged: {error}") from error
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with reading(path):
+        try:
+            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+                head = stream.read(4 + 4 * axes)
+                if len(head) < 4 + 4 * axes or struct.unpack(">I", head[:4])[0] != magic:
+                    raise UsageError(f"{path}: is no IDX file of unsigned bytes in {axes} dimensions")
+                shape = struct.unpack(f">{axes}I", head[4:])
+                wanted = math.prod(shape)
+                data = stream.read(min(wanted, _MOST_BYTES) + 1)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UsageError(f"{path}: is damaged: {error}") from error
     if len(data) != wanted:
         raise UsageError(f"{path}: is cut off, or goes on behind its end: expected {wanted:,} bytes, got {len(data):,}")
     if 0 in shape:
@@ -147,18 +131,17 @@ def open_npz(path: Path, size: int, *, split: str = "train") -> ArraySource:
         UsageError: it is damaged, holds other things than images and labels, or has no such split.
         RunError: it cannot be read.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            there = [each for each in SPLITS if f"{each}_images" in file.files]
-            if split not in there:
-                hint = f"there are: {', '.join(there)}" if there else "expected train_images, train_labels and so on"
-                raise UsageError(f"{path}: has no images of the split {split!r}", hint=hint)
-            images: NDArray[Any] = file[f"{split}_images"]
-            targets: NDArray[Any] | None = file[f"{split}_labels"] if f"{split}_labels" in file.files else None
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path}: is no file of arrays that can be read safely ({error})") from error
+    with reading(path):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                there = [each for each in SPLITS if f"{each}_images" in file.files]
+                if split not in there:
+                    hint = f"there are: {', '.join(there)}" if there else "expected train_images, train_labels, …"
+                    raise UsageError(f"{path}: has no images of the split {split!r}", hint=hint)
+                images: NDArray[Any] = file[f"{split}_images"]
+                targets: NDArray[Any] | None = file[f"{split}_labels"] if f"{split}_labels" in file.files else None
+        except (ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+            raise UsageError(f"{path}: is no file of arrays that can be read safely ({error})") from error
     shape = images.shape
     if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and shape[3] == 3)) or 0 in shape:
         raise UsageError(
@@ -171,7 +154,14 @@ def open_npz(path: Path, size: int, *, split: str = "train") -> ArraySource:
         numbers, names = _classes(targets.reshape(-1).astype(np.int64))
     elif targets is not None and len(targets) != len(images):
         raise UsageError(f"{path}: has {len(targets):,} labels for {len(images):,} images")
-    return ArraySource(path, f"{split}_images", images, np.arange(len(images)), numbers, names, size)
+    return _array_source(path, f"{split}_images", images, numbers, names, size)
+
+
+def _array_source(
+    path: Path, name: str, arrays: NDArray[np.uint8], targets: NDArray[np.int64], labels: tuple[str, ...], size: int
+) -> ArraySource:
+    rows = np.arange(len(arrays))
+    return ArraySource(path=path, name=name, arrays=arrays, rows=rows, targets=targets, labels=labels, size=size)
 
 
 def _classes(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:

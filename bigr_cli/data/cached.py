@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import zlib
@@ -12,10 +11,11 @@ from typing import IO
 import numpy as np
 
 from bigr_cli import console
+from bigr_cli.cache import Cache
 from bigr_cli.data.images import READER
 from bigr_cli.data.pictures import Picture
 from bigr_cli.data.sources import Source
-from bigr_cli.home import HINT, cache_dir
+from bigr_cli.home import HINT
 
 _HEAD = struct.Struct("<?I")  # whether the row was written, and the CRC-32 of what follows
 
@@ -32,8 +32,8 @@ class KeptSource:
         self.source = source
         self.labels, self.size = source.labels, source.size
         self._planes = 3 if source.picture(0).focus is None else 4
-        identity = hashlib.sha256(f"{READER}:{source.fingerprint()}".encode()).hexdigest()[:32]
-        self.path = (cache_dir() / "pictures" if folder is None else folder) / f"{identity}.rows"
+        kept = Cache("pictures").path(f"{READER}:{source.fingerprint()}", ".rows")
+        self.path = kept if folder is None else folder / kept.name
         self._file: IO[bytes] | None = None
         self._owner, self._full = 0, False
         try:

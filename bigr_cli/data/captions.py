@@ -13,6 +13,7 @@ from typing import Any
 from bigr_cli.data.listings import LISTING, METADATA, listed_rows
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import same_name
+from bigr_cli.files import reading
 from bigr_cli.passed_over import PassedOver
 from bigr_cli.text_files import decoded
 
@@ -166,10 +167,8 @@ def read_texts(path: Path) -> list[str]:
             raise UsageError("stdin is a terminal, from which no texts come", hint="for example: --prompts - < FILE")
         data = sys.stdin.buffer.read()
     else:
-        try:
+        with reading(path, UsageError):
             data = path.expanduser().read_bytes()
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     lines = [line.strip() for line in decoded(data, "replace").splitlines()]
     if not any(lines):
         raise UsageError(f"{'stdin' if str(path) == '-' else path}: has no line with a text")

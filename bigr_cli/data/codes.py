@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from bigr_cli import console
+from bigr_cli.cache import Cache, intact
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.loading import Batch, as_floats, load_batches, workers_watched
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import RunError
-from bigr_cli.files import whole_file
-from bigr_cli.home import HINT, cache_dir
 
 _BATCH = 64
+_CACHE = Cache("codes", "codes of images, which are encoded anew each time,", durable=True)
 
 
 @dataclass(frozen=True)
@@ -59,17 +58,13 @@ def cached_codes(
     tokens, bits = tokenizer.config.grid**2, tokenizer.config.bits
     shape = (len(source), variants, -(-tokens * bits // 8))
     identity = f"{digest} {source.fingerprint()} {tokens} {bits} {variants} {augment}"
-    path = cache_dir() / "codes" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.npy"
-    packed = _open(path, shape)
+    path = _CACHE.path(identity, ".npy")
+    packed = intact(lambda path: _open(path, shape), path)
     if packed is None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as hidden:
-                _write(hidden, shape, _packed(tokenizer, source, variants, augment, workers))
-        except OSError as error:
-            console.warn(f"{path}: cannot be written: {error.strerror or error}; images are encoded anew ({HINT})")
+        made = _packed(tokenizer, source, variants, augment, workers)
+        if not _CACHE.write(path, lambda hidden: _write(hidden, shape, made)):
             return None
-        packed = _open(path, shape)
+        packed = intact(lambda path: _open(path, shape), path)
     if packed is None:
         raise RunError(f"{path}: cannot be read again after writing")
     return PackedCodes(packed, tokens, bits)
@@ -87,11 +82,8 @@ def code_batches(
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The array in a file, mapped into memory; None if it is not there or not such an array."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
+    """The array in a file, mapped into memory; None if it is not such an array."""
+    array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array if array.shape == shape and array.dtype == np.uint8 else None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bigr_cli.errors import UsageError
+from bigr_cli.files import reading
 from bigr_cli.text_files import decoded
 
 LISTING = "captions.jsonl"
@@ -27,12 +28,11 @@ def listed_rows(path: Path) -> Iterator[tuple[int, Any]]:
     if path.suffix == ".parquet":
         yield from enumerate(_parquet_rows(path), 1)
         return
-    try:
-        text = decoded(path.read_bytes(), "surrogateescape")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is neither UTF-8 nor UTF-16 ({error.reason})") from error
+    with reading(path, UsageError):
+        try:
+            text = decoded(path.read_bytes(), "surrogateescape")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path}: is neither UTF-8 nor UTF-16 ({error.reason})") from error
     if path.suffix == ".csv":
         yield from _csv_rows(path, text)
         return

@@ -6,31 +6,29 @@ captions copied one behind the other into a file in the cache; from there any of
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.colours import WHITE, Background, beside_white
+from bigr_cli.cache import Cache, intact, save_arrays
 from bigr_cli.data.folders import plain_label
-from bigr_cli.data.pictures import Check, FileSource, LeftOut, usable
+from bigr_cli.data.pictures import Check, LeftOut, TableSource, usable
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.file_names import name_hash
 from bigr_cli.files import cache_file
-from bigr_cli.home import cache_dir
 
 INSTALL = "pip install 'bigr-cli[data]', or with pipx: pipx inject bigr-cli pyarrow"
+_CACHE = Cache("tables")  # without which there is no reading: what cannot be written is an error
 _VERSION = 1  # of what is kept in the cache
 _AT_ONCE = 64  # rows
 _CAPTION = re.compile(r"(caption|text|prompt)s?(_?\d+)?")
@@ -44,25 +42,13 @@ _ROW = np.dtype(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class ParquetSource(FileSource):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ParquetSource(TableSource):
     """Images of parquet files, which lie in `copy` where `rows` say."""
 
     where: str
     paths: tuple[Path, ...]
     copy: Path
-    rows: NDArray[Any]
-    labels: tuple[str, ...]
-    size: int
-    flip: bool = False
-    crop: float = 1.0
-    background: Background = WHITE
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def label(self, index: int) -> int:
-        return max(0, int(self.rows[index]["target"]))
 
     def has_caption(self, index: int) -> bool:
         return bool(self.rows[index]["text_size"])
@@ -77,33 +63,14 @@ class ParquetSource(FileSource):
     def called(self, index: int) -> str:
         return _named(self.paths, self.rows[index])
 
-    def take(self, indices: NDArray[np.int64], *, flip: bool = False, crop: float = 1.0) -> ParquetSource:
-        return replace(self, rows=self.rows[indices], flip=flip, crop=crop)
-
-    def name_hashes(self) -> NDArray[np.uint64]:
-        return np.ascontiguousarray(self.rows["name"])
-
     def states(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         return self.rows["image_size"].astype(np.uint64), np.zeros(len(self), dtype=np.int64)
 
-    def relabelled(self, labels: tuple[str, ...]) -> ParquetSource:
-        rows = self.rows.copy()
-        places = np.array([labels.index(label) if labels else 0 for label in self.labels] or [0], dtype=np.int32)
-        rows["target"] = places[np.maximum(rows["target"], 0)]
-        return replace(self, rows=rows, labels=labels)
-
     def fingerprint(self) -> str:
-        about = f"{self.copy.name}:{self.size}:{self.flip}:{self.crop}{beside_white(self.background)}".encode()
-        return f"parquet:{hashlib.sha256(about + self.rows.tobytes()).hexdigest()}"
+        return f"parquet:{self._identified(self.copy.name)}"
 
     def _read(self, index: int, kind: str) -> bytes:
-        row = self.rows[index]
-        try:
-            with self.copy.open("rb") as stream:
-                stream.seek(int(row[kind]))
-                return stream.read(int(row[f"{kind}_size"]))
-        except OSError as error:
-            raise RunError(f"{self.copy}: cannot be read: {error.strerror or error}") from error
+        return self._content(self.copy, self.rows[index], kind)
 
 
 def find_parquet(where: Path) -> list[Path]:
@@ -133,7 +100,9 @@ def open_parquet(where: str, paths: Sequence[Path], size: int, *, captions: bool
         for row in rows[lost]:
             left_out.add(reason, partial(_named, paths, row))
     rows = rows[~empty & ~classless]
-    source = ParquetSource(where, tuple(paths), copy, rows, () if captions else labels, size)
+    source = ParquetSource(
+        where=where, paths=tuple(paths), copy=copy, rows=rows, labels=() if captions else labels, size=size
+    )
     return usable(source, where, captions=captions, check=check, left_out=left_out)
 
 
@@ -145,9 +114,8 @@ def _unpacked(paths: Sequence[Path]) -> tuple[Path, NDArray[Any], tuple[str, ...
     """The copy, its rows and the names of the classes, made now or before."""
     try:
         states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-        identity = hashlib.sha256(json.dumps([_VERSION, states]).encode()).hexdigest()[:32]
-        copy = cache_dir() / "tables" / f"{identity}.bin"
-        kept = _kept(copy)
+        copy = _CACHE.path([_VERSION, states], ".bin")
+        kept = intact(_kept, copy)
         if kept is not None:
             return copy, *kept
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -155,21 +123,18 @@ def _unpacked(paths: Sequence[Path]) -> tuple[Path, NDArray[Any], tuple[str, ...
         with cache_file(copy) as hidden, hidden.open("wb") as stream:
             labels = _copied(paths, stream, rows)
         found = np.array(rows, dtype=_ROW)
-        with cache_file(copy.with_suffix(".npz")) as hidden, hidden.open("wb") as stream:
-            np.savez(stream, rows=found, about=np.array(json.dumps(labels)))
+        with cache_file(copy.with_suffix(".npz")) as hidden:
+            save_arrays(hidden, rows=found, about=np.array(json.dumps(labels)))
     except OSError as error:
         raise RunError(f"{error.filename or paths[0]}: cannot be read or copied: {error.strerror or error}") from error
     return copy, found, tuple(labels)
 
 
 def _kept(copy: Path) -> tuple[NDArray[Any], tuple[str, ...]] | None:
-    try:
-        with np.load(copy.with_suffix(".npz"), allow_pickle=False) as found:
-            rows, labels = found["rows"], tuple(json.loads(str(found["about"])))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        return None
+    with np.load(copy.with_suffix(".npz"), allow_pickle=False) as found:
+        rows, labels = found["rows"], tuple(json.loads(str(found["about"])))
     end = int((rows["image"] + rows["image_size"]).max(initial=0)) if rows.dtype == _ROW else -1
-    return (rows, labels) if 0 <= end <= (copy.stat().st_size if copy.exists() else -1) else None
+    return (rows, labels) if 0 <= end <= copy.stat().st_size else None
 
 
 def _copied(paths: Sequence[Path], stream: IO[bytes], rows: list[tuple[int, ...]]) -> list[str]:

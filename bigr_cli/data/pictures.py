@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import IO, Literal, TypeVar
+from pathlib import Path
+from typing import IO, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.colours import Background
+from bigr_cli.colours import WHITE, Background, beside_white
 from bigr_cli.data.images import inspect_image, read_header, read_square
 from bigr_cli.errors import BigrError, ImageError, UsageError
+from bigr_cli.files import reading
 from bigr_cli.imaging.modes import Box
 from bigr_cli.imaging.squares import centre
 
@@ -27,6 +30,7 @@ _FIRST = 3  # names that a report has
 _AT_ONCE = 1024
 
 _Source = TypeVar("_Source", bound="FileSource")
+_Rows = TypeVar("_Rows", bound="RowSource")
 
 
 @dataclass(frozen=True)
@@ -99,13 +103,10 @@ class FileSource(ABC):
             left, top = (int(rng.integers(0, extent - side + 1)) for extent in size)
             return left, top, left + side, top + side
 
-        try:
-            with self.opened(index) as stream:
-                pixels = read_square(
-                    stream, self.size, self.called(index), background=self.background, crop=crop, share=self.crop
-                )
-        except OSError as error:
-            raise ImageError(f"{self.called(index)}: cannot be read: {error.strerror or error}") from error
+        with reading(self.called(index), ImageError), self.opened(index) as stream:
+            pixels = read_square(
+                stream, self.size, self.called(index), background=self.background, crop=crop, share=self.crop
+            )
         mirrored = rng is not None and self.flip and rng.random() < 0.5
         return Picture(np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels, self.label(index))
 
@@ -136,6 +137,56 @@ class FileSource(ABC):
         """(training, held out): those of `held_out` (N,) are kept apart; only training is augmented."""
         apart, rest = np.flatnonzero(held_out), np.flatnonzero(~held_out)[:count]
         return self.take(rest, flip=flip, crop=crop), self.take(apart)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RowSource(FileSource):
+    """Pictures that an array has a row for: `rows` (N, ...) are those in use."""
+
+    rows: NDArray[Any]
+    labels: tuple[str, ...]
+    size: int
+    flip: bool = False
+    crop: float = 1.0
+    background: Background = WHITE
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self: _Rows, indices: NDArray[np.int64], *, flip: bool = False, crop: float = 1.0) -> _Rows:
+        return replace(self, rows=self.rows[indices], flip=flip, crop=crop)
+
+    def _places(self, labels: tuple[str, ...]) -> NDArray[np.int64]:
+        """For each of the classes its place among `labels`; 0 without any."""
+        return np.array([labels.index(label) if labels else 0 for label in self.labels] or [0], dtype=np.int64)
+
+    def _identified(self, about: str) -> str:
+        """The SHA-256 of the rows, of how pictures are made of them, and of `about`."""
+        made = f"{about}:{self.size}:{self.flip}:{self.crop}{beside_white(self.background)}"
+        return hashlib.sha256(made.encode() + self.rows.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TableSource(RowSource):
+    """Pictures whose rows have fields: `target`, the number of the class (negative: none), and `name`, a hash."""
+
+    def label(self, index: int) -> int:
+        return max(0, int(self.rows[index]["target"]))
+
+    def name_hashes(self) -> NDArray[np.uint64]:
+        return np.ascontiguousarray(self.rows["name"])
+
+    def relabelled(self: _Rows, labels: tuple[str, ...]) -> _Rows:
+        rows = self.rows.copy()
+        rows["target"] = self._places(labels)[np.maximum(rows["target"], 0)]
+        return replace(self, rows=rows, labels=labels)
+
+    @staticmethod
+    def _content(path: Path, row: Any, kind: str) -> bytes:
+        """The bytes in a file from `kind` on, `kind`_size many. RunError if it cannot be read."""
+        with reading(path), path.open("rb") as stream:
+            stream.seek(int(row[kind]))
+            return stream.read(int(row[f"{kind}_size"]))
 
 
 class LeftOut:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import posixpath
 import tarfile
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli import console
+from bigr_cli.cache import Cache, intact, save_arrays
 from bigr_cli.data.captions import Entry, captions_in, entry_of
 from bigr_cli.data.pictures import is_readable
 from bigr_cli.data.tar_members import TEXTS, Place, Sample, Sparse, samples
-from bigr_cli.errors import RunError, UsageError
+from bigr_cli.errors import UsageError
 from bigr_cli.file_names import name_hash
-from bigr_cli.files import cache_file
-from bigr_cli.home import cache_dir
+from bigr_cli.files import reading
 from bigr_cli.passed_over import PassedOver
 from bigr_cli.text_files import decoded
 
+_CACHE = Cache("shards", "what a tar shard holds")
 _VERSION = 3  # of the files in the cache
 _ROW = np.dtype(
     [
@@ -64,36 +62,23 @@ def shard_index(path: Path) -> ShardIndex:
         UsageError: it is no tar file, or is cut off.
         RunError: it cannot be read.
     """
-    try:
-        name = hashlib.sha256(f"{_VERSION} {identity(path)}".encode()).hexdigest()[:32]
-        kept = cache_dir() / "shards" / f"{name}.npz"
-        found = _kept(kept)
+    with reading(path):
+        kept = _CACHE.path(f"{_VERSION} {identity(path)}", ".npz")
+        found = intact(_kept, kept)
         if found is not None:
             return found
         index = _scanned(path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
     about = json.dumps(index._asdict() | {"rows": None})
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with cache_file(kept) as hidden, hidden.open("wb") as stream:
-            np.savez(stream, rows=index.rows, about=np.array(about))
-    except OSError as error:
-        console.warn(f"{kept}: cannot be kept: {error.strerror or error}")
+    _CACHE.write(kept, lambda hidden: save_arrays(hidden, rows=index.rows, about=np.array(about)))
     return index
 
 
 def _kept(path: Path) -> ShardIndex | None:
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            rows, about = found["rows"], json.loads(str(found["about"]))
-            broken = [(name, reason) for name, reason in about["broken"]]
-            passed = [(reason, count, names, warn) for reason, count, names, warn in about["passed"]]
-            if rows.dtype != _ROW:
-                return None
-            return ShardIndex(rows, about["labels"], about["folders"], broken, passed)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        return None
+    with np.load(path, allow_pickle=False) as found:
+        rows, about = found["rows"], json.loads(str(found["about"]))
+    broken = [(name, reason) for name, reason in about["broken"]]
+    passed = [(reason, count, names, warn) for reason, count, names, warn in about["passed"]]
+    return ShardIndex(rows, about["labels"], about["folders"], broken, passed) if rows.dtype == _ROW else None
 
 
 def _scanned(path: Path) -> ShardIndex:

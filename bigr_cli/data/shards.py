@@ -13,7 +13,7 @@ import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.colours import WHITE, Background, beside_white
+from bigr_cli.colours import beside_white
 from bigr_cli.data.folders import plain_label, sorted_labels
-from bigr_cli.data.pictures import Check, FileSource, LeftOut, usable
+from bigr_cli.data.pictures import Check, LeftOut, TableSource, usable
 from bigr_cli.data.shard_index import Rows, identity, said, shard_index
 from bigr_cli.data.tar_members import TEXTS
-from bigr_cli.errors import RunError, UsageError
+from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded, irregular, is_pattern
 from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree, matching_tree
 from bigr_cli.passed_over import PassedOver
@@ -34,23 +34,11 @@ from bigr_cli.passed_over import PassedOver
 _MOST = 2**16  # shards
 
 
-@dataclass(frozen=True, eq=False)
-class ShardSource(FileSource):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ShardSource(TableSource):
     """The pictures of tar shards; `rows` say where they are."""
 
     paths: tuple[Path, ...]
-    rows: Rows
-    labels: tuple[str, ...]
-    size: int
-    flip: bool = False
-    crop: float = 1.0
-    background: Background = WHITE
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def label(self, index: int) -> int:
-        return max(0, int(self.rows[index]["target"]))
 
     def has_caption(self, index: int) -> bool:
         return bool(self.rows[index]["captions"])
@@ -71,21 +59,9 @@ class ShardSource(FileSource):
             return f"{path}, at byte {place:,}"
         return f"{path}: {header.name}"
 
-    def take(self, indices: NDArray[np.int64], *, flip: bool = False, crop: float = 1.0) -> ShardSource:
-        return replace(self, rows=self.rows[indices], flip=flip, crop=crop)
-
-    def name_hashes(self) -> NDArray[np.uint64]:
-        return np.ascontiguousarray(self.rows["name"])
-
     def states(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         times = np.array([path.stat().st_mtime_ns for path in self.paths], dtype=np.int64)
         return self.rows["picture_size"].astype(np.uint64), times[self.rows["shard"]]
-
-    def relabelled(self, labels: tuple[str, ...]) -> ShardSource:
-        rows = self.rows.copy()
-        places = np.array([labels.index(label) if labels else 0 for label in self.labels], dtype=np.int32)
-        rows["target"] = places[rows["target"]] if labels else 0
-        return replace(self, rows=rows, labels=labels)
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.size}:{self.flip}:{self.crop}{beside_white(self.background)}".encode())
@@ -96,14 +72,7 @@ class ShardSource(FileSource):
 
     def _read(self, index: int, kind: str) -> bytes:
         row = self.rows[index]
-        path = self.paths[row["shard"]]
-        try:
-            with path.open("rb") as stream:
-                stream.seek(int(row[kind]))
-                content: bytes = stream.read(int(row[f"{kind}_size"]))
-                return content
-        except OSError as error:
-            raise RunError(f"{path}: cannot be read: {error.strerror or error}") from error
+        return self._content(self.paths[row["shard"]], row, kind)
 
 
 def find_shards(where: str) -> list[Path]:
@@ -194,7 +163,7 @@ def open_shards(where: str, paths: list[Path], size: int, *, captions: bool, che
     classes: tuple[str, ...] = ()
     if not captions:
         classes = _by_name(where, rows, labels) if labels else _by_folder(where, rows, folders)
-    source = ShardSource(tuple(paths), rows, classes, size)
+    source = ShardSource(paths=tuple(paths), rows=rows, labels=classes, size=size)
     return usable(
         source, where, captions=captions, check="pictures" if check == "pictures" else None, left_out=left_out
     )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bigr_cli import yaml_text
 from bigr_cli.errors import ConfigError, ModelError, ModelFormatError
+from bigr_cli.files import reading
 
 CONFIG_FILE = "classifier.yaml"
 WEIGHTS_FILE = "classifier.safetensors"
@@ -183,10 +184,8 @@ def _weights(path: Path, digest: str, expected: Mapping[str, Tensor]) -> dict[st
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    try:
+    with reading(path, ModelError):
         raw = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
     if hashlib.sha256(raw).hexdigest() != digest:
         raise ModelFormatError(f"{path}: its sha256 is not the one in {CONFIG_FILE}")
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bigr_cli.errors import ModelError, ModelFormatError, UsageError
+from bigr_cli.files import reading
 from bigr_cli.zoo.checkpoint import is_inflated
 
 INCEPTION = "inception-v3-compat"
@@ -61,18 +62,17 @@ def load_tensors(path: Path) -> Any:
     # NumPy 2 has moved what files of NumPy 1 name.
     rebuilds = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
     made_of: list[Any] = [np.ndarray, np.dtype, *scalars, *rebuilds]
-    try:
-        with torch.serialization.safe_globals(made_of), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles of other kinds, which are refused below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # torch's readers raise what they like about damaged files
-        # What torch says of pickles ends with the advice to read them without its protection.
-        raise ModelFormatError(
-            f"{path}: not a file of tensors made by torch.save, or it is damaged, or reading it would run code",
-            hint="only files that hold nothing but tensors, arrays and plain values are read",
-        ) from error
+    with reading(path, ModelError):
+        try:
+            with torch.serialization.safe_globals(made_of), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about pickles of other kinds, which are refused below
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch's readers raise what they like about damaged files
+            # What torch says of pickles ends with the advice to read them without its protection.
+            raise ModelFormatError(
+                f"{path}: not a file of tensors made by torch.save, or it is damaged, or reading it would run code",
+                hint="only files that hold nothing but tensors, arrays and plain values are read",
+            ) from error
 
 
 def _urls() -> dict[str, str]:

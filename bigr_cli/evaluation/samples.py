@@ -8,8 +8,6 @@ finds them there, and several processes share the work by writing different ones
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bigr_cli import console, home
+from bigr_cli.cache import Cache, intact, save_array
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.sources import SCENES
 from bigr_cli.evaluation.image_sets import PictureSet, stacked
-from bigr_cli.files import whole_file
 from bigr_cli.generation import Job, plan
 from bigr_cli.prompts import Label, class_count
 from bigr_cli.runtime.batches import Batches
@@ -37,6 +34,7 @@ if TYPE_CHECKING:
     from bigr_cli.model import Model
 
 CHUNK = 64
+_CACHE = Cache("evaluation", "samples", durable=True)
 
 
 def balanced(config: ModelConfig, count: int, seed: int) -> list[Job]:
@@ -123,7 +121,7 @@ class Draws:
 
     def discard(self) -> None:
         """Delete what was kept."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _CACHE.discard(self.folder)
 
     def _sampled(self, jobs: Sequence[Job]) -> Tensor:
         labels = self.model.network.conditions([job.guide for job in jobs])
@@ -138,26 +136,18 @@ class Draws:
             return self._memory[number]
         generator = self.model.generator.config
         expected = len(self.jobs[number * CHUNK : (number + 1) * CHUNK])
-        try:
-            packed = np.load(self._path(number), allow_pickle=False)
+
+        def read(path: Path) -> Tensor | None:
+            packed = np.load(path, allow_pickle=False)
             bits = np.unpackbits(packed, axis=1, count=generator.tokens * generator.bits)
             codes = torch.from_numpy(bits.astype(bool)).view(-1, generator.tokens, generator.bits)
-        except (OSError, ValueError, EOFError, TypeError, RuntimeError):
-            return None
-        return codes if len(codes) == expected else None
+            return codes if len(codes) == expected else None
+
+        return intact(read, self._path(number))
 
     def _keep(self, number: int, codes: Tensor) -> None:
-        path = self._path(number)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as hidden, hidden.open("wb") as stream:
-                np.save(stream, np.packbits(codes.flatten(1).numpy(), axis=1))
-        except OSError as error:
-            console.warn(
-                f"{self.folder.parent}: samples cannot be kept for the case of a stop: {error.strerror or error} "
-                f"({home.HINT})",
-                once=True,
-            )
+        packed = np.packbits(codes.flatten(1).numpy(), axis=1)
+        if not _CACHE.write(self._path(number), lambda hidden: save_array(hidden, packed)):
             self._memory[number] = codes
 
 
@@ -167,10 +157,4 @@ def draws(model: Model, jobs: Sequence[Job], settings: SamplingConfig, batch_siz
     made = Draws(model, jobs, settings, batches, Path())
     shown = hashlib.sha256(repr([(job.label, job.against) for job in jobs]).encode()).hexdigest()
     identity = made.about() | {"count": len(jobs), "shown": shown, "version": __version__, "folder": model.folder}
-    return Draws(model, jobs, settings, batches, kept_in("draws", identity))
-
-
-def kept_in(kind: str, identity: dict[str, Any]) -> Path:
-    """A folder in the cache for what is known by this identity."""
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-    return home.cache_dir() / "evaluation" / f"{kind}-{digest[:24]}"
+    return Draws(model, jobs, settings, batches, _CACHE.path(identity, ""))

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bigr_cli.data.npz import array_names, read_arrays
-from bigr_cli.errors import ModelFormatError, RunError, UsageError
+from bigr_cli.errors import ModelFormatError, UsageError
 from bigr_cli.evaluation.image_sets import PictureSet
 from bigr_cli.evaluation.pretrained import load_tensors
-from bigr_cli.files import whole_file
+from bigr_cli.files import whole_file, writing
 from bigr_cli.imaging.files import existing
 
 SUFFIXES = (".npz", ".pt")
@@ -97,14 +97,13 @@ def write_samples(path: Path, pictures: PictureSet, *, overwrite: bool = False) 
 @contextmanager
 def _written(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A path to write to, which becomes `path`."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path, replace=overwrite) as hidden:
-            yield hidden
-    except FileExistsError as error:
-        raise existing(path) from error
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path, replace=overwrite) as hidden:
+                yield hidden
+        except FileExistsError as error:
+            raise existing(path) from error
 
 
 def _from_npz(path: Path) -> StatisticsFile:

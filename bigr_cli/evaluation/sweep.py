@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from bigr_cli import console, home, schema
+from bigr_cli import schema
+from bigr_cli.cache import Cache, intact
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import UnknownNameError, UsageError
-from bigr_cli.files import whole_file
+
+_CACHE = Cache("evaluation", "results", durable=True)
 
 Point = dict[str, Any]
 
@@ -59,34 +60,27 @@ def is_setting(word: str) -> bool:
 class Results:
     """What is known of the points of a run, each in a file of its own in a folder of the cache."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, identity: Any) -> None:
+        """`identity` is anything that JSON holds, the same only where the results would be."""
+        self.folder = _CACHE.path(identity, "")
 
     def find(self, number: int) -> dict[str, Any] | None:
         """The result of a point; None if it is not there or damaged."""
-        try:
-            found: dict[str, Any] = json.loads(self._path(number).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
+
+        def read(path: Path) -> dict[str, Any] | None:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else None
+
+        return intact(read, self._path(number))
 
     def keep(self, number: int, result: dict[str, Any]) -> None:
         """Write down a result, if that is possible."""
-        path = self._path(number)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as hidden:
-                hidden.write_text(json.dumps(result), encoding="utf-8")
-        except OSError as error:
-            console.warn(
-                f"{self.folder.parent}: results cannot be kept for the case of a stop: {error.strerror or error} "
-                f"({home.HINT})",
-                once=True,
-            )
+        text = json.dumps(result)
+        _CACHE.write(self._path(number), lambda hidden: hidden.write_text(text, encoding="utf-8"))
 
     def discard(self) -> None:
         """Delete them all."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _CACHE.discard(self.folder)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:04}.json"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.file_names import irregular
-from bigr_cli.files import behind_links, check_writable, whole_file
+from bigr_cli.files import behind_links, check_writable, reason_of, whole_file, writing
 from bigr_cli.imaging.formats import storable
 from bigr_cli.imaging.metadata import embedding
 from bigr_cli.recipe import Recipe
@@ -96,7 +96,7 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
         if isinstance(error, FileExistsError) and not overwrite and os.path.lexists(path):
             raise existing(path) from error
         if isinstance(error, OSError):
-            raise RunError(f"{path}: cannot be written: {_reason(error)}") from error
+            raise RunError(f"{path}: cannot be written: {reason_of(error)}") from error
         raise
 
 
@@ -137,10 +137,8 @@ def check_targets(paths: Sequence[Path], *, overwrite: bool, skip_existing: bool
 
 def _folder_behind(path: Path) -> Path:
     """The folder of the file that a link leads to, or that of the path itself."""
-    try:
+    with writing(path, UsageError):
         target = behind_links(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {_reason(error)}") from error
     if not target.parent.is_dir():
         raise UsageError(f"{path}: is a link to {target}, and there is no folder for that")
     return target.parent
@@ -152,7 +150,7 @@ def _is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError) as error:  # a name too long, a null character
-        raise UsageError(f"{path}: no file can have this name ({_reason(error)})") from error
+        raise UsageError(f"{path}: no file can have this name ({reason_of(error)})") from error
     return True
 
 
@@ -162,7 +160,3 @@ def _make_folders(folder: Path, made: list[Path]) -> None:
     for parent in reversed(missing):
         parent.mkdir(exist_ok=True)
         made.insert(0, parent)
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

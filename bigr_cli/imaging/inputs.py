@@ -12,6 +12,7 @@ from pathlib import Path
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.file_names import expanded, irregular, is_pattern
 from bigr_cli.file_tree import IMAGE_SUFFIXES, Tree, image_tree, matching_tree
+from bigr_cli.files import reason_of
 from bigr_cli.text_files import decoded
 
 STDIN = "-"
@@ -93,7 +94,7 @@ def read_manifest(path: Path) -> list[tuple[int, dict[str, object]]]:
         with path.open("rb") as stream:
             data = stream.read(LARGEST_MANIFEST + 1)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read: {_reason(error)}") from error
+        raise UsageError(f"{path}: cannot be read: {reason_of(error)}") from error
     if len(data) > LARGEST_MANIFEST:
         raise UsageError(f"{path}: is larger than {LARGEST_MANIFEST // 1_000_000} MB", hint="split it")
     try:
@@ -114,7 +115,7 @@ def parse_manifest(text: str, *, source: str) -> list[tuple[int, dict[str, objec
         try:
             job = json.loads(line, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{source}, line {number}: is not JSON ({_reason(error)})") from error
+            raise UsageError(f"{source}, line {number}: is not JSON ({reason_of(error)})") from error
         if not isinstance(job, dict):
             raise UsageError(f"{source}, line {number}: expected a JSON object, got {line.strip()[:40]}")
         jobs.append((number, job))
@@ -165,7 +166,3 @@ def _identity(entry: Input) -> str:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"there is no {name} in JSON")
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

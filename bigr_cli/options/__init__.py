@@ -12,14 +12,12 @@ their names too, such as `Steps`, `GuidanceSchedule` and `MaskBox`.
 from typing import Any
 
 from bigr_cli.options.base import (
-    ARGUMENTS,
     INPUT,
     MACHINE,
     MASK,
-    MODEL,
+    MESSAGES,
     OUTPUT,
     PAINTING,
-    RARE,
     SAMPLING,
     TRAINING,
     Interval,
@@ -56,7 +54,6 @@ from bigr_cli.options.running import (
     DeviceMap,
     Dtype,
     DtypeName,
-    LearningRate,
     Offload,
     Quiet,
     RunFolder,
@@ -68,18 +65,15 @@ from bigr_cli.options.running import (
     TrainingSize,
     TrainingTime,
     Verbose,
-    with_rate,
 )
 
 __all__ = [
-    "ARGUMENTS",
     "INPUT",
     "MACHINE",
     "MASK",
-    "MODEL",
+    "MESSAGES",
     "OUTPUT",
     "PAINTING",
-    "RARE",
     "SAMPLING",
     "TRAINING",
     "BatchSize",
@@ -95,7 +89,6 @@ __all__ = [
     "Images",
     "Interval",
     "Json",
-    "LearningRate",
     "Manifest",
     "Model",
     "Negative",
@@ -122,7 +115,6 @@ __all__ = [
     "own_option",
     "parse_batch_size",
     "parse_interval",
-    "with_rate",
 ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bigr_cli.cache import intact
 from bigr_cli.errors import RunError
-from bigr_cli.files import whole_file
+from bigr_cli.files import whole_file, writing
 from bigr_cli.locks import FolderLock, InUseError
 
 _IDENTITY = "identity"
@@ -50,18 +50,17 @@ class Shards:
             InUseError: another process is making this file.
             RunError: it cannot be made.
         """
-        try:
-            self._lock.take()
-            if self._found() != self.identity:
-                self._clear()
-                self.folder.mkdir(parents=True, exist_ok=True)
-                with whole_file(self.folder / _IDENTITY) as hidden:
-                    hidden.write_text(self.identity, encoding="utf-8")
-        except InUseError as error:
-            reason = str(error).removeprefix(f"{self.folder}: ")
-            raise InUseError(f"{self._output}: {reason}", hint=error.hint) from error
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
+        with writing(self.folder):
+            try:
+                self._lock.take()
+                if self._found() != self.identity:
+                    self._clear()
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    with whole_file(self.folder / _IDENTITY) as hidden:
+                        hidden.write_text(self.identity, encoding="utf-8")
+            except InUseError as error:
+                reason = str(error).removeprefix(f"{self.folder}: ")
+                raise InUseError(f"{self._output}: {reason}", hint=error.hint) from error
 
     def close(self) -> None:
         """Let another process have it."""
@@ -75,11 +74,8 @@ class Shards:
         """Keep a shard; RunError if it cannot be written."""
         record = {"paths": shard.paths, "labels": shard.labels, "failed": shard.failed}
         path = self._path(number)
-        try:
-            with whole_file(path) as hidden, hidden.open("wb") as stream:
-                np.savez(stream, features=shard.features, record=np.array(json.dumps(record)))
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+        with writing(path), whole_file(path) as hidden, hidden.open("wb") as stream:
+            np.savez(stream, features=shard.features, record=np.array(json.dumps(record)))
 
     def read(self, number: int) -> Shard:
         """A shard; RunError if it is not there or damaged."""
@@ -110,10 +106,11 @@ class Shards:
 
     def _read(self, number: int) -> Shard | None:
         """A shard; None if it is not there or damaged."""
-        try:
-            with np.load(self._path(number), allow_pickle=False) as file:
+
+        def read(path: Path) -> Shard:
+            with np.load(path, allow_pickle=False) as file:
                 record = json.loads(str(file["record"]))
                 failed = [(name, reason) for name, reason in record["failed"]]
                 return Shard(file["features"], record["paths"], record["labels"], failed)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
+
+        return intact(read, self._path(number))

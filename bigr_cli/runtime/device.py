@@ -15,15 +15,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bigr_cli.cache import Cache, intact
 from bigr_cli.errors import DeviceError, UsageError
-from bigr_cli.files import cache_file
-from bigr_cli.home import cache_dir
 
 if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float16", "int8")
 WORTHWHILE = 1.3  # a shorter format must be this many times faster: below that its rounding is not worth it
+
+_RATES = Cache("rates")  # without a word where it cannot be kept: measuring again costs a tenth of a second
 
 _Shape = tuple[int, int, int]  # rows, inner, columns
 
@@ -206,30 +207,18 @@ def _remembered_rates(device: torch.device) -> dict[str, float]:
     import torch
 
     key = f"{model_name(device)} | torch {torch.__version__} | {torch.get_num_threads()} threads"
-    path = cache_dir() / "rates.json"
-    known = _read_rates(path)
-    if key not in known:
-        known[key] = measure(device)
-        _write_rates(path, known)
-    return known[key]
+    path = _RATES.path(key, ".json")
+    known = intact(_read_rates, path)
+    if known is None:
+        known = measure(device)
+        text = json.dumps(known)
+        _RATES.write(path, lambda hidden: hidden.write_text(text, encoding="utf-8"))
+    return known
 
 
-def _read_rates(path: Path) -> dict[str, dict[str, float]]:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            str(key): {name: float(rates[name]) for name in ("float32", *rates) if name in DTYPES}
-            for key, rates in known.items()
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}  # no cache, or not one of ours: measuring again costs a tenth of a second
-
-
-def _write_rates(path: Path, known: dict[str, dict[str, float]]) -> None:
-    with suppress(OSError):  # a home that cannot be written to only costs the measuring next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with cache_file(path) as hidden:
-            hidden.write_text(json.dumps(known, indent=1), encoding="utf-8")
+def _read_rates(path: Path) -> dict[str, float]:
+    rates = json.loads(path.read_text(encoding="utf-8"))
+    return {name: float(rates[name]) for name in ("float32", *rates) if name in DTYPES}
 
 
 def model_name(device: torch.device) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bigr_cli.errors import ModelFormatError
+from bigr_cli.files import reading
 
 FLOATS = ("F32", "BF16", "F16")
 _LONGEST_HEADER = 100_000_000  # the limit of the safetensors format
@@ -34,15 +35,13 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     Raises:
         ModelFormatError: the file cannot be read, is not of that format, or is shorter or longer than it says.
     """
-    try:
+    with reading(path, ModelFormatError):
         size = path.stat().st_size
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             if not 2 <= length <= min(size - 8, _LONGEST_HEADER):
                 raise ModelFormatError(f"{path}: is not a safetensors file, or is truncated")
             text = stream.read(length)
-    except OSError as error:
-        raise ModelFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
         header: dict[str, Any] = json.loads(text)
         header.pop("__metadata__", None)

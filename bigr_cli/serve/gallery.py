@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bigr_cli.errors import ImageError, RunError, UsageError
+from bigr_cli.files import reading, writing
 from bigr_cli.imaging.files import write_bytes
 
 _MOST_TRIES = 1000
@@ -35,13 +36,11 @@ class Gallery:
             ImageError: it cannot be read.
         """
         path = self._path(index)
-        try:
+        with reading(path.name, ImageError):
             size = path.stat().st_size
             if size > most:
                 raise UsageError(f"{path.name}: has {size:,} bytes, but at most {most:,} are taken")
             return path.name, path.read_bytes()
-        except OSError as error:
-            raise ImageError(f"{path.name}: cannot be read: {error.strerror or error}") from error
 
     def save(self, index: int, name: str, data: bytes) -> str:
         """Write a result beside its image; a name that is taken gets a number. The name of the file.
@@ -54,14 +53,13 @@ class Gallery:
         stem, _, suffix = name.rpartition(".")
         for number in range(1, _MOST_TRIES):
             path = folder / (name if number == 1 else f"{stem}-{number}.{suffix}")
-            try:
-                if path.is_file() and path.read_bytes() == data:
-                    break
-                write_bytes(path, data)
-            except UsageError:  # there is another file of this name
-                continue
-            except OSError as error:
-                raise RunError(f"{path.name}: cannot be written: {error.strerror or error}") from error
+            with writing(path.name):
+                try:
+                    if path.is_file() and path.read_bytes() == data:
+                        break
+                    write_bytes(path, data)
+                except UsageError:  # there is another file of this name
+                    continue
             break
         else:
             raise RunError(f"{name}: there are {_MOST_TRIES - 1} files of this name")

@@ -8,7 +8,7 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.option_groups import Machine, Messages, Sampling, grouped
-from bigr_cli.registry import UNDERSTAND, group, task
+from bigr_cli.registry import group, task
 from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._evaluation import Judging, Reporting
 from bigr_cli.tasks._generation import Comparing, Drawing, Plan, Words, planned
@@ -30,8 +30,7 @@ group("evaluate", help="Measure how well a model draws, gives back and understan
 
 @task(
     TASK,
-    panel=UNDERSTAND,
-    help="Measure how much generated images look like real ones: FID, IS, KID, precision.",
+    help="Measure how much generated pictures look like real ones: FID, IS, KID, precision, recall.",
     examples=(
         "bigr evaluate generation --reference scenes --count 2000",
         "bigr evaluate generation samples/ --reference photos/ --weights inception.pth",
@@ -117,14 +116,14 @@ class _Run:
     def judge_drawn(self, name: str | None) -> bool:
         """Pictures of all points of the sweep; False in a process that only draws for another one."""
         from bigr_cli.evaluation.report_generation import said
-        from bigr_cli.evaluation.samples import draws, kept_in
+        from bigr_cli.evaluation.samples import draws
         from bigr_cli.evaluation.sweep import Results
 
         model = loaded(name, self._machine)
         plan = self._plan
         self._draws = [draws(model, plan.jobs, settings, self._machine.batch_size) for _, settings in plan.settings]
         self._sets = [drawn.pictures() for drawn in self._draws]
-        results = self._results = Results(kept_in("results", self._identity()))
+        results = self._results = Results(self._identity())
         if not self._share():
             return False
         for number, drawn in enumerate(self._draws):

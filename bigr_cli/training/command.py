@@ -12,8 +12,8 @@ import torch
 
 from bigr_cli import console
 from bigr_cli.data import look as looks
-from bigr_cli.errors import RunError, UsageError
-from bigr_cli.files import whole_file
+from bigr_cli.errors import UsageError
+from bigr_cli.files import whole_file, writing
 from bigr_cli.training.planning import Planner
 from bigr_cli.training.request import Request, look_for
 from bigr_cli.training.train import TOKENIZER, Training, TrainState, adjusted, prepare_folder, write_state
@@ -72,8 +72,5 @@ def _train(folder: Path, device: torch.device, *, settings: Sequence[str] = ()) 
 
 
 def _list_broken(path: Path, names: Sequence[str]) -> None:
-    try:
-        with whole_file(path) as hidden:
-            hidden.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="surrogateescape")
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with writing(path), whole_file(path) as hidden:
+        hidden.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="surrogateescape")

@@ -15,8 +15,7 @@ from bigr_cli import console
 from bigr_cli.core.sampler import sample
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import Source
-from bigr_cli.errors import RunError
-from bigr_cli.files import whole_file
+from bigr_cli.files import whole_file, writing
 from bigr_cli.training.config import GeneratorTraining
 from bigr_cli.training.launch import open_recorded
 from bigr_cli.training.metrics import best_value
@@ -68,10 +67,8 @@ def finish(
         source, held_out, _ = open_recorded(data, config.image_size, captions=captions, run=generator)
         samples = _samples(network, config, held_out if captions else None)
         found = nearest(samples, _images(held_out, len(samples)), source)
-        try:
+        with writing(folder / NEAREST):
             write_pairs(folder / NEAREST, samples[:_SHOWN], source, replace(found, places=found.places[:_SHOWN]))
-        except OSError as error:
-            raise RunError(f"{folder / NEAREST}: cannot be written: {error.strerror or error}") from error
         results += [
             Result("samples that are nearly training images", found.line()),
             *_distances(network, config, samples, source, held_out),
@@ -82,11 +79,8 @@ def finish(
 
 
 def _fill_card(path: Path, results: Sequence[Result]) -> None:
-    try:
-        with whole_file(path) as hidden:
-            hidden.write_text(with_results(path.read_text(encoding="utf-8"), results), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with writing(path), whole_file(path) as hidden:
+        hidden.write_text(with_results(path.read_text(encoding="utf-8"), results), encoding="utf-8", newline="\n")
 
 
 def _samples(network: BinaryModel, config: ModelConfig, captions: Source | None) -> Tensor:

@@ -17,8 +17,8 @@ from bigr_cli.colours import parse_colour
 from bigr_cli.data.cached import KeptSource
 from bigr_cli.data.pictures import FileSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
-from bigr_cli.errors import ConfigError, RunError, UsageError
-from bigr_cli.files import clear_leftovers, is_leftover, whole_file
+from bigr_cli.errors import ConfigError, UsageError
+from bigr_cli.files import clear_leftovers, is_leftover, whole_file, writing
 from bigr_cli.locks import FolderLock, folder_lock
 from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.training.checkpoint import FOLDER, clear_unfinished, list_checkpoints, step_of
@@ -305,7 +305,7 @@ def _check_empty(folder: Path) -> None:
 
 def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining, record: DataRecord | None) -> None:
     """Write the config and the record of the data into the run's folder, and remove what a killed process left."""
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for place in (folder, folder / FOLDER, folder / "samples"):
             clear_leftovers(place)
@@ -314,5 +314,3 @@ def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining, reco
             hidden.write_text(schema.dump_yaml(training), encoding="utf-8")
         if record is not None:
             record.write(folder)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error

@@ -18,8 +18,8 @@ from typing import TypeVar
 import torch
 
 from bigr_cli import console, schema
-from bigr_cli.errors import RunError, UsageError
-from bigr_cli.files import is_leftover, whole_file
+from bigr_cli.errors import UsageError
+from bigr_cli.files import is_leftover, whole_file, writing
 from bigr_cli.locks import folder_lock
 from bigr_cli.training.checkpoint import STATE_FILE
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
@@ -94,12 +94,10 @@ def prepare_folder(folder: Path) -> None:
 
 def write_state(folder: Path, state: TrainState) -> None:
     """Write train.yaml. Raises RunError if that is not possible."""
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / STATE_FILE) as hidden:
             hidden.write_text(schema.dump_yaml(state), encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
 def read_state(folder: Path) -> TrainState:

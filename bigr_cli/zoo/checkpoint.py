@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bigr_cli.errors import CheckpointError
+from bigr_cli.files import reading
 
 _STATES = ("ema", "model")  # in this order of preference
 _CODE = re.compile(r"(?:unsupported.{0,20} GLOBAL|unrecognized function <?\w*) ?([\w.]+)", re.IGNORECASE)
@@ -96,11 +97,8 @@ def is_inflated(path: Path) -> bool:
 
 
 def _is_zipped(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(len(_ZIP)) == _ZIP
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with reading(path, CheckpointError), path.open("rb") as stream:
+        return stream.read(len(_ZIP)) == _ZIP
 
 
 def _state(path: Path, *, mapped: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from bigr_cli.core.config import (
 )
 from bigr_cli.core.limits import whole
 from bigr_cli.errors import ConfigError, ModelFormatError
+from bigr_cli.files import reading
 from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.source import Source
@@ -174,21 +175,20 @@ def read_config(directory: Path, *, called: str | None = None) -> ModelConfig:
     """
     file = directory / CONFIG_FILE
     path = f"{called}/{CONFIG_FILE}" if called else str(file)
-    try:
-        if not file.is_file():
-            raise ModelFormatError(f"{called or directory}: is not a model folder: it has no {CONFIG_FILE}")
-        data = yaml_text.read_mapping(file)
-        found = data.get("format")
-        if type(found) is not int or found != FORMAT:
-            newer = " (made by a newer version of bigr?)" if type(found) is int and found > FORMAT else ""
-            raise ModelFormatError(f"{path}: format: expected {FORMAT}, got {reprlib.repr(found)}{newer}")
-        if data.get("labels") == IMAGENET:
-            data["labels"] = list(read_labels(IMAGENET))
-        return schema.from_mapping(ModelConfig, data, source=path)
-    except ConfigError as error:
-        raise ModelFormatError(_shortened(str(error).replace(str(file), path))) from error
-    except OSError as error:
-        raise ModelFormatError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with reading(path, ModelFormatError):
+        try:
+            if not file.is_file():
+                raise ModelFormatError(f"{called or directory}: is not a model folder: it has no {CONFIG_FILE}")
+            data = yaml_text.read_mapping(file)
+            found = data.get("format")
+            if type(found) is not int or found != FORMAT:
+                newer = " (made by a newer version of bigr?)" if type(found) is int and found > FORMAT else ""
+                raise ModelFormatError(f"{path}: format: expected {FORMAT}, got {reprlib.repr(found)}{newer}")
+            if data.get("labels") == IMAGENET:
+                data["labels"] = list(read_labels(IMAGENET))
+            return schema.from_mapping(ModelConfig, data, source=path)
+        except ConfigError as error:
+            raise ModelFormatError(_shortened(str(error).replace(str(file), path))) from error
 
 
 def dump_config(config: ModelConfig) -> str:

@@ -15,8 +15,8 @@ from torch import Tensor
 from bigr_cli import schema
 from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig, TokenizerConfig
 from bigr_cli.core.schedule import BernoulliSchedule
-from bigr_cli.errors import ModelFormatError, RunError, UsageError
-from bigr_cli.files import check_writable, whole_directory, whole_file
+from bigr_cli.errors import ModelFormatError, UsageError
+from bigr_cli.files import check_writable, whole_directory, whole_file, writing
 from bigr_cli.runtime.tensor_file import write_tensors
 from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, ModelConfig, read_config
 from bigr_cli.zoo.folder import check_model
@@ -64,7 +64,7 @@ def export_model(folder: Path, output: Path, kind: Format, *, overwrite: bool = 
     if problems := check_model(folder):
         raise ModelFormatError("; ".join(problems))
     tokenizer, generator = load_file(folder / TOKENIZER_FILE), load_file(folder / GENERATOR_FILE)
-    try:
+    with writing(output):
         if kind != "published":
             _write_one(output, kind, config, tokenizer, generator)
             return [output]
@@ -73,8 +73,6 @@ def export_model(folder: Path, output: Path, kind: Format, *, overwrite: bool = 
             timesteps = config.generator.diffusion_timesteps
             _save({"ema": dict(published_generator(generator, timesteps))}, hidden / PUBLISHED_GENERATOR)
         return [output / name for name in PUBLISHED]
-    except OSError as error:
-        raise RunError(f"{output}: cannot be written: {error.strerror or error}") from error
 
 
 class _Stream:

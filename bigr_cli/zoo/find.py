@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bigr_cli import home
-from bigr_cli.errors import ConfigError, ModelError, RunError, UnknownNameError
-from bigr_cli.files import whole_file
+from bigr_cli.errors import ConfigError, ModelError, UnknownNameError
+from bigr_cli.files import reading, whole_file, writing
 from bigr_cli.zoo.config import CONFIG_FILE, ModelConfig, check_name, read_config
 from bigr_cli.zoo.sizes import stored_parameters
 
@@ -80,12 +80,10 @@ def set_default_model(name_or_dir: str) -> str:
     folder = find_model(name_or_dir)
     noted = str(folder.resolve()) if folder == Path(name_or_dir).expanduser() else name_or_dir
     file = _default_file()
-    try:
+    with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(file) as hidden:
             hidden.write_text(noted + "\n", encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{file}: cannot be written: {error.strerror or error}") from error
     return noted
 
 
@@ -105,11 +103,9 @@ def find_model(name_or_dir: str | Path | None = None) -> Path:
     """
     wanted = default_model() if name_or_dir is None else str(name_or_dir)
     folder = Path(wanted).expanduser()
-    try:
+    with reading(wanted, ModelError, hint=LIST_HINT):  # a name too long for any file, a folder that is closed
         if wanted and (folder / CONFIG_FILE).is_file():
             return folder
-    except OSError as error:  # a name too long for any file, or a folder that may not be entered
-        raise ModelError(f"{wanted}: cannot be read: {error.strerror or error}", hint=LIST_HINT) from error
     named = {name: directory for name, directory, _ in _named()}
     if wanted in named:
         return named[wanted]
@@ -167,12 +163,8 @@ def _named() -> Iterator[tuple[str, Path, str]]:
 
 
 def _folders(root: Path) -> list[Path]:
-    try:
+    with reading(root, hint=f"see {home.HOME_VARIABLE}"):
         return sorted(root.iterdir()) if root.is_dir() else []
-    except OSError as error:
-        raise RunError(
-            f"{root}: cannot be read: {error.strerror or error}", hint=f"see {home.HOME_VARIABLE}"
-        ) from error
 
 
 def _has_config(directory: Path) -> bool:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
-from bigr_cli.errors import ModelError, ModelFormatError, RunError, UsageError
-from bigr_cli.files import check_writable, whole_directory, whole_file
+from bigr_cli.errors import ModelError, ModelFormatError, UsageError
+from bigr_cli.files import check_writable, whole_directory, whole_file, writing
 from bigr_cli.runtime import prepacked
 from bigr_cli.runtime.int8 import to_int8
 from bigr_cli.runtime.offload import Spread, fill_spread
@@ -62,11 +62,8 @@ def save_model(
         RunError: the files cannot be written.
     """
     check_destination(directory, overwrite=overwrite)
-    try:
-        with whole_directory(directory, MODEL_FILES) as hidden:
-            return write_model_files(hidden, config, tokenizer, generator, dtype=dtype, card=card)
-    except OSError as error:
-        raise RunError(f"{directory}: cannot be written: {error.strerror or error}") from error
+    with writing(directory), whole_directory(directory, MODEL_FILES) as hidden:
+        return write_model_files(hidden, config, tokenizer, generator, dtype=dtype, card=card)
 
 
 def check_destination(directory: Path, *, overwrite: bool) -> None:
@@ -100,13 +97,11 @@ def write_model_files(
     if generator is not None:
         states[GENERATOR_FILE] = _state(generator)
     _check_states(directory, config, states)
-    try:
+    with writing(directory):
         hashes = {name: write_tensors(directory / name, state, dtype) for name, state in states.items()}
         config = replace(config, sha256=hashes)
         _write_text(directory / CARD_FILE, render_card(config) if card is None else card)
         _write_text(directory / CONFIG_FILE, dump_config(config))
-    except OSError as error:
-        raise RunError(f"{directory}: cannot be written: {error.strerror or error}") from error
     return config
 
 

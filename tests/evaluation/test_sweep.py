@@ -33,11 +33,12 @@ def test_unknown_and_fixed_settings() -> None:
     assert not is_setting("a=b/")
 
 
-def test_results_are_found_again_unless_damaged(tmp_path: Path) -> None:
-    results = Results(tmp_path / "r")
+def test_results_are_found_again_unless_damaged(home: Path) -> None:
+    results = Results({"r": 1})
+    assert results.folder.is_relative_to(home)
     assert results.find(0) is None
     results.keep(0, {"a": 1.5})
-    assert Results(tmp_path / "r").find(0) == {"a": 1.5}
+    assert Results({"r": 1}).find(0) == {"a": 1.5}
     (results.folder / "0000.json").write_text("{")
     assert results.find(0) is None
     results.discard()

@@ -6,7 +6,6 @@ goes on from there; newer versions of huggingface_hub keep nothing. Importing th
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import shutil
@@ -18,7 +17,8 @@ from typing import Any, BinaryIO, cast
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, snapshot_download, try_to_load_from_cache
 
-from bigr_cli import console, home
+from bigr_cli import console
+from bigr_cli.cache import Cache
 from bigr_cli.errors import ModelError, RunError
 from bigr_cli.files import flush
 from bigr_cli.runtime.tensor_headers import sha256_of
@@ -51,8 +51,7 @@ class HubFile:
     @property
     def folder(self) -> Path:
         """Where it is kept while it is being fetched, and until it is used."""
-        key = hashlib.sha256(f"{constants.ENDPOINT} {self} {self.sha256 or self.commit}".encode()).hexdigest()
-        return home.cache_dir() / "downloads" / key[:32]
+        return Cache("downloads").path(f"{constants.ENDPOINT} {self} {self.sha256 or self.commit}", "")
 
     @property
     def path(self) -> Path:

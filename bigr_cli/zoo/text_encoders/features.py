@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,16 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bigr_cli import console
+from bigr_cli.cache import Cache, digest, intact, save_array
 from bigr_cli.core.condition import Texts
 from bigr_cli.core.config import BYTES, TextConfig
 from bigr_cli.core.text import byte_texts
 from bigr_cli.errors import ModelError
-from bigr_cli.files import cache_file
-from bigr_cli.home import cache_dir
 from bigr_cli.plain_text import plain_text
 from bigr_cli.zoo.text_encoders.registry import TextEncoder, open_encoder
 
+_CACHE = Cache("texts", "features of texts")
 _CPU = torch.device("cpu")
 _AT_ONCE = 256  # texts, between two writes to the cache
 
@@ -71,7 +69,7 @@ class FeatureReader:
     def __init__(self, encoder: TextEncoder, config: TextConfig, *, keep: bool = True) -> None:
         self.encoder, self.tokens, self.width = encoder, config.tokens, config.width
         identity = f"{config.encoder} {encoder.version} {config.tokens} {config.width}"
-        self.folder = cache_dir() / "texts" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self.folder = _CACHE.path(identity, "")
         self.keep = keep
 
     def __call__(self, texts: Sequence[str], device: torch.device = _CPU) -> Texts:
@@ -107,28 +105,20 @@ class FeatureReader:
             yield half
 
     def _path(self, text: str) -> Path:
-        name = hashlib.sha256(text.encode()).hexdigest()
-        return self.folder / name[:2] / f"{name[2:40]}.npy"
+        name = digest(text, 40)
+        return self.folder / name[:2] / f"{name[2:]}.npy"
 
     def _kept(self, text: str) -> Tensor | None:
         """The features of a text in the cache; None if they are not there, or not whole."""
         if not self.keep:
             return None
-        try:
-            array = np.load(self._path(text), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
+        return intact(self._read, self._path(text))
+
+    def _read(self, path: Path) -> Tensor | None:
+        array = np.load(path, allow_pickle=False)
         fits = array.dtype == np.float16 and array.ndim == 2 and array.shape[1] == self.width
         return torch.from_numpy(array) if fits and len(array) <= self.tokens else None
 
     def _write(self, text: str, features: Tensor) -> None:
-        if not self.keep:
-            return
-        path = self._path(text)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with cache_file(path) as hidden, hidden.open("wb") as stream:
-                np.save(stream, features.numpy())
-        except OSError as error:
-            console.warn(f"{path.parent}: features of texts cannot be kept: {error.strerror or error}")
-            self.keep = False
+        if self.keep:
+            self.keep = _CACHE.write(self._path(text), lambda hidden: save_array(hidden, features.numpy()))
