@@ -1,14 +1,11 @@
-"""Plots as SVG, by matplotlib, which the extra `bigr-cli[report]` brings."""
+"""Plots as SVG, by matplotlib."""
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from bigr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,18 +27,12 @@ _SETTINGS: Any = {
 _SIZE = (6.0, 3.6)  # inches
 
 
-def require_matplotlib(what: str) -> None:
-    """Raise UsageError, with the command that installs it, unless matplotlib is here for `what`."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError(f"{what}: needs matplotlib for its plots", hint="pip install 'bigr-cli[report]'")
-
-
-def lines(series: Mapping[str, Line], *, x: str, y: str, names: Sequence[str] = ()) -> str:
+def lines(series: Mapping[str, Line], *, x: str, y: str, names: Sequence[str] = (), marker: str = "o") -> str:
     """Lines with a dot at each value, one for each name; `names` are those of the values 0, 1, … along x."""
 
     def draw(axes: Axes) -> None:
         for name, (across, up) in series.items():
-            axes.plot(across, up, marker="o", label=name)
+            axes.plot(across, up, marker=marker, label=name)
         if names:
             axes.set_xticks(range(len(names)), names)
         if len(series) > 1:

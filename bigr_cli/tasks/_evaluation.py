@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bigr_cli import options
-from bigr_cli.help_pages import long_name
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.generation import Evaluator
@@ -22,7 +21,7 @@ Sweep = Annotated[
         "--sweep",
         panel=options.SAMPLING,
         metavar="SETTING=VALUES",
-        help="Try all values, such as guidance=1,1.5,2. Repeated, it tries all combinations.",
+        help="Try all combinations of these values, such as guidance=1,1.5,2; can be repeated.",
     ),
 ]
 
@@ -37,8 +36,8 @@ class Judging:
             "--features",
             panel=JUDGING,
             metavar="NAME|MODEL|DIR",
-            help="The network whose features are compared. That is scenes, a model, or one that torch-fidelity knows; "
-            "without it, scenes for scenes, and Inception otherwise.",
+            help="The network whose features are compared: scenes, a model, or one that torch-fidelity knows. "
+            "Without it, scenes for scenes, and Inception otherwise.",
         ),
     ] = None
     weights: Annotated[
@@ -68,7 +67,7 @@ class Reporting:
             "--report",
             panel=options.OUTPUT,
             metavar="DIR",
-            help="Write a report into this folder. It has plots, a table in Markdown and results.json.",
+            help="Write a page with plots, a table in Markdown and results.json into this folder.",
         ),
     ] = None
     overwrite: options.Overwrite = False
@@ -83,7 +82,7 @@ def evaluator_of(judging: Judging) -> "Evaluator":
 
 
 def check_report(reporting: Reporting) -> Path | None:
-    """The report's folder, which can be written to; UsageError if not, or if there is nothing to draw plots with."""
+    """The report's folder, which can be written to; UsageError if not."""
     if reporting.report is None:
         return None
     from bigr_cli.evaluation.report import check_report_folder
@@ -100,6 +99,6 @@ def command_line(context: typer.Context) -> str:
             continue
         value = context.params[parameter.name or ""]
         for each in value if isinstance(value, list | tuple) else [value] if value is not None else []:
-            name = [long_name(parameter)] if parameter.opts[0].startswith("-") else []
+            name = [parameter.opts[-1]] if parameter.opts[-1].startswith("-") else []
             words += name if isinstance(each, bool) else [*name, str(each)]
     return shlex.join(words)

@@ -43,8 +43,9 @@ def test_the_page_asks_nothing_of_the_network() -> None:
 def test_files_of_a_report(tmp_path: Path) -> None:
     write_report(tmp_path / "new" / "r", example())
     found = sorted(path.name for path in (tmp_path / "new" / "r").iterdir())
-    assert found == ["index.html", "lines.svg", "results.json", "table.md"]
+    assert found == ["index.html", "lines.svg", "results.json", "table.csv", "table.md"]
     assert json.loads((tmp_path / "new/r/results.json").read_text()) == {"command": "bigr", "records": [1.5]}
+    assert (tmp_path / "new/r/table.csv").read_text() == "a|b,c\n1,2\n3,<4>\n"
     table = (tmp_path / "new/r/table.md").read_text()
     assert "| a\\|b | c |" in table
     assert "| **3** | <4> |" in table
@@ -76,13 +77,6 @@ def test_nothing_is_left_of_a_report_that_fails(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(RunError, match="No space left"):
         write_report(tmp_path / "r", example())
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_report_needs_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(UsageError, match="needs matplotlib") as caught:
-        check_report_folder(tmp_path / "r", overwrite=False)
-    assert "bigr-cli[report]" in str(caught.value.hint)
 
 
 def test_the_same_plot_is_the_same_file() -> None:

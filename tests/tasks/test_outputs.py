@@ -1,6 +1,5 @@
 """Files of every command: links stay links, modes are kept or as the umask says, nobody else's files are replaced."""
 
-import importlib.util
 import json
 import os
 import sys
@@ -18,7 +17,6 @@ pytestmark = [
 
 PAINT = ("inpaint", "in.png", "--mask-box", "0,0,9,9", "--seed", 1)
 SCENES = ("evaluate", "generation", "imgs", "--reference", "imgs", "--metrics", "fid")
-needs_matplotlib = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib")
 
 # Command lines that end with the file that they write.
 WRITERS = {
@@ -126,7 +124,6 @@ def test_scenes_and_folders(bigr: Callable, workplace: Path, umask: Callable, ti
     assert mode_of(Path(os.environ["BIGR_HOME"]) / "default-model") == 0o644
 
 
-@needs_matplotlib
 def test_a_report_replaces_its_own_files_alone(bigr: Callable, workplace: Path, images: Path, tiny_model: Path) -> None:
     (workplace / "imgs").symlink_to(images)
     words = (*SCENES, "--features", tiny_model, "--report")
@@ -227,7 +224,6 @@ def test_exports_on_a_full_disk_say_so(form: str, bigr: Callable, workplace: Pat
     assert bigr("models", "export", "m", "--format", form, "-o", f"file/{name}").code == 2
 
 
-@needs_matplotlib
 def test_files_have_the_figures_even_if_nobody_reads_stdout(
     bigr: Callable, workplace: Path, images: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
