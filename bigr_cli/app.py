@@ -15,6 +15,7 @@ import typer.main
 
 from bigr_cli import console, home, streams
 from bigr_cli.errors import BigrError
+from bigr_cli.help_pages import Command, Group
 from bigr_cli.plain_text import escaped
 from bigr_cli.plugins import BUILT_IN
 from bigr_cli.registry import Registry, Task, discover
@@ -25,7 +26,7 @@ HELP = "Generate, complete, edit and understand images with binary latent codes.
 # How long an idle thread of torch's (of GNU OpenMP) keeps its core busy before it sleeps. By default it does for longer
 # than most operations last, and where other programs want the cores too, those that have work wait for those that wait.
 _SPINS = "5000"
-EPILOG = "Start with [bold]bigr generate cat[/bold]; [bold]bigr COMMAND --help[/bold] tells more."
+EPILOG = "[dim]$[/dim] bigr generate cat\n\n[dim]$[/dim] bigr COMMAND --help"
 
 
 def _show_version(wanted: bool) -> None:
@@ -67,12 +68,22 @@ def _add(target: typer.Typer, task: Task) -> None:
     for name in (task.path[-1], *task.aliases):
         target.command(
             name,
+            cls=Command,
             help=_long_help(task),
             short_help=task.help,
-            epilog="\n\n".join(f"[dim]$[/dim] {example}" for example in task.examples) or None,
+            epilog=_shown(task.examples),
             rich_help_panel=task.panel,
             hidden=task.hidden or name in task.aliases,
         )(task.function)
+
+
+def _shown(examples: Sequence[str]) -> str | None:
+    return "\n\n".join(f"[dim]$[/dim] {example}" for example in examples) or None
+
+
+def _with_hyphens(name: str) -> str:
+    """An option as others write it, --num_images, is the one with hyphens."""
+    return name.replace("_", "-")
 
 
 def _works(registry: Registry, task: Task) -> bool:
@@ -128,17 +139,28 @@ def _names(task: Task) -> tuple[str, ...]:
 def build(registry: Registry, words: Sequence[str] = ()) -> Any:
     """The click command of the application, with the one command that these words call if they do: all take long."""
     called = _called(registry, words)
-    app = typer.Typer(name="bigr", help=HELP, epilog=EPILOG, rich_markup_mode="rich", invoke_without_command=True)
+    app = typer.Typer(
+        name="bigr",
+        cls=Group,
+        help=HELP,
+        epilog=EPILOG,
+        rich_markup_mode="rich",
+        invoke_without_command=True,
+        context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_hyphens},
+    )
     app.callback()(_root)
     groups: dict[str, typer.Typer] = {}
     for task in tuple(registry.tasks.values()):
         if _works(registry, task) and called in (None, *_names(task)):
             name = task.path[0]
             if len(task.path) == 2 and name not in groups:
-                groups[name] = typer.Typer(rich_markup_mode="rich", invoke_without_command=True)
+                groups[name] = typer.Typer(cls=Group, rich_markup_mode="rich", invoke_without_command=True)
                 groups[name].callback()(_show_help)
                 described = registry.groups.get(name, f"Commands: {name} ...")
-                app.add_typer(groups[name], name=name, help=described, rich_help_panel=task.panel)
+                first = [
+                    other.examples[0] for other in registry.tasks.values() if other.path[0] == name and other.examples
+                ]
+                app.add_typer(groups[name], name=name, help=described, epilog=_shown(first), rich_help_panel=task.panel)
             _add(groups.get(name, app), task)
     command = typer.main.get_command(app)
     _make_visible(command)

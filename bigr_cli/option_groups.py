@@ -8,7 +8,7 @@ takes --steps, --guidance and so on, and finds them as `sampling.steps`, `sampli
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from types import SimpleNamespace
@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 from bigr_cli import options
 from bigr_cli import setting as settings
 from bigr_cli.core.config import SamplingConfig
+from bigr_cli.errors import UsageError
 from bigr_cli.options.from_settings import command_parameters
 
 
@@ -85,9 +86,30 @@ class Run:
     time: options.TrainingTime = None
     size: options.TrainingSize = "auto"
     resume: options.TrainingResume = None
+    lr: options.LearningRate = None
     device: options.Device = "auto"
     threads: options.Threads = None
     quiet: options.Quiet = False
+
+    def settings(self, given: Sequence[str] | None, *, explain: str) -> list[str]:
+        """The settings that are given, and those that options stand for.
+
+        Raises:
+            UsageError: nothing says what to train on; the hint has the command that `explain` is.
+        """
+        if not given and not any((self.data, self.config, self.resume)):
+            raise UsageError(
+                f"nothing says what to train on: --data has images, {self._needs(explain)}",
+                hint=f"for example: bigr {explain}; or, as the easy way, bigr train photos/ -o runs/photos, which "
+                "plans and trains both stages",
+            )
+        return options.with_rate(given, self.lr)
+
+    @staticmethod
+    def _needs(explain: str) -> str:
+        return "--config settings, or --resume a run" + (
+            "; --tokenizer names the model that makes the codes" if "--tokenizer" in explain else ""
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ def prompt(
         raise UsageError("--class and --guess-class exclude each other")
     if required and class_label is None and text is None:
         option = "--text" if textual else "--class"
-        raise UsageError(f"no {option[2:]} given", hint=f"{option} says what to paint")
+        raise UsageError(f"no {option[2:]} given", hint="--prompt says what to paint")
     return guide(config, text if textual else class_label)
 
 

@@ -32,7 +32,7 @@ _FLAGS = frozenset(
 _VALUES = frozenset(
     (
         *("mask", "mask-box", "mask-grow", "mask-threshold"),
-        *("class", "from-class", "text", "negative", "best-of", "blend", "window", "strength", "refine"),
+        *("prompt", "class", "from-class", "text", "negative", "best-of", "blend", "window", "strength", "refine"),
         *("left", "right", "top", "bottom", "aspect", "size"),
         *("rate", "passes", "groups", "scale", "frames", "fps", "mixed"),
     )

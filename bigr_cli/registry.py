@@ -24,7 +24,7 @@ from bigr_cli.plugins import BUILT_IN, Fault, Origin, plugin_entry_points
 
 ENTRY_POINT_GROUP = "bigr.tasks"
 BUILT_IN_PACKAGE = "bigr_cli.tasks"  # a name, as those of plugins
-BUILT_IN_PANEL = "Commands"
+MAKE, UNDERSTAND, TRAIN, MANAGE = "Make", "Understand", "Train", "Manage"  # panels of commands that are built in
 PLUGIN_PANEL = "Plugins"
 
 _WORD = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -45,7 +45,7 @@ class Task:
     origin: Origin
     aliases: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
-    panel: str = BUILT_IN_PANEL
+    panel: str = MANAGE
     hidden: bool = False
 
     @property
@@ -88,7 +88,7 @@ class Registry:
             if not callable(function):
                 raise RegistrationError(f"task {name!r} is not a function but {type(function).__name__}")
             origin = self._origin_of(function)
-            heading = panel or (BUILT_IN_PANEL if origin == BUILT_IN else PLUGIN_PANEL)
+            heading = panel or (MANAGE if origin == BUILT_IN else PLUGIN_PANEL)
             entry = Task(path, function, help.strip(), origin, tuple(aliases), tuple(examples), heading, hidden)
             for taken in (path, *((*path[:-1], _path(alias)[0]) for alias in aliases)):
                 self._refuse_taken(taken)

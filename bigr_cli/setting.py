@@ -27,7 +27,7 @@ class Setting:
     """A field's help, and what the command line makes of it.
 
     Attributes:
-        help: a sentence or two.
+        help: a sentence of at most a line, which `--help` shows; docs/commands.md has what follows it too.
         minimum: the least number allowed; with `above`, the number has to be greater.
         maximum: the greatest number allowed; with `below`, the number has to be less.
         panel: the heading that it stands under in a command's help.
@@ -36,6 +36,8 @@ class Setting:
         variable: whether an environment variable can give it too: BIGR_ and the option's name.
         show_default: whether help shows the default.
         required: whether the request makes no sense without it.
+        aliases: options of other programs that mean the same, which the command line takes too.
+        hidden: whether help leaves it out, because another option says the same.
     """
 
     help: str
@@ -50,6 +52,8 @@ class Setting:
     variable: bool = True
     show_default: bool = False
     required: bool = False
+    aliases: tuple[str, ...] = ()
+    hidden: bool = False
 
     def allows(self, value: float) -> bool:
         """Whether a number is finite and lies in the range."""

@@ -7,12 +7,14 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, reduce
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 import pytest
 
+from bigr_cli.app import build
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
 from bigr_cli.evaluation.metrics import GENERATION, RECONSTRUCTION
+from bigr_cli.registry import discover
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.zoo.config import ModelConfig, Provenance
 from bigr_cli.zoo.source import Source
@@ -44,7 +46,7 @@ def section(page: Path, heading: str) -> str:
 @cache
 def options_of() -> dict[str, str]:
     """The section of docs/commands.md about each command; scripts/commands.py makes it from the commands."""
-    parts = text(GENERATED).split("\n## bigr ")[1:]
+    parts = text(GENERATED).partition("\n## Other names\n")[0].split("\n## bigr ")[1:]
     return {part.partition("\n")[0]: part for part in parts}
 
 
@@ -81,6 +83,17 @@ def shown(default: Any) -> str:
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     return f"`[{', '.join(map(str, default))}]`" if isinstance(default, tuple) else f"`{default}`"
+
+
+@cache
+def commands() -> list[tuple[str, Any]]:
+    """The commands that are no groups, by their names."""
+    found, waiting = [], [("bigr", cast("Any", build(discover())))]
+    for name, command in waiting:
+        below = getattr(command, "commands", {})
+        waiting += [(f"{name} {word}", other) for word, other in below.items()]
+        found += [] if below else [(name, command)]
+    return found
 
 
 def command_lines(page: Path) -> Iterator[tuple[str, list[str]]]:
@@ -129,9 +142,8 @@ def test_keys_of_a_model_folder_have_a_row() -> None:
 def test_variables_are_those_of_the_code() -> None:
     sources = (path.read_text(encoding="utf-8") for path in (ROOT / "bigr_cli").rglob("*.py"))
     pattern = r"(?<!\w)BIGR_[A-Z_]*[A-Z]"
-    wanted = {name for source in sources for name in re.findall(pattern, source)} | set(
-        re.findall(rf"`({pattern})`", text(GENERATED))
-    )
+    wanted = {name for source in sources for name in re.findall(pattern, source)}
+    wanted |= {option.envvar for _, command in commands() for option in command.params if option.envvar}
     page = section(DOCS / "settings.md", "Environment variables")
     assert set(re.findall(rf"`({pattern})`", page)) == wanted
 
@@ -151,14 +163,14 @@ def test_commands_in_blocks_have_the_options_that_they_name(page: Path) -> None:
             wrong.append(name)
             continue
         given = [word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)]
-        known = re.findall(r"`(--?[\w-]+)", options_of()[name])
+        known = re.findall(r"`(--?[\w-]+)", options_of()[name] + section(GENERATED, "Other names"))
         wrong += [f"{name} {option}" for option in given if option not in (*known, "--help", "--debug")]
     assert wrong == []
 
 
 def test_options_in_sentences_and_tables_are_those_of_some_command() -> None:
     rows = "\n".join(re.findall(r"^\| `-.*", text(GENERATED), re.MULTILINE))
-    known = set(re.findall(r"--[a-z][\w-]*", rows)) | {"--help", "--version", "--debug", "--shm-size"}
+    known = set(re.findall(r"--[a-z][\w-]*", rows)) | {"--help", "--help-all", "--version", "--debug", "--shm-size"}
     wrong = {}
     for page in (page for page in DOCS.glob("*.md") if page.name not in MIXED):
         spans = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text(page)))

@@ -17,7 +17,7 @@ Run = Callable[..., Any]
 PACKAGE = Path(bigr_cli.__file__).parent
 WRITERS = {"sys.stdout.write", "sys.stderr.write", "sys.stdout.writelines", "sys.stderr.writelines"}
 PRINTERS = {"print", "echo", "secho", "pprint", "print_exc", "print_exception", "input"}
-SHOWING = ("console.py", "progress.py")  # the latter has the bars and panels of the former
+SHOWING = ("console.py", "progress.py", "help_pages.py")  # bars and panels; of the help, filtered where it is built
 ALLOWED = {("app.py", "echo")}  # of the help, whose texts are filtered where commands are built
 
 

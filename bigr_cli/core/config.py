@@ -39,7 +39,8 @@ UNSAID = {"unsaid": True}  # metadata of a field that `schema` writes only where
 
 BYTES = "bytes"  # the encoder that is a part of the generator
 
-_setting = partial(Setting, panel="Sampling")
+_setting = partial(Setting, panel="Advanced")
+_rare = partial(Setting, panel="Rarely needed")
 
 LARGEST_SEED = 2**63 - 1  # what an int64 tensor holds
 
@@ -291,7 +292,14 @@ class SamplingConfig:
     """
 
     steps: Annotated[
-        int, _setting("Iterations in which the tokens are settled.", minimum=1, maximum=LARGEST["steps"], metavar="N")
+        int,
+        _setting(
+            "Iterations in which the tokens are unmasked.",
+            minimum=1,
+            maximum=LARGEST["steps"],
+            metavar="N",
+            aliases=("--num-inference-steps",),
+        ),
     ] = 20
     timesteps: Annotated[
         int,
@@ -299,8 +307,8 @@ class SamplingConfig:
     ] = 100
     rank_timesteps: Annotated[
         int,
-        _setting(
-            "Rank the masked tokens by so few steps, and give all steps to those alone that are kept; 0: to all.",
+        _rare(
+            "Rank tokens by so few denoising steps; 0: by all. Those alone that are kept get all steps.",
             minimum=0,
             maximum=LARGEST["timesteps"],
             metavar="N",
@@ -308,8 +316,8 @@ class SamplingConfig:
     ] = 0
     last_timesteps: Annotated[
         int,
-        _setting(
-            "Denoising steps in the last iteration, fewer from one to the next; 0: the same in all.",
+        _rare(
+            "Denoising steps in the last iteration; 0: the same in all. They get fewer from one to the next.",
             minimum=0,
             maximum=LARGEST["timesteps"],
             metavar="N",
@@ -317,8 +325,8 @@ class SamplingConfig:
     ] = 0
     tolerance: Annotated[
         float,
-        _setting(
-            "Leave a token when no bit's probability has changed by more since the last step; 0: never.",
+        _rare(
+            "Stop at a token whose bits change by less; 0: never.",
             minimum=0,
             maximum=1,
             below=True,
@@ -328,41 +336,40 @@ class SamplingConfig:
     guidance: Annotated[
         float,
         _setting(
-            "How strongly to follow the label: 1 plainly, 0 not at all, more exaggerates.", minimum=0, metavar="SCALE"
+            "How strongly to follow the prompt: 1 plainly, 0 not at all.",
+            minimum=0,
+            metavar="SCALE",
+            aliases=("--guidance-scale", "--cfg-scale"),
         ),
     ] = 2.5
     guidance_schedule: Annotated[
         GuidanceSchedule,
-        _setting(f"How guidance grows over the iterations: {', '.join(GUIDANCE_SCHEDULES)}.", metavar="NAME"),
+        _setting(f"How it grows over the iterations: {', '.join(GUIDANCE_SCHEDULES)}.", metavar="NAME"),
     ] = "constant"
     guidance_interval: Annotated[
         tuple[float, float],
-        _setting("The share of the iterations in which guidance acts, such as 0.1,0.8.", metavar="A,B"),
+        _setting("Share of the iterations in which guidance acts: 0.1,0.8.", metavar="A,B"),
     ] = (0.0, 1.0)
-    order: Annotated[Order, _setting(f"Which tokens are settled first: {', '.join(ORDERS)}.", metavar="NAME")] = (
-        "entropy"
-    )
+    order: Annotated[Order, _setting(f"Tokens unmasked first: {', '.join(ORDERS)}.", metavar="NAME")] = "entropy"
     gumbel: Annotated[
         float,
-        _setting("Noise on the order in which tokens are settled; 0 is none.", minimum=0, metavar="SCALE"),
+        _setting("Noise on the order in which tokens are unmasked; 0: none.", minimum=0, metavar="SCALE"),
     ] = 0.17
     gumbel_schedule: Annotated[
         GumbelSchedule,
-        _setting(f"How that noise changes over the iterations: {', '.join(GUMBEL_SCHEDULES)}.", metavar="NAME"),
+        _rare(f"How that noise changes: {', '.join(GUMBEL_SCHEDULES)}.", metavar="NAME"),
     ] = "down"
     temperature: Annotated[
-        float, _setting("Below 1 surer and plainer, above 1 more varied.", minimum=0, above=True, metavar="T")
+        float, _setting("Below 1 plainer, above 1 more varied.", minimum=0, above=True, metavar="T")
     ] = 1.0
     mask_schedule: Annotated[
         MaskSchedule,
-        _setting(
-            f"How the number of masked tokens falls over the iterations: {', '.join(MASK_SCHEDULES)}.", metavar="NAME"
-        ),
+        _rare(f"How the number of masked tokens falls: {', '.join(MASK_SCHEDULES)}.", metavar="NAME"),
     ] = field(default="cosine", metadata=UNSAID)
     corrections: Annotated[
         int,
         _setting(
-            "How often the least likely tokens are masked again and sampled anew, after the iterations; 0: never.",
+            "How often to sample the unlikeliest tokens anew; 0: never.",
             minimum=0,
             maximum=LARGEST["steps"],
             metavar="N",
@@ -370,12 +377,12 @@ class SamplingConfig:
     ] = field(default=0, metadata=UNSAID)
     correction_share: Annotated[
         float,
-        _setting(
+        _rare(
             "The share of the tokens that a correction samples anew.", minimum=0, above=True, maximum=1, metavar="SHARE"
         ),
     ] = field(default=0.4, metadata=UNSAID)
     correction_steps: Annotated[
-        int, _setting("Iterations of a correction.", minimum=1, maximum=LARGEST["steps"], metavar="N")
+        int, _rare("Iterations of a correction.", minimum=1, maximum=LARGEST["steps"], metavar="N")
     ] = field(default=4, metadata=UNSAID)
 
     @property

@@ -39,8 +39,8 @@ class Interpolate(EditRequest):
     refine: Annotated[
         int | None,
         Setting(
-            "Look for codes that give a picture back better than the encoder's, in N steps; 10 are worth 1 to 2 dB. "
-            "(Not given: the model's own number.)",
+            "Steps of latent optimisation of the codes. It reconstructs images better than the encoder alone; 10 steps "
+            "are worth 1 to 2 dB. Without it, the model's own number.",
             minimum=0,
             maximum=10_000,
             panel="Input",
@@ -50,8 +50,8 @@ class Interpolate(EditRequest):
     guess: Annotated[
         bool | None,
         painting(
-            "Between pictures, be guided by the label under which the model finds the nearer one likeliest. "
-            "(Not given: if the model has at most 100 labels, and there is no --class.)",
+            "Between images: take the label that fits the nearer one. "
+            "Without it, that is so if the model has at most 100 labels, and there is no --prompt.",
             option="--guess-class/--no-guess-class",
             variable=False,
         ),
@@ -59,7 +59,7 @@ class Interpolate(EditRequest):
     frames: Annotated[
         int | None,
         _film(
-            f"How many, both ends included ({FRAMES} if not given, {len(PUBLISHED_SHARES)} with --mixed published).",
+            f"How many, both ends included ({FRAMES}; {len(PUBLISHED_SHARES)} with --mixed published).",
             minimum=2,
             maximum=MOST_FRAMES,
             metavar="N",
@@ -70,8 +70,7 @@ class Interpolate(EditRequest):
     strength: Annotated[
         float | None,
         painting(
-            "Between labels: the share of the first one's tokens that are drawn anew for the others "
-            "(0.25 if not given, and 1 between texts).",
+            "Between labels: the share of tokens to sample anew. 0.25 if not given, and 1 between texts.",
             minimum=0,
             maximum=1,
             metavar="SHARE",
@@ -81,7 +80,7 @@ class Interpolate(EditRequest):
     mixed: Annotated[
         Literal["even", "published"] | None,
         painting(
-            "Between labels: sample every frame whole under the mixed labels. even: in even steps, with the same "
+            "Between labels: frames of mixed labels, even or published. even: in even steps, with the same "
             "random numbers; published: the 27 shares of the published code, each frame with numbers of its own.",
             metavar="NAME",
             variable=False,

@@ -11,8 +11,9 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from bigr_cli.core.config import Guide, SamplingConfig
+from bigr_cli.errors import UsageError
 from bigr_cli.imaging.mask_request import MaskRequest
-from bigr_cli.prompts import guide, prompt, warn_of_contradiction
+from bigr_cli.prompts import guide, prompt, reads_text, warn_of_contradiction
 from bigr_cli.setting import Parameter, Setting, check_settings, nested, parameters
 
 if TYPE_CHECKING:
@@ -23,31 +24,31 @@ if TYPE_CHECKING:
     from bigr_cli.zoo.config import ModelConfig
 
 painting = partial(Setting, panel="Painting")
-Label = Annotated[
-    Guide,
-    painting("What to paint: a label by name or number.", option="--class", metavar="LABEL"),
-    painting("What to paint, for models that read texts.", option="--text", metavar="TEXT"),
+_rare = partial(Setting, panel="Rarely needed", variable=False)
+_prompt = partial(painting, "What to paint: a label or a text, as the model has it.", option="--prompt")
+_class = partial(painting, "What to paint: a label by name or number.", option="--class", metavar="LABEL", hidden=True)
+_text = partial(painting, "What to paint: a text.", option="--text", metavar="TEXT", hidden=True)
+Label = Annotated[Guide, _prompt(metavar="LABEL|TEXT"), _class(), _text()]
+NeededLabel = Annotated[
+    Guide, _prompt(metavar="LABEL|TEXT", required=True), _class(required=True), _text(required=True)
 ]
 Negative = Annotated[
-    Guide, Setting("What guidance leads away from, instead of none.", panel="Sampling", metavar="LABEL|TEXT")
+    Guide,
+    painting("Negative prompt: what guidance leads away from.", metavar="LABEL|TEXT", aliases=("--negative-prompt",)),
 ]
-Guess = Annotated[
-    bool, painting("Take the label under which the model finds the rest likeliest.", option="--guess-class")
-]
+Guess = Annotated[bool, painting("Take the label that fits the rest of the image best.", option="--guess-class")]
 BestOf = Annotated[
     int,
-    painting(
-        "Paint N variants, and keep the one that the model finds likeliest.", minimum=1, maximum=1024, metavar="N"
-    ),
+    painting("Paint N variants, and keep the likeliest one.", minimum=1, maximum=1024, metavar="N"),
 ]
 Blending = Annotated[
     Literal["poisson", "feather", "none"],
-    painting("How the paint is joined to the picture: poisson, feather or none.", metavar="NAME"),
+    painting("How the paint is joined to the image: poisson, feather, none.", metavar="NAME"),
 ]
 Window = Annotated[
     int | None,
     painting(
-        "How much of the picture the model sees at once, along a side. Without it, the region decides.",
+        "How much of the image the model sees at once, along a side. Without it, the region decides.",
         minimum=1,
         maximum=100_000,
         metavar="PX",
@@ -56,19 +57,16 @@ Window = Annotated[
 
 SampledCodes = Annotated[
     bool,
-    painting(
-        "Sample each bit of the image's codes by its probability, as the published code does, instead of the likelier "
-        "value.",
+    _rare(
+        "Sample the bits of the image's codes, as the published code does. Otherwise each has its likelier value.",
         option="--sample-codes",
-        variable=False,
     ),
 ]
 SeenMask = Annotated[
     bool,
-    painting(
-        "Let the encoder see what is masked, as the published code does: codes beside the mask then know of it.",
+    _rare(
+        "Let the encoder see what is masked, as the published code does. Codes beside the mask then know of it.",
         option="--see-masked",
-        variable=False,
     ),
 ]
 
@@ -133,12 +131,18 @@ class EditRequest(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedRequest(EditRequest):
-    """A request that may have a mask."""
+    """A request that may have a mask, and how what it masks is painted."""
 
-    @property
-    @abstractmethod
-    def mask(self) -> MaskRequest:
-        """What is repainted."""
+    mask: MaskRequest = MaskRequest()
+    label: Label = None
+    negative: Negative = None
+    guess: Guess = False
+    best_of: BestOf = 1
+    blend: Blending = "poisson"
+    window: Window = None
+    sample_codes: SampledCodes = False
+    see_masked: SeenMask = False
+    sampling: SamplingConfig = SamplingConfig()
 
     def for_image(self: Request, image: "Original") -> Request:
         mask: MaskRequest = self.mask  # type: ignore[attr-defined]
@@ -195,7 +199,7 @@ def recorded(kind: type, values: Mapping[str, Any], explicit: Collection[str]) -
     """
     found = {}
     for parameter in parameters(kind):
-        if parameter.path[0] == "sampling" or parameter.setting.panel == "Output":
+        if parameter.path[0] == "sampling" or parameter.setting.panel == "Files":
             continue  # recipes have the former whole, and none of what says which files are written
         value = values[parameter.name]
         if value or (value == 0 and value is not False and parameter.name in explicit):
@@ -210,6 +214,15 @@ def _guide(config: "ModelConfig", name: str, own: Sequence[Parameter], values: M
     words = {one.name: values.get(one.name) for one in own}
     if len(own) == 1:
         return guide(config, words[own[0].name])
+    asked = words.pop("prompt")
+    if asked is not None:
+        if said := [
+            f"--{word}" for word, other in (("class", "class_label"), ("text", "text")) if words[other] is not None
+        ]:
+            raise UsageError(f"--prompt and {said[0]} exclude each other: both say what to paint")
+        if values.get("guess_class"):
+            raise UsageError("--prompt and --guess-class exclude each other")
+        words["text" if reads_text(config) else "class_label"] = asked
     return prompt(config, **words, guess=bool(values.get("guess_class")), required=own[0].setting.required)
 
 

@@ -11,21 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bigr_cli.core.config import Guide, SamplingConfig, require
 from bigr_cli.editing.interpolate_request import Interpolate
 from bigr_cli.editing.request import (
-    BestOf,
-    Blending,
     EditRequest,
     Guess,
     Label,
     MaskedRequest,
+    NeededLabel,
     Negative,
     SampledCodes,
-    SeenMask,
     Window,
     painting,
 )
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.canvas import CanvasRequest
-from bigr_cli.imaging.mask_request import MaskRequest
 from bigr_cli.setting import Setting
 
 if TYPE_CHECKING:
@@ -46,17 +43,6 @@ _detail = partial(Setting, panel="Detail", variable=False, show_default=True)
 class Inpaint(MaskedRequest):
     """The masked part of an image, painted anew; the rest comes back bit for bit."""
 
-    mask: MaskRequest = MaskRequest()
-    label: Label = None
-    negative: Negative = None
-    guess: Guess = False
-    best_of: BestOf = 1
-    blend: Blending = "poisson"
-    window: Window = None
-    sample_codes: SampledCodes = False
-    see_masked: SeenMask = False
-    sampling: SamplingConfig = SamplingConfig()
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.mask.given:
@@ -75,16 +61,6 @@ class Outpaint(MaskedRequest):
     """An image continued beyond its borders; or, with a mask, around the masked part, which is kept."""
 
     canvas: CanvasRequest = CanvasRequest()
-    mask: MaskRequest = MaskRequest()
-    label: Label = None
-    negative: Negative = None
-    guess: Guess = False
-    best_of: BestOf = 1
-    blend: Blending = "poisson"
-    window: Window = None
-    sample_codes: SampledCodes = False
-    see_masked: SeenMask = False
-    sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,27 +97,14 @@ class Edit(MaskedRequest):
     strength: Annotated[
         float | None,
         painting(
-            f"Without a mask: the share of the tokens that are drawn anew, 0 to 1 ({STRENGTH} if not given).",
+            f"Without a mask: the share of the tokens to sample anew ({STRENGTH}).",
             minimum=0,
             maximum=1,
             metavar="SHARE",
             variable=False,
         ),
     ] = None
-    mask: MaskRequest = MaskRequest()
-    label: Annotated[
-        Guide,
-        painting("What to paint: a label by name or number.", option="--class", metavar="LABEL", required=True),
-        painting("What to paint, for models that read texts.", option="--text", metavar="TEXT", required=True),
-    ] = None
-    negative: Negative = None
-    guess: Guess = False
-    best_of: BestOf = 1
-    blend: Blending = "poisson"
-    window: Window = None
-    sample_codes: SampledCodes = False
-    see_masked: SeenMask = False
-    sampling: SamplingConfig = SamplingConfig()
+    label: NeededLabel = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -178,14 +141,14 @@ class Enrich(EditRequest):
     strength: Annotated[
         float,
         _detail(
-            "The share of the tokens that are redrawn, those first that the model finds unlikely.",
+            "The share of the tokens that are redrawn. Those first that the model finds unlikely.",
             minimum=0,
             above=True,
             maximum=1,
             metavar="SHARE",
         ),
     ] = 0.25
-    reduce: Annotated[bool, _detail("Reduce the picture by --rate first, to redraw detail that it has.")] = False
+    reduce: Annotated[bool, _detail("Reduce the image by --rate first, to redraw detail that it has.")] = False
     rate: Annotated[int, _detail("Tokens are redrawn in cells of R by R.", minimum=1, maximum=64, metavar="R")] = 2
     passes: Annotated[int, _detail("How often all is redrawn.", minimum=1, maximum=1000, metavar="P")] = 1
     groups: Annotated[
@@ -194,12 +157,12 @@ class Enrich(EditRequest):
             "In how many turns; 4, or R·R if that is less.", minimum=1, maximum=4096, metavar="G", show_default=False
         ),
     ] = None
-    scale: Annotated[int, _detail("Make the picture so much larger.", minimum=1, maximum=16, metavar="S")] = 1
+    scale: Annotated[int, _detail("Make the image so much larger.", minimum=1, maximum=16, metavar="S")] = 1
     sharpen_only: Annotated[bool, _detail("Change fine detail alone, so that colours do not drift.")] = False
     sample_codes: SampledCodes = False
     save_passes: Annotated[
         bool,
-        Setting("Write the image after each pass too, as NAME-pass1.png and so on.", panel="Output", variable=False),
+        Setting("Write the image after each pass too, as NAME-pass1.png.", panel="Files", variable=False),
     ] = False
     sampling: SamplingConfig = SamplingConfig()
 

@@ -56,8 +56,8 @@ class CanvasRequest:
     right: Annotated[int | str | None, _setting("Pixels to add at the right.", metavar="N[%]")] = None
     top: Annotated[int | str | None, _setting("Pixels to add at the top.", metavar="N[%]")] = None
     bottom: Annotated[int | str | None, _setting("Pixels to add at the bottom.", metavar="N[%]")] = None
-    aspect: Annotated[str | None, _setting("The shape to extend the picture to.", metavar="W:H")] = None
-    size: Annotated[str | None, _setting("The size to extend the picture to.", metavar="WxH")] = None
+    aspect: Annotated[str | None, _setting("The shape to extend the image to.", metavar="W:H")] = None
+    size: Annotated[str | None, _setting("The size to extend the image to.", metavar="WxH")] = None
 
     def __post_init__(self) -> None:
         for name in ("left", "right", "top", "bottom"):

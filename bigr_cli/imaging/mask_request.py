@@ -21,9 +21,10 @@ class MaskRequest:
     path: Annotated[
         Path | None,
         _setting(
-            "An image of the same size: white is repainted, black is kept, grey is mixed; of colours, all but black.",
+            "An image of the same size: white is repainted, black is kept. Grey is mixed; of colours, all but black.",
             option="--mask",
             metavar="FILE",
+            aliases=("--mask-image",),
         ),
     ] = None
     boxes: Annotated[
@@ -36,12 +37,12 @@ class MaskRequest:
         int,
         _setting("Widen the mask by so many pixels.", option="--mask-grow", minimum=0, maximum=100_000, metavar="N"),
     ] = 0
-    resize: Annotated[bool, _setting("Scale a mask of another size to the picture's.", option="--mask-resize")] = False
+    resize: Annotated[bool, _setting("Scale a mask of another size to the image's.", option="--mask-resize")] = False
     threshold: Annotated[
         float | None,
         _setting(
-            "What is so near to black or white, on a scale from 0 to 1, counts as black or white. "
-            "(Not given: 0.05, and 0.15 in JPEG, WebP and AVIF masks.)",
+            "What is so near to black or white (0 to 1) counts as such. "
+            "Without it 0.05, and 0.15 in JPEG, WebP and AVIF masks.",
             option="--mask-threshold",
             minimum=0,
             maximum=0.49,

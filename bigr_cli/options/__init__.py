@@ -12,12 +12,14 @@ their names too, such as `Steps`, `GuidanceSchedule` and `MaskBox`.
 from typing import Any
 
 from bigr_cli.options.base import (
+    ARGUMENTS,
     INPUT,
     MACHINE,
     MASK,
-    MESSAGES,
+    MODEL,
     OUTPUT,
     PAINTING,
+    RARE,
     SAMPLING,
     TRAINING,
     Interval,
@@ -54,6 +56,7 @@ from bigr_cli.options.running import (
     DeviceMap,
     Dtype,
     DtypeName,
+    LearningRate,
     Offload,
     Quiet,
     RunFolder,
@@ -65,15 +68,18 @@ from bigr_cli.options.running import (
     TrainingSize,
     TrainingTime,
     Verbose,
+    with_rate,
 )
 
 __all__ = [
+    "ARGUMENTS",
     "INPUT",
     "MACHINE",
     "MASK",
-    "MESSAGES",
+    "MODEL",
     "OUTPUT",
     "PAINTING",
+    "RARE",
     "SAMPLING",
     "TRAINING",
     "BatchSize",
@@ -89,6 +95,7 @@ __all__ = [
     "Images",
     "Interval",
     "Json",
+    "LearningRate",
     "Manifest",
     "Model",
     "Negative",
@@ -115,6 +122,7 @@ __all__ = [
     "own_option",
     "parse_batch_size",
     "parse_interval",
+    "with_rate",
 ]
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +12,17 @@ from bigr_cli.core import config
 from bigr_cli.durations import seconds_of
 from bigr_cli.errors import UsageError
 
-SAMPLING = "Sampling"
+# Panels of a command's help; `help_pages` has their order.
+ARGUMENTS = "Arguments"
 INPUT = "Input"
 MASK = "Mask"
 PAINTING = "Painting"
-OUTPUT = "Output"
-MACHINE = "Machine"
-MESSAGES = "Messages"
+MODEL = "Model"
 TRAINING = "Training"
+OUTPUT = "Files"
+SAMPLING = "Advanced"
+MACHINE = "Machine"
+RARE = "Rarely needed"  # which --help-all alone shows
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -103,14 +106,21 @@ def checked_device(value: str) -> str:
     return name
 
 
-def option(
-    *names: str, panel: str, help: str, variable: str | None = None, show_default: bool = False, **details: Any
-) -> Any:
-    """An option that an environment variable can give too: BIGR_ and its name, unless `variable` says another."""
+def option(*names: str, variable: str | None = None, **details: Any) -> Any:
+    """An option that an environment variable can give too: BIGR_ and its name, unless `variable` says another.
+
+    `details` are those of `own_option`.
+    """
     variable = variable or "BIGR_" + names[-1].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(*names, envvar=variable, rich_help_panel=panel, help=help, show_default=show_default, **details)
+    return own_option(*names, envvar=variable, **details)
 
 
-def own_option(*names: str, panel: str, help: str, show_default: bool = False, **details: Any) -> Any:
-    """An option that only one command has; no environment variable stands for it."""
-    return typer.Option(*names, rich_help_panel=panel, help=help, show_default=show_default, **details)
+def own_option(
+    *names: str, panel: str, help: str, show_default: bool = False, aliases: Sequence[str] = (), **details: Any
+) -> Any:
+    """An option of a command.
+
+    The first of its long names is what it is called; further ones, the `aliases`, are what other programs call it. Help
+    shows the first sentence of `help`.
+    """
+    return typer.Option(*names, *aliases, rich_help_panel=panel, help=help, show_default=show_default, **details)

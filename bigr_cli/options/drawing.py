@@ -4,17 +4,34 @@ from pathlib import Path
 from typing import Annotated
 
 from bigr_cli.core import config
-from bigr_cli.options.base import OUTPUT, SAMPLING, checked_seed, option
+from bigr_cli.errors import UsageError
+from bigr_cli.options.base import ARGUMENTS, MODEL, OUTPUT, PAINTING, checked_seed, option, own_option
 
 Model = Annotated[
     str | None,
     option(
         "-m",
         "--model",
-        panel="Model",
+        panel=MODEL,
         metavar="NAME|DIR",
-        help="A model by name (see bigr models list) or by folder. Without it, the default model.",
+        help="A model by name (see bigr models list) or by folder.",
     ),
+]
+
+SameModel = Annotated[
+    str | None,
+    own_option(
+        *("-m", "--model"),
+        panel=MODEL,
+        metavar="NAME|DIR",
+        hidden=True,
+        help="The model, where a command has it as an argument.",
+    ),
+]
+
+SameModels = Annotated[
+    list[str] | None,
+    own_option(*("-m", "--model"), panel=MODEL, metavar="NAME|DIR", hidden=True, help="Models, as the arguments are."),
 ]
 
 Output = Annotated[
@@ -22,7 +39,7 @@ Output = Annotated[
     option(
         "-o",
         "--output",
-        panel=OUTPUT,
+        panel=ARGUMENTS,
         metavar="FILE|DIR|-",
         help="Where to write: a file, a folder, a pattern, or - for stdout.",
     ),
@@ -31,34 +48,42 @@ Overwrite = Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace fi
 SkipExisting = Annotated[
     bool, option("--skip-existing", panel=OUTPUT, help="Leave files that are there already, and go on.")
 ]
-NoMetadata = Annotated[bool, option("--no-metadata", panel=OUTPUT, help="Leave the recipe out of the pictures.")]
+NoMetadata = Annotated[bool, option("--no-metadata", panel=OUTPUT, help="Leave the recipe out of the images.")]
 Json = Annotated[bool, option("--json", panel=OUTPUT, help="Print one line of JSON per result.")]
 
 Grid = Annotated[
     str | None,
-    option("--grid", panel=OUTPUT, metavar="FILE", help="Write a contact sheet of all pictures too."),
+    option("--grid", panel=OUTPUT, metavar="FILE", help="Write a contact sheet of all images too."),
 ]
 
 Count = Annotated[
-    int, option("-n", "--count", panel=SAMPLING, min=1, metavar="N", help="How many pictures of each label or input.")
+    int,
+    option(
+        *("-n", "--count"),
+        aliases=("--num-images", "--num-images-per-prompt"),
+        panel=MODEL,
+        min=1,
+        metavar="N",
+        help="How many images of each prompt or input.",
+    ),
 ]
 Seed = Annotated[
     int | None,
     option(
         "--seed",
-        panel=SAMPLING,
+        panel=MODEL,
         metavar="N",
         callback=checked_seed,
-        help="The same seed gives the same picture. Without it one is drawn, said and recorded.",
+        help="The same seed gives the same image. Without it one is drawn, said and recorded.",
     ),
 ]
 Preset = Annotated[
     config.Preset | None,
     option(
         "--preset",
-        panel=SAMPLING,
+        panel=MODEL,
         metavar="NAME",
-        help=f"Settings that belong together, from best to fastest: {', '.join(config.PRESETS)}. "
+        help=f"From best to fastest: {', '.join(config.PRESETS)}. These are settings that belong together. "
         f"Published models also have those of the {', '.join(config.SOURCES)}.",
     ),
 ]
@@ -66,15 +91,28 @@ Recipe = Annotated[
     Path | None,
     option(
         "--recipe",
-        panel=SAMPLING,
+        panel=MODEL,
         metavar="FILE",
         exists=True,
         dir_okay=False,
         readable=True,
-        help="Settings from a picture made earlier, or its JSON; options given explicitly win.",
+        help="Settings of an image made earlier; options given here win. FILE is that image, or its recipe as JSON.",
     ),
 ]
 Negative = Annotated[
     str | None,
-    option("--negative", panel=SAMPLING, metavar="LABEL|TEXT", help="What guidance leads away from, instead of none."),
+    option(
+        "--negative",
+        aliases=("--negative-prompt",),
+        panel=PAINTING,
+        metavar="LABEL|TEXT",
+        help="Negative prompt: what guidance leads away from.",
+    ),
 ]
+
+
+def one_model(argument: str | None, option: str | None) -> str | None:
+    """The model, given as an argument or as -m; UsageError if both are."""
+    if argument is not None and option is not None:
+        raise UsageError(f"two models are given: {argument} and -m {option}")
+    return argument if option is None else option

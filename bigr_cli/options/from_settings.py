@@ -43,7 +43,7 @@ def _kind(declared: Any) -> Any:
 
 def _option(parameter: Parameter, kind: Any) -> Any:
     said = parameter.setting
-    details: dict[str, Any] = {"metavar": said.metavar, "show_default": said.show_default}
+    details: dict[str, Any] = {"metavar": said.metavar, "show_default": said.show_default, "hidden": said.hidden}
     if kind is int:
         details |= {"min": _whole(said.minimum), "max": _whole(said.maximum)}
     elif kind is float and said.minimum is not None:
@@ -52,7 +52,7 @@ def _option(parameter: Parameter, kind: Any) -> Any:
     elif kind is Interval:
         details["parser"] = parse_interval
     make = option if said.variable else own_option
-    return make(parameter.options, panel=said.panel, help=said.help, **details)
+    return make(parameter.options, panel=said.panel, help=said.help, aliases=said.aliases, **details)
 
 
 def _whole(bound: float | None) -> int | None:

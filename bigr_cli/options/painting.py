@@ -5,31 +5,31 @@ from typing import Annotated
 
 import typer
 
-from bigr_cli.options.base import INPUT, OUTPUT, option
+from bigr_cli.options.base import OUTPUT, option
 
 Images = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="PICTURE",
-        help="Pictures: files, folders, patterns such as 'in/*.png', - for stdin.",
+        metavar="IMAGE",
+        help="Images: files, folders, patterns such as 'in/*.png', - for stdin.",
         show_default=False,
     ),
 ]
-Recursive = Annotated[bool, option("--recursive", panel=INPUT, help="Take the pictures in subfolders too.")]
+Recursive = Annotated[bool, option("--recursive", panel=OUTPUT, help="Take the images in subfolders too.")]
 Manifest = Annotated[
     Path | None,
     option(
         "--manifest",
-        panel=INPUT,
+        panel=OUTPUT,
         metavar="FILE",
         exists=True,
         dir_okay=False,
         readable=True,
-        help='A job a line, as JSON: {"image": "a.png", "seed": 7}. Any option is a key; paths are relative to FILE.',
+        help='A job a line, as JSON: {"image": "a.png", "seed": 7}. Any option is a key. Paths are relative to FILE.',
     ),
 ]
 Watch = Annotated[
-    bool, option("--watch", panel=INPUT, help="Go on with pictures that appear in the folders, until Ctrl-C.")
+    bool, option("--watch", panel=OUTPUT, help="Go on with images that appear in the folders, until Ctrl-C.")
 ]
 DryRun = Annotated[bool, option("--dry-run", panel=OUTPUT, help="Say what would be done, and do nothing.")]
 Failures = Annotated[
@@ -38,6 +38,6 @@ Failures = Annotated[
         "--failures",
         panel=OUTPUT,
         metavar="FILE",
-        help="Write a line of JSON for each image that failed; with --skip-existing, add it.",
+        help="Write a line of JSON for each image that failed. With --skip-existing, add it.",
     ),
 ]

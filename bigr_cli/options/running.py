@@ -1,5 +1,6 @@
 """Options of how the machine is used, what is said meanwhile, and of trainings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,11 +8,12 @@ import typer
 
 from bigr_cli import console
 from bigr_cli.options.base import (
+    ARGUMENTS,
     MACHINE,
-    MESSAGES,
-    OUTPUT,
+    RARE,
     TRAINING,
     checked_device,
+    number,
     option,
     parse_batch_size,
     parse_time,
@@ -40,7 +42,7 @@ BatchSize = Annotated[
         panel=MACHINE,
         metavar="N|auto",
         parser=parse_batch_size,
-        help="Pictures at once; it does not change them. auto, as without it: as many as pay and fit into memory.",
+        help="Images at once, which does not change them. Without it, or with auto: as many as pay and fit.",
     ),
 ]
 Device = Annotated[
@@ -59,8 +61,8 @@ Dtype = Annotated[
         "--dtype",
         panel=MACHINE,
         metavar="NAME",
-        help="auto, float32, bfloat16, float16 or, on many CPUs the fastest, int8. auto measures which of the "
-        "first three is fast here.",
+        help="auto, float32, bfloat16, float16 or int8. The last is the fastest on many CPUs; auto measures which of "
+        "the first three is fast here.",
     ),
 ]
 Threads = Annotated[
@@ -71,33 +73,33 @@ Offload = Annotated[
     bool,
     option(
         "--offload",
-        panel=MACHINE,
-        help="For models larger than the device's memory: bring each layer there when it is its turn. Slower.",
+        panel=RARE,
+        help="For models larger than the device's memory. Each layer is brought there when it is its turn; slower.",
     ),
 ]
 Compile = Annotated[
     bool,
     option(
         "--compile",
-        panel=MACHINE,
-        help="Compile the networks for the GPU: takes a quarter of a minute, then draws faster. For many pictures.",
+        panel=RARE,
+        help="Compile the networks for the GPU, for many images. It takes a quarter of a minute, then samples faster.",
     ),
 ]
 DeviceMap = Annotated[
     Literal["auto"] | None,
     option(
         "--device-map",
-        panel=MACHINE,
+        panel=RARE,
         metavar="auto",
-        help="auto spreads the layers over all GPUs, and over main memory and the disk if they do not suffice.",
+        help="auto places the layers on all GPUs. If they do not suffice, in main memory and on the disk too.",
     ),
 ]
 
 Quiet = Annotated[
-    bool, option("-q", "--quiet", panel=MESSAGES, callback=_quiet, help="Only warnings and errors on stderr.")
+    bool, option("-q", "--quiet", panel=MACHINE, callback=_quiet, help="Only warnings and errors on stderr.")
 ]
 Verbose = Annotated[
-    bool, option("-v", "--verbose", panel=MESSAGES, callback=_verbose, help="More about what is going on.")
+    bool, option("-v", "--verbose", panel=MACHINE, callback=_verbose, help="More about what is going on.")
 ]
 
 Settings = Annotated[
@@ -110,10 +112,11 @@ TrainingData = Annotated[
     str | None,
     option(
         "--data",
-        panel=TRAINING,
+        panel=ARGUMENTS,
         metavar="DIR|TAR|FILE|scenes",
-        help="What to train on: a folder of images, tar shards such as 'DIR/*.tar', parquet, IDX or MedMNIST files, "
-        "hf://datasets/OWNER/NAME, or scenes.",
+        aliases=("--dataset", "--train-data-dir"),
+        help="What to train on: a folder of images, tar shards, or scenes. Shards are 'DIR/*.tar'; parquet, IDX and "
+        "MedMNIST files and hf://datasets/OWNER/NAME are read too.",
     ),
 ]
 TrainingConfigFile = Annotated[
@@ -123,21 +126,28 @@ TrainingConfigFile = Annotated[
         panel=TRAINING,
         metavar="FILE|NAME",
         parser=training_config,
-        help="A YAML file of settings, or the published ones: published-generator-l, published-tokenizer.",
+        help="A YAML file of settings, or the published ones. These are published-generator-l and published-tokenizer.",
     ),
 ]
 TrainingResume = Annotated[
     Path | None,
-    option("--resume", panel=TRAINING, metavar="RUN", help="Go on with this run from its last checkpoint."),
+    option(
+        "--resume",
+        aliases=("--resume-from-checkpoint",),
+        panel=TRAINING,
+        metavar="RUN",
+        help="Go on with this run from its last checkpoint.",
+    ),
 ]
 RunFolder = Annotated[
     Path | None,
     option(
         *("-o", "--output"),
-        panel=OUTPUT,
+        aliases=("--output-dir",),
+        panel=ARGUMENTS,
         metavar="DIR",
         variable="BIGR_RUN",  # not BIGR_OUTPUT, which is where pictures go
-        help="The run's folder; runs/NAME if not given.",
+        help="The run's folder. runs/NAME if not given.",
     ),
 ]
 TrainingTime = Annotated[
@@ -147,10 +157,32 @@ TrainingTime = Annotated[
         panel=TRAINING,
         metavar="30m|2h",
         parser=parse_time,
-        help="How long everything may take; 2h if neither a time nor steps are given.",
+        help="How long everything may take. 2h if neither a time nor steps are given.",
     ),
 ]
 TrainingSize = Annotated[
     Literal["auto", "nano", "tiny", "small", "base", "bigr-l", "bigr-xl", "bigr-xxl"],
-    option("--size", panel=TRAINING, help="Of the model. auto goes by the data, the time and this machine."),
+    option(
+        "--size",
+        panel=TRAINING,
+        metavar="NAME",
+        help="Size: nano, tiny, small, base, bigr-l, bigr-xl or bigr-xxl. Without it, or with auto, by the "
+        "data, the time and this machine.",
+    ),
 ]
+LearningRate = Annotated[
+    float | None,
+    option(
+        "--lr",
+        aliases=("--learning-rate",),
+        panel=TRAINING,
+        metavar="RATE",
+        callback=number(0, above=True),
+        help="Learning rate, as the setting optimizer.rate.",
+    ),
+]
+
+
+def with_rate(settings: Sequence[str] | None, rate: float | None) -> list[str]:
+    """KEY=VALUE settings, before them the one that --lr stands for."""
+    return [*([] if rate is None else [f"optimizer.rate={rate:.12f}"]), *(settings or ())]

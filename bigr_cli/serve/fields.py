@@ -71,7 +71,7 @@ def settings_of(kind: type) -> tuple[Field, ...]:
     return tuple(
         _field(one)
         for one in parameters(kind)
-        if one.path[0] != "sampling" and one.label != "mask" and one.setting.panel != "Output"
+        if one.path[0] != "sampling" and one.label != "mask" and one.setting.panel != "Files"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bigr_cli import options
+from bigr_cli.help_pages import long_name
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.generation import Evaluator
@@ -21,7 +22,7 @@ Sweep = Annotated[
         "--sweep",
         panel=options.SAMPLING,
         metavar="SETTING=VALUES",
-        help="Try all combinations of these values, such as guidance=1,1.5,2; can be repeated.",
+        help="Try all values, such as guidance=1,1.5,2. Repeated, it tries all combinations.",
     ),
 ]
 
@@ -36,8 +37,8 @@ class Judging:
             "--features",
             panel=JUDGING,
             metavar="NAME|MODEL|DIR",
-            help="The network whose features are compared: scenes, a model, or one that torch-fidelity knows. "
-            "Without it, scenes for scenes, and Inception otherwise.",
+            help="The network whose features are compared. That is scenes, a model, or one that torch-fidelity knows; "
+            "without it, scenes for scenes, and Inception otherwise.",
         ),
     ] = None
     weights: Annotated[
@@ -67,7 +68,7 @@ class Reporting:
             "--report",
             panel=options.OUTPUT,
             metavar="DIR",
-            help="Write a page with plots, a table in Markdown and results.json into this folder.",
+            help="Write a report into this folder. It has plots, a table in Markdown and results.json.",
         ),
     ] = None
     overwrite: options.Overwrite = False
@@ -99,6 +100,6 @@ def command_line(context: typer.Context) -> str:
             continue
         value = context.params[parameter.name or ""]
         for each in value if isinstance(value, list | tuple) else [value] if value is not None else []:
-            name = [parameter.opts[-1]] if parameter.opts[-1].startswith("-") else []
+            name = [long_name(parameter)] if parameter.opts[0].startswith("-") else []
             words += name if isinstance(each, bool) else [*name, str(each)]
     return shlex.join(words)

@@ -23,7 +23,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[DIR] [SETTING=VALUES]...",
-        help="A folder of generated pictures; without one they are drawn. More settings for --sweep.",
+        help="A folder of generated images; without one they are sampled. More settings for --sweep.",
         show_default=False,
     ),
 ]
@@ -39,7 +39,7 @@ class Comparing:
             "--reference",
             panel=options.INPUT,
             metavar="DIR|scenes|FILE",
-            help="Real pictures: a folder, scenes, .npz with mu and sigma or arr_0, or .pt of torch-fidelity's.",
+            help="Real images: a folder, scenes, or .npz. That has mu and sigma, or arr_0; torch-fidelity's .pt too.",
         ),
     ] = None
     reference_count: Annotated[
@@ -49,7 +49,7 @@ class Comparing:
             panel=options.INPUT,
             min=1,
             metavar="N",
-            help="How many of them: without it all of a folder, or 10000 scenes.",
+            help="How many of them. Without it all of a folder, or 10000 scenes.",
         ),
     ] = None
     metrics: Annotated[
@@ -58,7 +58,7 @@ class Comparing:
             "--metrics",
             panel=JUDGING,
             metavar="LIST",
-            help=f"Some of {choices(GENERATION)}, such as fid,kid. Without it, all that can be computed.",
+            help=f"Which figures, such as fid,kid. Some of {choices(GENERATION)}; without it, all that can be had.",
         ),
     ] = None
     resize: Annotated[
@@ -69,7 +69,7 @@ class Comparing:
             min=1,
             max=4096,
             metavar="N",
-            help="Cut the square out of the middle of every picture and scale it to N × N. Without it, pictures of two "
+            help="Crop the middle square of every image, and scale it to N × N. Without it, images of two "
             "sizes are an error.",
         ),
     ] = None
@@ -83,18 +83,17 @@ class Drawing:
         int | None,
         options.own_option(
             *("-n", "--count"),
-            panel=options.SAMPLING,
+            panel=options.MODEL,
+            aliases=("--num-samples", "--num-images"),
             min=1,
             max=1_000_000,
             metavar="N",
-            help="How many pictures to draw, 10000 if not given; or how many of DIR to take.",
+            help="How many images to sample; 10000 if not given. Or how many of DIR to take.",
         ),
     ] = None
     seed: Annotated[
         int,
-        options.own_option(
-            "--seed", panel=options.SAMPLING, min=0, metavar="N", help="Picture i has the seed N + i; 0."
-        ),
+        options.own_option("--seed", panel=options.MODEL, min=0, metavar="N", help="Image i has the seed N + i; 0."),
     ] = 0
     sweep: Sweep = None
     npz: Annotated[
@@ -112,7 +111,7 @@ class Drawing:
             "--statistics",
             panel=options.OUTPUT,
             metavar="FILE",
-            help="Write mean and covariance of the samples' features (mu, sigma), which --reference reads.",
+            help="Write the features' statistics, which --reference reads. They are mean and covariance (mu, sigma).",
         ),
     ] = None
 

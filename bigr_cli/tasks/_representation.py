@@ -17,8 +17,8 @@ _LISTED = 20
 Pictures = Annotated[
     list[str],
     typer.Argument(
-        metavar="PICTURE...",
-        help="Files, folders, patterns such as 'in/*.png', or scenes: the built-in pictures.",
+        metavar="IMAGE...",
+        help="Files, folders, patterns such as 'in/*.png', or scenes. These are the built-in images.",
         show_default=False,
     ),
 ]
@@ -42,7 +42,7 @@ PictureSeed = Annotated[
         max=2**31,
         metavar="N",
         rich_help_panel=options.INPUT,
-        help="Which pictures are taken, where not all are; another seed means other scenes.",
+        help="Which images are taken, where not all are. Another seed means other scenes.",
     ),
 ]
 

@@ -31,15 +31,15 @@ class Sheets:
     grid: options.Grid = None
     columns: Annotated[
         int | None,
-        _option("--columns", min=1, max=10_000, metavar="N", help="Pictures in a row of the sheet."),
+        _option("--columns", min=1, max=10_000, metavar="N", help="Images in a row of the sheet."),
     ] = None
-    captions: Annotated[bool, _option("--captions", help="Write its label under each picture there.")] = False
+    captions: Annotated[bool, _option("--captions", help="Write its label under each image there.")] = False
     steps_preview: Annotated[
         str | None,
         _option(
             "--steps-preview",
             metavar="FILE",
-            help="Write an animation (.gif or .webp) of how the tokens are settled, a frame per iteration.",
+            help="Write an animation (.gif or .webp) of the sampling. It has a frame per iteration.",
         ),
     ] = None
 

@@ -8,7 +8,7 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.errors import BigrError
 from bigr_cli.option_groups import Machine, Messages, grouped
-from bigr_cli.registry import task
+from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
 
@@ -17,13 +17,14 @@ TASK = "classify"
 ProbeFile = Annotated[
     Path,
     typer.Option(
-        "--probe", metavar="FILE", rich_help_panel=options.INPUT, help="What bigr evaluate probe --save FILE wrote."
+        "--probe", metavar="FILE", rich_help_panel=options.ARGUMENTS, help="What bigr evaluate probe --save FILE wrote."
     ),
 ]
 
 
 @task(
     TASK,
+    panel=UNDERSTAND,
     help="Tell the classes of pictures by a trained probe.",
     examples=(
         "bigr classify photos/*.png --probe probe.safetensors",

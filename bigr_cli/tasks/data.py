@@ -8,13 +8,14 @@ import typer
 
 from bigr_cli import console
 from bigr_cli.options import Json, Overwrite, Quiet
-from bigr_cli.registry import group, task
+from bigr_cli.registry import TRAIN, group, task
 
 group("data", help="Write the built-in data set as files.")
 
 
 @task(
     "data scenes",
+    panel=TRAIN,
     help="Write scenes, the built-in pictures of 16 kinds of objects, with captions.",
     examples=(
         "bigr data scenes -n 10000 -o scenes/",

@@ -27,7 +27,11 @@ OPTIONAL = {
 }
 
 
-@task("doctor", help="Show versions, devices, memory and folders, and what will be used.")
+@task(
+    "doctor",
+    help="Show versions, devices, memory and folders, and what will be used.",
+    examples=["bigr doctor", "bigr doctor --json"],
+)
 def doctor(json: Json = False) -> None:
     """Measures each device with a matrix product, and says which number format --dtype auto takes there."""
     findings = examine()

@@ -3,7 +3,7 @@
 import typer
 
 from bigr_cli.editing.requests import Edit
-from bigr_cli.registry import task
+from bigr_cli.registry import MAKE, task
 from bigr_cli.tasks._batch import run
 from bigr_cli.tasks._editing import editing_command
 
@@ -12,11 +12,12 @@ TASK = "edit"
 
 @task(
     TASK,
+    panel=MAKE,
     help="Change the class of a part of pictures, or of all of them.",
     examples=(
-        "bigr edit photo.png --class cat --mask mask.png",
-        "bigr edit photo.png --class cat --from-class bird --mask-box 20,20,30,30",
-        "bigr edit photo.png --class mushroom --strength 0.8 -n 4",
+        "bigr edit photo.png --prompt cat --mask mask.png",
+        "bigr edit photo.png --prompt cat --from-class bird --mask-box 20,20,30,30",
+        "bigr edit photo.png --prompt mushroom --strength 0.8 -n 4",
     ),
 )
 @editing_command(Edit)

@@ -9,7 +9,7 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.option_groups import Machine, Messages, grouped
-from bigr_cli.registry import task
+from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._failures import FailureList
 from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
 
@@ -39,7 +39,7 @@ Pool = Annotated[
         "--pool",
         metavar="NAME",
         rich_help_panel=FEATURES,
-        help="mean over the tokens, all tokens, or codes: the tokenizer's bits, packed.",
+        help="mean over the tokens, all tokens, or codes. The last are the tokenizer's bits, bit-packed.",
     ),
 ]
 Label = Annotated[
@@ -52,7 +52,7 @@ Output = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        rich_help_panel=options.OUTPUT,
+        rich_help_panel=options.ARGUMENTS,
         help="Where to write: .npz, .npy, .safetensors, .jsonl or .parquet.",
     ),
 ]
@@ -60,6 +60,7 @@ Output = Annotated[
 
 @task(
     TASK,
+    panel=UNDERSTAND,
     help="Turn pictures into feature vectors.",
     examples=(
         "bigr embed photos/ -o photos.npz",

@@ -3,7 +3,7 @@
 import typer
 
 from bigr_cli.editing.requests import Enrich
-from bigr_cli.registry import task
+from bigr_cli.registry import MAKE, task
 from bigr_cli.tasks._batch import run
 from bigr_cli.tasks._editing import editing_command
 
@@ -12,6 +12,7 @@ TASK = "enrich"
 
 @task(
     TASK,
+    panel=MAKE,
     help="Redraw missing detail of pictures, or enlarge them.",
     examples=(
         "bigr enrich blurred.png",

@@ -9,7 +9,7 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.option_groups import Machine, Messages, grouped
-from bigr_cli.registry import task
+from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._representation import PictureSeed, loaded
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ Count = Annotated[
         min=1,
         metavar="N",
         rich_help_panel=options.INPUT,
-        help="Pictures to train on: without it all of a folder, or 2000 scenes.",
+        help="Images to train on. Without it all of a folder, or 2000 scenes.",
         show_default=False,
     ),
 ]
@@ -57,7 +57,7 @@ TestCount = Annotated[
         min=1,
         metavar="N",
         rich_help_panel=options.INPUT,
-        help="Pictures to test on: without it all of --test, a fifth of --data, or 1000 scenes.",
+        help="Images to test on. Without it all of --test, a fifth of --data, or 1000 scenes.",
         show_default=False,
     ),
 ]
@@ -86,13 +86,14 @@ SetDefault = Annotated[
     typer.Option(
         "--set-default",
         rich_help_panel=options.OUTPUT,
-        help="Note the best layer in the model's config.yaml; embed, search and classify take it from there.",
+        help="Note the best layer in the model's config.yaml. embed, search and classify take it from there.",
     ),
 ]
 
 
 @task(
     TASK,
+    panel=UNDERSTAND,
     help="Measure how well a linear classifier tells classes by each layer's features.",
     examples=(
         "bigr evaluate probe --data scenes",

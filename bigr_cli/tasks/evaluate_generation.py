@@ -8,7 +8,7 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.option_groups import Machine, Messages, Sampling, grouped
-from bigr_cli.registry import group, task
+from bigr_cli.registry import UNDERSTAND, group, task
 from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._evaluation import Judging, Reporting
 from bigr_cli.tasks._generation import Comparing, Drawing, Plan, Words, planned
@@ -30,7 +30,8 @@ group("evaluate", help="Measure how well a model draws, gives back and understan
 
 @task(
     TASK,
-    help="Measure how much generated pictures look like real ones: FID, IS, KID, precision, recall.",
+    panel=UNDERSTAND,
+    help="Measure how much generated images look like real ones: FID, IS, KID, precision.",
     examples=(
         "bigr evaluate generation --reference scenes --count 2000",
         "bigr evaluate generation samples/ --reference photos/ --weights inception.pth",

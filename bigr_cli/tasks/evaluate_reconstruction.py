@@ -9,7 +9,8 @@ from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.metrics import RECONSTRUCTION, choices, named
 from bigr_cli.option_groups import Messages, grouped
-from bigr_cli.registry import task
+from bigr_cli.options.drawing import SameModels
+from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._evaluation import JUDGING, Judging, Reporting
 
@@ -23,7 +24,7 @@ Models = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[MODEL]...",
-        help="Models by name or folder, of which the tokenizers are compared; without one, the default model.",
+        help="Models whose tokenizers are compared. Names or folders; without one, the default model.",
         show_default=False,
     ),
 ]
@@ -39,7 +40,7 @@ Count = Annotated[
         max=10**7,
         metavar="N",
         rich_help_panel=options.INPUT,
-        help="How many pictures: without it all of a folder, or 5000 scenes.",
+        help="How many images. Without it all of a folder, or 5000 scenes.",
         show_default=False,
     ),
 ]
@@ -49,7 +50,7 @@ Metrics = Annotated[
         "--metrics",
         metavar="LIST",
         rich_help_panel=JUDGING,
-        help=f"Some of {choices(RECONSTRUCTION)}, such as psnr,ssim. Without it, all that can be computed.",
+        help=f"Which figures, such as psnr,ssim. Some of {choices(RECONSTRUCTION)}; without it, all that can be had.",
         show_default=False,
     ),
 ]
@@ -59,7 +60,7 @@ Worst = Annotated[
         "--worst",
         metavar="FILE",
         rich_help_panel=options.OUTPUT,
-        help="Write a sheet of the 16 worst pictures of every tokenizer, originals above.",
+        help="Write a sheet of the 16 worst images of every tokenizer. Originals are above.",
         show_default=False,
     ),
 ]
@@ -67,6 +68,7 @@ Worst = Annotated[
 
 @task(
     TASK,
+    panel=UNDERSTAND,
     help="Measure how well tokenizers give pictures back, and how they use their bits.",
     examples=(
         "bigr evaluate reconstruction --data scenes --worst worst.png",
@@ -80,6 +82,7 @@ def reconstruction(
     context: typer.Context,
     data: Data,
     models: Models = None,
+    model: SameModels = None,
     count: Count = None,
     refine: options.Refine = None,
     metrics: Metrics = None,
@@ -106,7 +109,7 @@ def reconstruction(
     report = _evaluation.check_report(reporting)
     sheet = _checked(worst, overwrite=reporting.overwrite)
     rows = named(metrics, RECONSTRUCTION)
-    sets = _opened(models or [None], data, count)
+    sets = _opened([*(models or ()), *(model or ())] or [None], data, count)
     evaluator, wanted = _evaluation.evaluator_of(judging), [pictures for _, pictures in sets]
     extractor = distance_extractor(evaluator, data, wanted, rows, asked=metrics is not None)
     set_threads(threads)

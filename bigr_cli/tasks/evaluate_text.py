@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, grouped
-from bigr_cli.registry import task
+from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._representation import loaded
 
@@ -40,6 +40,7 @@ class Asking:
         int | None,
         options.own_option(
             *("-n", "--count"),
+            aliases=("--num-samples",),
             panel=options.INPUT,
             min=1,
             max=100_000,
@@ -51,11 +52,11 @@ class Asking:
         int,
         options.own_option(
             "--seed",
-            panel=options.SAMPLING,
+            panel=options.MODEL,
             min=0,
             max=2**31,
             metavar="N",
-            help="Of scenes and pictures.",
+            help="Of scenes and images.",
             show_default=True,
         ),
     ] = 0
@@ -66,13 +67,14 @@ class Asking:
             "--clip",
             panel=_evaluation.JUDGING,
             metavar="NAME[@REVISION]|DIR",
-            help="Judge by this CLIP of transformers instead of by the classifier of scenes; a commit pins it.",
+            help="Judge by this CLIP of transformers. Without it, by the classifier of scenes; a commit pins it.",
         ),
     ] = None
 
 
 @task(
     TASK,
+    panel=UNDERSTAND,
     help="Measure whether pictures show what texts ask for.",
     examples=(
         "bigr evaluate text -m scenes-64-text",

@@ -12,7 +12,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.prompts import guide
-from bigr_cli.registry import task
+from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._recipes import Chooser
@@ -38,22 +38,32 @@ Labels = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="LABEL|TEXT",
-        help="Labels by name or number, or texts, as the model has it; none is no label, all is every label.",
+        help="Labels by name or number, or texts; all is every label. And none is no label.",
         show_default=False,
+    ),
+]
+Prompt = Annotated[
+    list[str] | None,
+    options.own_option(
+        "--prompt",
+        panel=options.PAINTING,
+        metavar="LABEL|TEXT",
+        help="As the arguments; may be repeated.",
     ),
 ]
 Prompts = Annotated[
     Path | None,
-    typer.Option(
+    options.own_option(
         "--prompts",
+        aliases=("--prompt-file",),
+        panel=options.PAINTING,
         metavar="FILE",
-        rich_help_panel=options.SAMPLING,
         help="A file with labels or texts, one a line; - is stdin.",
-        show_default=False,
     ),
 ]
 AllLabels = Annotated[
-    bool, typer.Option("--all-labels", rich_help_panel=options.SAMPLING, help="Every label of the model.")
+    bool,
+    options.own_option("--all-labels", panel=options.PAINTING, hidden=True, help="Now the label all."),
 ]
 
 
@@ -80,11 +90,12 @@ class Targets:
 
 @task(
     TASK,
+    panel=MAKE,
     help="Generate pictures from labels or texts.",
     examples=(
         "bigr generate cat",
         "bigr generate cat house -n 4 --seed 7 -o pictures/",
-        "bigr generate --all-labels -n 8 --grid sheet.png -o 'all/{label}/{index:04}.webp'",
+        "bigr generate all -n 8 --grid sheet.png -o 'all/{label}/{index:04}.webp'",
         "bigr generate cat --steps 10 --guidance 4 --order halton --steps-preview cat.gif",
         "bigr generate tree -o - > tree.png",
         "bigr generate -m scenes-64-text 'a blue boat on the sea at sunset' -n 4",
@@ -95,8 +106,9 @@ class Targets:
 def generate(
     context: typer.Context,
     labels: Labels = None,
-    all_labels: AllLabels = False,
+    prompt: Prompt = None,
     prompts: Prompts = None,
+    all_labels: AllLabels = False,
     negative: options.Negative = None,
     model: options.Model = None,
     count: options.Count = 1,
@@ -123,6 +135,8 @@ def generate(
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
+    if all_labels:
+        console.warn("--all-labels is now the label all: bigr generate all")
     with sharing() as processes, turn(processes, writing.output, skip_existing=writing.skip_existing) as mine:
         mine.take()
         chooser = processes.after_the_first(lambda: Chooser(given_by(context), recipe))
@@ -130,7 +144,8 @@ def generate(
 
         def decide() -> tuple[Request, Targets]:
             config = read_config(find_model(name))
-            wanted = _labels(config, [*(labels or ()), *(read_texts(prompts) if prompts else ())], all_labels, chooser)
+            given = [*(labels or ()), *(prompt or ()), *(read_texts(prompts) if prompts else ())]
+            wanted = _labels(config, given, all_labels, chooser)
             made = _request(config, wanted, chooser, sampling, count=count, seed=seed, negative=negative)
             return made, _targets(made.jobs, config, writing, sheets, processes.count)
 
@@ -186,7 +201,7 @@ def _labels(config: "ModelConfig", given: Sequence[str], every: bool, chooser: C
         example = quote(config.labels[0]) if config.labels else "0"
         raise UsageError(
             f"no label given; {config.name} knows {listing(config)}",
-            hint=f"for example: bigr generate {example} -n 4, or --all-labels",
+            hint=f"for example: bigr generate {example} -n 4, or: bigr generate all",
         )
     if ALL in config.labels and not every:
         return chosen

@@ -30,7 +30,7 @@ def info(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Pictures, films, or their recipes as JSON; folders and patterns such as 'in/*.png'; - for stdin.",
+            help="Images, films, or their recipes as JSON. Folders and patterns such as 'in/*.png', - for stdin.",
             show_default=False,
         ),
     ],

@@ -3,7 +3,7 @@
 import typer
 
 from bigr_cli.editing.requests import Inpaint
-from bigr_cli.registry import task
+from bigr_cli.registry import MAKE, task
 from bigr_cli.tasks._batch import run
 from bigr_cli.tasks._editing import editing_command
 
@@ -12,10 +12,11 @@ TASK = "inpaint"
 
 @task(
     TASK,
+    panel=MAKE,
     help="Repaint the masked part of pictures.",
     examples=(
         "bigr inpaint photo.png --mask mask.png",
-        "bigr inpaint photo.png --mask-box 10,20,30,30 --class cat -n 4",
+        "bigr inpaint photo.png --mask-box 10,20,30,30 --prompt cat -n 4",
         "bigr inpaint photo.png --mask-box 25%,25%,50%,50% --guess-class --best-of 8 -o done.png",
         "bigr inpaint holes/*.png --mask-alpha -o done/ --skip-existing",
         "bigr inpaint --manifest jobs.jsonl -o done/ --json",
@@ -24,12 +25,10 @@ TASK = "inpaint"
 )
 @editing_command(Inpaint)
 def inpaint(context: typer.Context) -> None:
-    """Outside the mask a picture comes back bit for bit, at its own size, in its own mode and colour profile.
+    """Outside the mask an image comes back bit for bit, at its own size and in its own mode.
 
-    The model sees a window around the masked part; larger parts are painted window by window.
+    Without --prompt the model paints what it finds likely. Large masks are painted window by window.
 
-    Without --class the model paints what it finds likely by itself.
-
-    Files are called {stem}-inpaint-{seed}.png unless -o says otherwise; patterns know {label}, {index} and {model} too.
+    Files: {stem}-inpaint-{seed}.png, unless -o says otherwise; {label}, {index} and {model} work too.
     """
     run(context, TASK, Inpaint)

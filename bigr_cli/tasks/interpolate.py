@@ -14,7 +14,7 @@ from bigr_cli.editing.request import read_request
 from bigr_cli.editing.requests import Interpolate
 from bigr_cli.errors import BigrError, RunError, UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
-from bigr_cli.registry import task
+from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._frames import Target, target_of, write_frames
 from bigr_cli.tasks._given import Given, given_by, given_by_manifest
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 TASK = "interpolate"
 PANEL = "Film"
+_PROMPTS = ("prompt", "class_label", "text")
 
 Fps = Annotated[
     float,
@@ -71,6 +72,7 @@ class Job:
 
 @task(
     TASK,
+    panel=MAKE,
     help="Change one label, or one picture, into another.",
     examples=(
         "bigr interpolate cat bird",
@@ -111,7 +113,7 @@ def interpolate(
     Between labels, what of the first one's picture does not fit the next is drawn anew: ever more of it from frame to
     frame, under mixed embeddings, with the same random numbers. Between pictures, the bits in which they differ are
     switched, the most certain first, and what would not look like a picture is drawn anew; frames have the model's
-    size. --class or --text guides those, or the class that the model finds in the nearer of the two pictures.
+    size. --prompt guides those, or the class that the model finds in the nearer of the two pictures.
 
     With -n, variant i has the seed SEED + i. A line of a manifest is a path of its own: {"stops": ["cat", "bird"]}.
     Under torchrun or accelerate launch, the processes share them.
@@ -258,7 +260,7 @@ def _keyframes(config: "ModelConfig", stops: Sequence[str]) -> Keyframes:
 def _check(keyframes: Keyframes, given: Given, request: Interpolate) -> None:
     """Raise UsageError for an option that is for ways of the other kind."""
     if keyframes.labels and request.label is not None:
-        option = "--class" if given.params["text"] is None else "--text"
+        option = next(f"--{name.removesuffix('_label')}" for name in _PROMPTS if given.params[name] is not None)
         raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
     for option, value in (("--strength", request.strength), ("--mixed", request.mixed)):
         if keyframes.files and value is not None:

@@ -7,7 +7,8 @@ import typer
 
 from bigr_cli import console, schema
 from bigr_cli.errors import ModelFormatError, UsageError
-from bigr_cli.options import Json, Overwrite, Quiet, Verbose
+from bigr_cli.options import ARGUMENTS, Json, Overwrite, Quiet, Verbose
+from bigr_cli.options.drawing import SameModel, SameModels, one_model
 from bigr_cli.registry import group, task
 from bigr_cli.zoo.find import (
     Entry,
@@ -66,10 +67,14 @@ def list_(json: Json = False) -> None:
             console.warn(entry.problem)
 
 
-@task("models show", help="Show what a model is made of and where it comes from.")
-def show(model: ModelName = None, json: Json = False) -> None:
+@task(
+    "models show",
+    help="Show what a model is made of and where it comes from.",
+    examples=["bigr models show scenes-64", "bigr models show runs/mine --json"],
+)
+def show(model: ModelName = None, named: SameModel = None, json: Json = False) -> None:
     """With --json, everything that its config.yaml says."""
-    entry = read_entry(find_model(model))
+    entry = read_entry(find_model(one_model(model, named)))
     if json:
         console.json_line({**record(entry), "config": schema.to_mapping(entry.config)})
         return
@@ -104,31 +109,39 @@ def default(
     model: Annotated[
         str | None, typer.Argument(metavar="[NAME|DIR]", help="The model to use from now on.", show_default=False)
     ] = None,
+    named: SameModel = None,
 ) -> None:
     """BIGR_MODEL and --model go before it. Noted in the home that bigr doctor shows."""
+    model = one_model(model, named)
     if model is None:
         console.result(default_model())
     else:
         console.say(f"{set_default_model(model)} is the default model now")
 
 
-@task("models path", help="Print the folder of a model.")
-def path(model: ModelName = None) -> None:
+@task("models path", help="Print the folder of a model.", examples=["bigr models path scenes-64"])
+def path(model: ModelName = None, named: SameModel = None) -> None:
     """For use in scripts: `cp -r "$(bigr models path scenes-64)" .`"""
-    console.result(str(find_model(model).absolute()))
+    console.result(str(find_model(one_model(model, named)).absolute()))
 
 
-@task("models verify", help="Check models' files against their config: hashes, tensors, shapes.")
+@task(
+    "models verify",
+    help="Check models' files against their config: hashes, tensors, shapes.",
+    examples=["bigr models verify", "bigr models verify runs/mine --json"],
+)
 def verify(
     models: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NAME|DIR]...", show_default=False, help="Models; without any, all that have weights."),
     ] = None,
+    named: SameModels = None,
     json: Json = False,
 ) -> None:
     """One line for each model; ends with exit code 2 if any is not as it should be."""
     from bigr_cli.zoo.folder import check_model
 
+    models = [*(models or ()), *(named or ())]
     if models:
         folders = [find_model(model) for model in models]
     else:
@@ -162,26 +175,28 @@ def import_(
     heads: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Attention heads of the transformer, unless it has a published one's sizes."
+            min=1, metavar="N", help="Attention heads of the transformer. Not needed if it has a published one's sizes."
         ),
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="PIXELS", help="Width and height of its pictures, to be checked against the files."
-        ),
+        typer.Option(min=1, metavar="PIXELS", help="Width and height of its images. To be checked against the files."),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="The folder to make. Without it, among your models by --name."
+            "-o",
+            "--output",
+            metavar="DIR",
+            rich_help_panel=ARGUMENTS,
+            help="The folder to make. If not given, among yours by --name.",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name. Without it, the folder's.")] = None,
     labels: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|imagenet-1k", help="Names of its classes in their order, one a line; or those of ImageNet."
+            metavar="FILE|imagenet-1k", help="Names of its classes in their order, one a line. Or those of ImageNet."
         ),
     ] = None,
     licence: Annotated[str, typer.Option(metavar="NAME", help="Under what terms it may be used, such as MIT.")] = "",

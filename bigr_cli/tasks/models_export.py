@@ -7,7 +7,9 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.options import Json, Overwrite, Quiet
+from bigr_cli.options.drawing import SameModel, one_model
 from bigr_cli.registry import task
+from bigr_cli.tasks.models import ModelName
 from bigr_cli.zoo.find import find_model
 
 
@@ -20,18 +22,19 @@ from bigr_cli.zoo.find import find_model
     ],
 )
 def export(
-    model: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A model by name or folder.")],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="DIR|FILE", rich_help_panel=options.OUTPUT, help="What to write."),
+        typer.Option("-o", "--output", metavar="DIR|FILE", rich_help_panel=options.ARGUMENTS, help="What to write."),
     ],
+    model: ModelName = None,
+    named: SameModel = None,
     form: Annotated[
         Literal["published", "safetensors", "torch-checkpoint"],
         typer.Option(
             "--format",
             metavar="NAME",
             rich_help_panel=options.OUTPUT,
-            help="published: two files as the published code loads them. safetensors, torch-checkpoint: one file.",
+            help="published (two files), safetensors or torch-checkpoint (one). The published code loads the first.",
         ),
     ] = "published",
     overwrite: Overwrite = False,
@@ -44,7 +47,7 @@ def export(
     """
     from bigr_cli.zoo.export import export_model
 
-    folder = find_model(model)
+    folder = find_model(one_model(model, named))
     for path in export_model(folder, output.expanduser(), form, overwrite=overwrite):
         if json:
             console.json_line({"path": path, "model": folder, "format": form})

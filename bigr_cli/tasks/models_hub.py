@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from bigr_cli import console
+from bigr_cli.errors import UsageError
 from bigr_cli.options import Json, Overwrite, Quiet, Verbose
+from bigr_cli.options.drawing import SameModel, one_model
 from bigr_cli.registry import task
 from bigr_cli.tasks.models import StoredDtype, read_entry, record
 from bigr_cli.zoo.find import find_model
@@ -18,8 +20,12 @@ from bigr_cli.zoo.find import find_model
 )
 def pull(
     model: Annotated[
-        str, typer.Argument(metavar="NAME", help="A model of bigr models list, or owner/repository of a hub.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A model of bigr models list, or owner/repository of a hub.", show_default=False
+        ),
+    ] = None,
+    named: SameModel = None,
     dtype: StoredDtype = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", show_default=False, help="What to call it among your models.")
@@ -44,8 +50,11 @@ def pull(
 
     from bigr_cli.zoo.hub.pull import pull_model
 
+    chosen = one_model(model, named)
+    if chosen is None:
+        raise UsageError("no model given", hint="bigr models list shows those to be pulled, such as bigr-l-d24")
     kind = None if dtype is None else getattr(torch, dtype)
-    output = pull_model(model, as_name=name, dtype=kind, overwrite=overwrite, offline=offline)
+    output = pull_model(chosen, as_name=name, dtype=kind, overwrite=overwrite, offline=offline)
     if json:
         console.json_line(record(read_entry(output)))
     else:
@@ -58,8 +67,15 @@ def pull(
     examples=["bigr models push runs/cats owner/cats --private"],
 )
 def push(
-    model: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A model by name or folder.")],
-    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where to; it is made if it is not there.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL OWNER/NAME",
+            help="A model by name or folder, and where to. The repository is made if it is not there.",
+            show_default=False,
+        ),
+    ],
+    named: SameModel = None,
     private: Annotated[bool, typer.Option("--private", help="Make the repository a private one.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -67,7 +83,12 @@ def push(
     """Only the model's own files: config.yaml, the weights, README.md. Needs a login: hf auth login, or HF_TOKEN."""
     from bigr_cli.zoo.hub.push import push_model
 
-    folder = find_model(model)
+    model, *rest = [*([named] if named else []), *words]
+    if len(rest) != 1:
+        raise UsageError(
+            f"expected a model and a repository, got {' '.join(words)}", hint="bigr models push runs/cats owner/cats"
+        )
+    folder, repository = find_model(model), rest[0]
     address = push_model(folder, repository, private=private, quiet=quiet)
     if json:
         console.json_line({"path": folder, "repository": repository, "url": address})

@@ -6,6 +6,7 @@ import typer
 
 from bigr_cli import console
 from bigr_cli.options import Json
+from bigr_cli.options.drawing import SameModel, one_model
 from bigr_cli.registry import task
 from bigr_cli.tasks.models import ModelName, read_entry
 from bigr_cli.vocabulary import KINDS
@@ -20,6 +21,7 @@ from bigr_cli.zoo.find import find_model
 )
 def labels(
     model: ModelName = None,
+    named: SameModel = None,
     search: Annotated[
         str | None, typer.Option(metavar="WORD", help="Only those that have this in their names.", show_default=False)
     ] = None,
@@ -30,7 +32,7 @@ def labels(
     Of a model that reads texts, the words of the captions that it was trained on, by what they mean where that is
     known: objects, colours, grounds and times of day, with other wordings of each.
     """
-    config = read_entry(find_model(model)).config
+    config = read_entry(find_model(one_model(model, named))).config
     if config is not None and config.generator is not None and config.generator.text is not None:
         _list_words(config, search, json=json)
         return

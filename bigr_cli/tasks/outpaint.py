@@ -3,7 +3,7 @@
 import typer
 
 from bigr_cli.editing.requests import Outpaint
-from bigr_cli.registry import task
+from bigr_cli.registry import MAKE, task
 from bigr_cli.tasks._batch import run
 from bigr_cli.tasks._editing import editing_command
 
@@ -12,10 +12,11 @@ TASK = "outpaint"
 
 @task(
     TASK,
+    panel=MAKE,
     help="Continue pictures beyond their borders.",
     examples=(
         "bigr outpaint photo.png --right 50%",
-        "bigr outpaint photo.png --left 64 --right 64 --class boat --seed 3",
+        "bigr outpaint photo.png --left 64 --right 64 --prompt boat --seed 3",
         "bigr outpaint photo.png --aspect 16:9 -n 4 -o wide/",
         "bigr outpaint photo.png --mask-box 25%,25%,50%,50%   # keeps the box, repaints the rest",
     ),

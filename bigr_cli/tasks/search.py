@@ -8,7 +8,7 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.errors import BigrError
 from bigr_cli.option_groups import Machine, Messages, grouped
-from bigr_cli.registry import task
+from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._representation import loaded
 
@@ -22,6 +22,7 @@ TASK = "search"
 
 @task(
     TASK,
+    panel=UNDERSTAND,
     help="Find the pictures of an index that are most like a picture.",
     examples=(
         "bigr search cat.png --index photos.npz",
@@ -32,20 +33,20 @@ TASK = "search"
 @grouped
 def search(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(metavar="PICTURE", help="A file, or scenes:SEED:NUMBER.")],
+    query: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or scenes:SEED:NUMBER.")],
     index: Annotated[
         Path,
         typer.Option(
             "--index",
             metavar="FILE",
-            rich_help_panel=options.INPUT,
+            rich_help_panel=options.ARGUMENTS,
             help="What bigr embed wrote: .npz or .safetensors.",
         ),
     ],
     count: Annotated[
         int,
         typer.Option(
-            "-n", "--count", min=1, metavar="N", rich_help_panel=options.OUTPUT, help="How many pictures to show."
+            "-n", "--count", min=1, metavar="N", rich_help_panel=options.OUTPUT, help="How many images to show."
         ),
     ] = 10,
     model: options.Model = None,

@@ -10,7 +10,7 @@ import typer
 from bigr_cli import options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, grouped
-from bigr_cli.registry import task
+from bigr_cli.registry import MAKE, task
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
@@ -34,7 +34,7 @@ class Place:
             "--host",
             metavar="ADDRESS",
             show_default=True,
-            help="Where to listen; any other than this machine alone needs --token.",
+            help="Where to listen; any but this machine needs --token.",
         ),
     ] = "127.0.0.1"
     port: Annotated[
@@ -74,6 +74,7 @@ class Bounds:
 
 @task(
     TASK,
+    panel=MAKE,
     help="A local page for painting masks, and all tasks over HTTP.",
     examples=(
         "bigr serve --open",
@@ -88,13 +89,13 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL] [IMAGE]...",
-            help="A model by name or folder, and images to work through: files, folders, patterns.",
+            help="A model by name or folder, and images: files, folders, patterns.",
             show_default=False,
         ),
     ] = None,
     images: Annotated[
         list[str] | None,
-        options.own_option("--images", panel=options.INPUT, metavar="PATH", help="Images too; may be repeated."),
+        options.own_option("--images", panel=options.INPUT, metavar="PATH", hidden=True, help="Now arguments."),
     ] = None,
     model: options.Model = None,
     *,
@@ -123,6 +124,8 @@ def serve(
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
+    if images:
+        console.warn("--images is now an argument: bigr serve photo.jpg holidays/")
     name, paths = _divided(words or [], model)
     config = read_config(find_model(name))
     if config.generator is None:

@@ -9,11 +9,12 @@ from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import grouped
 from bigr_cli.options import Settings
 from bigr_cli.options.base import TRAINING, own_option
-from bigr_cli.registry import task
+from bigr_cli.registry import TRAIN, task
 
 
 @task(
     "train",
+    panel=TRAIN,
     help="Train a model on a folder of images: look, plan, tokenizer, generator.",
     examples=(
         "bigr train photos/ -o runs/photos --time 2h",
@@ -28,19 +29,34 @@ def train(
         str | None,
         typer.Argument(
             metavar="[IMAGES]",
-            help="What to train on, as --data of train-tokenizer takes it: a folder, tar shards, scenes.",
+            help="What to train on: a folder, tar shards, parquet files or scenes.",
         ),
     ] = None,
     settings: Settings = None,
     output: options.RunFolder = None,
     time: options.TrainingTime = None,
     steps: Annotated[
-        int | None, own_option("--steps", panel=TRAINING, min=1, metavar="N", help="Steps of each stage, not a time.")
+        int | None,
+        own_option(
+            "--steps",
+            aliases=("--max-train-steps",),
+            panel=TRAINING,
+            min=1,
+            metavar="N",
+            help="Steps of each stage, not a time.",
+        ),
     ] = None,
     size: options.TrainingSize = "auto",
     image_size: Annotated[
         int | None,
-        own_option("--image-size", panel=TRAINING, min=16, metavar="N", help="Pixels. Without it, by the data."),
+        own_option(
+            "--image-size",
+            aliases=("--resolution",),
+            panel=TRAINING,
+            min=16,
+            metavar="N",
+            help="Pixels. Without it, by the data.",
+        ),
     ] = None,
     captions: Annotated[
         bool | None,
@@ -49,7 +65,8 @@ def train(
     start: Annotated[
         str,
         own_option(
-            "--from",
+            *("-m", "--from"),
+            aliases=("--model",),
             panel=TRAINING,
             metavar="MODEL|none",
             help="The model whose tokenizer to begin with. Without it, the shipped one where its sizes fit.",
@@ -57,6 +74,7 @@ def train(
     ] = "",
     plan: Annotated[bool, own_option("--plan", panel=TRAINING, help="Print the plan and train nothing.")] = False,
     resume: options.TrainingResume = None,
+    lr: options.LearningRate = None,
     seed: Annotated[int, own_option("--seed", panel=TRAINING, min=0, help="Of data and weights.")] = 0,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -76,6 +94,7 @@ def train(
     if resume is not None:
         if images is not None and "=" in images:  # the first of the settings, where no images are expected
             chosen, images = (images, *chosen), None
+        chosen = tuple(options.with_rate(chosen, lr))
         given = {"IMAGES": images, "--output": output, "--time": time, "--steps": steps, "--image-size": image_size}
         given |= {"--size": size != "auto", "--captions/--classes": captions is not None, "--from": start}
         surplus = [name for name, value in given.items() if value or (value == 0 and value is not False)]
@@ -96,6 +115,6 @@ def train(
         condition=None if captions is None else "captions" if captions else "classes",
         start=start,
         seed=seed,
-        settings=chosen,
+        settings=tuple(options.with_rate(chosen, lr)),
     )
     new_training(request, output, select_device(device), plan_only=plan)

@@ -2,15 +2,14 @@
 
 from typing import Annotated
 
-import typer
-
 from bigr_cli.option_groups import Run, grouped
-from bigr_cli.options import Settings
-from bigr_cli.registry import task
+from bigr_cli.options import ARGUMENTS, Settings, own_option
+from bigr_cli.registry import TRAIN, task
 
 
 @task(
     "train-generator",
+    panel=TRAIN,
     help="Train a generator on the codes of a tokenizer.",
     examples=(
         "bigr train-generator --tokenizer runs/tok --data scenes -o runs/gen run.steps=2000",
@@ -23,7 +22,15 @@ from bigr_cli.registry import task
 def train_generator(
     settings: Settings = None,
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="NAME|DIR", help="The model whose tokenizer makes the codes.")
+        str | None,
+        own_option(
+            "-m",
+            "--tokenizer",
+            "--model",
+            panel=ARGUMENTS,
+            metavar="NAME|DIR",
+            help="The model whose tokenizer makes the codes.",
+        ),
     ] = None,
     *,
     run: Run,
@@ -40,7 +47,8 @@ def train_generator(
     from bigr_cli.zoo.folder import load_tokenizer
 
     set_threads(run.threads)
-    device, chosen = select_device(run.device), list(settings or [])
+    chosen = run.settings(settings, explain="train-generator --tokenizer scenes-64 --data photos/ -o runs/generator")
+    device = select_device(run.device)
     size = None if run.size == "auto" else run.size
     check_dial(run.config, run.resume, run.time, size)
     options = {"data.source": run.data, "tokenizer": tokenizer}

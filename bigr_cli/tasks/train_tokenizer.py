@@ -1,12 +1,15 @@
 """`bigr train-tokenizer`: a binary autoencoder for one's own pictures."""
 
+from typing import Annotated
+
 from bigr_cli.option_groups import Run, grouped
-from bigr_cli.options import Settings
-from bigr_cli.registry import task
+from bigr_cli.options import TRAINING, Settings, own_option
+from bigr_cli.registry import TRAIN, task
 
 
 @task(
     "train-tokenizer",
+    panel=TRAIN,
     help="Train a tokenizer: pictures to bits and back.",
     examples=(
         "bigr train-tokenizer --data scenes -o runs/tok run.steps=2000",
@@ -17,6 +20,16 @@ from bigr_cli.registry import task
 @grouped
 def train_tokenizer(
     settings: Settings = None,
+    start: Annotated[
+        str | None,
+        own_option(
+            *("-m", "--from"),
+            aliases=("--model",),
+            panel=TRAINING,
+            metavar="NAME|DIR",
+            help="The model whose tokenizer gives the first weights.",
+        ),
+    ] = None,
     *,
     run: Run,
 ) -> None:
@@ -31,16 +44,18 @@ def train_tokenizer(
     from bigr_cli.training.tokenizer import TokenizerObjective
 
     set_threads(run.threads)
-    device, chosen = select_device(run.device), list(settings or [])
+    chosen = run.settings(settings, explain="train-tokenizer --data photos/ -o runs/tokenizer")
+    device = select_device(run.device)
     size = None if run.size == "auto" else run.size
     check_dial(run.config, run.resume, run.time, size)
+    options = {"data.source": run.data, "init": start}
     read = partial(
         read_training,
         TokenizerTraining,
         config=run.config,
         resume=run.resume,
         settings=chosen,
-        given={} if run.data is None else {"data.source": run.data},
+        given={key: value for key, value in options.items() if value is not None},
     )
     training = read(default=TokenizerTraining(tokenizer=CompactConfig(image_size=64, bits=24)))
     if run.config is None and run.resume is None and needs_plan(TokenizerTraining, chosen):

@@ -276,7 +276,7 @@ def test_no_label_lists_them(bigr: Run) -> None:
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines() == [
         "error: no label given; tiny knows cat, dog, house, tree",
-        "hint: for example: bigr generate cat -n 4, or --all-labels",
+        "hint: for example: bigr generate cat -n 4, or: bigr generate all",
     ]
 
 
