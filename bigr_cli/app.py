@@ -216,7 +216,7 @@ def _run(arguments: Sequence[str] | None) -> int:
                 console.traceback(fault.error)
             console.warn(str(fault))
         try:
-            code = command.main(args=words, prog_name="bigr", standalone_mode=False)
+            code = command.main(args=words, prog_name="bigr", standalone_mode=False, obj=_run)
         finally:
             console.end_notes()
         sys.stdout.flush()

@@ -43,6 +43,11 @@ def cache_dir() -> Path:
     return _known(user_cache_path)
 
 
+def is_known() -> bool:
+    """Whether there is a place for what belongs to the user."""
+    return data_dir() != _NOWHERE
+
+
 def hint_for(message: str) -> str | None:
     """What may help if a message is about a file in one of these folders that cannot be written."""
     if not any(sign in message for sign in _UNWRITABLE):

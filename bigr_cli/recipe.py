@@ -133,7 +133,13 @@ def _depth(data: object) -> int:
 
 
 def command(recipe: Recipe, *, model: str, output: str | None = None) -> str | None:
-    """The command line that makes it again, quoted for a shell; None if no command does that by itself.
+    """The command line that makes it again, quoted for a shell; None and arguments as of `arguments`."""
+    words = arguments(recipe, model=model, output=output)
+    return None if words is None else " ".join(map(_quoted, ["bigr", *words]))
+
+
+def arguments(recipe: Recipe, *, model: str, output: str | None = None) -> list[str] | None:
+    """The words after `bigr` that make it again; None if no command does that by itself.
 
     Of a task's own options, those that `left_out` names are not in it.
 
@@ -161,8 +167,8 @@ def command(recipe: Recipe, *, model: str, output: str | None = None) -> str | N
     ]
     words += ["--dtype", recipe.dtype, "--device", recipe.device.partition(":")[0], *outputs]
     if any(word.startswith("-") and word != "-" for word in subjects):
-        return _join(["bigr", recipe.task, *words, "--", *subjects])
-    return _join(["bigr", recipe.task, *subjects, *words])
+        return [recipe.task, *words, "--", *subjects]
+    return [recipe.task, *subjects, *words]
 
 
 def left_out(recipe: Recipe) -> list[str]:
@@ -186,10 +192,6 @@ def _option(name: str, value: object, *, short: str | None = None) -> list[str]:
         return []
     text = str(value)
     return [f"--{name}={text}"] if text.startswith("-") else [short or f"--{name}", text]
-
-
-def _join(words: Sequence[str]) -> str:
-    return " ".join(map(_quoted, words))
 
 
 def _quoted(word: str) -> str:

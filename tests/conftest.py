@@ -41,6 +41,7 @@ def _no_outside_settings() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("BIGR_")]:
             patch.delenv(name)
         patch.setenv("BIGR_PLUGINS", "none")
+        patch.setenv("BIGR_LOG", "off")
         yield
 
 

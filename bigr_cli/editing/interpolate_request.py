@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from bigr_cli.core.config import Guide, SamplingConfig
 from bigr_cli.editing.request import EditRequest, Label, painting
 from bigr_cli.errors import UsageError
-from bigr_cli.setting import Setting
+from bigr_cli.setting import Setting, parameters
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,6 +115,22 @@ class Interpolate(EditRequest):
     @property
     def window(self) -> int | None:
         return None
+
+    def recorded(self, stops: Sequence[str], fps: float, values: Mapping[str, Any], *, images: bool) -> dict[str, Any]:
+        """What a recipe keeps besides the sampler's settings, by the options' names.
+
+        Args:
+            stops: labels, texts or names of files, as they were given.
+            fps: frames a second of a film.
+            values: what was given, by the parameters' names, of which it has the prompt.
+            images: whether the stops are images.
+        """
+        kept: dict[str, Any] = {"stops": list(stops), "frames": self.count, "loop": self.loop, "fps": fps}
+        if images:
+            kept |= {"refine": self.refine, "guess-class" if self.guess else "no-guess-class": True}
+        also = {"mixed": self.mixed, "strength": self.strength}
+        also |= {one.label: values.get(one.name) for one in parameters(Interpolate) if one.path == ("label",)}
+        return kept | {name: value for name, value in also.items() if value is not None}
 
     def between_images(self, config: "ModelConfig") -> "Interpolate":
         """The request with the model's own steps of refinement, and whether classes are guessed, where it does not say.

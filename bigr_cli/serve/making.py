@@ -151,7 +151,7 @@ class Interpolating(Operation):
                 if given.get(name) is not None:
                     raise UsageError(f"{name} is for paths between labels or texts")
             return []
-        for name in ("refine", "guess_class", "class_label", "text"):
+        for name in ("refine", "guess_class", "prompt", "class_label", "text"):
             if given.get(name) is not None:
                 raise UsageError(f"{name.removesuffix('_label')} is for paths between images")
         labels = [guide_of(self._model.config, stop) for stop in values["stops"]]

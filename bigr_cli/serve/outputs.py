@@ -7,19 +7,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from bigr_cli.editing.interpolate_request import Interpolate
 from bigr_cli.imaging.files import encode_image
 from bigr_cli.imaging.films import strip, write_film
 from bigr_cli.imaging.originals import default_suffix
 from bigr_cli.imaging.patterns import fill
 from bigr_cli.prompts import name_of
 from bigr_cli.recipe import Recipe, command
+from bigr_cli.serve.fields import settings_of
 from bigr_cli.serve.jobs import Output
 from bigr_cli.serve.orders import MEDIA_TYPES, Asked
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bigr_cli.editing.interpolate_request import Interpolate
     from bigr_cli.model import Model
 
 _KINDS = {"png": "PNG", "tif": "TIFF"}
@@ -45,20 +46,12 @@ def film_output(
 ) -> Output:
     """The frames as a strip or a film."""
     fps, kind = values.get("fps", 8.0), values.get("format", "png")
-    stops = [name_of(model.config, label) for label in labels] or [upload.name for upload in asked.images]
-    said = [str(stop) for stop in values["stops"]] if labels else stops
-    shown: dict[str, Any] = {"stops": said, "frames": wanted.count, "loop": wanted.loop, "fps": fps}
-    if not labels:
-        shown |= {"refine": wanted.refine, "guess-class" if wanted.guess else "no-guess-class": True}
-    also = {
-        "mixed": wanted.mixed,
-        "strength": wanted.strength,
-        "class": values.get("class"),
-        "text": values.get("text"),
-    }
-    shown |= {name: value for name, value in also.items() if value is not None}
     names = [name_of(model.config, label) for label in labels]
-    recipe = model.recipe(wanted.sampling, task=task, labels=names, seed=seed, options=shown)
+    stops = names or [upload.name for upload in asked.images]
+    said = [str(stop) for stop in values["stops"]] if labels else stops
+    given = {one.parameter: values[one.name] for one in settings_of(Interpolate) if one.name in values}
+    kept = wanted.recorded(said, fps, given, images=not labels)
+    recipe = model.recipe(wanted.sampling, task=task, labels=names, seed=seed, options=kept)
     stem = "-to-".join(stops if labels else [Path(stop).stem for stop in stops])
     name = named(f"{stem}-{seed}", kind)
     if kind == "png":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bigr_cli import console, streams
 from bigr_cli.errors import BigrError, RunError, UsageError
+from bigr_cli.image_log import Log
 from bigr_cli.runtime.processes import Team
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Results:
         self._pool = ThreadPoolExecutor(_WRITERS, "bigr-writer")
         self._waiting: list[tuple[str, Future[Path], dict[str, Any], int]] = []
         self._written: list[Path] = []
+        self._log = Log()
         self.failures: list[tuple[str, BigrError]] = []  # what failed, and why
 
     def save(
@@ -67,6 +69,7 @@ class Results:
         if self._paths is None:
             sys.stdout.buffer.write(encode_image(image, "PNG", kept))
             sys.stdout.buffer.flush()
+            self._log.add(_record(None, recipe, index=index, seconds=seconds))
             return
         path = self._paths[index]
         if not holds(kind_of(path), image):
@@ -102,6 +105,7 @@ class Results:
             self._collect(most=0)
         finally:  # however this process is ended, what is being written gets whole
             self._pool.shutdown()
+            self._log.write()
         if processes is not None and processes.count > 1:
             self._gather(processes)
         if self._written:
@@ -146,6 +150,7 @@ class Results:
             except BigrError as error:
                 self.fail(name, error)
                 continue
+            self._log.add(record)
             if self._json:
                 console.json_line(record)
 
@@ -154,7 +159,7 @@ def _one_reason(name: str, error: BigrError) -> str:
     return " ".join(str(error).removeprefix(name).lstrip(": ").split())
 
 
-def _record(path: Path, recipe: "Recipe", *, index: int, seconds: float) -> dict[str, Any]:
+def _record(path: Path | None, recipe: "Recipe", *, index: int, seconds: float) -> dict[str, Any]:
     return {
         "path": path,
         "task": recipe.task,

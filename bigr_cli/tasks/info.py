@@ -10,7 +10,6 @@ from bigr_cli.errors import BigrError, RunError, UsageError
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
-    from bigr_cli.imaging.inputs import Input
     from bigr_cli.recipe import Recipe
 
 _LONGEST = 2_000  # characters of a value that are shown
@@ -51,33 +50,40 @@ def info(
                 raise
             console.error(str(error), error.hint)
             continue
-        _show(file, recipe, json=json, apart=shown > 0)
+        show_recipe(file.name, recipe, output=_output(file.path), json=json, apart=shown > 0)
         shown += 1
     if shown < len(found):
         kind = RunError if shown else UsageError
         raise kind(f"{len(found) - shown} of {len(found)} files have no recipe to show")
 
 
-def _show(file: "Input", recipe: "Recipe", *, json: bool, apart: bool) -> None:
-    from bigr_cli.recipe import command, left_out
+def model_for(recipe: "Recipe", name: str) -> str | None:
+    """The model of a recipe, or another one of its name, of which a warning says so; None if there is none."""
     from bigr_cli.recipe_models import model_of
     from bigr_cli.zoo.with_weights import named_model
 
     found, same = model_of(recipe)
-    model = found if same else named_model(recipe.model)
-    again = None
+    if same:
+        return found
+    console.warn(f"{name}: no model here has the weights that it was made with")
+    return named_model(recipe.model)
+
+
+def show_recipe(name: str, recipe: "Recipe", *, output: str | None, json: bool, apart: bool = False) -> None:
+    """Print a recipe, and the command that makes such a file again; `apart` from what was printed before."""
+    from bigr_cli.recipe import command, left_out
+
+    model, again = model_for(recipe, name), None
     if model is not None or not Path(recipe.model).exists():  # or else -m would take a folder of other weights
-        again = command(recipe, model=model or recipe.model, output=_output(file.path))
-    if not same:
-        console.warn(f"{file.name}: no model here has the weights that it was made with")
+        again = command(recipe, model=model or recipe.model, output=output)
     if again and (others := left_out(recipe)):
-        console.warn(f"{file.name}: the command leaves out what no recipe may set: {', '.join(others)}")
+        console.warn(f"{name}: the command leaves out what no recipe may set: {', '.join(others)}")
     if json:
-        record = {"path": file.name, "task": recipe.task, "model": recipe.model, "seed": recipe.seed}
+        record = {"path": name, "task": recipe.task, "model": recipe.model, "seed": recipe.seed}
         record |= dict([recipe.subject])
         console.json_line(record | {"command": again, "recipe": recipe.to_dict()})
         return
-    lines = [*([""] if apart else []), file.name, *_lines(recipe), *(["", again] if again else [])]
+    lines = [*([""] if apart else []), name, *_lines(recipe), *(["", again] if again else [])]
     for line in lines:
         console.result(line)
 

@@ -1,5 +1,6 @@
 """`bigr interpolate`: from one label to another, or from one image to another."""
 
+import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,11 @@ from bigr_cli import console, options, prompts
 from bigr_cli.editing.request import read_request
 from bigr_cli.editing.requests import Interpolate
 from bigr_cli.errors import BigrError, RunError, UsageError
+from bigr_cli.image_log import Log
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
+from bigr_cli.tasks._failures import FailureList
 from bigr_cli.tasks._frames import Target, target_of, write_frames
 from bigr_cli.tasks._given import Given, given_by, given_by_manifest
 from bigr_cli.tasks._recipes import Chooser
@@ -99,6 +102,8 @@ def interpolate(
     seed: options.Seed = None,
     recipe: options.Recipe = None,
     manifest: options.Manifest = None,
+    dry_run: options.DryRun = False,
+    failures: options.Failures = None,
     fps: Fps = 8.0,
     *,
     request: Interpolate,
@@ -110,10 +115,8 @@ def interpolate(
     """-o decides what becomes of the frames: a strip (.png, .webp, .jpg, .tif), a film (.gif, .mp4, or .webp with --fps
     given), or single files (a folder, or a pattern with {index}).
 
-    Between labels, what of the first one's picture does not fit the next is drawn anew: ever more of it from frame to
-    frame, under mixed embeddings, with the same random numbers. Between pictures, the bits in which they differ are
-    switched, the most certain first, and what would not look like a picture is drawn anew; frames have the model's
-    size. --prompt guides those, or the class that the model finds in the nearer of the two pictures.
+    Between labels, ever more of the first one's image is sampled anew under mixed embeddings. Between images, the bits
+    in which they differ are switched, the most certain first; --prompt guides those, or the label that fits the nearer.
 
     With -n, variant i has the seed SEED + i. A line of a manifest is a path of its own: {"stops": ["cat", "bird"]}.
     Under torchrun or accelerate launch, the processes share them.
@@ -124,8 +127,13 @@ def interpolate(
         name = processes.decided(lambda: chooser.model(model))
         drawn = processes.told(secrets.randbelow(2**32))
         jobs = processes.after_the_first(lambda: _plan(context, base, name, drawn, processes))
+        kept = {"overwrite": writing.overwrite, "skip_existing": writing.skip_existing}
+        listed = processes.after_the_first(lambda: FailureList(failures, **kept))
         processes.wait()
         todo = [job for job in jobs if job.target.wanted]
+        if dry_run:
+            _foretell(todo if processes.first else [], json=writing.json)
+            return
         if not todo:
             console.say(f"nothing to do: {'it is' if len(jobs) == 1 else 'all are'} there already")
             return
@@ -133,8 +141,12 @@ def interpolate(
         console.say(loaded.drawing(todo[0].seed, drawn=todo[0].drawn))
         failed = _work(loaded, processes.share(todo), writing, machine.batch_size, alone=len(todo) == 1)
         every = [one for part in processes.gathered(failed) for one in part]
+        if processes.first:
+            listed.write([(name, str(error)) for name, error in every])
         if every and processes.first:
-            raise RunError(f"{len(every)} of {len(todo)} failed: {', '.join(every)}")
+            if len(todo) == 1:
+                raise every[0][1]
+            raise RunError(f"{len(every)} of {len(todo)} failed: {', '.join(name for name, _ in every)}")
 
 
 def _plan(context: typer.Context, base: Given, model: str | None, drawn: int, processes: Team) -> list[Job]:
@@ -176,12 +188,7 @@ def _jobs_of(given: Given, config: "ModelConfig", drawn: int) -> Iterator[Job]:
     first = drawn if asked is None else asked
     if first > LARGEST_SEED - (count - 1):
         raise UsageError(f"seed: {count} variants from {first} on go beyond 2^63 - 1")
-    shown = {"stops": list(params["stops"]), "frames": request.count, "loop": request.loop, "fps": params["fps"]}
-    if keyframes.files:
-        shown |= {"refine": request.refine, "guess-class" if request.guess else "no-guess-class": True}
-    also = {"mixed": request.mixed, "strength": request.strength}
-    also |= {"class": params["class_label"], "text": params["text"]}
-    shown |= {name: value for name, value in also.items() if value is not None}
+    kept = request.recorded(params["stops"], params["fps"], params, images=bool(keyframes.files))
     for seed in range(first, first + count):
         fields: dict[str, str | int] = {"label": keyframes.name, "seed": seed, "model": config.name, "task": TASK}
         target = target_of(writing, fields, request.count, filmed="fps" in given.explicit)
@@ -192,31 +199,46 @@ def _jobs_of(given: Given, config: "ModelConfig", drawn: int) -> Iterator[Job]:
             drawn=asked is None,
             target=target,
             fps=params["fps"],
-            options=shown,
+            options=kept,
         )
 
 
-def _work(model: "Model", jobs: Sequence[Job], writing: Writing, batch_size: int | None, *, alone: bool) -> list[str]:
-    """Make the frames of jobs, and write those of each as soon as they are there; gives the names of those that failed.
+def _foretell(jobs: Sequence[Job], *, json: bool) -> None:
+    """Say what would be done."""
+    for job in jobs:
+        if json:
+            record = {"path": job.target.described, "task": TASK, "source": job.keyframes.name, "seed": job.seed}
+            console.json_line(record | {"frames": job.request.count, "options": job.options})
+        else:
+            console.result(f"{job.keyframes.name}, {job.request.count} frames -> {job.target.described}")
+    console.say(f"{len(jobs)} would be made; nothing was done")
 
-    The only one that there is raises its error.
+
+def _work(
+    model: "Model", jobs: Sequence[Job], writing: Writing, batch_size: int | None, *, alone: bool
+) -> list[tuple[str, BigrError]]:
+    """Make the frames of jobs, and write those of each as soon as they are there; returns what failed, and why.
+
+    What fails is said at once, unless it is the only one.
     """
     from bigr_cli.editing.batched_sampling import paint_together
 
-    failed = []
+    failed, log = list[tuple[str, BigrError]](), Log()
     began = time.perf_counter()
     work = ((job, _begun(model, job)) for job in jobs)
-    for job, made in paint_together(model.network, work, batch_size=batch_size or model.batch_size()):
-        try:
-            if isinstance(made, BigrError):
-                raise made
-            _save(model, job, made, writing, seconds=time.perf_counter() - began)
-        except BigrError as error:
-            if alone:
-                raise
-            console.error(f"{job.keyframes.name}: {error}", error.hint)
-            failed.append(job.keyframes.name)
-        began = time.perf_counter()
+    try:
+        for job, made in paint_together(model.network, work, batch_size=batch_size or model.batch_size()):
+            try:
+                if isinstance(made, BigrError):
+                    raise made
+                log.add(_saved(model, job, made, writing, seconds=time.perf_counter() - began))
+            except BigrError as error:
+                if not alone:
+                    console.error(f"{job.keyframes.name}: {error}", error.hint)
+                failed.append((job.keyframes.name, error))
+            began = time.perf_counter()
+    finally:
+        log.write()
     return failed
 
 
@@ -224,15 +246,19 @@ def _begun(model: "Model", job: Job) -> "SamplingCoroutine[list[Image]]":
     return (yield from job.request.paint(model.network, job.keyframes.read(model.config.ground), job.seed))
 
 
-def _save(model: "Model", job: Job, images: "list[Image]", writing: Writing, *, seconds: float) -> None:
+def _saved(model: "Model", job: Job, images: "list[Image]", writing: Writing, *, seconds: float) -> dict[str, Any]:
+    """Write the frames; what the log notes of them."""
     labels = [prompts.name_of(model.config, label) for label in job.keyframes.labels]
     made = model.recipe(job.request.sampling, task=TASK, labels=labels, seed=job.seed, options=job.options)
     kept = None if writing.no_metadata else made
     write_frames(job.target, images, job.fps, kept, overwrite=writing.overwrite)
+    record: dict[str, Any] = {"task": TASK, "model": model.name, "seed": job.seed, **dict([made.subject])}
+    record |= {"frames": len(images), "seconds": round(seconds, 3), "recipe": made.to_dict()}
     for path in job.target.paths if writing.json else ():
-        record = {"path": path, "task": TASK, "model": model.name, "seed": job.seed, **dict([made.subject])}
-        console.json_line(record | {"frames": len(images), "seconds": round(seconds, 3), "recipe": made.to_dict()})
+        console.json_line({"path": path, **record})
     console.say(f"wrote {len(images)} frames to {job.target.described}")
+    folder = job.target.paths[0].parent if job.target.shape == "frames" else None
+    return record | {"path": f"{folder}{os.sep}" if folder else next(iter(job.target.paths), None)}
 
 
 def _keyframes(config: "ModelConfig", stops: Sequence[str]) -> Keyframes:

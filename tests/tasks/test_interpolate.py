@@ -220,6 +220,28 @@ def test_one_of_several_that_fails_costs_only_itself(bigr: Run) -> None:
     Path("cut.png").write_bytes(data[: len(data) // 2])
     lines = [{"stops": ["in.png", "cut.png"]}, {"stops": ["cat", "dog"]}]
     Path("paths.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    done = bigr("interpolate", "--manifest", "paths.jsonl", "--frames", 2, "--seed", 1, "-o", "{label}.png")
+    done = bigr(
+        "interpolate",
+        "--manifest",
+        "paths.jsonl",
+        "--frames",
+        2,
+        "--seed",
+        1,
+        "-o",
+        "{label}.png",
+        "--failures",
+        "failed.jsonl",
+    )
     assert done.code == 1 and "cut.png" in done.err and "1 of 2 failed" in done.err
+    failed = json.loads(Path("failed.jsonl").read_text())
+    assert failed["source"] == "in-to-cut" and "cut.png" in failed["error"]
     assert Path("cat-to-dog.png").exists() and not Path("in-to-cut.png").exists()
+
+
+def test_a_dry_run(bigr: Run, workplace: Path) -> None:
+    said = bigr("interpolate", "cat", "dog", "--frames", 3, "--seed", 4, "--dry-run", "-o", "a.gif")
+    assert (said.code, said.out) == (0, "cat-to-dog, 3 frames -> a.gif\n")
+    told = json.loads(bigr("interpolate", "cat", "dog", "--seed", 4, "--dry-run", "--json", "-o", "b.png").out)
+    assert (told["path"], told["seed"], told["frames"]) == ("b.png", 4, 9)
+    assert sorted(path.name for path in workplace.iterdir()) == ["in.png"]
