@@ -29,11 +29,11 @@ def tried(model: Model, image: Image.Image, first: Image.Image) -> dict[str, Ima
     mask[2 * height // 5 : 3 * height // 5, 2 * width // 5 : 3 * width // 5] = True
     label: Any = model.labels[0] if model.labels else 0
     return {
-        "inpaint": model.inpaint(image, mask, seed=0)[0],
-        "edit": model.edit(image, label, mask, seed=0)[0],
-        "outpaint": model.outpaint(image, right=max(1, width // 10), seed=0)[0],
-        "edit-whole": model.edit(image, label, strength=0.3, seed=0)[0],
-        "enrich": model.enrich(image, seed=0)[0],
+        "inpaint": model.inpaint(image, mask, seed=0),
+        "edit": model.edit(image, label, mask, seed=0),
+        "outpaint": model.outpaint(image, right=max(1, width // 10), seed=0),
+        "edit-whole": model.edit(image, label, strength=0.3, seed=0),
+        "enrich": model.enrich(image, seed=0),
         "interpolate": model.interpolate([first, image], frames=3, seed=0)[1],
     }
 

@@ -1,9 +1,11 @@
 """Images by binary latent codes: generate, complete, edit and understand them with a BiGR model.
 
+```python
 import bigr_cli
 
 model = bigr_cli.load("scenes-64")
 images = model.generate("cat", count=4, seed=0)
+```
 """
 
 from importlib import import_module
@@ -17,15 +19,45 @@ if TYPE_CHECKING:
     from bigr_cli.editing.requests import Inpaint as Inpaint
     from bigr_cli.editing.requests import Interpolate as Interpolate
     from bigr_cli.editing.requests import Outpaint as Outpaint
+    from bigr_cli.errors import BigrError as BigrError
     from bigr_cli.from_images import train as train
+    from bigr_cli.imaging.files import save as save
+    from bigr_cli.imaging.metadata import MadeImage as MadeImage
     from bigr_cli.model import Model as Model
     from bigr_cli.model import load as load
+    from bigr_cli.representation.index_files import read_index as read_index
+    from bigr_cli.zoo.find import list_models as list_models
+    from bigr_cli.zoo.hub.pull import pull_model as pull_model
 
-_REQUESTS = ("Edit", "Enrich", "Inpaint", "Interpolate", "Outpaint")
-_LAZY = dict.fromkeys(_REQUESTS, "bigr_cli.editing.requests") | dict.fromkeys(("Model", "load"), "bigr_cli.model")
-_LAZY["train"] = "bigr_cli.from_images"
+_LAZY = {
+    **dict.fromkeys(("Edit", "Enrich", "Inpaint", "Interpolate", "Outpaint"), "bigr_cli.editing.requests"),
+    **dict.fromkeys(("Model", "load"), "bigr_cli.model"),
+    "BigrError": "bigr_cli.errors",
+    "MadeImage": "bigr_cli.imaging.metadata",
+    "list_models": "bigr_cli.zoo.find",
+    "pull_model": "bigr_cli.zoo.hub.pull",
+    "read_index": "bigr_cli.representation.index_files",
+    "save": "bigr_cli.imaging.files",
+    "train": "bigr_cli.from_images",
+}
 
-__all__ = ["Edit", "Enrich", "Inpaint", "Interpolate", "Model", "Outpaint", "__version__", "load", "train"]
+__all__ = [
+    "BigrError",
+    "Edit",
+    "Enrich",
+    "Inpaint",
+    "Interpolate",
+    "MadeImage",
+    "Model",
+    "Outpaint",
+    "__version__",
+    "list_models",
+    "load",
+    "pull_model",
+    "read_index",
+    "save",
+    "train",
+]
 
 
 if not TYPE_CHECKING:  # which knows what there is, and would take every name for something

@@ -72,6 +72,11 @@ def quiet_libraries() -> Iterator[None]:
             logging.disable(before)
 
 
+def may_show_bars() -> bool:
+    """Whether a bar is neither unwanted nor would be one inside another."""
+    return not _state.quiet and not _state.unheard and _state.live is None
+
+
 def say(message: str, *, once: bool = False) -> None:
     """A message on stderr; `--quiet` silences it. With `once`, not again for the same command."""
     if not _state.quiet and not (once and _was_said(message)):

@@ -1,33 +1,35 @@
 """From images to a model, from Python: what `bigr train` does.
 
+```python
 model = bigr_cli.train("photos/", "runs/photos", time="2h")
+```
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bigr_cli.durations import seconds_of
 from bigr_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
-    from bigr_cli.training.plan import Condition
     from bigr_cli.training.sizes import SizeName
 
 
 def train(
-    images: str | Path,
-    output: str | Path | None = None,
+    images: str | PathLike[str],
+    output: str | PathLike[str] | None = None,
     *,
     time: str | float | None = None,
     steps: int | None = None,
-    size: SizeName | None = None,
+    size: SizeName | Literal["auto"] = "auto",
     image_size: int | None = None,
-    prompts: Condition | None = None,
-    start: str = "",
+    captions: bool | None = None,
+    from_model: str = "",
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -41,11 +43,12 @@ def train(
         output: the new folder of the training; None is `runs/` and the name of the images' folder.
         time: how long everything may take, as "2h" or in seconds; None, without `steps`, is two hours.
         steps: of each stage, instead of a time.
-        size: such as "tiny", or a published one; None goes by the data, the time and this machine.
+        size: such as "tiny", or a published one; "auto" goes by the data, the time and this machine.
         image_size: in pixels; None goes by the data.
-        prompts: "classes" or "captions"; None is what the data have.
-        start: a model whose tokenizer to begin with, or "none"; by itself, the shipped one where its sizes fit.
-        device, threads: as those of `load`.
+        captions: True for captions as prompts, False for classes; None is what the data have.
+        from_model: a model whose tokenizer to begin with, or "none"; by itself, the shipped one where its sizes fit.
+        device: as that of `load`.
+        threads: as that of `load`.
         settings: key=value, as the command takes them.
         resume: go on with the training in `output`, if there is one.
 
@@ -68,14 +71,14 @@ def train(
         return load(resumed_training(folder, chosen, settings=settings), device=device)
     seconds = seconds_of(time) if isinstance(time, str) else time
     request = Request(
-        images=str(images),
+        images=fspath(images),
         name="",
         seconds=seconds,
         steps=steps,
-        size=size,
+        size=None if size == "auto" else size,
         side=image_size,
-        condition=prompts,
-        start=start,
+        condition=None if captions is None else "captions" if captions else "classes",
+        start=from_model,
         seed=seed,
         settings=tuple(settings),
     )

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.errors import UsageError
@@ -39,11 +39,14 @@ class Job:
     against: Guide = None
 
 
+Made = TypeVar("Made", bound="Image")
+
+
 @dataclass(frozen=True)
-class Picture:
+class Picture(Generic[Made]):
     """An image that was generated: its label, its place in the request, its seed, and how long it took."""
 
-    image: Image
+    image: Made
     label: str
     index: int
     seed: int
@@ -101,7 +104,7 @@ def sample_jobs(
 
 def generated(
     network: BinaryModel, jobs: Sequence[Job], settings: SamplingConfig, batches: Batches, watch: Watcher | None = None
-) -> Iterator[Picture]:
+) -> Iterator[Picture[Image]]:
     """The images of these jobs, as soon as the batch of each is done; RunError if there is no room for a single one."""
     from bigr_cli.imaging.coding import decode_images
 

@@ -1,14 +1,17 @@
 """The model: what `bigr_cli.load` gives, and all that commands and Python code do with it.
 
+```python
 model = bigr_cli.load("scenes-64")
 images = model.generate("cat", count=4, seed=0)
+```
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
@@ -20,11 +23,14 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.editing import in_memory
 from bigr_cli.editing.request import Request
-from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Outpaint
+from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
 from bigr_cli.generation import Job, Picture, Watcher, generated, plan
+from bigr_cli.imaging.arrays import is_one_image, originals
 from bigr_cli.imaging.coding import decode_images, encode_images
+from bigr_cli.imaging.metadata import MadeImage
+from bigr_cli.progress import ProgressOption, for_caller
 from bigr_cli.prompts import Label
-from bigr_cli.recipe import Recipe
+from bigr_cli.recipe import GENERATE, Recipe
 from bigr_cli.runtime import memory
 from bigr_cli.runtime.batches import Batches
 from bigr_cli.runtime.int8 import is_int8
@@ -34,12 +40,21 @@ from bigr_cli.zoo.find import default_model, find_model
 from bigr_cli.zoo.loading import load_networks
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from numpy.typing import NDArray
     from PIL.Image import Image
     from torch import Tensor
 
-    Images = Image | Sequence[Image]
-    Mask = Image | NDArray[Any] | str | Path | None
+    from bigr_cli.imaging.arrays import Images, OneImage
+    from bigr_cli.representation.embedding import Embedded
+    from bigr_cli.representation.index_files import Index
+    from bigr_cli.representation.neighbours import Found
+    from bigr_cli.representation.probe import Probed
+    from bigr_cli.representation.probe_files import Classified, Probe
+
+    OneMask = Image | NDArray[Any] | str | PathLike[str] | None
+    Mask = OneMask | Sequence[OneMask]
 
 
 def load(
@@ -78,7 +93,15 @@ def load(
 
 
 class Model:
-    """A tokenizer and a generator with their config, on a device. Images in and out are PIL images."""
+    """A tokenizer and a generator with their config, on a device: what `load` gives.
+
+    Methods and their arguments are called as the commands and their options, with underscores. Images go in as PIL
+    images, paths, NumPy arrays or tensors (see `bigr_cli.imaging.arrays.originals`), and come out as PIL images that
+    carry their recipe (`MadeImage`). Where a method takes images, one gives one result and a list gives a list.
+
+    `progress` of the longer methods: True shows a bar, False none; a function is called with what is done and the
+    total, as `progress(3.0, 8.0)`; without it, a bar is shown on a terminal and in a notebook.
+    """
 
     def __init__(
         self, network: BinaryModel, config: ModelConfig, *, name: str | None = None, folder: str | None = None
@@ -86,6 +109,27 @@ class Model:
         """`name` is what `load` finds it by, if it is not its config's; `folder` is where it is, if that was given."""
         self.network, self.config = network, config
         self.name, self.folder = name or config.name, folder
+
+    def __repr__(self) -> str:
+        return f"<Model {', '.join([self.name, *self._facts().values()])}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        rows = {"model": self.name, **self._facts(), "labels": prompts.listing(self.config)}
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
+        return f"<table>{cells}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        config, counts = self.generator.config, (self.tokenizer, self.generator)
+        numbers = sum(weight.numel() for part in counts for weight in part.parameters())
+        known = "texts" if config.condition == "text" else f"{config.classes} labels"
+        return {
+            "images": f"{self.config.image_size} px",
+            "codes": f"{config.tokens} tokens of {config.bits} bits",
+            "prompts": known,
+            "size": f"{numbers / 1e6:.1f} M parameters",
+            "device": f"{self.device} in {str(self.dtype).removeprefix('torch.')}",
+        }
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -114,7 +158,7 @@ class Model:
 
     def generate(
         self, labels: Label | Sequence[Label], *, count: int = 1, seed: int | None = None, **options: Any
-    ) -> list[Image]:
+    ) -> list[MadeImage]:
         """Images of these labels or texts, `count` of each, in their order.
 
         Args:
@@ -122,8 +166,11 @@ class Model:
             count: how many images of each.
             seed: of the first image; image i has seed + i. None draws one.
             options: `negative`, a label or text that guidance leads away from; `batch_size`, how many to sample at
-                once, on which the images do not depend; settings of the sampler, such as `steps` and `guidance`,
-                instead of the model's own.
+                once, on which the images do not depend; `progress`; settings of the sampler, such as `steps` and
+                `guidance`, or a `preset` such as "fast", instead of the model's own.
+
+        Returns:
+            RGB images of the model's size, the variants of the first label first.
 
         Raises:
             UnknownNameError: a label that the model has not.
@@ -139,12 +186,31 @@ class Model:
         seed: int | None = None,
         negative: Label = None,
         batch_size: int | None = None,
+        progress: ProgressOption = None,
         **sampling: Any,
-    ) -> Iterator[Picture]:
-        """As `generate`, but each image as soon as its batch is done. Errors are raised by this call itself."""
+    ) -> Iterator[Picture[MadeImage]]:
+        """As `generate`, but each image as soon as its batch is done, with its label, seed and seconds.
+
+        Errors are raised by this call itself.
+        """
         wanted = [labels] if labels is None or isinstance(labels, str | int) else list(labels)
         jobs = plan(self.config, wanted, count=count, seed=seed, negative=negative)
-        return self.make(jobs, self.settings(**sampling), batch_size=batch_size)
+        settings = self.settings(**sampling)
+        batches = Batches(self.batch_size() if batch_size is None else batch_size)
+        return self._generated(jobs, settings, batches, progress)
+
+    def _generated(
+        self, jobs: Sequence[Job], settings: SamplingConfig, batches: Batches, progress: ProgressOption
+    ) -> Iterator[Picture[MadeImage]]:
+        shown = {} if jobs[0].against is None else {"negative": prompts.name_of(self.config, jobs[0].against)}
+        with for_caller(len(jobs), "generating", progress) as advance:
+
+            def watch(batch: Sequence[Job], iteration: int, codes: Tensor, masked: Tensor) -> None:
+                advance(len(batch) / settings.iterations)
+
+            for made in generated(self.network, jobs, settings, batches, watch):
+                recipe = self.recipe(settings, task=GENERATE, labels=[made.label], seed=made.seed, options=shown)
+                yield Picture(MadeImage.of(made.image, recipe), made.label, made.index, made.seed, made.seconds)
 
     def make(
         self,
@@ -153,7 +219,7 @@ class Model:
         *,
         batch_size: int | None = None,
         watch: Watcher | None = None,
-    ) -> Iterator[Picture]:
+    ) -> Iterator[Picture[Image]]:
         """The images of these jobs, batch by batch; `watch` is called after each iteration of the sampler.
 
         A batch that does not fit into memory is halved, with a warning, and so are those after it; RunError, with the
@@ -162,107 +228,432 @@ class Model:
         batches = Batches(self.batch_size() if batch_size is None else batch_size)
         return generated(self.network, jobs, settings, batches, watch)
 
-    def inpaint(self, image: Images, mask: Mask | Sequence[Mask] = None, **options: Any) -> list[Image]:
-        """The image with its masked part painted anew; the rest comes back bit for bit.
+    @overload
+    def inpaint(self, image: OneImage, mask: Mask = None, *, count: None = None, **options: Any) -> MadeImage: ...
+    @overload
+    def inpaint(self, image: Images, mask: Mask = None, *, count: int, **options: Any) -> list[MadeImage]: ...
+    @overload
+    def inpaint(
+        self, image: Sequence[OneImage], mask: Mask = None, *, count: None = None, **options: Any
+    ) -> list[MadeImage]: ...
+    def inpaint(
+        self, image: Images, mask: Mask = None, *, count: int | None = None, **options: Any
+    ) -> MadeImage | list[MadeImage]:
+        """The image with its masked part sampled anew; the rest comes back bit for bit.
 
         Args:
-            image: of any size and mode, or several, which are sampled together.
+            image: of any size and mode, or several, which are sampled together in batches.
             mask: of the same size, an image (white repaints), a file of one, or an array (H, W), bool, from 0 to 1, or
-                levels; for several images one for all or one each. Instead, or besides, `mask_box`, `mask_alpha` and so
-                on, as the command takes them.
-            options: fields of the request (here `Inpaint`) or options of the command; settings of the sampler instead
-                of the model's own; `count`, the number of variants of each image, of which variant i has seed + i;
-                `seed`, of which None draws one; `batch_size`, on which the images do not depend.
+                levels; for several images one for all or one each. Instead, or besides, `mask_box=(x, y, w, h)`,
+                `mask_alpha`, `mask_grow` and so on, as the command takes them.
+            count: the number of variants of each image, of which variant i has seed + i; gives a list.
+            options: fields of the request `Inpaint` (`label`, `negative`, `best_of`, `blend`, …) or options of the
+                command; settings of the sampler, such as `steps` and `preset`, instead of the model's own; `seed`, of
+                which None draws one; `batch_size`, on which the images do not depend; `progress`.
 
         Returns:
-            The variants of the first image, then those of the second, and so on.
+            One image for one; for several, or with `count`, a list: the variants of the first image, then those of the
+            second, and so on. Mode and size are those of the image.
 
         Raises:
-            UsageError: a mask of another size, a setting, count or seed out of range; UnknownNameError: a label.
+            TypeError: something that is no image.
+            UsageError: no mask, a mask of another size, a setting, count or seed out of range.
+            UnknownNameError: a label that the model has not.
         """
-        return self._edited(Inpaint, image, mask=mask, **options)
+        return self._edited(Inpaint, image, count, {"mask": mask, **options})
 
-    def outpaint(self, image: Images, **options: Any) -> list[Image]:
-        """The image on a canvas larger by `left`, `right`, `top`, `bottom`, or to `aspect` or `size`; see `inpaint`."""
-        return self._edited(Outpaint, image, **options)
+    @overload
+    def outpaint(self, image: OneImage, *, count: None = None, **options: Any) -> MadeImage: ...
+    @overload
+    def outpaint(self, image: Images, *, count: int, **options: Any) -> list[MadeImage]: ...
+    @overload
+    def outpaint(self, image: Sequence[OneImage], *, count: None = None, **options: Any) -> list[MadeImage]: ...
+    def outpaint(self, image: Images, *, count: int | None = None, **options: Any) -> MadeImage | list[MadeImage]:
+        """The image on a larger canvas, whose new part is sampled.
 
-    def edit(self, image: Images, label: Label, mask: Mask | Sequence[Mask] = None, **options: Any) -> list[Image]:
+        Args:
+            image: of any size and mode, or several.
+            count: the number of variants of each image; gives a list.
+            options: `left`, `right`, `top`, `bottom` in pixels or as "25%"; or `aspect="16:9"`, or `size="512x512"`; or
+                `mask`, of what is kept. Others, results and errors are those of `inpaint`; see `Outpaint`.
+        """
+        return self._edited(Outpaint, image, count, options)
+
+    @overload
+    def edit(
+        self, image: OneImage, label: Label = None, mask: Mask = None, *, count: None = None, **options: Any
+    ) -> MadeImage: ...
+    @overload
+    def edit(
+        self, image: Images, label: Label = None, mask: Mask = None, *, count: int, **options: Any
+    ) -> list[MadeImage]: ...
+    @overload
+    def edit(
+        self, image: Sequence[OneImage], label: Label = None, mask: Mask = None, *, count: None = None, **options: Any
+    ) -> list[MadeImage]: ...
+    def edit(
+        self, image: Images, label: Label = None, mask: Mask = None, *, count: int | None = None, **options: Any
+    ) -> MadeImage | list[MadeImage]:
         """The image with what is masked as another label; without a mask, with a share of all its tokens sampled anew.
 
-        `strength` is the share, `from_label` what it was; see `inpaint` and `Edit`.
+        Args:
+            image: of any size and mode, or several.
+            label: what to paint: a class by name or number, or a text if the model reads those.
+            mask: as in `inpaint`.
+            count: the number of variants of each image; gives a list.
+            options: `strength`, that share, from 0 to 1, without a mask; `from_label`, what it was. Others, results and
+                errors are those of `inpaint`; see `Edit`.
         """
-        return self._edited(Edit, image, label=label, mask=mask, **options)
+        given = {} if label is None else {"label": label}
+        return self._edited(Edit, image, count, {"mask": mask, **given, **options})
 
-    def enrich(self, image: Images, **options: Any) -> list[Image]:
-        """The image with its detail sampled anew, `scale` times larger; see `inpaint` and `Enrich`."""
-        return self._edited(Enrich, image, **options)
+    @overload
+    def enrich(self, image: OneImage, *, count: None = None, **options: Any) -> MadeImage: ...
+    @overload
+    def enrich(self, image: Images, *, count: int, **options: Any) -> list[MadeImage]: ...
+    @overload
+    def enrich(self, image: Sequence[OneImage], *, count: None = None, **options: Any) -> list[MadeImage]: ...
+    def enrich(self, image: Images, *, count: int | None = None, **options: Any) -> MadeImage | list[MadeImage]:
+        """The image with its detail sampled anew.
+
+        Args:
+            image: of any size and mode, or several.
+            count: the number of variants of each image; gives a list.
+            options: `scale`, how many times larger it gets; `strength`, the share of tokens that are sampled, `rate`,
+                `passes` and so on. With `save_passes` the images of earlier passes come before each. Others, results
+                and errors are those of `inpaint`; see `Enrich`.
+        """
+        return self._edited(Enrich, image, count, options)
 
     def interpolate(
-        self, stops: Sequence[Label] | Sequence[Image], *, batch_size: int | None = None, **options: Any
-    ) -> list[Image]:
+        self,
+        stops: Sequence[Label | OneImage],
+        *,
+        batch_size: int | None = None,
+        progress: ProgressOption = None,
+        **options: Any,
+    ) -> list[MadeImage]:
         """Frames of the model's size along the path from label to label, or from image to image.
 
         Args:
-            stops: two or more labels, or as many images.
+            stops: two or more labels, or as many images. A text that is the name of an image's file is an image.
             batch_size: how many frames to sample at once.
-            options: fields of `Interpolate`, such as `frames`; settings of the sampler instead of the model's own;
-                `seed`, of every frame, of which None draws one.
+            progress: whether, or how, to show it; see `Model`.
+            options: fields of `Interpolate`, such as `frames` and `loop`; settings of the sampler instead of the
+                model's own; `seed`, of every frame, of which None draws one.
+
+        Returns:
+            RGB images of the model's size.
+
+        Raises:
+            UsageError: fewer than two stops, labels and images together, a setting out of range.
+            UnknownNameError: a label that the model has not.
         """
         size = self.batch_size() if batch_size is None else batch_size
-        return in_memory.interpolated(self.network, self.config, stops, batch_size=size, **options)
+        build = {name: value for name, value in options.items() if name != "seed"}
+        total = in_memory.build(Interpolate, self.config, build).count
+        with for_caller(total, "interpolating", progress) as advance:
+            frames = in_memory.interpolated(
+                self.network, self.config, stops, batch_size=size, advance=advance, **options
+            )
+        names = [] if "refine" in frames[0].options else [str(stop) for stop in frames[0].options["stops"]]
+        return [self._made(frame, "interpolate", names) for frame in frames]
 
     def request(self, kind: type[Request], **options: Any) -> Request:
         """A request of this class, as the methods make it of their options; it can `paint`."""
         return in_memory.build(kind, self.config, options)
 
-    def _edited(self, kind: type[Request], image: Images, *, batch_size: int | None = None, **more: Any) -> list[Image]:
-        size = self.batch_size() if batch_size is None else batch_size
-        return in_memory.edited(self.network, self.config, kind, image, batch_size=size, **more)
+    def _edited(
+        self, kind: type[Request], image: Images, count: int | None, options: dict[str, Any]
+    ) -> MadeImage | list[MadeImage]:
+        asked, progress = options.pop("batch_size", None), options.pop("progress", None)
+        size = self.batch_size() if asked is None else asked
+        one = count is None and is_one_image(image) and not options.get("save_passes")
+        given, task = originals(image, self.config.ground), kind.__name__.lower()
+        with for_caller(len(given) * (count or 1), task, progress) as advance:
+            every = in_memory.edited(
+                self.network,
+                self.config,
+                kind,
+                given,
+                batch_size=size,
+                count=1 if count is None else count,
+                advance=advance,
+                **options,
+            )
+        images: list[MadeImage] = []
+        for made in every:
+            images += [MadeImage.of(earlier, None) for earlier in made.earlier]
+            images.append(self._made(made, task, [prompts.name_of(self.config, made.label)]))
+        return images[0] if one else images
 
+    def _made(self, made: in_memory.Edited, task: str, labels: Sequence[str]) -> MadeImage:
+        recipe = self.recipe(made.sampling, task=task, labels=labels, seed=made.seed, options=made.options)
+        return MadeImage.of(made.image, recipe)
+
+    def _pil(self, images: Images) -> list[Image]:
+        return [one.image for one in originals(images, self.config.ground)]
+
+    @overload
     def embed(
         self,
-        images: Images | Tensor,
+        images: Images,
         layer: int | str | None = None,
         pool: str = "mean",
         label: Label = None,
         *,
+        output: None = None,
         batch_size: int | None = None,
-    ) -> NDArray[Any]:
-        """The features of images, one row each.
+        progress: ProgressOption = None,
+    ) -> NDArray[Any]: ...
+    @overload
+    def embed(
+        self,
+        images: Images,
+        layer: int | str | None = None,
+        pool: str = "mean",
+        label: Label = None,
+        *,
+        output: str | PathLike[str],
+        count: int | None = None,
+        seed: int = 0,
+        recursive: bool = False,
+        overwrite: bool = False,
+        batch_size: int | None = None,
+        progress: ProgressOption = None,
+    ) -> Embedded: ...
+    def embed(
+        self,
+        images: Images,
+        layer: int | str | None = None,
+        pool: str = "mean",
+        label: Label = None,
+        *,
+        output: str | PathLike[str] | None = None,
+        batch_size: int | None = None,
+        progress: ProgressOption = None,
+        **files: Any,
+    ) -> NDArray[Any] | Embedded:
+        """The features of images, one row each; with `output`, in a file, as `bigr embed` writes it.
 
         Args:
-            images: of any size and mode, of which the middle square is taken, scaled to the model's size; or
-                (N, 3, H, W) in [0, 1] of that size.
+            images: of any size and mode, of which the middle square is taken, scaled to the model's size; or a tensor
+                (N, 3, S, S) in [0, 1] of that size. With `output`, what the command takes: files, folders, patterns,
+                "scenes", one or a list of these.
             layer: the block whose output is taken, 0 is the first, or "all"; None is the model's default or the middle.
             pool: "mean" over the tokens, all "tokens", or the "codes", one bit a bit.
             label: under which the generator sees them; None is no label.
+            output: .npz, .npy, .safetensors, .jsonl or .parquet. The first and the third are an index for `search`.
             batch_size: how many to look at once.
+            progress: whether, or how, to show it; see `Model`.
+            files: with `output` only: `count` and `seed` of scenes, `recursive`, `overwrite`.
 
         Returns:
             For D numbers a token: (N, D) float32 for "mean", (N, L, D) float32 for "tokens", each with an axis for the
-            layers after the first if `layer` is "all"; (N, ⌈L·K / 8⌉) uint8 for "codes".
+            layers after the first if `layer` is "all"; (N, ⌈L·K / 8⌉) uint8 for "codes". With `output`, the paths and
+            labels of the file's rows, and what could not be read.
 
         Raises:
-            UsageError: no such layer or pool, or no image. UnknownNameError: no such label. ImageError: wrong size.
+            UsageError: no such layer or pool, no image; the file is there already. UnknownNameError: no such label.
+            ImageError: a tensor of another size. TypeError: something that is no image.
         """
+        from bigr_cli.representation import from_python
         from bigr_cli.representation.features import embed_images, wanted_features
 
         wanted = wanted_features(self.config, layer=layer, pool=pool, label=label)
+        if output is not None:
+            asked = {"batch_size": batch_size, "progress": progress, **files}
+            return from_python.embedded_to(self, wanted, images, output, **asked)
+        if files:
+            raise TypeError(f"embed: {', '.join(files)} is for files, with output")
+        whole = isinstance(images, torch.Tensor) and images.ndim == 4
+        given = images if whole else originals(images, self.config.ground)
         batches = Batches(self.coding_batch_size() if batch_size is None else batch_size)
-        given = images if isinstance(images, torch.Tensor | Sequence) else [images]
-        return embed_images(self.network, given, wanted, batches, self.config.ground)
+        with for_caller(len(given), "embedding", progress) as advance:  # type: ignore[arg-type]
+            return embed_images(self.network, given, wanted, batches, self.config.ground, advance)
 
-    def encode(self, images: Images | Tensor, *, refine: int = 0) -> Tensor:
-        """Images of the model's size, or (B, 3, H, W) in [0, 1] → codes (B, L, K) bool.
+    def search(self, query: OneImage, index: str | PathLike[str] | Index, *, count: int = 10) -> list[Found]:
+        """The images of an index that are most like an image, the nearest first.
 
-        `refine` steps of latent optimisation make codes that reconstruct the images better; see `core.refine`.
-        ImageError if the images are not of the model's size.
+        Args:
+            query: of any size and mode.
+            index: what `embed(…, output="photos.npz")` or `bigr embed` wrote, by its name or read already
+                (`read_index`).
+            count: how many.
+
+        Returns:
+            Each with its `rank`, `path` and `label`, and the `similarity`, the cosine of features less their mean, at
+            most 1; for codes the `distance`, the number of bits that differ.
+
+        Raises:
+            UsageError: no such file. ModelFormatError: it is no index. ModelError: another model made it.
         """
-        return encode_images(self.network, images, refine=refine, background=self.config.ground)
+        from bigr_cli.representation import from_python
+
+        return from_python.searched(self, query, index, count)
+
+    def classify(
+        self, images: Images, probe: str | PathLike[str] | Probe, *, batch_size: int | None = None
+    ) -> list[Classified]:
+        """The likeliest label of each image, by a classifier that `probe` has trained.
+
+        Args:
+            images: of any size and mode.
+            probe: what `probe(…, save="probe.safetensors")` or `bigr evaluate probe --save` wrote, or a `Probe`.
+            batch_size: how many to look at once.
+
+        Returns:
+            For each image its `path` ("" if it comes from no file), `label` and `probability`, from 0 to 1.
+
+        Raises:
+            UsageError: no such file. ModelFormatError: it is no probe. ModelError: another model's features trained it.
+        """
+        from bigr_cli.representation import from_python
+
+        return from_python.classified_images(self, images, probe, batch_size)
+
+    def probe(
+        self,
+        data: str | PathLike[str],
+        test: str | PathLike[str] | None = None,
+        *,
+        count: int | None = None,
+        test_count: int | None = None,
+        seed: int = 0,
+        save: str | PathLike[str] | None = None,
+        overwrite: bool = False,
+        batch_size: int | None = None,
+        progress: ProgressOption = None,
+    ) -> Probed:
+        """How well a linear classifier tells classes by each layer's features, as `bigr evaluate probe` measures it.
+
+        Args:
+            data: a folder with a subfolder a class, or "scenes", to train on.
+            test: another one to test on; None keeps a part of `data` apart.
+            count: how many images to train on, of which None is all of a folder, or 2000 scenes; `test_count` likewise.
+            seed: which images are taken, where not all are.
+            save: a .safetensors file for the best layer's classifier.
+            batch_size: how many images to look at once.
+            progress: whether, or how, to show it; see `Model`.
+
+        Returns:
+            A row for each kind of features, the best of them, and its `classifier(model)` for `classify`.
+
+        Raises:
+            UsageError: no images, one class only, too few images of a class; `save` is there already.
+            ImageError: an image cannot be read.
+        """
+        from bigr_cli.representation import from_python
+
+        return from_python.probed(
+            self,
+            data,
+            test,
+            count=count,
+            test_count=test_count,
+            seed=seed,
+            save=save,
+            overwrite=overwrite,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+    def evaluate_generation(self, reference: str | PathLike[str] | None = None, **options: Any) -> dict[str, Any]:
+        """How much generated images look like real ones, as `bigr evaluate generation` measures it.
+
+        Args:
+            reference: real images: a folder, "scenes", or a file of statistics, features or images.
+            options: `count`, how many to sample (10,000), and `seed`, of the first; `images`, a folder of generated
+                images instead; `metrics`, such as "fid,kid"; `features`, `weights`, `fetch_weights`, which network
+                looks at them; `reference_count`, `resize`; `npz` and `statistics`, files to write, and `overwrite`;
+                `batch_size`, `progress`; settings of the sampler.
+
+        Returns:
+            The figures by torch-fidelity's names, such as "frechet_inception_distance", with everything that they
+            depend on: the record of the command's --json.
+
+        Raises:
+            UsageError: nothing to compare with, too few images, or metrics that cannot be computed.
+        """
+        from bigr_cli.evaluation import from_python
+
+        return from_python.generation(self, reference, **options)
+
+    def evaluate_reconstruction(self, data: str | PathLike[str] = "scenes", **options: Any) -> dict[str, Any]:
+        """How well the tokenizer reconstructs images, as `bigr evaluate reconstruction` measures it.
+
+        Args:
+            data: a folder, or "scenes".
+            options: `count`, how many images (all of a folder, or 5000 scenes); `refine`, steps of latent optimisation;
+                `features`, `weights`, `fetch_weights`, what rFID is measured with; `batch_size`, `progress`.
+
+        Returns:
+            PSNR in decibels, SSIM, LPIPS where its weights are here, rFID, and the use of the bits, with everything
+            that they depend on: the record of the command's --json.
+
+        Raises:
+            UsageError: no images, too few. ImageError: one cannot be read.
+        """
+        from bigr_cli.evaluation import from_python
+
+        return from_python.reconstruction(self, data, **options)
+
+    def encode(self, images: Images, *, refine: int = 0) -> Tensor:
+        """The codes of images of the model's size.
+
+        Args:
+            images: of S × S pixels, S being `config.image_size`, in every form; or a tensor (B, 3, S, S) of floats in
+                [0, 1], which is taken as it is.
+            refine: steps of latent optimisation, which find codes that reconstruct the images better.
+
+        Returns:
+            (B, L, K) bool: L tokens, row by row, of K bits. One image is a batch of one.
+
+        Raises:
+            ImageError: another size. TypeError: something that is no image.
+        """
+        given = images if isinstance(images, torch.Tensor) and images.ndim == 4 else self._pil(images)
+        return encode_images(self.network, given, refine=refine, background=self.config.ground)
 
     def decode(self, codes: Tensor, masked: Tensor | None = None) -> list[Image]:
-        """Codes (B, L, K) → images; the bits of tokens that are masked (B, L) count as undecided, 0.5."""
+        """The images of codes.
+
+        Args:
+            codes: (B, L, K) bool, or 0 and 1.
+            masked: (B, L) bool: the tokens whose bits count as undecided, 0.5.
+
+        Returns:
+            B RGB images of the model's size.
+        """
         return decode_images(self.network, codes, masked)
+
+    @overload
+    def reconstruct(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
+        self, images: OneImage, *, refine: int | None = None
+    ) -> Image: ...
+    @overload
+    def reconstruct(self, images: Sequence[OneImage], *, refine: int | None = None) -> list[Image]: ...
+    def reconstruct(self, images: Images, *, refine: int | None = None) -> Image | list[Image]:
+        """Images as the tokenizer gives them back: encoded, and decoded again.
+
+        Args:
+            images: of any size, of which the middle square is taken, scaled to the model's size.
+            refine: steps of latent optimisation; None is what the model's config says.
+
+        Returns:
+            RGB images of the model's size: one for one, a list for several.
+
+        Raises:
+            ImageError: a file that cannot be read. TypeError: something that is no image.
+        """
+        squares = [one.square(self.config.image_size) for one in originals(images, self.config.ground)]
+        size, steps = self.coding_batch_size(), self.config.refine if refine is None else refine
+        made = [
+            image
+            for start in range(0, len(squares), size)
+            for image in self.decode(self.encode(squares[start : start + size], refine=steps))
+        ]
+        return made[0] if is_one_image(images) else made
 
     def sample_codes(self, labels: Labels, seeds: Tensor | Sequence[int], **options: Any) -> Tensor:
         """Sample codes (B, L, K) bool, by the model's own settings where none are given.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SILENCE = 30.0  # seconds
+
+ProgressOption = bool | Callable[[float, float], None] | None
+"""How Python code wants progress shown: see `for_caller`."""
 
 
 class RichBar(console.ProgressBar):
@@ -132,6 +136,40 @@ def _speak(ended: threading.Event) -> None:
         open_bars = list(_bars)
         if open_bars and console.silence() >= SILENCE:
             console.say(open_bars[-1].line())
+
+
+@contextmanager
+def for_caller(total: float, description: str, progress: ProgressOption) -> Iterator[Callable[[float], None]]:
+    """Progress of a method that Python code calls; what it gives is told how much more is done.
+
+    `progress` True shows a bar of tqdm, False none; None shows one on a terminal and in a notebook. A function is
+    called with what is done and the total.
+    """
+    if progress is None:
+        progress = console.may_show_bars() and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    done = 0.0
+    if callable(progress):
+        report = progress
+
+        def advance(amount: float) -> None:
+            nonlocal done
+            done = min(total, done + amount)
+            report(done, total)
+
+        yield advance
+        return
+    if not progress:
+        yield lambda amount: None
+        return
+    from tqdm.auto import tqdm  # a bar of its own in notebooks
+
+    form = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
+    with tqdm(total=total, desc=description, bar_format=form, leave=False) as bar:
+
+        def update(amount: float) -> None:
+            bar.update(min(amount, total - bar.n))
+
+        yield update
 
 
 def readable_time(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Everything that must hold: lint, types, tests, generated docs, and a wheel that works outside the checkout.
+"""Everything that must hold: lint, types, generated docs, the site, tests, and a wheel that works outside the checkout.
 
     pip install -e '.[dev]' && python scripts/checks.py            # all steps, in order
     python scripts/checks.py lint types                            # some of them
@@ -59,6 +59,15 @@ def docs(work: Path) -> None:
     _python("scripts/commands.py", "--check")
 
 
+def site(work: Path) -> None:
+    """The site is built, the API page among it: no link that leads nowhere, no docstring that names a lost argument."""
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    _python("-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(work / "site"), env=environment)
+    page = (work / "site" / "api.html").read_text(encoding="utf-8")
+    if 'id="bigr_cli.Model.inpaint"' not in page:
+        sys.exit("the API page lacks Model.inpaint")
+
+
 def tests(work: Path) -> None:
     """The fast tests, interrupted when they take too long."""
     with subprocess.Popen([sys.executable, "-m", "pytest"], cwd=ROOT) as running:
@@ -100,7 +109,7 @@ def _python(*words: str, cwd: Path = ROOT, env: dict[str, str] | None = None) ->
         sys.exit(done.returncode)
 
 
-STEPS: dict[str, Callable[[Path], None]] = {step.__name__: step for step in (lint, types, docs, tests, wheel)}
+STEPS: dict[str, Callable[[Path], None]] = {step.__name__: step for step in (lint, types, docs, site, tests, wheel)}
 
 
 if __name__ == "__main__":

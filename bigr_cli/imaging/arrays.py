@@ -1,9 +1,11 @@
-"""Between pictures and tensors."""
+"""Between images, arrays and tensors, and what Python code gives as an image."""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +14,20 @@ from PIL import Image
 from bigr_cli.colours import WHITE, Background
 from bigr_cli.errors import ImageError
 from bigr_cli.imaging.modes import to_levels
+from bigr_cli.imaging.originals import Original
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from torch import Tensor
+
+    OneImage: TypeAlias = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
+    Images: TypeAlias = OneImage | Sequence[OneImage]
+
+TAKEN = (
+    "a PIL image, a path, an array (H, W) or (H, W, 1 to 4) of uint8, bool or floats from 0 to 1, "
+    "a tensor (1 to 4, H, W) of uint8 or floats from 0 to 1, or a list of these"
+)
 
 
 def to_images(tensor: Tensor) -> list[Image.Image]:
@@ -42,3 +55,78 @@ def to_tensor(images: Sequence[Image.Image], background: Background = WHITE) -> 
         raise ImageError(f"images: expected pictures of one size, got {found}")
     stacked = np.stack([to_levels(image, background) for image in images])  # (B, H, W, 3)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
+
+
+def is_tensor(value: object) -> bool:
+    """Whether it is a tensor of torch, which is not imported to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_one_image(value: object) -> bool:
+    """Whether it is a single image, as Python code gives one; a batch (B, …) of arrays or tensors counts as several."""
+    if isinstance(value, Image.Image | str | os.PathLike):
+        return True
+    return (isinstance(value, np.ndarray) or is_tensor(value)) and value.ndim != 4  # type: ignore[attr-defined]
+
+
+def originals(images: Images, background: Background = WHITE) -> list[Original]:
+    """Images in all forms in which Python code gives them, as they are; several of them or one.
+
+    Args:
+        images: PIL images; paths of files; arrays (H, W), (H, W, 1), (H, W, 2), (H, W, 3) or (H, W, 4), grey or RGB,
+            with alpha or without, of uint8, of bool, or of floats from 0 to 1; tensors with the channels first; a batch
+            of arrays or tensors with the images along the first axis; a list or tuple of all these.
+        background: what a model sees where they are transparent.
+
+    Raises:
+        TypeError: something else.
+        ImageError: a file that cannot be read, an array of another shape, of another type or out of range.
+    """
+    if is_one_image(images):
+        return [_original(images, background)]
+    several: Any = images  # a batch, or a sequence of images
+    if is_tensor(several) or isinstance(several, np.ndarray | list | tuple):
+        return [_original(one, background) for one in several]
+    raise TypeError(f"expected {TAKEN}, got {_called(images)}")
+
+
+def _original(image: Any, background: Background) -> Original:
+    if isinstance(image, Original):
+        return image
+    if isinstance(image, Image.Image):
+        return Original(image, background=background)
+    if isinstance(image, str | os.PathLike):
+        from bigr_cli.data.images import read_image
+        from bigr_cli.file_names import expanded
+
+        return read_image(expanded(os.fspath(image)), background=background)
+    if is_tensor(image):
+        plain = image.detach().float() if image.is_floating_point() else image.detach()  # numpy has no bfloat16
+        last = plain.movedim(0, -1) if plain.ndim == 3 else plain
+        return Original(_from_array(last.numpy(force=True), "tensor", image), background=background)
+    if isinstance(image, np.ndarray):
+        return Original(_from_array(image, "array", image), background=background)
+    raise TypeError(f"expected {TAKEN}, got {_called(image)}")
+
+
+def _from_array(values: NDArray[Any], what: str, given: Any) -> Image.Image:
+    """The image of an array (H, W) or (H, W, C)."""
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if not (values.ndim == 2 or (values.ndim == 3 and 2 <= values.shape[2] <= 4)) or 0 in values.shape:
+        raise ImageError(f"{what}: expected (H, W) or up to four channels, got the shape {tuple(given.shape)}")
+    if values.dtype == bool:
+        values = values.astype(np.uint8) * np.uint8(255)
+    elif np.issubdtype(values.dtype, np.floating):
+        low, high = float(values.min()), float(values.max())
+        if not (0 <= low and high <= 1):  # also where one is no number
+            raise ImageError(f"{what}: expected floats from 0 to 1, got {low:g} to {high:g}", hint="or uint8, 0 to 255")
+        values = (values * 255).round().astype(np.uint8)
+    elif values.dtype != np.uint8:
+        raise ImageError(f"{what}: expected uint8, bool or floats from 0 to 1, got {given.dtype}")
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def _called(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")

@@ -15,8 +15,8 @@ from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.file_names import irregular
 from bigr_cli.files import behind_links, check_writable, reason_of, whole_file, writing
 from bigr_cli.imaging.formats import storable
-from bigr_cli.imaging.metadata import embedding
-from bigr_cli.recipe import Recipe
+from bigr_cli.imaging.metadata import KEY, embedding
+from bigr_cli.recipe import Recipe, parse_recipe
 
 KINDS = {
     ".png": "PNG",
@@ -75,6 +75,28 @@ def encode_image(image: Image.Image, kind: str, recipe: Recipe | None = None) ->
 def write_image(path: Path, image: Image.Image, *, recipe: Recipe | None = None, overwrite: bool = False) -> None:
     """Write a picture, lossless where its kind allows that, as the suffix says; errors as `write_bytes`."""
     write_bytes(path, encode_image(image, kind_of(path), recipe), overwrite=overwrite)
+
+
+def save(image: Image.Image, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write an image with the recipe that it carries, as the command line does: whole or not at all.
+
+    Args:
+        image: of any mode; what `Model` made carries its recipe in `info["bigr"]`.
+        path: .png, .webp, .jpg, .tif, .gif or .bmp; folders are made. BMP files hold no recipe.
+        overwrite: replace what is there.
+
+    Returns:
+        The path.
+
+    Raises:
+        UsageError: the file is there already, or another kind of file; the recipe is none.
+        ImageError: this kind of file cannot hold the image.
+        RunError: it cannot be written.
+    """
+    target, text = Path(path).expanduser(), image.info.get(KEY)
+    recipe = parse_recipe(text, source="image") if isinstance(text, str) else None
+    write_image(target, image, recipe=recipe, overwrite=overwrite)
+    return target
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:

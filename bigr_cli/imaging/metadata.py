@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from bigr_cli.recipe import Recipe, parse_recipe
 from bigr_cli.text_files import decoded
 
 KEY = "bigr"
+_CARRYING = ("PNG", "JPEG", "WEBP", "TIFF", "GIF")
 _FILM_TYPE = b"ftyp"  # how MP4 files begin, after four bytes
 _ASCII = b"ASCII\0\0\0"  # how a UserComment says which characters it is made of
 _LARGEST_JSON = 1 << 20
@@ -37,6 +39,41 @@ def embedding(kind: str, text: str) -> dict[str, Any]:
     if kind != "TIFF":  # where programs look that show how a picture was generated
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _ASCII + text.encode("ascii")
     return {"exif": exif}
+
+
+class MadeImage(Image.Image):
+    """An image that a model has made: a PIL image that carries its recipe.
+
+    The recipe is JSON in `info["bigr"]`. `save` puts it into PNG, JPEG, WebP, TIFF and GIF files, as the command line
+    does, unless it is given another `pnginfo`, `exif` or `comment`; `bigr info FILE` shows it. Copies and whatever
+    Pillow makes of the image keep it in `info` only.
+    """
+
+    @classmethod
+    def of(cls, image: Image.Image, recipe: Recipe | None) -> MadeImage:
+        """A copy of an image with its recipe; None leaves it without."""
+        made = cls()
+        vars(made).update(vars(image.copy()))
+        made.info = {name: value for name, value in image.info.items() if name != KEY}
+        if recipe is not None:
+            made.info[KEY] = recipe.to_json()
+        return made
+
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
+        """As Pillow's, with the recipe, whose place depends on the kind of file."""
+        suffix = Path(str(getattr(fp, "name", fp))).suffix.lower()
+        kind = (format or Image.registered_extensions().get(suffix, "")).upper()
+        text = self.info.get(KEY)
+        carried = embedding(kind, text) if isinstance(text, str) and kind in _CARRYING else {}
+        super().save(fp, format, **(carried | params))
+
+    def __iter__(self) -> Iterator[MadeImage]:
+        """The image alone, so that `for made in model.edit(…)` works whether one image was given or a list."""
+        yield self
+
+    def __getitem__(self, index: int) -> MadeImage:
+        """The image alone, as from a list of one."""
+        return [self][index]
 
 
 def read_metadata(source: Path | bytes) -> Recipe:

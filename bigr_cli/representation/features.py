@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -122,9 +123,16 @@ def embed_batch(network: BinaryModel, images: Tensor, wanted: Wanted) -> NDArray
 
 
 def embed_images(
-    network: BinaryModel, images: Any, wanted: Wanted, batches: Batches, background: Background = WHITE
+    network: BinaryModel,
+    images: Any,
+    wanted: Wanted,
+    batches: Batches,
+    background: Background = WHITE,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> NDArray[Any]:
-    """The features (N, *wanted.shape) of PIL images, or of (N, 3, H, W) in [0, 1], batch by batch.
+    """The features (N, *wanted.shape) of originals or PIL images, or of (N, 3, H, W) in [0, 1], batch by batch.
+
+    `advance` is told how many more are done.
 
     Raises:
         UsageError: there is no image.
@@ -132,8 +140,7 @@ def embed_images(
     """
     import torch
 
-    from bigr_cli.imaging.arrays import to_tensor
-    from bigr_cli.imaging.originals import Original
+    from bigr_cli.imaging.arrays import originals, to_tensor
 
     if len(images) == 0:
         raise UsageError("images: expected at least one picture, got none")
@@ -141,10 +148,12 @@ def embed_images(
 
     def embedded(some: Any) -> NDArray[Any]:
         if not isinstance(some, torch.Tensor):
-            some = to_tensor([Original(image, background=background).square(size) for image in some])
+            some = to_tensor([one.square(size) for one in originals(some, background)])
         elif some.shape[1:] != (3, size, size):
             raise ImageError(f"images: expected (N, 3, {size}, {size}), got {tuple(some.shape)}")
-        return embed_batch(network, some, wanted)
+        features = embed_batch(network, some, wanted)
+        advance(len(some))
+        return features
 
     return np.concatenate([made for _, made in batches.run(images, embedded)])
 

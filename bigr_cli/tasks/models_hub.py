@@ -46,15 +46,12 @@ def pull(
     If it is interrupted, the same command goes on where it stopped; what has arrived is kept when a later part fails.
     Nothing in the files is run.
     """
-    import torch
-
     from bigr_cli.zoo.hub.pull import pull_model
 
     chosen = one_model(model, named)
     if chosen is None:
         raise UsageError("no model given", hint="bigr models list shows those to be pulled, such as bigr-l-d24")
-    kind = None if dtype is None else getattr(torch, dtype)
-    output = pull_model(chosen, as_name=name, dtype=kind, overwrite=overwrite, offline=offline)
+    output = pull_model(chosen, name=name, dtype=dtype, overwrite=overwrite, offline=offline)
     if json:
         console.json_line(record(read_entry(output)))
     else:

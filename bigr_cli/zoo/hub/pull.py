@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -31,22 +32,24 @@ from bigr_cli.zoo.published.convert import convert_published
 from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import is_repository, readable_size
 
+StoredDtype = Literal["float16", "bfloat16", "float32"]
+STORED = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 _LARGEST_TEXT = 10_000_000  # bytes of a config or card
 
 
 def pull_model(
-    name: str,
+    model: str,
     *,
-    as_name: str | None = None,
-    dtype: torch.dtype | None = None,
+    name: str | None = None,
+    dtype: StoredDtype | None = None,
     overwrite: bool = False,
     offline: bool = False,
 ) -> Path:
-    """Bring a model to the user's home; returns its folder.
+    """Bring a model to the user's home, as `bigr models pull` does; returns its folder, for `load`.
 
     Args:
-        name: a packaged card's, or owner/repository of a hub that holds a model folder.
-        as_name: what to call it; None takes the card's name or the repository's.
+        model: a name of `list_models`, or owner/repository of a hub that holds a model folder.
+        name: what to call it; None takes the card's name or the repository's.
         dtype: what to store the weights as; None stores them as they are published.
         overwrite: replace a model of that name in the home.
         offline: use only what the hub's own cache has.
@@ -56,11 +59,14 @@ def pull_model(
         UsageError: there is a model of that name already.
         RunError: the connection broke or the disk is full.
     """
-    if "/" in name or "\\" in name:
-        if not is_repository(name):
-            raise UsageError(f"{name!r}: expected the name of a model, or owner/repository of a hub")
-        return _pull_folder(name, as_name or name.partition("/")[2], dtype, overwrite, offline)
-    return _pull_card(find.find_card(name), as_name or name, dtype, overwrite, offline)
+    if dtype is not None and dtype not in STORED:
+        raise UsageError(f"dtype: expected {', '.join(STORED)}, got {dtype!r}")
+    kind = None if dtype is None else STORED[dtype]
+    if "/" in model or "\\" in model:
+        if not is_repository(model):
+            raise UsageError(f"{model!r}: expected the name of a model, or owner/repository of a hub")
+        return _pull_folder(model, name or model.partition("/")[2], kind, overwrite, offline)
+    return _pull_card(find.find_card(model), name or model, kind, overwrite, offline)
 
 
 def _pull_card(card: ModelConfig, name: str, dtype: torch.dtype | None, overwrite: bool, offline: bool) -> Path:
