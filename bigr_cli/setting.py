@@ -108,6 +108,28 @@ def parameters(kind: type) -> tuple[Parameter, ...]:
     return tuple(_parameters(kind, ())) if is_dataclass(kind) else ()
 
 
+def with_own_names(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of settings by their own names, where some are by an alias: guidance_scale is guidance.
+
+    Raises:
+        ConfigError: a setting is given by two names.
+    """
+    others = _aliases(kind)
+    found = {}
+    for name, value in values.items():
+        own = others.get(name, name)
+        if own != name and values.get(own) is not None:
+            raise ConfigError(f"{name}: is {own}, which is given too")
+        found[own] = value
+    return found
+
+
+@cache
+def _aliases(kind: type) -> Mapping[str, str]:
+    words = ((alias, one.name) for one in parameters(kind) for alias in one.setting.aliases)
+    return {alias.removeprefix("--").replace("-", "_"): name for alias, name in words}
+
+
 @cache
 def nested(kind: type) -> Mapping[str, type]:
     """The fields of a dataclass that hold dataclasses with settings, and those."""

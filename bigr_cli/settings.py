@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from bigr_cli import console, schema
 from bigr_cli.core.config import SamplingConfig, taken_by
 from bigr_cli.errors import ConfigError
+from bigr_cli.setting import with_own_names
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.presets import preset
 
@@ -24,7 +25,7 @@ def sampling_settings(config: ModelConfig, *layers: Mapping[str, object], painti
     """
     merged = schema.to_mapping((painting and config.painting) or config.sampling)
     for layer in layers:
-        given = {name: value for name, value in layer.items() if value is not None}
+        given = {name: value for name, value in with_own_names(SamplingConfig, layer).items() if value is not None}
         chosen_preset = given.pop("preset", None)
         merged |= ({} if chosen_preset is None else preset(config, chosen_preset, painting=painting)) | given
     chosen = schema.from_mapping(SamplingConfig, merged, source="sampling")

@@ -166,3 +166,19 @@ def test_what_was_retired_works_with_a_warning(bigr: Run, tiny_model: Path, tmp_
     done = bigr("generate", "--all-labels", "-m", tiny_model, "-o", "out/")
     assert done.code == 0 and "warning: --all-labels is now the label all" in done.err
     assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_python_takes_the_same_names(tiny_model: Path) -> None:
+    import bigr_cli
+    from bigr_cli.errors import ConfigError
+
+    model = bigr_cli.load(tiny_model)
+    assert model.settings(guidance_scale=3, num_inference_steps=2) == model.settings(guidance=3, steps=2)
+    with pytest.raises(ConfigError, match="guidance_scale: is guidance, which is given too"):
+        model.settings(guidance_scale=3, guidance=2)
+    (image,) = model.generate("cat", seed=1)
+    ours, theirs = (
+        model.edit(image, "dog", mask_box=["0,0,8,8"], seed=2, **{names[0]: 3.0, names[1]: 2, names[2]: "house"})
+        for names in (("guidance", "steps", "negative"), ("guidance_scale", "num_inference_steps", "negative_prompt"))
+    )
+    assert ours[0].tobytes() == theirs[0].tobytes()

@@ -17,7 +17,7 @@ from bigr_cli.imaging.arrays import originals
 from bigr_cli.imaging.files import KINDS
 from bigr_cli.imaging.originals import Original
 from bigr_cli.prompts import Label, guide_of, name_of, reads_text
-from bigr_cli.setting import parameters
+from bigr_cli.setting import parameters, with_own_names
 from bigr_cli.settings import sampling_settings
 from bigr_cli.zoo.config import ModelConfig
 
@@ -38,7 +38,7 @@ def build(kind: type[Request], config: ModelConfig, options: Mapping[str, Any]) 
         UnknownNameError: a label that the model has not.
         UsageError: an option or a setting that there is not, or out of range.
     """
-    options = _with_boxes(options)
+    options = _with_boxes(with_own_names(kind, options))
     own = {field.name for field in fields(kind)}
     own |= {one.name for one in parameters(kind) if one.path[0] != "sampling"}
     changes = {name: value for name, value in options.items() if name not in own}
