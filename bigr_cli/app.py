@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a failure at run time, 2 wrong usage or bad input, 130 int
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -174,7 +175,22 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
     return kept + arguments[end:], asked
 
 
-def _report(error: BaseException) -> int:
+def _as_given(message: str, words: Sequence[str]) -> str:
+    """A message of click's with an option by the name that was typed, and by its variable only where that gave it."""
+
+    def said(found: re.Match[str]) -> str:
+        names = re.findall(r"'(-[^']*)'", found[1])
+        typed = [word.partition("=")[0] for word in words if word.startswith("-")]
+        for name in names:
+            if any(_with_hyphens(word) == name or (name[1:2] != "-" and word.startswith(name)) for word in typed):
+                return f"'{name}'"
+        long = next((name for name in names if name.startswith("--")), names[0])
+        return f"'{long}'" + (f" (env var: '{found[2]}')" if found[2] in os.environ else "")
+
+    return re.sub(r"((?:'-[^']*' / )*'-[^']*')(?: \(env var: '(\w+)'\))?", said, message)
+
+
+def _report(error: BaseException, words: Sequence[str] = ()) -> int:
     if isinstance(error, BigrError):
         console.error(str(error), error.hint or home.hint_for(str(error)))
         return error.exit_code
@@ -183,7 +199,7 @@ def _report(error: BaseException) -> int:
     if hasattr(error, "format_message"):  # the usage errors of click, wherever this version of Typer keeps them
         context = getattr(error, "ctx", None)
         console.error(
-            error.format_message().replace("Value error, ", ""),
+            _as_given(error.format_message().replace("Value error, ", ""), words),
             f"see '{context.command_path} --help'" if context else None,
         )
         return int(getattr(error, "exit_code", 2))
@@ -232,4 +248,4 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             console.traceback(error)
-        return _report(error)
+        return _report(error, words)

@@ -182,3 +182,22 @@ def test_python_takes_the_same_names(tiny_model: Path) -> None:
         for names in (("guidance", "steps", "negative"), ("guidance_scale", "num_inference_steps", "negative_prompt"))
     )
     assert ours[0].tobytes() == theirs[0].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "name"),
+    [
+        ("-n 0", "", "'-n':"),
+        ("-n0", "", "'-n':"),
+        ("--num_images=0", "", "'--num-images':"),
+        ("--guidance-scale x", "1", "'--guidance-scale':"),
+        ("", "x", "'--guidance' (env var: 'BIGR_GUIDANCE'):"),
+    ],
+)
+def test_errors_name_an_option_as_it_was_given(
+    bigr: Run, words: str, variable: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable:
+        monkeypatch.setenv("BIGR_GUIDANCE", variable)
+    done = bigr("generate", "cat", *words.split())
+    assert done.code == 2 and done.err.startswith(f"error: Invalid value for {name} "), done.err

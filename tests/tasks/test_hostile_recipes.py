@@ -198,7 +198,7 @@ def test_whatever_the_tasks_record_can_be_replayed() -> None:
         parameter.label
         for kind in kinds
         for parameter in parameters(kind)
-        if parameter.path[0] != "sampling" and parameter.setting.panel != "Output"
+        if parameter.path[0] != "sampling" and parameter.setting.panel != "Files"
     }
     assert names - {"image", "stops"} <= recipes._FLAGS | recipes._VALUES
     assert {kind.__name__.lower() for kind in kinds} == set(recipes._TASKS)
