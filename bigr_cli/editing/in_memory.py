@@ -119,7 +119,7 @@ def _with_boxes(options: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def keywords(kind: type[Request], config: ModelConfig, options: Mapping[str, Any]) -> dict[str, Any]:
     """What a method was given for a request, by the options' names, as a recipe has it; not what is in memory."""
-    options = _with_boxes(options)
+    options = _with_boxes(with_own_names(kind, options))
     unread = ("prompt", "class" if reads_text(config) else "text")  # a label is recorded under one option only
     values: dict[str, Any] = {}
     for one in parameters(kind):
@@ -153,15 +153,13 @@ def interpolated(
         raise UsageError("stops are either all labels or all pictures")
     chosen = build(Interpolate, config, options)
     stops: list[Any] = [guide_of(config, label) for label in labels]
-    names = [name_of(config, stop) for stop in stops]
-    shown: dict[str, Any] = {"stops": names, "frames": chosen.count, "loop": chosen.loop}
+    names: list[str] | None = [name_of(config, stop) for stop in stops]
     if not labels:
         stops = others
         chosen = chosen.between_images(config)
         files = [original.name for original in stops if original.kind]
-        shown = shown | {"stops": files if len(files) == len(stops) else None, "refine": chosen.refine}
-        shown["guess-class" if chosen.guess else "no-guess-class"] = True
-    shown = keywords(Interpolate, config, options) | {name: value for name, value in shown.items() if value is not None}
+        names = files if len(files) == len(stops) else None
+    shown = keywords(Interpolate, config, options) | chosen.recorded(names, None, {}, images=not labels)
     (job,) = plan(config, [None], seed=seed)
 
     def watch(seen: Iteration) -> None:

@@ -116,21 +116,24 @@ class Interpolate(EditRequest):
     def window(self) -> int | None:
         return None
 
-    def recorded(self, stops: Sequence[str], fps: float, values: Mapping[str, Any], *, images: bool) -> dict[str, Any]:
+    def recorded(
+        self, stops: Sequence[str] | None, fps: float | None, values: Mapping[str, Any], *, images: bool
+    ) -> dict[str, Any]:
         """What a recipe keeps besides the sampler's settings, by the options' names.
 
         Args:
-            stops: labels, texts or names of files, as they were given.
-            fps: frames a second of a film.
+            stops: labels, texts or names of files, as they were given; None if they have no names.
+            fps: frames a second of a film, if there is one.
             values: what was given, by the parameters' names, of which it has the prompt.
             images: whether the stops are images.
         """
-        kept: dict[str, Any] = {"stops": list(stops), "frames": self.count, "loop": self.loop, "fps": fps}
+        kept: dict[str, Any] = {"stops": None if stops is None else list(stops), "frames": self.count}
+        kept |= {"loop": self.loop, "fps": fps}
         if images:
             kept |= {"refine": self.refine, "guess-class" if self.guess else "no-guess-class": True}
-        also = {"mixed": self.mixed, "strength": self.strength}
-        also |= {one.label: values.get(one.name) for one in parameters(Interpolate) if one.path == ("label",)}
-        return kept | {name: value for name, value in also.items() if value is not None}
+        kept |= {"mixed": self.mixed, "strength": self.strength}
+        kept |= {one.label: values.get(one.name) for one in parameters(Interpolate) if one.path == ("label",)}
+        return {name: value for name, value in kept.items() if value is not None}
 
     def between_images(self, config: "ModelConfig") -> "Interpolate":
         """The request with the model's own steps of refinement, and whether classes are guessed, where it does not say.
