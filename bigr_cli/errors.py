@@ -23,6 +23,10 @@ class RunError(BigrError):
     """A failure while running: a full disk, a NaN loss, some pictures of a batch that could not be made."""
 
 
+class UnfamiliarError(RunError):
+    """An image unlike those that the model was trained on, which `strict` refuses."""
+
+
 class UsageError(BigrError):
     """Wrong usage or bad input: it would fail again in the same way until the user changes something."""
 

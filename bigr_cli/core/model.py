@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,19 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import ConfigError
 
+if TYPE_CHECKING:
+    from bigr_cli.core.held_out import HeldOut
+
 
 class BinaryModel(nn.Module):
     """`tokenizer` (pictures ↔ codes) and `generator` (labels or texts → codes).
 
-    `read` encodes texts where the generator does not do it itself.
+    `read` encodes texts where the generator does not do it itself. `held_out` are statistics of images like those that
+    it was trained on, for telling others from them; None says nothing.
     """
 
     read: Callable[[Sequence[str]], Texts] | None = None
+    held_out: HeldOut | None = None
 
     def __init__(self, tokenizer: TokenizerConfig, generator: GeneratorConfig) -> None:
         """Raises ConfigError when the two differ in grid or bits."""

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bigr_cli import console
 from bigr_cli.core.config import Guide, SamplingConfig
+from bigr_cli.core.held_out import Familiarity
 from bigr_cli.editing.batched_sampling import Iteration, SamplingCoroutine, Watch, paint_together
 from bigr_cli.editing.request import EditRequest, Request, read_request, recorded
 from bigr_cli.editing.requests import Interpolate
@@ -94,6 +96,7 @@ def edited(
         coroutines += [chosen.paint(network, original, number) for number in seeds]
         told += [(built, number, shown) for number in seeds]
     painted = finished(network, coroutines, batch_size, advance=lambda: advance(1))
+    warn_once(config.name, [made.familiarity for made in painted])
     return [
         Edited(
             made.image,
@@ -166,7 +169,16 @@ def interpolated(
         advance(len(seen.requests) / seen.steps)
 
     (frames,) = finished(network, [chosen.paint(network, stops, job.seed)], batch_size, watch=watch)
+    warn_once(config.name, [getattr(frames, "familiarity", None)])
     return [Edited(frame, (), None, job.seed, chosen.sampling, shown) for frame in frames]
+
+
+def warn_once(model: str, found: Sequence[Familiarity | None]) -> None:
+    """Say, for several images once, that one is unlike those that the model was trained on."""
+    unfamiliar = [one for one in found if one is not None and one.unfamiliar]
+    if unfamiliar:
+        images = "an image" if len(found) == 1 else f"{len(unfamiliar)} of {len(found)} images, such as this one"
+        console.warn(unfamiliar[0].warning(model, images))
 
 
 def _is_label(stop: object) -> bool:

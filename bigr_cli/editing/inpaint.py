@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bigr_cli.core.config import LARGEST_SEED, Guide
+from bigr_cli.core.familiarity import Look
+from bigr_cli.core.held_out import Familiarity
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.editing.batched_sampling import SamplingCoroutine, holding, side_by_side
 from bigr_cli.editing.repaint import Repainted, guess_label, repaint, windows_for
@@ -29,13 +31,18 @@ Mask = NDArray[np.float32]  # (H, W) in [0, 1], 1 = repaint
 class Painted:
     """A finished image, what it was painted for (a class's index or a text, None for none), and any score.
 
-    `earlier` are the images after the passes before, if they were asked for.
+    `earlier` are the images after the passes before, if they were asked for. `familiarity` says how the image compares
+    with those that the model was trained on, if it can say; `left` of so many `windows` were left as they were,
+    because the model cannot reconstruct them.
     """
 
     image: Image.Image
     label: Guide = None
     score: float | None = None
     earlier: tuple[Image.Image, ...] = ()
+    familiarity: Familiarity | None = None
+    windows: int = 0
+    left: int = 0
 
 
 def inpaint(
@@ -59,6 +66,9 @@ def inpaint(
         seed: of the image.
         guess: take the label that fits what is seen, instead of the request's.
         step: how far a window is from the next, as a share of it.
+
+    Raises:
+        UnfamiliarError: as `repaint`.
     """
     if not (mask > 0).any():
         return Painted(original.image, request.label)
@@ -73,13 +83,17 @@ def inpaint(
         request = replace(request, label=guess_label(network, pixels, region, seed, first))
     scored = request.best_of > 1
     seeds = [(seed + index * _VARIANTS) & LARGEST_SEED for index in range(request.best_of)]
+    look = Look(network)
     variants = side_by_side(
-        [repaint(network, pixels, region, request, each, windows=windows, scored=scored) for each in seeds]
+        [
+            repaint(network, pixels, region, request, each, windows=windows, scored=scored, look=looking)
+            for each, looking in zip(seeds, (look, *[None] * (len(seeds) - 1)), strict=True)
+        ]
     )
     made = yield from holding(variants, 2 * original.stored_bytes + len(seeds) * _HELD * pixels.nbytes)
     best = max(made, key=lambda each: each.score)
     painted = joined(original, pixels, best, mask, request.blend, at=box[:2])
-    return Painted(painted, request.label, best.score if scored else None)
+    return Painted(painted, request.label, best.score if scored else None, familiarity=look.verdict)
 
 
 def joined(

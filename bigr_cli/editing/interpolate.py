@@ -11,17 +11,25 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from bigr_cli.core.config import Guide
+from bigr_cli.core.familiarity import Look
+from bigr_cli.core.held_out import Familiarity, together
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.refine import refined
 from bigr_cli.editing.batched_sampling import SampleRequest, SamplingCoroutine, derived_seed
 from bigr_cli.editing.interpolate_request import PUBLISHED_SHARES, Interpolate
-from bigr_cli.editing.repaint import decode, likeliest_label, lowest, sample_request, seen_fit
-from bigr_cli.imaging.arrays import to_images, to_tensor
+from bigr_cli.editing.repaint import decode, likeliest_label, look_at, lowest, sample_request, seen_fit
+from bigr_cli.imaging.arrays import to_images, to_pixels, to_tensor
 from bigr_cli.imaging.originals import Original
 
 _RESAMPLED = 0.5  # of the tokens, halfway between two images
 _STRENGTH = 0.25  # of the tokens, from one class to another
 _GROWTH = 0.5  # near the first label, tokens are sampled much as they were: more of them make steps even
+
+
+class Frames(list[Image.Image]):
+    """Frames between images; `familiarity` is that of the keyframe least like what the model was trained on."""
+
+    familiarity: Familiarity | None = None
 
 
 @dataclass(frozen=True)
@@ -128,12 +136,16 @@ def between_images(
 
     Raises:
         UsageError: a class is to be guessed by a model that has none.
+        UnfamiliarError: as `look_at`.
     """
     size = network.tokenizer.config.image_size
     squares = [_tensor(network, image.square(size)) for image in images]
     with torch.inference_mode():
         logits = [network.tokenizer.bit_logits(square) for square in squares]
     codes = [refined(network.tokenizer, *each, request.refine or 0)[0] for each in zip(squares, logits, strict=True)]
+    looks = [Look(network) for _ in images]
+    for look, square, each in zip(looks, squares, logits, strict=True):
+        look_at(look, to_pixels(square)[0], each[0] > 0, request)
     guided = [_guessed(network, each, request, seed) if request.guess else request for each in codes]
     requests, path = [], positions(len(images), request.count, loop=request.loop)
     for position in path:
@@ -142,7 +154,9 @@ def between_images(
         mixed = _switched(codes[start], codes[following], logits[start], logits[following], share)
         count = round(4 * share * (1 - share) * _RESAMPLED * len(mixed))
         requests.append(sample_request(mixed, _unlikely(network, mixed, count, near.label, seed), near, seed))
-    return _frames(network, (yield from _sampled(requests)), path, loop=request.loop)
+    frames = Frames(_frames(network, (yield from _sampled(requests)), path, loop=request.loop))
+    frames.familiarity = together([look.verdict for look in looks])
+    return frames
 
 
 def temporal_median(codes: Tensor, fixed: Tensor, *, loop: bool = False) -> Tensor:

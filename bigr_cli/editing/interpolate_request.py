@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bigr_cli.core.config import Guide, SamplingConfig
-from bigr_cli.editing.request import EditRequest, Label, painting
+from bigr_cli.editing.request import EditRequest, Label, Strict, painting
 from bigr_cli.errors import UsageError
 from bigr_cli.setting import Setting, parameters
 
@@ -86,6 +86,7 @@ class Interpolate(EditRequest):
             variable=False,
         ),
     ] = None
+    strict: Strict = False
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:

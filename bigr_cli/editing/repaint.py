@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from bigr_cli.core.config import Guide
+from bigr_cli.core.familiarity import Look
+from bigr_cli.core.held_out import HELP, Familiarity
 from bigr_cli.core.likelihood import label_scores, seen_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.editing.batched_sampling import SampleRequest, SamplingCoroutine, derived_seed
 from bigr_cli.editing.request import EditRequest
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import UnfamiliarError, UsageError
 from bigr_cli.imaging.arrays import to_pixels
 from bigr_cli.imaging.windows import (
     Pixels,
@@ -49,6 +51,7 @@ def repaint(
     windows: Sequence[Window] | None = None,
     step: float = 0.5,
     scored: bool = False,
+    look: Look | None = None,
 ) -> SamplingCoroutine[Repainted]:
     """Paint every pixel of a region.
 
@@ -63,10 +66,14 @@ def repaint(
         windows: where to paint, if that was planned before.
         step: in a region that is larger than a window, how much of a window the next one is further on.
         scored: whether to say how likely the model finds what it has sampled.
+        look: is told of what the model is shown of the image.
 
     Returns:
         The image; outside the region with the same numbers, but for the pixels next to it, which are as the model
         has them, for `blend` to compare.
+
+    Raises:
+        UnfamiliarError: the request is strict, and the image unlike those that the model was trained on.
     """
     painted, todo = pixels.copy(), region.copy()
     border, total, count = pixels.copy(), 0.0, 0
@@ -75,7 +82,12 @@ def repaint(
         covered = window.clipped(*region.shape)
         if not todo[covered].any():
             continue
-        codes, masked = yield from _sample_window(network, painted, todo, window, request, derived_seed(seed, index))
+        shown = cut(painted, window, network.tokenizer.config.image_size, None if request.see_masked else todo)
+        codes, masked = _encode_window(network, shown, todo, window, request, derived_seed(seed, index))
+        if look is not None:
+            given = ~touched_tokens(region, window, network.tokenizer.config.grid).reshape(-1)
+            look_at(look, shown, codes, request, torch.from_numpy(given).to(codes.device))
+        (codes,) = yield [sample_request(codes, masked, request, derived_seed(seed, index), window)]
         shown = resized(decode(network, codes), window.side, window.side)[window.inside(*region.shape)]
         weight = _fade(todo[covered], region[covered], round(_OVERLAP * window.side))[..., None]
         painted[covered] = np.where(weight < 1, painted[covered] * (1 - weight) + shown * weight, shown)
@@ -145,16 +157,28 @@ def seen_fit(network: BinaryModel, codes: Tensor, label: Guide, seed: int, unkno
     return seen_scores(network.generator, codes[None], network.conditions([label]), unknown[None], seeds)[0]
 
 
-def _sample_window(
-    network: BinaryModel, pixels: Pixels, todo: Where, window: Window, request: EditRequest, seed: int
-) -> SamplingCoroutine[tuple[Tensor, Tensor]]:
-    """Sample the tokens of a window that have pixels to do: codes (L, K), and which were sampled (L,)."""
-    config = network.tokenizer.config
-    shown = cut(pixels, window, config.image_size, None if request.see_masked else todo)
+def _encode_window(
+    network: BinaryModel, shown: Pixels, todo: Where, window: Window, request: EditRequest, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The codes (L, K) of what a window shows, and which tokens have pixels to do (L,)."""
     codes = encode(network, shown, seed if request.sample_codes else None)
-    masked = torch.from_numpy(touched_tokens(todo, window, config.grid).reshape(-1)).to(codes.device)
-    sampled = yield [sample_request(codes, masked, request, seed, window)]
-    return sampled[0], masked
+    masked = torch.from_numpy(touched_tokens(todo, window, network.tokenizer.config.grid).reshape(-1))
+    return codes, masked.to(codes.device)
+
+
+def look_at(
+    look: Look, shown: Pixels, codes: Tensor, request: EditRequest, known: Tensor | None = None
+) -> Familiarity | None:
+    """Let a look have another window (S, S, 3) with its codes (L, K), of which tokens are known (L,): its own verdict.
+
+    Raises:
+        UnfamiliarError: the request is strict, and what was seen so far is unlike what the model was trained on.
+    """
+    found = look.add(torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1))), codes, known)
+    so_far = look.verdict
+    if request.strict and so_far is not None and so_far.unfamiliar:
+        raise UnfamiliarError(f"the image is unlike those that the model was trained on: {so_far.reason}", hint=HELP)
+    return found
 
 
 def sample_request(

@@ -69,6 +69,10 @@ SeenMask = Annotated[
         option="--see-masked",
     ),
 ]
+Strict = Annotated[
+    bool,
+    painting("Refuse images unlike those that the model was trained on, instead of warning.", variable=False),
+]
 
 Request = TypeVar("Request", bound="EditRequest")
 
@@ -107,6 +111,11 @@ class EditRequest(ABC):
         """Whether the encoder sees what is repainted."""
         return False
 
+    @property
+    def strict(self) -> bool:
+        """Whether images unlike those that the model was trained on are refused."""
+        return False
+
     @classmethod
     def paints_parts(cls, values: Mapping[str, Any]) -> bool:
         """Whether a request with these values samples parts of an image, which models have own settings for."""
@@ -142,6 +151,7 @@ class MaskedRequest(EditRequest):
     window: Window = None
     sample_codes: SampledCodes = False
     see_masked: SeenMask = False
+    strict: Strict = False
     sampling: SamplingConfig = SamplingConfig()
 
     def for_image(self: Request, image: "Original") -> Request:

@@ -18,6 +18,7 @@ from bigr_cli.editing.request import (
     NeededLabel,
     Negative,
     SampledCodes,
+    Strict,
     Window,
     painting,
 )
@@ -158,12 +159,16 @@ class Enrich(EditRequest):
         ),
     ] = None
     scale: Annotated[int, _detail("Make the image so much larger.", minimum=1, maximum=16, metavar="S")] = 1
+    every_window: Annotated[
+        bool, _detail("Redraw windows too that the model cannot reconstruct, instead of leaving them as they are.")
+    ] = False
     sharpen_only: Annotated[bool, _detail("Change fine detail alone, so that colours do not drift.")] = False
     sample_codes: SampledCodes = False
     save_passes: Annotated[
         bool,
         Setting("Write the image after each pass too, as NAME-pass1.png.", panel="Files", variable=False),
     ] = False
+    strict: Strict = False
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:

@@ -80,7 +80,7 @@ def find_inputs(
 def read_stdin() -> bytes:
     """All that comes from stdin; ImageError if it is a terminal."""
     if sys.stdin.isatty():
-        raise ImageError("stdin is a terminal, from which no picture comes", hint="for example: bigr ... - < photo.png")
+        raise ImageError("stdin is a terminal, from which no picture comes", hint="for example: bigr ... - < scene.png")
     return sys.stdin.buffer.read()
 
 

@@ -16,7 +16,7 @@ from bigr_cli.serve.fields import Field, Fields, settings_of
 from bigr_cli.serve.limits import Limits
 from bigr_cli.serve.operation import IMAGE, MASK, SEED, Operation, seeds_of
 from bigr_cli.serve.orders import Asked, Order, TooLarge, check_pixels, one_image, opened
-from bigr_cli.serve.outputs import image_output
+from bigr_cli.serve.outputs import familiarity_of, image_output
 from bigr_cli.setting import parameters
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ class Editing(Operation):
                 options={"image": upload.name, **options},
             )
             stem = PurePath(upload.name).stem
-            return image_output(model, recipe, made.image, f"{stem}-{self.name}-{seeds[index]}", score=made.score)
+            found = familiarity_of(model, upload.name, made)
+            name = f"{stem}-{self.name}-{seeds[index]}"
+            return image_output(model, recipe, made.image, name, score=made.score, familiarity=found)
 
         return Order(task=self.name, count=len(seeds), pixels=pixels, painter=painter, output=output)
 

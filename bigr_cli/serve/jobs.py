@@ -34,10 +34,13 @@ class Output:
     command: str | None
     recipe: dict[str, Any]
     score: float | None = None
+    familiarity: dict[str, Any] | None = None
 
     def described(self) -> dict[str, Any]:
         """What clients are told of it, without the pixels."""
-        score = {} if self.score is None else {"score": round(self.score, 6)}
+        score: dict[str, Any] = {} if self.score is None else {"score": round(self.score, 6)}
+        if self.familiarity is not None:
+            score["familiarity"] = self.familiarity
         return {
             "name": self.name,
             "media_type": self.media_type,

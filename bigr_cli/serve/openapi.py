@@ -95,6 +95,16 @@ _RESULT = {
                     "command": {"type": ["string", "null"], "description": "The command that makes these bytes."},
                     "recipe": {"type": "object"},
                     "score": {"type": "number"},
+                    "familiarity": {
+                        "type": "object",
+                        "description": "How the image compares with those that the model was trained on.",
+                        "properties": {
+                            "psnr": {"type": "number", "description": "Of its reconstruction, in dB."},
+                            "likelihood": {"type": ["number", "null"], "description": "Of its tokens, in nats a bit."},
+                            "unfamiliar": {"type": "boolean"},
+                            "warning": {"type": "string"},
+                        },
+                    },
                     "b64_json": {"type": "string", "contentEncoding": "base64"},
                 },
             },

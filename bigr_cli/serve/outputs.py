@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -21,17 +22,41 @@ from bigr_cli.serve.orders import MEDIA_TYPES, Asked
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bigr_cli.core.held_out import Familiarity
     from bigr_cli.model import Model
 
 _KINDS = {"png": "PNG", "tif": "TIFF"}
 
 
-def image_output(model: Model, recipe: Recipe, image: Image, stem: str, *, score: float | None = None) -> Output:
-    """A PNG file, or TIFF for modes that PNG does not hold."""
+def image_output(
+    model: Model,
+    recipe: Recipe,
+    image: Image,
+    stem: str,
+    *,
+    score: float | None = None,
+    familiarity: dict[str, Any] | None = None,
+) -> Output:
+    """A PNG file, or TIFF for modes that PNG does not hold; `familiarity` as `familiarity_of` gives it."""
     suffix = default_suffix(image.mode).removeprefix(".")
     name = named(stem, suffix)
     data = encode_image(image, _KINDS[suffix], recipe)
-    return _output(model, recipe, data, name, score)
+    return replace(_output(model, recipe, data, name, score), familiarity=familiarity)
+
+
+def familiarity_of(model: Model, name: str, made: Any) -> dict[str, Any] | None:
+    """How the image called `name`, of which `made` was made, compares with those the model was trained on, in JSON.
+
+    It has a warning if they differ; None where nothing is known.
+    """
+    found: Familiarity | None = getattr(made, "familiarity", None)
+    if found is None:
+        return None
+    left, windows = getattr(made, "left", 0), getattr(made, "windows", 0)
+    warns = found.unfamiliar or left
+    return found.described() | (
+        {"warning": found.warning(model.name, name, left=left, windows=windows)} if warns else {}
+    )
 
 
 def film_output(
@@ -61,7 +86,8 @@ def film_output(
             path = Path(folder) / f"film.{kind}"
             write_film(path, frames, fps=fps, recipe=recipe)
             data = path.read_bytes()
-    return _output(model, recipe, data, name, None)
+    found = familiarity_of(model, ", ".join(stops), frames)
+    return replace(_output(model, recipe, data, name, None), familiarity=found)
 
 
 def named(stem: str, suffix: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -223,7 +223,12 @@ def _save(
         seed=job.seed,
         options={"image": job.source.name, **job.options},
     )
-    score = {} if made.score is None else {"score": round(made.score, 6)}
+    score: dict[str, Any] = {} if made.score is None else {"score": round(made.score, 6)}
+    if made.familiarity is not None:
+        score["familiarity"] = made.familiarity.described()
+        results.unfamiliar.note(model.name, job.source.name, made.familiarity, made.left, made.windows)
+    if made.windows:
+        score |= {"windows": made.windows, "windows_left": made.left}
     beside = [(pass_path(path, turn), image) for turn, image in enumerate(made.earlier, 1)] if path else []
     results.save(job.index, made.image, recipe, seconds=seconds, beside=beside, source=job.source.name, **score)
 

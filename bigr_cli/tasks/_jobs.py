@@ -137,7 +137,7 @@ def _of_line(
     params = given.params
     words = params["images"] or []
     if not words:
-        raise UsageError("no picture given", hint=f"for example: bigr {task} photo.png, or - to read one from stdin")
+        raise UsageError("no picture given", hint=f"for example: bigr {task} scene.png, or - to read one from stdin")
     chooser = Chooser(given, params["recipe"])
     settings = sampling_settings(config, chooser.sampling(given.group(Sampling)), painting=True)
     seed = chooser.option("seed", params["seed"])

@@ -15,6 +15,7 @@ from bigr_cli.runtime.processes import Team
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from bigr_cli.core.held_out import Familiarity
     from bigr_cli.recipe import Recipe
 
 _WRITERS = 2
@@ -33,6 +34,27 @@ def check_stdout(*, json: bool) -> None:
         raise UsageError("stdout is a terminal, which shows no picture", hint="for example: -o - > picture.png")
 
 
+class Unfamiliar:
+    """Says once for a batch that an image is unlike what the model was trained on, and at its end how many were."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def note(self, model: str, name: str, found: "Familiarity", left: int = 0, windows: int = 0) -> None:
+        """Take an image into account: `left` of its `windows` were left as they were."""
+        if not (found.unfamiliar or left):
+            return
+        self.count += 1
+        if self.count > 1:
+            return
+        console.warn(found.warning(model, name, left=left, windows=windows))
+
+    def finish(self, written: int) -> None:
+        """Say how many there were, if they were several images."""
+        if written > 1 and self.count:
+            console.say(f"{self.count} of {written} images are unlike what the model was trained on, or parts of them")
+
+
 class Results:
     """Writes pictures as they come, beside the work on the next ones. One that fails does not stop the others."""
 
@@ -46,6 +68,7 @@ class Results:
         self._waiting: list[tuple[str, Future[Path], dict[str, Any], int]] = []
         self._written: list[Path] = []
         self._log = Log()
+        self.unfamiliar = Unfamiliar()
         self.failures: list[tuple[str, BigrError]] = []  # what failed, and why
 
     def save(
@@ -110,6 +133,7 @@ class Results:
             self._gather(processes)
         if self._written:
             console.say(f"wrote {_described(self._written)}")
+        self.unfamiliar.finish(len(self._written))
         if skipped:
             console.say(f"skipped {_counted(skipped)} that {'was' if skipped == 1 else 'were'} there already")
 
@@ -129,11 +153,12 @@ class Results:
     def _gather(self, processes: Team) -> None:
         """Let the first process have what all have written, and what failed; the others keep nothing."""
         told = [(name, str(error), error.hint) for name, error in self.failures]
-        every = processes.gathered((self._written, told))
+        every = processes.gathered((self._written, told, self.unfamiliar.count))
         if not processes.first:
             self._written, self.failures = [], []
             return
-        for written, failures in every[1:]:
+        for written, failures, unfamiliar in every[1:]:
+            self.unfamiliar.count += unfamiliar
             self._written += written
             self.failures += [(name, RunError(message, hint=hint)) for name, message, hint in failures]
 

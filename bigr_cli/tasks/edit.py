@@ -15,9 +15,9 @@ TASK = "edit"
     panel=MAKE,
     help="Change the class of a part of pictures, or of all of them.",
     examples=(
-        "bigr edit photo.png --prompt cat --mask mask.png",
-        "bigr edit photo.png --prompt cat --from-class bird --mask-box 20,20,30,30",
-        "bigr edit photo.png --prompt mushroom --strength 0.8 -n 4",
+        "bigr edit scene.png --prompt cat --mask mask.png",
+        "bigr edit scene.png --prompt cat --from-class bird --mask-box 20,20,30,30",
+        "bigr edit scene.png --prompt mushroom --strength 0.8 -n 4",
     ),
 )
 @editing_command(Edit)

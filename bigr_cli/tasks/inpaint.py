@@ -15,12 +15,12 @@ TASK = "inpaint"
     panel=MAKE,
     help="Repaint the masked part of pictures.",
     examples=(
-        "bigr inpaint photo.png --mask mask.png",
-        "bigr inpaint photo.png --mask-box 10,20,30,30 --prompt cat -n 4",
-        "bigr inpaint photo.png --mask-box 25%,25%,50%,50% --guess-class --best-of 8 -o done.png",
+        "bigr inpaint scene.png --mask mask.png",
+        "bigr inpaint scene.png --mask-box 10,20,30,30 --prompt cat -n 4",
+        "bigr inpaint scene.png --mask-box 25%,25%,50%,50% --guess-class --best-of 8 -o done.png",
         "bigr inpaint holes/*.png --mask-alpha -o done/ --skip-existing",
         "bigr inpaint --manifest jobs.jsonl -o done/ --json",
-        "cat photo.png | bigr inpaint - --mask mask.png -o - > done.png",
+        "cat scene.png | bigr inpaint - --mask mask.png -o - > done.png",
     ),
 )
 @editing_command(Inpaint)

@@ -22,6 +22,7 @@ from bigr_cli.tasks._failures import FailureList
 from bigr_cli.tasks._frames import Target, target_of, write_frames
 from bigr_cli.tasks._given import Given, given_by, given_by_manifest
 from bigr_cli.tasks._recipes import Chooser
+from bigr_cli.tasks._results import Unfamiliar
 from bigr_cli.tasks._sharing import load_alike, sharing
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _work(
     """
     from bigr_cli.editing.batched_sampling import paint_together
 
-    failed, log = list[tuple[str, BigrError]](), Log()
+    failed, log, unfamiliar = list[tuple[str, BigrError]](), Log(), Unfamiliar()
     began = time.perf_counter()
     work = ((job, _begun(model, job)) for job in jobs)
     try:
@@ -231,7 +232,7 @@ def _work(
             try:
                 if isinstance(made, BigrError):
                     raise made
-                log.add(_saved(model, job, made, writing, seconds=time.perf_counter() - began))
+                log.add(_saved(model, job, made, writing, unfamiliar, seconds=time.perf_counter() - began))
             except BigrError as error:
                 if not alone:
                     console.error(f"{job.keyframes.name}: {error}", error.hint)
@@ -246,17 +247,23 @@ def _begun(model: "Model", job: Job) -> "SamplingCoroutine[list[Image]]":
     return (yield from job.request.paint(model.network, job.keyframes.read(model.config.ground), job.seed))
 
 
-def _saved(model: "Model", job: Job, images: "list[Image]", writing: Writing, *, seconds: float) -> dict[str, Any]:
+def _saved(
+    model: "Model", job: Job, images: "list[Image]", writing: Writing, unfamiliar: Unfamiliar, *, seconds: float
+) -> dict[str, Any]:
     """Write the frames; what the log notes of them."""
     labels = [prompts.name_of(model.config, label) for label in job.keyframes.labels]
     made = model.recipe(job.request.sampling, task=TASK, labels=labels, seed=job.seed, options=job.options)
     kept = None if writing.no_metadata else made
+    familiarity = getattr(images, "familiarity", None)
+    more = {} if familiarity is None else {"familiarity": familiarity.described()}
     write_frames(job.target, images, job.fps, kept, overwrite=writing.overwrite)
     record: dict[str, Any] = {"task": TASK, "model": model.name, "seed": job.seed, **dict([made.subject])}
     record |= {"frames": len(images), "seconds": round(seconds, 3), "recipe": made.to_dict()}
     for path in job.target.paths if writing.json else ():
-        console.json_line({"path": path, **record})
+        console.json_line({"path": path, **record, **more})
     console.say(f"wrote {len(images)} frames to {job.target.described}")
+    if familiarity is not None:
+        unfamiliar.note(model.name, job.keyframes.name, familiarity)
     folder = job.target.paths[0].parent if job.target.shape == "frames" else None
     return record | {"path": f"{folder}{os.sep}" if folder else next(iter(job.target.paths), None)}
 

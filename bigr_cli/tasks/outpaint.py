@@ -15,10 +15,10 @@ TASK = "outpaint"
     panel=MAKE,
     help="Continue pictures beyond their borders.",
     examples=(
-        "bigr outpaint photo.png --right 50%",
-        "bigr outpaint photo.png --left 64 --right 64 --prompt boat --seed 3",
-        "bigr outpaint photo.png --aspect 16:9 -n 4 -o wide/",
-        "bigr outpaint photo.png --mask-box 25%,25%,50%,50%   # keeps the box, repaints the rest",
+        "bigr outpaint scene.png --right 50%",
+        "bigr outpaint scene.png --left 64 --right 64 --prompt boat --seed 3",
+        "bigr outpaint scene.png --aspect 16:9 -n 4 -o wide/",
+        "bigr outpaint scene.png --mask-box 25%,25%,50%,50%   # keeps the box, repaints the rest",
     ),
 )
 @editing_command(Outpaint)

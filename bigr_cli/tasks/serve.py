@@ -78,7 +78,7 @@ class Bounds:
     help="A local page for painting masks, and all tasks over HTTP.",
     examples=(
         "bigr serve --open",
-        "bigr serve photo.jpg holidays/ --open   # results are saved beside the images",
+        "bigr serve scene.png scenes/ --open   # results are saved beside the images",
         "bigr serve scenes-64-text --port 8000 --token 'a long secret'",
     ),
 )

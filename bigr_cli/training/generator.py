@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator as Batches
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bigr_cli.core.condition import Condition
+from bigr_cli.core.familiarity import mean_likelihoods, summary, token_errors
+from bigr_cli.core.held_out import HeldOut
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import cosine_mask
 from bigr_cli.core.tokenizer import Tokenizer
@@ -109,6 +112,8 @@ class GeneratorObjective(Objective):
         self._frozen: list[Any] = [tokenizer]  # a list hides it from the module tree
         self.read = text_reader(self.sizes.text, keep=config.data.cache_texts)
         self._validation: list[tuple[Tensor, Condition]] = []
+        self._errors = torch.empty(0)  # mean squared ones of the held-out images' reconstructions
+        self._statistics: HeldOut | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -156,12 +161,26 @@ class GeneratorObjective(Objective):
             raise TypeError(f"expected a generator, got {type(average).__name__}")
         if not self._validation:
             device = average.positions.device
-            batches = (batch.to(device) for batch in all_batches(self.held_out, _BATCH))
-            self._validation = [(self.tokenizer.encode(as_floats(b.images)), self._conditions(b)) for b in batches]
+            errors = []
+            for batch in all_batches(self.held_out, _BATCH):
+                images = as_floats(batch.images.to(device))
+                codes = self.tokenizer.encode(images)
+                errors.append(token_errors(self.tokenizer, images, codes).mean(dim=1))
+                self._validation.append((codes, self._conditions(batch.to(device))))
+            self._errors = torch.cat(errors)
         torch.manual_seed(0)
         masking = MaskingConfig("picture", 0.0, 1)
         parts = [masked_loss(average, codes, labels, masking) for codes, labels in self._validation]
+        likelihoods = [mean_likelihoods(average, self._nothing(len(codes)), codes) for codes, _ in self._validation]
+        self._statistics = summary(self._errors, torch.cat(likelihoods))
         return {"loss": float(torch.stack(parts).mean())}
+
+    def _nothing(self, count: int) -> Condition:
+        """So many conditions of no label or text."""
+        device = self.model.positions.device
+        if self.read is not None:
+            return self.read([""] * count, device)
+        return self.model.condition_tokens.batch([None] * count).to(device)
 
     def preview(self, average: nn.Module) -> Image:
         """Samples of the first classes or captions, at the sampling defaults."""
@@ -182,7 +201,8 @@ class GeneratorObjective(Objective):
     def write(self, average: nn.Module, run: Path, step: int, measures: dict[str, float]) -> None:
         if self._vocabulary is None and self._source is not None and self.read is not None:
             self._vocabulary = vocabulary_of(self._source)
-        write_run_model(run, self._describe(step), tokenizer=self.tokenizer, generator=average, measures=measures)
+        config = replace(self._describe(step), held_out=self._statistics)
+        write_run_model(run, config, tokenizer=self.tokenizer, generator=average, measures=measures)
 
     def _describe(self, step: int) -> ModelConfig:
         tokenizer, labels = self.base.tokenizer, self.labels

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bigr_cli import schema, yaml_text
 from bigr_cli.core.config import SamplingConfig, TokenizerConfig
+from bigr_cli.core.held_out import HeldOut
 from bigr_cli.plain_text import escaped, in_markdown
 from bigr_cli.vocabulary import KINDS, Vocabulary
 from bigr_cli.zoo.config import ModelConfig
@@ -14,6 +15,7 @@ from bigr_cli.zoo.source import Source, readable_size
 
 _TAGS = ("bigr", "binary-latent-codes", "image-generation")
 _RESULTS = "## Results after training"
+_KNOWN = "## Images that it knows"
 _OFF_AT_ZERO = ("rank_timesteps", "last_timesteps", "tolerance")  # not published: shown where they are used
 
 
@@ -48,12 +50,42 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
     if config.source and config.source.published:
         results = _table("measure", "value", list(config.source.published.items()))
         sections.append(f"## Published results\n\nAs its authors measured them; not measured here.\n\n{results}")
+    if config.held_out is not None:
+        sections.append(f"{_KNOWN}\n\n{_known(config.held_out)}")
     if metrics:
         sections.append(f"## Measured\n\n{_table('measure', 'value', list(_flat(metrics)))}")
     if config.sha256:
         hashes = [(f"`{name}`", f"`{digest}`") for name, digest in config.sha256.items()]
         sections.append(f"## Files\n\n{_table('file', 'SHA-256', hashes)}")
     return "\n\n".join(sections) + "\n"
+
+
+def with_held_out(card: str, held_out: HeldOut) -> str:
+    """A card with the section of the images that the model knows, in place of an older one."""
+    before, found, after = card.partition(f"{_KNOWN}\n")
+    if found:
+        after = after[after.index("\n## ") + 1 :] if "\n## " in after else ""
+    else:
+        place = min(
+            (card.index(title) for title in ("## Measured\n", "## Files\n") if title in card), default=len(card)
+        )
+        before, after = card[:place], card[place:]
+    section = f"{_KNOWN}\n\n{_known(held_out)}\n"
+    return before.rstrip("\n") + "\n\n" + (f"{section}\n{after}" if after else section)
+
+
+def _known(held_out: HeldOut) -> str:
+    """By what images of another kind are told."""
+    rows: list[tuple[str, tuple[float, ...]]] = [
+        ("PSNR of reconstructions in dB", (*held_out.psnr, held_out.psnr_limit)),
+        *([("likelihood in nats a bit", held_out.likelihood)] if held_out.likelihood else []),
+    ]
+    lines: list[tuple[str, object]] = [(name, ", ".join(f"{value:.2f}" for value in values)) for name, values in rows]
+    return (
+        f"Of {held_out.images:,} images that were held out of its training the 1 % quantile and the median. Tasks warn "
+        "of images below the third number, or below both 1 % quantiles.\n\n"
+        + _table("measure", "1 %, median, limit", lines)
+    )
 
 
 def with_results(card: str, results: Sequence[tuple[str, str]]) -> str:

@@ -18,6 +18,7 @@ from bigr_cli.core.config import (
     refuse,
     require,
 )
+from bigr_cli.core.held_out import HeldOut
 from bigr_cli.core.limits import whole
 from bigr_cli.errors import ConfigError, ModelFormatError
 from bigr_cli.files import reading
@@ -74,6 +75,7 @@ class ModelConfig:
     `background` is the colour that it sees where images are transparent.
     `vocabulary` are the words of the captions that it was trained on; None is not known.
     `representation` says which features are meant if none are named; None is the middle layer.
+    `held_out` has statistics of held-out images, by which images of another kind are told; None tells none.
     `sha256` has the hash of each weights file by its name. `source` says what the weights can be made of.
     """
 
@@ -88,6 +90,7 @@ class ModelConfig:
     presets: dict[str, dict[str, int | float | str | tuple[float, float]]] = field(default_factory=dict)
     refine: int = field(default=0, metadata=UNSAID)
     representation: RepresentationConfig | None = None
+    held_out: HeldOut | None = field(default=None, metadata=UNSAID)
     background: str = field(default="white", metadata=UNSAID)
     vocabulary: Vocabulary | None = field(default=None, metadata=UNSAID)
     provenance: Provenance = field(default_factory=Provenance)

@@ -149,7 +149,7 @@ def load_model(
     else:
         _fill(model.generator, directory / GENERATOR_FILE, device, dtype)
         model.generator.to(device)
-    model.read = text_reader(config.generator.text)
+    model.read, model.held_out = text_reader(config.generator.text), config.held_out
     return model.eval().requires_grad_(False), config
 
 

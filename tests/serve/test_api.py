@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -291,3 +292,19 @@ def test_a_model_that_reads_texts(serve_with: Callable[..., Any], tiny_text_mode
         files = {"image": ("a.png", photo)}
         assert server.client.post("/api/v1/edit", files=files, data={"text": "a fish"}).status_code == 200
         assert server.client.post("/api/v1/edit", files=files, data={"class": "fish"}).status_code == 422
+
+
+def test_the_answer_says_how_far_an_image_is_from_the_training_images(
+    serve_with: Callable[..., Any], tiny_model: Path, tmp_path: Path, photo: bytes, mask: bytes
+) -> None:
+    folder = tmp_path / "knowing"
+    shutil.copytree(tiny_model, folder)
+    with (folder / "config.yaml").open("a") as file:
+        file.write("held_out: {images: 100, psnr: [90.0, 95.0]}\n")
+    files = {"image": ("drawing.png", photo), "mask": ("mask.png", mask)}
+    with serve_with(folder=folder) as server:
+        (found,) = server.client.post("/api/v1/inpaint", files=files).json()["images"]
+        strict = server.client.post("/api/v1/inpaint", files=files, data={"strict": "true"})
+    assert found["familiarity"]["unfamiliar"] is True
+    assert "drawing.png" in found["familiarity"]["warning"] and "bigr train" in found["familiarity"]["warning"]
+    assert strict.status_code >= 400 and "unlike" in strict.text

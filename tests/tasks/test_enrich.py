@@ -79,3 +79,17 @@ def test_transparency_stays(bigr: Run) -> None:
     with Image.open("out.png") as made, Image.open("in.png") as before:
         assert made.mode == "RGBA"
         assert made.getchannel("A").tobytes() == before.getchannel("A").tobytes()
+
+
+def test_an_enlarged_image_reduced_again_is_the_given_one(bigr: Run) -> None:
+    """Whatever detail the model makes up; with --reduce, detail is given up on purpose."""
+    across, down = np.meshgrid(np.linspace(60, 190, 40), np.linspace(60, 190, 30))
+    Image.fromarray(np.stack([across, down, 250 - across], axis=-1).astype(np.uint8)).save("smooth.png")
+    drift = {}
+    for name, options in {"kept": (), "reduced": ("--reduce",)}.items():
+        done = bigr("enrich", "smooth.png", "--scale", 2, "--seed", 4, *options, "-o", f"{name}.png")
+        assert done.code == 0, done.err
+        with Image.open(f"{name}.png") as image:
+            drift[name] = np.abs(np.asarray(image.reduce(2)).astype(float) - pixels("smooth.png")).mean()
+    assert drift["kept"] < 8  # noise beyond black and white cannot be made up for
+    assert drift["reduced"] > 2 * drift["kept"]

@@ -50,7 +50,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path
     config = replace(config, name="scenes-64", labels=LABELS, generator=generator.config, sha256={})
     save_model(place / "model", config, load_tokenizer(tiny_model)[0], generator)
     picture, _ = scene(0, 0, 64)
-    for name in ("photo", "blurred", "small", "sharp", "cat", "cat-7", "a", "b"):
+    for name in ("scene", "blurred", "small", "sharp", "cat", "cat-7", "a", "b"):
         picture.save(place / f"{name}.png")
     mask = Image.new("L", picture.size)
     mask.paste(255, (20, 20, 40, 40))
@@ -72,7 +72,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path
         scene(0, 2, 64)[0].save(place / folder / "2.jpg")
     (place / "holes").mkdir()
     clear.save(place / "holes" / "1.png")
-    (place / "jobs.jsonl").write_text(json.dumps({"image": "photo.png", "mask": "mask.png", "seed": 7}) + "\n")
+    (place / "jobs.jsonl").write_text(json.dumps({"image": "scene.png", "mask": "mask.png", "seed": 7}) + "\n")
     (place / "paths.jsonl").write_text(json.dumps({"stops": ["cat", "bird"]}) + "\n")
     (place / "texts.txt").write_text("a boat\na house\n")
     for name in ("tokenizer.yaml", "inception.pth", "bae.th", "bigr_L_d24.pt", "mine.pt"):

@@ -12,9 +12,10 @@ from scipy.stats import chisquare
 
 from bigr_cli.core.architectures import HEADS
 from bigr_cli.core.config import ATTENTIONS, AttentionKind, GeneratorConfig, HeadKind, SamplingConfig
+from bigr_cli.core.familiarity import held_out_statistics
 from bigr_cli.core.transformer import Generator
 from bigr_cli.data.folders import FolderSource
-from bigr_cli.data.loading import Positions, all_batches
+from bigr_cli.data.loading import Positions, all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.config import DataConfig, GeneratorShape, GeneratorTraining, MaskingConfig
@@ -235,6 +236,25 @@ def test_validation_is_the_same_every_time(generator_training: GeneratorTraining
     assert first == second
     assert image.size == (8 * 16 + 7 * 2, 4 * 16 + 3 * 2)
     assert all(torch.equal(before[name], tensor) for name, tensor in made.state_dict().items())
+
+
+def test_statistics_of_the_held_out_images_are_noted_if_they_are_enough(
+    generator_training: GeneratorTraining, tmp_path: Path
+) -> None:
+    for count, noted in ((31, False), (40, True)):
+        made = objective(generator_training, ScenesSource(16, 0, 0, count)).eval()
+        with torch.inference_mode():
+            measures = made.validate(made.model)
+        (tmp_path / str(count)).mkdir()
+        made.write(made.model, tmp_path / str(count), 5, measures)
+        model, config = load_model(tmp_path / str(count))
+        assert (config.held_out is not None) is noted
+    assert config.held_out is not None and config.held_out.images == 40
+    batches = [as_floats(batch.images) for batch in all_batches(ScenesSource(16, 0, 0, 40), 7)]
+    again = held_out_statistics(model, batches)  # the weights in the folder are rounded to half precision
+    assert again is not None
+    assert again.psnr == pytest.approx(config.held_out.psnr, abs=0.05)
+    assert "## Images that it knows" in (tmp_path / "40" / "README.md").read_text()
 
 
 def test_what_is_written_is_a_model(generator_training: GeneratorTraining, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import yaml
 
-from bigr_cli.zoo.card import render_card
+from bigr_cli.core.held_out import HeldOut
+from bigr_cli.zoo.card import render_card, with_held_out
 from bigr_cli.zoo.config import ModelConfig, Provenance
 
 
@@ -71,3 +72,13 @@ def test_many_labels_are_cut_short(config: ModelConfig) -> None:
     card = render_card(replace(config, generator=replace(config.generator, classes=1000), labels=labels))
     assert "(1000 in all" in card
     assert "label 999" not in card
+
+
+def test_which_images_it_knows_is_said_and_can_be_said_anew(config: ModelConfig) -> None:
+    first = HeldOut(images=100, psnr=(26.0, 29.0), likelihood=(-0.4, -0.3))
+    other = HeldOut(images=2000, psnr=(20.0, 21.0))
+    card = render_card(replace(config, held_out=first), {"psnr": 30})
+    assert "| PSNR of reconstructions in dB | 26.00, 29.00, 23.00 |" in card
+    assert with_held_out(render_card(config, {"psnr": 30}), first) == card
+    assert with_held_out(card, other) == render_card(replace(config, held_out=other), {"psnr": 30})
+    assert "Images that it knows" not in render_card(config)
