@@ -125,7 +125,7 @@ def serve(
     from bigr_cli.zoo.find import find_model
 
     if images:
-        console.warn("--images is now an argument: bigr serve photo.jpg holidays/")
+        console.warn("--images is now an argument: bigr serve scene.png scenes/")
     name, paths = _divided(words or [], model)
     config = read_config(find_model(name))
     if config.generator is None:

@@ -83,7 +83,7 @@ def test_transparency_stays(bigr: Run) -> None:
 
 def test_an_enlarged_image_reduced_again_is_the_given_one(bigr: Run) -> None:
     """Whatever detail the model makes up; with --reduce, detail is given up on purpose."""
-    across, down = np.meshgrid(np.linspace(60, 190, 40), np.linspace(60, 190, 30))
+    across, down = np.meshgrid(np.linspace(60, 190, 20), np.linspace(60, 190, 12))
     Image.fromarray(np.stack([across, down, 250 - across], axis=-1).astype(np.uint8)).save("smooth.png")
     drift = {}
     for name, options in {"kept": (), "reduced": ("--reduce",)}.items():
