@@ -52,6 +52,17 @@ def configure(*, quiet: bool | None = None, verbose: bool | None = None) -> None
     _state.verbose = _state.verbose if verbose is None else verbose
 
 
+@contextmanager
+def quieter(quiet: bool) -> Iterator[None]:
+    """While the block runs, nothing is said but warnings and errors, if `quiet`."""
+    before = _state.quiet
+    configure(quiet=quiet or before)
+    try:
+        yield
+    finally:
+        configure(quiet=before)
+
+
 def forget() -> None:
     """Another command begins: what is said once may be said again."""
     _state.said.clear()

@@ -17,6 +17,8 @@ class BigrError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        if hint is not None and hasattr(self, "add_note"):  # tracebacks show it, from Python 3.11 on
+            self.add_note(f"hint: {hint}")
 
 
 class RunError(BigrError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bigr_cli.durations import seconds_of
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
@@ -35,6 +35,7 @@ def train(
     threads: int | None = None,
     settings: Sequence[str] = (),
     resume: bool = False,
+    quiet: bool = False,
 ) -> Model:
     """Train both stages on a folder of images; returns the model, ready to use.
 
@@ -51,25 +52,35 @@ def train(
         threads: as that of `load`.
         settings: key=value, as the command takes them.
         resume: go on with the training in `output`, if there is one.
+        quiet: say nothing on stderr but warnings and errors.
 
     Raises:
         UsageError: images that are not there or too few, a folder that is not empty, too little time or memory.
         RunError: training failed; the hint names the last good state.
         KeyboardInterrupt: interrupted; the state is saved, and the model.
     """
+    from bigr_cli import console
     from bigr_cli.model import load
     from bigr_cli.runtime.device import select_device, set_threads
     from bigr_cli.training.checkpoint import STATE_FILE
     from bigr_cli.training.command import new_training, resumed_training
     from bigr_cli.training.request import Request
+    from bigr_cli.training.sizes import SIZES
 
+    if size != "auto" and size not in SIZES:
+        raise UnknownNameError("size", size, SIZES)
+    if steps is not None and steps < 1:
+        raise UsageError(f"steps: expected at least 1, got {steps}")
     set_threads(threads)
-    chosen, folder = select_device(device), None if output is None else Path(output)
+    chosen, folder = select_device(device), None if output is None else Path(output).expanduser()
     if resume and folder is None:
         raise UsageError("resume: needs the folder of the training, as output")
     if resume and folder is not None and (folder / STATE_FILE).is_file():
-        return load(resumed_training(folder, chosen, settings=settings), device=device)
+        with console.quieter(quiet):
+            return load(resumed_training(folder, chosen, settings=settings), device=device)
     seconds = seconds_of(time) if isinstance(time, str) else time
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise UsageError(f"time: expected seconds above 0, got {time}")
     request = Request(
         images=fspath(images),
         name="",
@@ -82,4 +93,5 @@ def train(
         seed=seed,
         settings=tuple(settings),
     )
-    return load(new_training(request, folder, chosen), device=device)
+    with console.quieter(quiet):
+        return load(new_training(request, folder, chosen), device=device)

@@ -34,6 +34,7 @@ from bigr_cli.recipe import GENERATE, Recipe
 from bigr_cli.runtime import memory
 from bigr_cli.runtime.batches import Batches
 from bigr_cli.runtime.int8 import is_int8
+from bigr_cli.setting import with_own_names
 from bigr_cli.settings import sampling_settings
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.find import default_model, find_model
@@ -194,8 +195,10 @@ class Model:
         Errors are raised by this call itself.
         """
         wanted = [labels] if labels is None or isinstance(labels, str | int) else list(labels)
-        jobs = plan(self.config, wanted, count=count, seed=seed, negative=negative)
-        settings = self.settings(**sampling)
+        given = with_own_names(Inpaint, {"negative": negative, **sampling})  # whose negative prompt has other names too
+        jobs = plan(self.config, wanted, count=count, seed=seed, negative=given.pop("negative"))
+        in_memory.check_arguments("generate", with_own_names(SamplingConfig, given), ("count", "negative", "seed"))
+        settings = self.settings(**given)
         batches = Batches(self.batch_size() if batch_size is None else batch_size)
         return self._generated(jobs, settings, batches, progress)
 

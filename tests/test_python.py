@@ -311,6 +311,21 @@ def test_progress_is_shown_when_asked_for(model: bigr_cli.Model, photos: Path, c
     assert "generating" in capsys.readouterr().err
 
 
+def test_arguments_that_there_are_not(model: bigr_cli.Model, photos: Path, tmp_path: Path) -> None:
+    for call, message in (
+        (partial(model.generate, "cat", gidance=2), "generate: has no argument 'gidance'; did you mean guidance"),
+        (partial(model.enrich, photos / "dark" / "00.png", foo=1), "enrich: has no argument 'foo'"),
+        (partial(bigr_cli.train, photos, tmp_path / "run", size="huge"), "unknown size 'huge'"),
+        (partial(bigr_cli.train, photos, tmp_path / "run", steps=0), "steps: expected at least 1, got 0"),
+        (partial(bigr_cli.train, photos, tmp_path / "run", time=-3), "time: expected seconds above 0, got -3"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(message)):
+            call()
+    assert not (tmp_path / "run").exists()
+    away = model.generate("cat", negative="dog", guidance=3, **FAST)
+    assert levels(model.generate("cat", negative_prompt="dog", guidance_scale=3, **FAST)[0]) == levels(away[0])
+
+
 def test_a_model_shows_itself(model: bigr_cli.Model) -> None:
     assert repr(model) == "<Model tiny, 16 px, 16 tokens of 6 bits, 4 labels, 0.0 M parameters, cpu in float32>"
     assert "<tr><th>labels</th><td>cat, dog, house, tree</td></tr>" in model._repr_html_()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +13,7 @@ from bigr_cli.core.held_out import Familiarity
 from bigr_cli.editing.batched_sampling import Iteration, SamplingCoroutine, Watch, paint_together
 from bigr_cli.editing.request import EditRequest, Request, read_request, recorded
 from bigr_cli.editing.requests import Interpolate
-from bigr_cli.errors import BigrError, UsageError
+from bigr_cli.errors import BigrError, ConfigError, UsageError, nearest
 from bigr_cli.generation import plan
 from bigr_cli.imaging.arrays import originals
 from bigr_cli.imaging.files import KINDS
@@ -32,6 +32,17 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_SETTINGS = ("preset", *(field.name for field in fields(SamplingConfig)))
+
+
+def check_arguments(method: str, given: Iterable[str], own: Iterable[str] = ()) -> None:
+    """Raise ConfigError for a name that is neither a setting of the sampler nor the method's `own`."""
+    for name in given:
+        if name not in _SETTINGS:
+            near = nearest(name, sorted({*own, *_SETTINGS}))
+            suggestion = f"; did you mean {', '.join(near)}?" if near else ""
+            raise ConfigError(f"{method}: has no argument {name!r}{suggestion}")
+
 
 def build(kind: type[Request], config: ModelConfig, options: Mapping[str, Any]) -> Request:
     """A request of this class, out of its own fields and options, and settings of the sampler.
@@ -44,6 +55,7 @@ def build(kind: type[Request], config: ModelConfig, options: Mapping[str, Any]) 
     own = {field.name for field in fields(kind)}
     own |= {one.name for one in parameters(kind) if one.path[0] != "sampling"}
     changes = {name: value for name, value in options.items() if name not in own}
+    check_arguments(kind.__name__.lower(), changes, own)
     sampling = options.get("sampling") or sampling_settings(config, changes, painting=kind.paints_parts(options))
     return read_request(kind, config, options, sampling)
 
