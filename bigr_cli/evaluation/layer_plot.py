@@ -51,7 +51,7 @@ def write_layer_plot(
     axes.plot(best, 100 * first[best], "o", markersize=10, markerfacecolor="none", color="C0")
     for index, (name, share) in enumerate(baselines.items(), start=1):
         axes.axhline(100 * share, color=f"C{index}", linewidth=1.2, linestyle=":", label=f"{name}, {100 * share:.1f} %")
-    axes.set(xlabel="block of the generator", ylabel="right answers in %", title=title, ylim=(0, None))
+    axes.set(xlabel="block of the generator", ylabel="accuracy (%) ↑", title=title, ylim=(0, None))
     axes.set_xticks(range(len(first)))
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)

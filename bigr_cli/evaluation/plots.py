@@ -25,6 +25,8 @@ _SETTINGS: Any = {
     "legend.frameon": False,
 }
 _SIZE = (6.0, 3.6)  # inches
+_LETTERS = 70  # of a line of the legend
+_COLOURS, _MARKERS = 10, "os^Dv"
 
 
 def lines(series: Mapping[str, Line], *, x: str, y: str, names: Sequence[str] = (), marker: str = "o") -> str:
@@ -35,22 +37,20 @@ def lines(series: Mapping[str, Line], *, x: str, y: str, names: Sequence[str] = 
             axes.plot(across, up, marker=marker, label=name)
         if names:
             axes.set_xticks(range(len(names)), names)
-        if len(series) > 1:
-            axes.legend()
 
     return _svg(draw, x, y)
 
 
 def dots(places: Line, names: Sequence[str], *, x: str, y: str) -> str:
-    """A dot at each place, with its name."""
+    """A dot at each place, with its name in the legend."""
 
     def draw(axes: Axes) -> None:
-        axes.plot(*places, marker="o", linestyle="none")
-        for name, across, up in zip(names, *places, strict=True):
-            axes.annotate(name, (across, up), textcoords="offset points", xytext=(6, 4), fontsize=8)
-        axes.margins(x=0.2)
+        for number, (name, across, up) in enumerate(zip(names, *places, strict=True)):
+            marker = _MARKERS[number // _COLOURS % len(_MARKERS)]
+            axes.plot(across, up, marker=marker, linestyle="none", color=f"C{number % _COLOURS}", label=name)
+        axes.margins(0.1)
 
-    return _svg(draw, x, y)
+    return _svg(draw, x, y, beside=True)
 
 
 def histogram(series: Mapping[str, Sequence[float]], *, x: str, y: str, bins: int = 40) -> str:
@@ -61,8 +61,6 @@ def histogram(series: Mapping[str, Sequence[float]], *, x: str, y: str, bins: in
         edges = (min(together), max(together) + 1e-9)
         for name, values in series.items():
             axes.hist(list(values), bins=bins, range=edges, histtype="stepfilled", alpha=0.5, label=name)
-        if len(series) > 1:
-            axes.legend()
 
     return _svg(draw, x, y)
 
@@ -75,13 +73,12 @@ def bars(series: Mapping[str, Sequence[float]], *, x: str, y: str, limit: float 
             axes.step(range(len(values)), list(values), where="mid", label=name)
         if limit is not None:
             axes.axhline(limit, color="#888888", linewidth=1, linestyle="--")
-        if len(series) > 1:
-            axes.legend()
 
     return _svg(draw, x, y)
 
 
-def _svg(draw: Any, x: str, y: str) -> str:
+def _svg(draw: Any, x: str, y: str, *, beside: bool = False) -> str:
+    """The plot, with a legend outside of it where there are several names."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -93,6 +90,10 @@ def _svg(draw: Any, x: str, y: str) -> str:
         draw(axes)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
+        handles, labels = axes.get_legend_handles_labels()
+        if len(labels) > 1:
+            columns = 1 if beside else max(1, _LETTERS // (max(map(len, labels)) + 4))
+            figure.legend(handles, labels, loc="outside right upper" if beside else "outside upper left", ncols=columns)
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=nothing)

@@ -52,11 +52,11 @@ def facts(record: Record) -> list[tuple[str, str]]:
 
 def reconstruction_report(records: Sequence[Record], rebuilt: Mapping[str, Rebuilt], command: str) -> Report:
     """The page about tokenizers, by name."""
-    spread = histogram({name: made.psnr for name, made in rebuilt.items()}, x="PSNR in dB", y="pictures")
+    spread = histogram({name: made.psnr for name, made in rebuilt.items()}, x="PSNR (dB) ↑", y="number of images")
     shares = {name: sorted(made.counts.shares().tolist()) for name, made in rebuilt.items()}
     entropies = {name: sorted(made.counts.entropies().tolist()) for name, made in rebuilt.items()}
     largest = {name: sorted(made.counts.correlations().max(dim=1).values.tolist()) for name, made in rebuilt.items()}
-    order = "bits, in the order of this value"
+    order = "bits in ascending order"
     return Report(
         title="What tokenizers give back",
         summary=f"{records[0]['pictures']['count']:,} pictures, measured by {made_by()}",
@@ -65,11 +65,11 @@ def reconstruction_report(records: Sequence[Record], rebuilt: Mapping[str, Rebui
         results={"command": command, "records": list(records)},
         plots={
             "psnr": ("How the pictures' PSNR is spread", spread),
-            "shares": ("How often each bit is 1", bars(shares, x=order, y="share", limit=0.5)),
-            "entropies": ("The entropy of each bit", bars(entropies, x=order, y="bit", limit=0.8)),
+            "shares": ("How often each bit is 1", bars(shares, x=order, y="share of tokens", limit=0.5)),
+            "entropies": ("The entropy of each bit", bars(entropies, x=order, y="entropy (bit)", limit=0.8)),
             "correlations": (
                 "Each bit's largest correlation with an earlier one",
-                bars(largest, x=order, y="correlation", limit=0.9),
+                bars(largest, x=order, y="absolute correlation", limit=0.9),
             ),
         },
         pictures=[(f"{name}: the worst pictures, originals above", made.sheet()) for name, made in rebuilt.items()],

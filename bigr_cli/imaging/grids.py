@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -20,10 +20,10 @@ def grid(
     """Pictures side by side, row by row, on white: an RGB picture.
 
     Args:
-        images: pictures; cells are as large as the largest of them.
-        columns: how many in a row; without it as many as make a square.
+        images: pictures; a row is as high as the highest in it, a column as wide as the widest.
+        columns: how many in a row; without it about as many as make a square and leave no cell empty.
         gap: pixels between them.
-        labels: a text for below each of them, cut off where its cell ends.
+        labels: a text for below each of them, in as many lines as it needs.
 
     Raises:
         ValueError: there is no picture, no column, or not one label for each picture.
@@ -33,30 +33,54 @@ def grid(
     if labels is not None and len(labels) != len(images):
         raise ValueError(f"labels: expected {len(images)}, one for each picture, got {len(labels)}")
     columns = min(len(images), columns or square_columns(len(images)))
-    width, height = (max(image.size[axis] for image in images) for axis in (0, 1))
-    cells = [image if labels is None else _labelled(image, width, height, labels[index])
+    widths = [max(image.width for image in images[column::columns]) for column in range(columns)]
+    cells = [image if labels is None else _labelled(image, widths[index % columns], labels[index])
              for index, image in enumerate(images)]  # fmt: skip
-    height = max(cell.height for cell in cells)
-    rows = -(-len(cells) // columns)
-    sheet = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), _PAPER)
-    for index, cell in enumerate(cells):
-        row, column = divmod(index, columns)
-        sheet.paste(cell, (column * (width + gap), row * (height + gap)))
+    rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
+    heights = [max(cell.height for cell in row) for row in rows]
+    sheet = Image.new("RGB", (sum(widths) + gap * (columns - 1), sum(heights) + gap * (len(rows) - 1)), _PAPER)
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
+        left = 0
+        for cell, width in zip(row, widths, strict=False):
+            sheet.paste(cell, (left + (width - cell.width) // 2, top))
+            left += width + gap
+        top += height + gap
     return sheet
 
 
 def square_columns(count: int) -> int:
-    """As many columns as make a sheet of `count` pictures about as wide as high."""
-    return math.isqrt(max(0, count - 1)) + 1
+    """The columns of a sheet of `count` pictures: at most three times as many as rows, with the fewest empty cells."""
+    side = math.isqrt(max(0, count - 1)) + 1
+    return min(range(side, max(side, math.isqrt(3 * count)) + 1), key=lambda columns: (-count % columns, columns))
 
 
-def _labelled(image: Image.Image, width: int, height: int, label: str) -> Image.Image:
+def _labelled(image: Image.Image, width: int, label: str) -> Image.Image:
     """The picture above its label, in a cell of its own."""
-    size = max(10, width // 12)
+    size = min(48, max(10, width // 12))
     font = ImageFont.load_default(size)
-    cell = Image.new("RGB", (width, height + size + size // 2), _PAPER)
-    cell.paste(image, (0, 0))
+    lines = _wrapped(label, lambda text: font.getlength(text) <= width)
+    cell = Image.new("RGB", (width, image.height + size // 2 + len(lines) * (size + size // 4)), _PAPER)
+    cell.paste(image, ((width - image.width) // 2, 0))
     draw = ImageDraw.Draw(cell)
-    left = max(0, (width - draw.textlength(label, font=font)) / 2)
-    draw.text((left, height + size // 8), label, fill=_INK, font=font)
+    for number, line in enumerate(lines):
+        left = max(0, (width - font.getlength(line)) / 2)
+        draw.text((left, image.height + size // 8 + number * (size + size // 4)), line, fill=_INK, font=font)
     return cell
+
+
+def _wrapped(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """The lines of a text, broken between words, and inside those that are too long for any line."""
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}".strip()
+        if fits(joined):
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if lines[-1] and not fits(lines[-1] + letter):
+                lines.append("")
+            lines[-1] += letter
+    return lines

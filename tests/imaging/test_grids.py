@@ -28,14 +28,31 @@ def test_every_picture_is_there_once(count: int, columns: int | None, gap: int) 
 
 
 @given(st.integers(1, 500))
-def test_squares_are_square(count: int) -> None:
+def test_sheets_are_about_square_and_nearly_full(count: int) -> None:
     columns = square_columns(count)
-    assert (columns - 1) ** 2 < count <= columns**2
+    rows = -(-count // columns)
+    assert rows <= columns <= max(2, 3 * rows)
+    assert columns * rows - count <= (-count % rows if rows < columns else columns)
+    assert [square_columns(number) for number in (1, 2, 3, 5, 8, 10, 16)] == [1, 2, 3, 3, 4, 5, 4]
 
 
-def test_labels_stand_below_and_are_cut_off() -> None:
+def test_rows_and_columns_are_no_larger_than_their_pictures() -> None:
+    sizes = [(40, 10), (10, 30), (20, 10), (10, 10)]
+    sheet = grid([Image.new("RGB", size, "black") for size in sizes], columns=2, gap=0)
+    assert sheet.size == (50, 40)
+    assert sheet.getpixel((9, 35)) == (255, 255, 255) and sheet.getpixel((10, 35)) == (0, 0, 0)  # in its middle
+
+
+def test_labels_are_wrapped_and_nothing_of_them_is_lost() -> None:
     plain = grid(pictures(2, (40, 40)), columns=2)
-    labelled = grid(pictures(2, (40, 40)), columns=2, labels=["a", "a label that is much too long"])
+    short, longer, word = (
+        grid(pictures(2, (40, 40)), columns=2, labels=["a", label])
+        for label in ("b", "a label that is much too long", "house-0012.png")
+    )
+    assert short.height < word.height < longer.height
+    edge = longer.crop((longer.width - 1, 41, longer.width, longer.height))
+    assert edge.convert("L").getextrema()[0] > 100  # no letter is cut off
+    labelled = longer
     assert labelled.width == plain.width
     assert labelled.height > plain.height
     assert labelled.crop((0, 0, *plain.size)).tobytes() == plain.tobytes()
