@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,7 +25,7 @@ from bigr_cli.representation.probe_data import (
     parted,
     untrained,
 )
-from bigr_cli.representation.probe_files import Probe
+from bigr_cli.representation.probe_files import Familiar, Probe, familiar
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
@@ -72,11 +73,14 @@ class Row:
 class Probed:
     """A row for each kind of features, the classifiers of the generator's layers (`linear`), and the classes' names.
 
+    `familiar` is what the training images are like in each layer.
+
     `train` and `test` are numbers of images.
     """
 
     rows: tuple[Row, ...]
     linear: tuple[Linear, ...]
+    familiar: tuple[Familiar | None, ...]
     labels: tuple[str, ...]
     train: int
     test: int
@@ -104,7 +108,7 @@ class Probed:
 
         known = about(wanted_features(model.config, layer=self.layer), model.config, model.name, model.folder)
         weight, bias = self.linear[self.layer].folded()
-        return Probe(weight, bias, self.labels, known)
+        return Probe(weight, bias, self.labels, known, self.familiar[self.layer])
 
 
 Steps = Callable[[str, int], Callable[[int], None]]
@@ -128,6 +132,8 @@ def probe_layers(model: Model, split: Split, *, batch: int, seed: int, steps: St
     targets, test_targets = torch.from_numpy(split.train.targets), torch.from_numpy(split.test.targets)
     rows: list[Row] = []
     layers: list[Linear] = []
+    known_images: list[Familiar | None] = []
+    order = np.random.default_rng(seed).permutation(len(targets))
     trained = steps("training classifiers", sum(map(len, train.values())))
     for name in (PIXELS, CODES, ENCODER, RANDOM, LAYERS):
         for known, unknown in zip(train.pop(name), test.pop(name), strict=True):
@@ -135,9 +141,11 @@ def probe_layers(model: Model, split: Split, *, batch: int, seed: int, steps: St
                 known, targets, unknown, test_targets, len(split.labels), seed=seed, device=model.device
             )
             rows.append(Row("generator", len(layers), score) if name == LAYERS else Row(name, None, score))
-            layers += [linear] if name == LAYERS else []
+            if name == LAYERS:
+                layers.append(linear)
+                known_images.append(familiar(known.float().numpy()[order]))
             trained(1)
-    return Probed(tuple(rows), tuple(layers), split.labels, len(split.train), len(split.test))
+    return Probed(tuple(rows), tuple(layers), tuple(known_images), split.labels, len(split.train), len(split.test))
 
 
 def probe(

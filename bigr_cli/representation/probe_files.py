@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +23,60 @@ if TYPE_CHECKING:
     from bigr_cli.zoo.config import ModelConfig
 
 SUFFIX = ".safetensors"
+FEWEST = 100  # training images, without which nothing is said of others
+_SHRINKAGE, _EXCEEDED = 0.1, 99.0
+
+
+@dataclass(frozen=True)
+class Familiar:
+    """What the features of training images are like: their `mean` (D,), and `whitener` (D, D), float32 both.
+
+    A distance is that of Mahalanobis (Lee et al. 2018, arXiv 1807.03888), in units of `scale`, the distance that one in
+    a hundred of the held-out training images exceeds.
+    """
+
+    mean: NDArray[np.float32]
+    whitener: NDArray[np.float32]
+    scale: float
+
+    def distances(self, features: NDArray[Any]) -> NDArray[np.float64]:
+        """(N, D) → (N,): above 1 where an image is farther from the training images than nearly all of these are."""
+        away = (features.astype(np.float64) - self.mean) @ self.whitener.astype(np.float64)
+        found: NDArray[np.float64] = np.sqrt(np.square(away).mean(axis=1)) / self.scale
+        return found
+
+
+def familiar(features: NDArray[Any]) -> Familiar | None:
+    """What (N, D) features of training images are like, in random order; None of fewer than `FEWEST`, or all the same.
+
+    The covariance is of four fifths of them, and shrunk by a tenth towards a multiple of the identity.
+    """
+    if len(features) < FEWEST:
+        return None
+    fit, held = features[len(features) // 5 :].astype(np.float64), features[: len(features) // 5]
+    covariance = np.atleast_2d(np.cov(fit.T))
+    spread = float(np.trace(covariance)) / len(covariance)
+    if not spread > 0:
+        return None
+    shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * spread * np.eye(len(covariance))
+    values, vectors = np.linalg.eigh(shrunk)
+    whitener = (vectors / np.sqrt(values)).astype(np.float32)
+    raw = Familiar(fit.mean(axis=0).astype(np.float32), whitener, 1.0)
+    return replace(raw, scale=float(np.percentile(raw.distances(held), _EXCEEDED)))
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`weight` (C, D) and `bias` (C,) float32, the names of the classes, and which features they read."""
+    """`weight` (C, D) and `bias` (C,) float32, the names of the classes, and which features they read.
+
+    `familiar` tells images that are of none of the classes; None where that is not known.
+    """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     labels: tuple[str, ...]
     about: About
+    familiar: Familiar | None = None
 
     def probabilities(self, features: NDArray[Any]) -> NDArray[np.float64]:
         """(N, D) → (N, C), each row adding up to 1."""
@@ -44,15 +88,27 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Classified:
-    """The likeliest label of an image, and how likely the classifier takes it to be, from 0 to 1."""
+    """The likeliest label of an image, and how likely the classifier takes it to be among its labels, from 0 to 1.
+
+    `distance` is how far the image is from the training images, 1 being as far as one in a hundred of these; None where
+    the probe does not say.
+    """
 
     path: str
     label: str
     probability: float
+    distance: float | None = None
 
-    def record(self) -> dict[str, Any]:
+    def is_none(self, threshold: float = 1.0) -> bool:
+        """Whether it shows none of the classes, being farther away than `threshold`; never at 0."""
+        return self.distance is not None and 0 < threshold < self.distance
+
+    def record(self, threshold: float = 1.0) -> dict[str, Any]:
         """Plain data."""
-        return {"label": self.label, "probability": round(self.probability, 6)}
+        known = {"label": self.label, "probability": round(self.probability, 6)}
+        if self.distance is None:
+            return known
+        return {**known, "distance": round(self.distance, 4), "none_of_these": self.is_none(threshold)}
 
 
 def wanted_by(probe: Probe, config: ModelConfig, *, source: str, model: str) -> Wanted:
@@ -65,9 +121,10 @@ def wanted_by(probe: Probe, config: ModelConfig, *, source: str, model: str) -> 
 
 def likeliest(probe: Probe, features: NDArray[Any], paths: Sequence[str]) -> list[Classified]:
     """The likeliest label of each of (N, D) features, whose images are called `paths`."""
+    distances = probe.familiar.distances(features).tolist() if probe.familiar else [None] * len(paths)
     return [
-        Classified(path=path, label=probe.labels[int(row.argmax())], probability=float(row.max()))
-        for path, row in zip(paths, probe.probabilities(features), strict=True)
+        Classified(path=path, label=probe.labels[int(row.argmax())], probability=float(row.max()), distance=distance)
+        for path, row, distance in zip(paths, probe.probabilities(features), distances, strict=True)
     ]
 
 
@@ -108,7 +165,11 @@ def save_probe(path: Path, probe: Probe, *, overwrite: bool = False) -> None:
 
     check_probe_path(path)
     texts = {"labels": json.dumps(probe.labels), "about": probe.about.to_json()}
-    write_bytes(path, save({"weight": probe.weight, "bias": probe.bias}, metadata=texts), overwrite=overwrite)
+    tensors = {"weight": probe.weight, "bias": probe.bias}
+    if probe.familiar is not None:
+        tensors |= {"mean": probe.familiar.mean, "whitener": probe.familiar.whitener}
+        texts["scale"] = repr(probe.familiar.scale)
+    write_bytes(path, save(tensors, metadata=texts), overwrite=overwrite)
 
 
 def load_probe(path: Path) -> Probe:
@@ -126,11 +187,19 @@ def load_probe(path: Path) -> Probe:
         with safe_open(path, framework="numpy") as file:
             texts = file.metadata() or {}
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
+            known = None
+            if "whitener" in set(file.keys()):
+                known = Familiar(file.get_tensor("mean"), file.get_tensor("whitener"), float(texts["scale"]))
         labels = tuple(map(str, json.loads(texts["labels"])))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError, ArithmeticError) as error:
         raise ModelFormatError(f"{path}: is not a probe, or damaged ({' '.join(str(error).split())})") from error
     if weight.ndim != 2 or bias.shape != weight.shape[:1] or len(labels) != len(bias):
         raise ModelFormatError(f"{path}: its weights do not fit its labels")
-    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in (weight, bias)):
+    width, arrays = weight.shape[1], [weight, bias, *([known.mean, known.whitener] if known else [])]
+    if known is not None and (known.mean.shape, known.whitener.shape) != ((width,), (width, width)):
+        raise ModelFormatError(f"{path}: what it says of its training images does not fit its weights")
+    if known is not None and not (0 < known.scale < np.inf):
+        raise ModelFormatError(f"{path}: scale: expected a number above 0, got {known.scale}")
+    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays):
         raise ModelFormatError(f"{path}: its weights hold NaN or infinite numbers, or none at all")
-    return Probe(weight, bias, labels, parse_about(texts.get("about", ""), str(path)))
+    return Probe(weight, bias, labels, parse_about(texts.get("about", ""), str(path)), known)

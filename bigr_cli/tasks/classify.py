@@ -6,18 +6,30 @@ from typing import Annotated
 import typer
 
 from bigr_cli import console, options
-from bigr_cli.errors import BigrError
+from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
 
 TASK = "classify"
+NONE = "none of these"
 
 ProbeFile = Annotated[
     Path,
     typer.Option(
         "--probe", metavar="FILE", rich_help_panel=options.ARGUMENTS, help="What bigr evaluate probe --save FILE wrote."
+    ),
+]
+
+Threshold = Annotated[
+    float,
+    typer.Option(
+        "--threshold",
+        metavar="DISTANCE",
+        min=0,
+        rich_help_panel=options.OUTPUT,
+        help="None of these beyond it; 1: one in 100 training images is; 0: never.",
     ),
 ]
 
@@ -40,22 +52,31 @@ def classify(
     count: SceneCount = None,
     seed: PictureSeed = 0,
     recursive: options.Recursive = False,
+    threshold: Threshold = 1.0,
     json: options.Json = False,
     *,
     machine: Machine,
     messages: Messages,
 ) -> None:
-    """A line for each picture: its path, the likeliest label, and how likely the classifier takes it to be.
+    """A line for each picture: its path, the likeliest label, how likely the classifier takes it to be among its
+    labels, and how far the picture is from those that the classifier was trained on.
+
+    Farther away than --threshold it is "none of these", however likely the label: a classifier is as sure of what it
+    has never seen.
 
     A picture that cannot be read is reported and left out; the exit code is then 1.
     """
     from bigr_cli.representation.items import find_items
-    from bigr_cli.representation.probe_files import classified, load_probe, wanted_by
+    from bigr_cli.representation.probe_files import FEWEST, classified, load_probe, wanted_by
 
     known = load_probe(probe.expanduser())
-    insisted = model if "model" in given_by(context).explicit else None
+    given = given_by(context).explicit
+    insisted = model if "model" in given else None
     name, config = known.about.find(str(probe), insisted)
     wanted = wanted_by(known, config, source=str(probe), model=name)
+    if known.familiar is None and "threshold" in given:
+        hint = f"bigr evaluate probe --save makes one that does, of {FEWEST} images or more"
+        raise UsageError(f"{probe}: does not say what its training images are like", hint=hint)
     items = find_items(images, config.image_size, count=count, seed=seed, recursive=recursive)
     network = loaded(name, machine)
     from bigr_cli.representation.embedding import batch_size
@@ -72,7 +93,10 @@ def classify(
     with console.progress(len(items), "classifying") as bar:
         for each in classified(network, known, wanted, items, batch=batch, advance=bar.advance, fail=fail):
             if json:
-                console.json_line({"path": each.path, "task": TASK, "model": network.name, **each.record()})
+                record = each.record(threshold)
+                console.json_line({"path": each.path, "task": TASK, "model": network.name, **record})
             else:
-                console.result(f"{each.path}\t{each.label}\t{each.probability:.3f}")
+                label = NONE if each.is_none(threshold) else each.label
+                away = [] if each.distance is None else [f"{each.distance:.2f}"]
+                console.result("\t".join([each.path, label, f"{each.probability:.3f}", *away]))
     finish(failed, len(items))

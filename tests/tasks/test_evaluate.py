@@ -73,6 +73,28 @@ def test_a_part_is_kept_apart_without_a_test_set(bigr: Run, tmp_path: Path) -> N
     assert (line["train"], line["test"]) == (12, 3)
 
 
+def test_none_of_these(bigr: Run, tmp_path: Path) -> None:
+    """What is unlike all training images is none of the classes, however likely one of them is."""
+    colours(tmp_path / "d", RGB, 60)
+    assert bigr("evaluate", "probe", "--data", "d", "--save", "p.safetensors").code == 0
+    colours(tmp_path / "few", RGB, 5)
+    assert bigr("evaluate", "probe", "--data", "few", "--save", "few.safetensors").code == 0
+    checks = np.indices((16, 16)).sum(0) % 2 * 255
+    Image.fromarray(checks.astype(np.uint8)).save("odd.png")
+    lines = [
+        line.split("\t")
+        for line in bigr("classify", "odd.png", "d/red/0.png", "--probe", "p.safetensors").out.splitlines()
+    ]
+    assert [line[1] for line in lines] == ["none of these", "red"]
+    assert float(lines[0][3]) > 1 >= float(lines[1][3])
+    always = bigr("classify", "odd.png", "--probe", "p.safetensors", "--threshold", 0, "--json")
+    record = json.loads(always.out)
+    assert record["label"] in RGB and record["none_of_these"] is False and record["distance"] > 1
+    assert len(bigr("classify", "odd.png", "--probe", "few.safetensors").out.split("\t")) == 3
+    refused = bigr("classify", "odd.png", "--probe", "few.safetensors", "--threshold", 2)
+    assert refused.code == 2 and "100 images or more" in refused.err
+
+
 def test_classify_leaves_out_what_is_broken(bigr: Run, tmp_path: Path) -> None:
     colours(tmp_path / "d", RGB, 5)
     assert bigr("evaluate", "probe", "--data", "d", "--save", "p.safetensors").code == 0
