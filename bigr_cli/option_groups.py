@@ -91,13 +91,13 @@ class Run:
     threads: options.Threads = None
     quiet: options.Quiet = False
 
-    def settings(self, given: Sequence[str] | None, *, explain: str) -> list[str]:
+    def settings(self, given: Sequence[str] | None, model: str | None, *, explain: str) -> list[str]:
         """The settings that are given, and those that options stand for.
 
         Raises:
-            UsageError: nothing says what to train on; the hint has the command that `explain` is.
+            UsageError: nothing is given, not even a `model`; the hint has the command that `explain` is.
         """
-        if not given and not any((self.data, self.config, self.resume)):
+        if not given and not any((self.data, self.config, self.resume, model)):
             raise UsageError(
                 f"nothing says what to train on: --data has images, {self._needs(explain)}",
                 hint=f"for example: bigr {explain}; or, as the easy way, bigr train photos/ -o runs/photos, which "

@@ -47,7 +47,9 @@ def train_generator(
     from bigr_cli.zoo.folder import load_tokenizer
 
     set_threads(run.threads)
-    chosen = run.settings(settings, explain="train-generator --tokenizer scenes-64 --data photos/ -o runs/generator")
+    chosen = run.settings(
+        settings, tokenizer, explain="train-generator --tokenizer scenes-64 --data photos/ -o runs/generator"
+    )
     device = select_device(run.device)
     size = None if run.size == "auto" else run.size
     check_dial(run.config, run.resume, run.time, size)

@@ -44,7 +44,7 @@ def train_tokenizer(
     from bigr_cli.training.tokenizer import TokenizerObjective
 
     set_threads(run.threads)
-    chosen = run.settings(settings, explain="train-tokenizer --data photos/ -o runs/tokenizer")
+    chosen = run.settings(settings, start, explain="train-tokenizer --data photos/ -o runs/tokenizer")
     device = select_device(run.device)
     size = None if run.size == "auto" else run.size
     check_dial(run.config, run.resume, run.time, size)
