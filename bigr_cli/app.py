@@ -185,7 +185,7 @@ def _as_given(message: str, words: Sequence[str]) -> str:
             if any(_with_hyphens(word) == name or (name[1:2] != "-" and word.startswith(name)) for word in typed):
                 return f"'{name}'"
         long = next((name for name in names if name.startswith("--")), names[0])
-        return f"'{long}'" + (f" (env var: '{found[2]}')" if found[2] in os.environ else "")
+        return f"'{long}'" + (f" (env var: '{found[2]}')" if found[2] and found[2] in os.environ else "")
 
     return re.sub(r"((?:'-[^']*' / )*'-[^']*')(?: \(env var: '(\w+)'\))?", said, message)
 

@@ -201,3 +201,8 @@ def test_errors_name_an_option_as_it_was_given(
         monkeypatch.setenv("BIGR_GUIDANCE", variable)
     done = bigr("generate", "cat", *words.split())
     assert done.code == 2 and done.err.startswith(f"error: Invalid value for {name} "), done.err
+
+
+def test_a_missing_option_without_a_variable_is_named(bigr: Run) -> None:
+    assert bigr("evaluate", "reconstruction").err.startswith("error: Missing option '--data'")
+    assert bigr("search", "a.png").err.startswith("error: Missing option '--index'")
