@@ -71,7 +71,7 @@ SeenMask = Annotated[
 ]
 Strict = Annotated[
     bool,
-    painting("Refuse images unlike those that the model was trained on, instead of warning.", variable=False),
+    painting("Refuse images unlike those of the training. Without it a warning says so.", variable=False),
 ]
 
 Request = TypeVar("Request", bound="EditRequest")

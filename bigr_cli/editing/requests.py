@@ -160,7 +160,7 @@ class Enrich(EditRequest):
     ] = None
     scale: Annotated[int, _detail("Make the image so much larger.", minimum=1, maximum=16, metavar="S")] = 1
     every_window: Annotated[
-        bool, _detail("Redraw windows too that the model cannot reconstruct, instead of leaving them as they are.")
+        bool, _detail("Redraw windows too that the model cannot reconstruct. Without it they stay as they are.")
     ] = False
     sharpen_only: Annotated[bool, _detail("Change fine detail alone, so that colours do not drift.")] = False
     sample_codes: SampledCodes = False
