@@ -14,14 +14,14 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import BadZipFile
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bigr_cli import console, home
 from bigr_cli.files import cache_file, whole_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -48,12 +48,16 @@ def digest(identity: Any, letters: int = 32) -> str:
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """One array as .npy, whatever the path is called."""
+    import numpy as np
+
     with path.open("wb") as stream:
         np.save(stream, array)
 
 
 def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     """Arrays by name as .npz, whatever the path is called."""
+    import numpy as np
+
     with path.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
