@@ -1,11 +1,11 @@
 """The application: commands from the registry, and the one place where errors become messages and exit codes.
 
-Exit codes: 0 done, 1 a failure at run time, 2 wrong usage or bad input, 130 interrupted.
+Exit codes: 0 done, 1 a failure at run time, 2 wrong usage or bad input, 130 interrupted, 143
+ended by SIGTERM.
 """
 
 import inspect
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -21,6 +21,7 @@ from bigr_cli.plain_text import escaped
 from bigr_cli.plugins import BUILT_IN
 from bigr_cli.registry import Registry, Task, discover
 from bigr_cli.runtime.batches import out_of_memory
+from bigr_cli.usage_errors import explained, with_boxes
 from bigr_cli.version import __version__
 
 HELP = "Generate, complete, edit and understand images with binary latent codes."
@@ -172,22 +173,7 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     kept = [word for word in arguments[:end] if word != "--debug"]
     asked = len(kept) < end or os.environ.get("BIGR_DEBUG", "").lower() not in ("", "0", "false", "no")
-    return kept + arguments[end:], asked
-
-
-def _as_given(message: str, words: Sequence[str]) -> str:
-    """A message of click's with an option by the name that was typed, and by its variable only where that gave it."""
-
-    def said(found: re.Match[str]) -> str:
-        names = re.findall(r"'(-[^']*)'", found[1])
-        typed = [word.partition("=")[0] for word in words if word.startswith("-")]
-        for name in names:
-            if any(_with_hyphens(word) == name or (name[1:2] != "-" and word.startswith(name)) for word in typed):
-                return f"'{name}'"
-        long = next((name for name in names if name.startswith("--")), names[0])
-        return f"'{long}'" + (f" (env var: '{found[2]}')" if found[2] and found[2] in os.environ else "")
-
-    return re.sub(r"((?:'-[^']*' / )*'-[^']*')(?: \(env var: '(\w+)'\))?", said, message)
+    return with_boxes(kept + arguments[end:]), asked
 
 
 def _report(error: BaseException, words: Sequence[str] = ()) -> int:
@@ -197,11 +183,7 @@ def _report(error: BaseException, words: Sequence[str] = ()) -> int:
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return 130
     if hasattr(error, "format_message"):  # the usage errors of click, wherever this version of Typer keeps them
-        context = getattr(error, "ctx", None)
-        console.error(
-            _as_given(error.format_message().replace("Value error, ", ""), words),
-            f"see '{context.command_path} --help'" if context else None,
-        )
+        console.error(*explained(error, discover().tasks, words))
         return int(getattr(error, "exit_code", 2))
     first = (str(error).strip().splitlines() or [""])[0]
     advice = (home.hint_for(str(error)) if isinstance(error, OSError) else None) or "run with --debug for the traceback"
@@ -214,7 +196,7 @@ def _report(error: BaseException, words: Sequence[str] = ()) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `bigr` with these arguments (those of the process if None) and return its exit code."""
     streams.prepare()
-    with streams.interruptible_imports(), console.quiet_libraries():
+    with streams.interruptible_imports(), streams.terminable(), console.quiet_libraries():
         return _run(arguments)
 
 

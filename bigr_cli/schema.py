@@ -67,7 +67,8 @@ def override_mapping(
         key, equals, text = setting.partition("=")
         path = key.strip().split(".")
         if not key.strip() or not equals:
-            raise ConfigError(f"{source}: {setting!r}: expected key=value")
+            hint = "settings are words such as run.steps=1000; images are named by --data"
+            raise ConfigError(f"{source}: {setting!r}: expected key=value", hint=hint)
         where = f"{source}: {key.strip()}"
         _set(cls, data, path, from_text(_kind_at(cls, data, path), text, source=where), where)
     for key, plain in (given or {}).items():
@@ -149,7 +150,8 @@ class _Reader:
         hints, fields = _fields(kind)
         for name in data:
             if name not in fields:
-                near = nearest(str(name), fields, 1)
+                near = [] if key else [f"{inner}.{name}" for inner in _with_field(kind, str(name))]
+                near = near or nearest(str(name), fields, 1)
                 suggestion = f"; did you mean {near[0]}?" if near else ""
                 raise ConfigError(f"{self.source}: unknown key {reprlib.repr(_dotted(key, name))}{suggestion}")
         values = {}
@@ -204,6 +206,15 @@ class _Reader:
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             self.refuse(kind, value, key)
         return {name: self.read(get_args(kind)[1], entry, _dotted(key, name)) for name, entry in value.items()}
+
+
+def _with_field(kind: Any, name: str) -> list[str]:
+    """The fields of a dataclass that hold dataclasses with a field of this name: where "steps" may have been meant."""
+    return [
+        outer
+        for outer, hint in get_type_hints(kind).items()
+        if any(dataclasses.is_dataclass(inner) and name in _fields(inner)[0] for inner in _members(hint))
+    ]
 
 
 def _fields(kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -10,6 +11,8 @@ from typing import TextIO
 
 _closed: set[str] = set()
 _INTERRUPTED = 130
+TERMINATED = 128 + 15  # the exit code of what SIGTERM has ended, as shells give it
+_GRACE = 5.0  # seconds that a process has after SIGTERM to finish the files that it is writing
 
 
 def prepare() -> None:
@@ -59,9 +62,44 @@ def interruptible_imports() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@contextmanager
+def terminable() -> Iterator[None]:
+    """While the block runs, the first SIGTERM is SystemExit with exit code 143: files that are being written get whole.
+
+    After five seconds the process ends in any case. Those who handle the signal themselves inside are left to it.
+    """
+    try:
+        wanted = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        if wanted:
+            signal.signal(signal.SIGTERM, _terminate)
+    except ValueError:  # not the main thread
+        wanted = False
+    try:
+        yield
+    finally:
+        if wanted and signal.getsignal(signal.SIGTERM) is _terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # launchers send it more than once
+    end = threading.Timer(_GRACE, os._exit, (TERMINATED,))
+    end.daemon = True
+    end.start()
+    if _importing(frame):
+        os._exit(TERMINATED)
+    raise SystemExit(TERMINATED)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    if _importing(frame):
+        os._exit(_INTERRUPTED)
+    raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_name == "exec_module" and frame.f_code.co_filename.startswith("<frozen importlib"):
-            os._exit(_INTERRUPTED)
+            return True
         frame = frame.f_back
-    raise KeyboardInterrupt
+    return False

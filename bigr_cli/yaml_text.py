@@ -50,7 +50,8 @@ def read_mapping(path: Path) -> dict[Any, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected keys and values, got {type(data).__name__}")
+        message = f"{path}: expected keys and values, got {type(data).__name__}"
+        raise ConfigError(message, hint="lines such as name: mine")
     return data
 
 

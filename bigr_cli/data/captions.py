@@ -167,7 +167,7 @@ def read_texts(path: Path) -> list[str]:
             raise UsageError("stdin is a terminal, from which no texts come", hint="for example: --prompts - < FILE")
         data = sys.stdin.buffer.read()
     else:
-        with reading(path, UsageError):
+        with reading(path, UsageError, hint="--prompts takes a file with a label or text a line"):
             data = path.expanduser().read_bytes()
     lines = [line.strip() for line in decoded(data, "replace").splitlines()]
     if not any(lines):

@@ -100,7 +100,8 @@ def open_folder(where: str, size: int, *, captions: bool, check: Check) -> Folde
     root = expanded(where)
     if not root.is_dir():
         hint = '--data takes a folder of images, a pattern for tar files, or "scenes"'
-        raise UsageError(f"{where}: no such folder", hint=hint)
+        what = "is a file, not a folder of images" if root.is_file() else "no such folder"
+        raise UsageError(f"{where}: {what}", hint=hint)
     tree = image_tree(root)
     files = tuple(sorted(tree.files))  # by which runs that go on know them
     listing = read_listing(root, tree.others)
@@ -127,7 +128,8 @@ def _classes(where: str, files: tuple[str, ...], listing: Listing) -> tuple[tupl
         return (0,) * len(files), ()
     if "" in names:
         stray, other = files[names.index("")], next(file for file, name in zip(files, names, strict=True) if name)
-        raise UsageError(f"{where}: {stray} has no class, while {other} has one")
+        hint = "subfolders are classes: put each image into one, or all into one folder without any"
+        raise UsageError(f"{where}: {stray} has no class, while {other} has one", hint=hint)
     labels = sorted_labels(names)
     numbers = {label: number for number, label in enumerate(labels)}
     return tuple(numbers[name] for name in names), labels

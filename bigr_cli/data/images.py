@@ -157,7 +157,8 @@ def inspect_image(source: Source, name: str, work: Callable[[Image.Image], Made]
                 return _tried(stream, name, work)
         return _tried(io.BytesIO(source) if isinstance(source, bytes) else source, name, work)
     except (OSError, ValueError) as error:  # of opening, such as a name that no file can have
-        raise ImageError(f"{name}: {_reason(error)}") from error
+        hint = "images are named by files: is it in another folder?" if isinstance(error, FileNotFoundError) else None
+        raise ImageError(f"{name}: {_reason(error)}", hint=hint) from error
 
 
 def _tried(stream: IO[bytes], name: str, work: Callable[[Image.Image], Made]) -> Made:

@@ -100,7 +100,8 @@ def folder(path: Path, *, count: int | None = None, resize: int | None = None) -
     """
     path = expanded(str(path))
     if not path.is_dir():
-        raise UsageError(f"{path}: no such folder")
+        what = "is a file, not a folder of images" if path.exists() else "no such folder"
+        raise UsageError(f"{path}: {what}", hint="a folder of images, or scenes")
     source = open_folder(str(path), resize or 1, captions=False, check="headers")
     total = len(source)
     if count is not None and count > total:

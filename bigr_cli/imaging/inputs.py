@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bigr_cli.errors import ImageError, UsageError
+from bigr_cli.errors import ImageError, UsageError, nearest
 from bigr_cli.file_names import expanded, irregular, is_pattern
 from bigr_cli.file_tree import IMAGE_SUFFIXES, Tree, image_tree, matching_tree
 from bigr_cli.files import reason_of
@@ -17,6 +18,7 @@ from bigr_cli.text_files import decoded
 
 STDIN = "-"
 LARGEST_MANIFEST = 100_000_000  # bytes
+_COMPARED = 1_000  # names of a folder that one that is not there is compared with
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def find_inputs(
     recursive: bool | None = False,
     exclude: Collection[Path] = (),
     empty: bool = False,
+    missing: bool = False,
     heard: set[str] | None = None,
 ) -> list[Input]:
     """The images that these words stand for, each once, in the order of the words; says what is passed over.
@@ -59,6 +62,7 @@ def find_inputs(
         recursive: take the images in folders within folders as well; None takes them if there are no others.
         exclude: resolved folders that are not gone into, such as one for output.
         empty: whether folders and patterns may have no images (yet).
+        missing: whether a single word may be a file that is not there, as one of several may.
         heard: what was said before, and is not said again; grows.
 
     Raises:
@@ -71,10 +75,25 @@ def find_inputs(
             found.setdefault(_identity(entry), entry)
     only = found[next(iter(found))].path if len(words) == 1 and len(found) == 1 else None
     if only is not None and not os.path.exists(only):
-        raise UsageError(f"{only}: there is no such file")
+        if missing:
+            return list(found.values())
+        raise UsageError(f"{only}: there is no such file", hint=_hint_about(str(words[0])))
     if only is not None and (what := irregular(only)):
         raise UsageError(f"{only}: is {what}, not a file", hint="- reads an image from stdin")
     return list(found.values())
+
+
+def _hint_about(word: str) -> str:
+    """What to do where a word is no file."""
+    if "://" in word:
+        return "files only are read: download it first, for example: curl -L URL -o image.png"
+    folder = Path(word).parent
+    if not folder.is_dir():
+        return f"there is no folder {folder} either"
+    near = nearest(
+        Path(word).name, [path.name for path in itertools.islice(folder.iterdir(), _COMPARED)], 2, cutoff=0.7
+    )
+    return f"did you mean {' or '.join(near)}?" if near else "bigr reads files, folders, patterns, and - for stdin"
 
 
 def read_stdin() -> bytes:
@@ -115,7 +134,9 @@ def parse_manifest(text: str, *, source: str) -> list[tuple[int, dict[str, objec
         try:
             job = json.loads(line, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{source}, line {number}: is not JSON ({reason_of(error)})") from error
+            reason = "nested too deeply" if isinstance(error, RecursionError) else reason_of(error)
+            hint = 'a job a line, such as {"image": "a.png", "seed": 1}'
+            raise UsageError(f"{source}, line {number}: is not JSON ({reason})", hint=hint) from error
         if not isinstance(job, dict):
             raise UsageError(f"{source}, line {number}: expected a JSON object, got {line.strip()[:40]}")
         jobs.append((number, job))

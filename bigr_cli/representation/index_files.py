@@ -73,7 +73,8 @@ def check_kind(path: Path, kinds: Sequence[str] = KINDS) -> str:
     """
     suffix = path.suffix.lower()
     if suffix not in kinds:
-        raise UsageError(f"{path}: unknown kind of file {suffix!r}; expected {', '.join(kinds)}")
+        hint = f"for example: {path.with_suffix(kinds[0]).name}" if path.name else None
+        raise UsageError(f"{path}: unknown kind of file {suffix!r}; expected {', '.join(kinds)}", hint=hint)
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise UsageError(f"{path}: writing .parquet needs pyarrow", hint="pip install pyarrow")
     return suffix

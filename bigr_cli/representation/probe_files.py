@@ -192,7 +192,8 @@ def load_probe(path: Path) -> Probe:
                 known = Familiar(file.get_tensor("mean"), file.get_tensor("whitener"), float(texts["scale"]))
         labels = tuple(map(str, json.loads(texts["labels"])))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError, ArithmeticError) as error:
-        raise ModelFormatError(f"{path}: is not a probe, or damaged ({' '.join(str(error).split())})") from error
+        message = f"{path}: is not a probe, or damaged ({' '.join(str(error).split())})"
+        raise ModelFormatError(message, hint="bigr evaluate probe --save FILE makes one") from error
     if weight.ndim != 2 or bias.shape != weight.shape[:1] or len(labels) != len(bias):
         raise ModelFormatError(f"{path}: its weights do not fit its labels")
     width, arrays = weight.shape[1], [weight, bias, *([known.mean, known.whitener] if known else [])]

@@ -12,12 +12,12 @@ from types import FrameType
 from typing import TypeVar
 
 from bigr_cli.errors import BigrError, RunError, UsageError
+from bigr_cli.streams import TERMINATED
 
 T = TypeVar("T")
 
 _MEETING = timedelta(minutes=10)  # one process may start later than another
 _PATIENCE = timedelta(days=7)  # one process may have much more to do than another
-_TERMINATED = 128 + 15  # the exit code of what SIGTERM has ended, as shells give it
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _terminable() -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a launcher may send it more than once
-        raise SystemExit(_TERMINATED)
+        raise SystemExit(TERMINATED)
 
     try:
         before = signal.signal(signal.SIGTERM, end)

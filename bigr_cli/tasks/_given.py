@@ -63,7 +63,7 @@ def given_by_manifest(context: typer.Context, path: Path) -> list[Given]:
         raise UsageError("--manifest names the pictures, so there is no place for others on the command line")
     lines = [_read(context, base, path, number, line) for number, line in read_manifest(path)]
     if not lines:
-        raise UsageError(f"{path}: has no line")
+        raise UsageError(f"{path}: has no line", hint='a job a line: {"image": "a.png", "seed": 1}')
     return lines
 
 

@@ -1,10 +1,11 @@
 """From what was asked for to a list of jobs: which picture, which seed, which file."""
 
 import os
-from collections.abc import Collection, Sequence
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from bigr_cli.errors import UsageError
@@ -144,11 +145,19 @@ def _of_line(
     unasked, seed, count = seed is None, drawn if seed is None else seed, params["count"]
     if seed > LARGEST_SEED - (count - 1):
         raise UsageError(f"seed: {count} variants from {seed} on go beyond 2^63 - 1")
+    _refuse_labels(task, words, params, config)
     wanted, options = read_request(kind, config, params, settings), recorded(kind, params, given.explicit)
     label = NO_LABEL if wanted.label is None else name_of(config, wanted.label)
     output = params["output"]
     outside = [Path(os.path.realpath(expanded(output)))] if output and output != "-" else []
-    inputs = find_inputs(words, recursive=params["recursive"], exclude=outside, empty=params["watch"], heard=heard)
+    inputs = find_inputs(
+        words,
+        recursive=params["recursive"],
+        exclude=outside,
+        empty=params["watch"],
+        missing=bool(given.line),
+        heard=heard,
+    )
     inputs = without_masks_and_sheets(inputs, params, heard) if len(inputs) > 1 else inputs
     if len(inputs) * count > MOST:
         raise UsageError(f"{len(inputs) * count:,} pictures are too many at once; the limit is {MOST:,}")
@@ -168,6 +177,31 @@ def _of_line(
     jobs, paths = built(inputs)
     own = own_outputs(jobs, paths, earlier, heard) if paths else set()
     return built([one for one in inputs if absolute(one) not in own]) if own else (jobs, paths)
+
+
+def _refuse_labels(task: str, words: Sequence[str], params: Mapping[str, Any], config: "ModelConfig") -> None:
+    """Raise UsageError for a label or a text among the images: what to paint is an option."""
+    if any(params.get(name) is not None for name in ("prompt", "class_label", "text")) or "prompt" not in params:
+        return
+    for word in words:
+        named = word == "-" or word[:1].isdigit() or PurePath(word).suffix or os.path.lexists(expanded(word))
+        if not named and _says_what(word, config):
+            hint = f"--prompt says what to paint: bigr {task} IMAGE --prompt {shlex.quote(word)}"
+            raise UsageError(f"{word}: there is no such file", hint=hint)
+
+
+def _says_what(word: str, config: "ModelConfig") -> bool:
+    """Whether a word that is no file may be meant as a label or a text."""
+    from bigr_cli.errors import UnknownNameError
+    from bigr_cli.prompts import label_index, reads_text
+
+    if reads_text(config) or " " in word:
+        return not any(mark in word for mark in "/*?[")
+    try:
+        label_index(config, word)
+    except UnknownNameError:
+        return False
+    return True
 
 
 def pass_path(path: Path, turn: int) -> Path:

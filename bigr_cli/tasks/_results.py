@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _WRITERS = 2
 _WAITING = 16  # images that may wait for their file; more would fill the memory when the disk is slow
 _WAITING_BYTES = 128 * 2**20  # of memory that these may take, unless it is one alone
-_LISTED = 20
 
 
 def check_stdout(*, json: bool) -> None:
@@ -138,16 +137,12 @@ class Results:
             console.say(f"skipped {_counted(skipped)} that {'was' if skipped == 1 else 'were'} there already")
 
     def finish(self) -> None:
-        """Raise RunError if some failed, with a list of them; the error itself if one picture was asked for."""
+        """Raise RunError if some failed, which were named before; the error itself if one picture was asked for."""
         if not self.failures:
             return
         if self._alone:
             raise self.failures[0][1]
         total = len(self.failures) + len(self._written)
-        for name, error in self.failures[:_LISTED] if len(self.failures) > 1 else ():
-            console.say(f"  failed: {name} ({_one_reason(name, error)})")
-        if len(self.failures) > _LISTED:
-            console.say(f"  and {len(self.failures) - _LISTED} more")
         raise RunError(f"{_counted(len(self.failures))} of {total} failed")
 
     def _gather(self, processes: Team) -> None:
@@ -178,10 +173,6 @@ class Results:
             self._log.add(record)
             if self._json:
                 console.json_line(record)
-
-
-def _one_reason(name: str, error: BigrError) -> str:
-    return " ".join(str(error).removeprefix(name).lstrip(": ").split())
 
 
 def _record(path: Path | None, recipe: "Recipe", *, index: int, seconds: float) -> dict[str, Any]:

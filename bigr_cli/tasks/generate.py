@@ -193,7 +193,7 @@ def _labels(config: "ModelConfig", given: Sequence[str], every: bool, chooser: C
             raise UsageError(f"{config.name} reads texts and has no labels")
         if not chosen:
             hint = f'for example: bigr generate "a blue house on grass at night" -m {config.name} -n 4'
-            raise UsageError(f"no text given; {config.name} takes any", hint=hint)
+            raise UsageError(f"no text given; {config.name} takes {listing(config)}", hint=hint)
         for text in chosen:
             guide(config, str(text))
         return chosen
@@ -205,6 +205,12 @@ def _labels(config: "ModelConfig", given: Sequence[str], every: bool, chooser: C
         )
     if ALL in config.labels and not every:
         return chosen
+    others = [str(word) for word in given if str(word).casefold() != ALL]
+    if others and len(others) < len(given) + every:
+        raise UsageError(
+            f"all is every label, {others[0]} among them",
+            hint=f"bigr generate all, or bigr generate {quote(others[0])}",
+        )
     classes = range(class_count(config))
     return [label for word in chosen for label in (classes if str(word).casefold() == ALL else [word])]
 

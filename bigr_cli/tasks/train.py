@@ -85,6 +85,8 @@ def train(
     on from there. KEY=VALUE changes settings of both stages, such as data.flip=false, and with tokenizer: or generator:
     in front those of one.
     """
+    if images is None and resume is None:
+        raise UsageError("IMAGES are missing", hint="bigr train photos/ -o runs/photos; or --resume DIR")
     from bigr_cli.runtime.device import select_device, set_threads
     from bigr_cli.training.command import new_training, resumed_training
     from bigr_cli.training.request import Request
@@ -103,10 +105,8 @@ def train(
             raise UsageError(f"--resume goes on with the plan that there is, so {names} has no place beside it")
         resumed_training(resume, select_device(device), settings=chosen)
         return
-    if images is None:
-        raise UsageError("IMAGES are missing", hint="bigr train photos/ -o runs/photos; or --resume DIR")
     request = Request(
-        images=images,
+        images=images or "",
         name="",
         seconds=time,
         steps=steps,

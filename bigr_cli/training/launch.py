@@ -68,7 +68,8 @@ def read_training(
         raise UsageError("--resume goes on with the run's own config, so --config has no place beside it")
     path = resume / TRAINING_FILE
     if not path.is_file():
-        raise UsageError(f"{resume}: not a training run: it has no {TRAINING_FILE}")
+        hint = "--resume takes the folder of a run, such as runs/tokenizer"
+        raise UsageError(f"{resume}: not a training run: it has no {TRAINING_FILE}", hint=hint)
     command = "train-generator" if "generator" in yaml_text.read_mapping(path) else "train-tokenizer"
     if (command == "train-generator") != (kind is GeneratorTraining):
         raise UsageError(f"{resume}: is a run of another kind", hint=f"go on with: bigr {command} --resume {resume}")

@@ -104,7 +104,7 @@ def read_state(folder: Path) -> TrainState:
     """What train.yaml says. Raises UsageError for a folder without one, ConfigError for a damaged one."""
     path = folder / STATE_FILE
     if not path.is_file():
-        hint = None
+        hint = "--resume takes the folder of a bigr train, such as runs/photos"
         if (folder / TRAINING_FILE).is_file():
             hint = f"it is a run of one stage: bigr train-tokenizer or train-generator --resume {folder}"
         raise UsageError(f"{folder}: is no training to go on with: it has no {STATE_FILE}", hint=hint)

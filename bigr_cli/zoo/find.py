@@ -114,6 +114,11 @@ def find_model(name_or_dir: str | Path | None = None) -> Path:
         raise ModelError(f"{wanted}: is a training that has not written a model yet", hint=hint)
     if wanted and folder.is_dir():
         raise ModelError(f"{wanted}: is not a model folder: it has no {CONFIG_FILE}", hint=LIST_HINT)
+    if wanted and folder.is_file():
+        raise ModelError(f"{wanted}: is a file, not a model folder", hint=LIST_HINT)
+    if wanted.count("/") == 1 and "\\" not in wanted and not folder.parent.is_dir():
+        hint = f"{LIST_HINT}; bigr models pull {wanted} fetches it if it is one of a hub"
+        raise UnknownNameError("model", wanted, named, hint=hint)
     raise UnknownNameError("model", wanted, named, hint=LIST_HINT)
 
 

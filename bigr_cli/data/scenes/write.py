@@ -87,7 +87,7 @@ def _check(directory: Path, count: int, size: int, seed: int, start: int, worker
     if workers is not None and workers < 1:
         raise UsageError(f"the number of workers must be at least 1, got {workers}")
     if directory.exists() and not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory")
+        raise UsageError(f"{directory} is not a directory", hint="-o takes a folder, which is made if it is not there")
 
 
 def _refuse_existing(directory: Path, start: int, stop: int) -> None:

@@ -1,0 +1,212 @@
+"""A hundred wrong command lines: each message names what is wrong, and says what to do.
+
+A line is the command, a pattern for what must be named, and one for what to do, in the error or in its hint.
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Run = Callable[..., Any]
+
+USAGES = r"""
+genrate cat ;; genrate ;; Did you mean 'generate'
+cat ;; 'cat' ;; bigr generate cat
+txt2img cat ;; txt2img ;; bigr generate LABEL
+img2img photo.png ;; img2img ;; bigr edit IMAGE --prompt
+upscale photo.png ;; upscale ;; bigr enrich IMAGE --scale 2
+remove-background photo.png ;; remove-background ;; bigr inpaint IMAGE --mask
+version ;; version ;; bigr --version
+help generate ;; help ;; bigr COMMAND --help
+login ;; login ;; no account
+--versio ;; --versio ;; --version
+-m scenes-64 generate cat ;; -m ;; after the command: bigr generate cat -m
+generate ;; no label given ;; bigr generate house
+generate dog ;; 'dog' ;; labels of scenes-64: house, tree
+generate catt ;; 'catt' ;; did you mean cat
+generate 99 ;; '99' ;; labels of scenes-64
+generate "a dog on the moon" ;; a dog on the moon ;; -m scenes-64-text reads texts
+generate cat --width 512 --height 512 ;; --width ;; model's size decides
+generate cat --size 512x512 ;; --size ;; bigr outpaint --size
+generate cat --sampler euler ;; --sampler ;; --order
+generate cat --strength 0.5 ;; --strength ;; bigr edit IMAGE
+generate cat --mask mask.png ;; --mask ;; bigr inpaint IMAGE --mask
+generate cat --init-image photo.png ;; --init-image ;; bigr edit IMAGE
+generate cat --lora mine ;; --lora ;; bigr train
+generate cat --gpu ;; --gpu ;; --device cuda
+generate cat --format webp ;; --format ;; -o image.webp
+generate cat --label house ;; --label ;; bigr generate cat
+generate cat --steps ten ;; --steps.*'ten' ;; expected a whole number
+generate cat --steps 0 ;; --steps.*'0' ;; expected at least 1
+generate cat --steps 1000 ;; steps.*1000 ;; expected 1 to 64
+generate cat --timesteps 9999 ;; timesteps.*9999 ;; expected 1 to 256
+generate cat --seed random ;; --seed.*'random' ;; whole number
+generate cat --seed -1 ;; --seed.*-1 ;; from 0 to 2\^63
+generate cat -n 0 ;; '-n'.*'0' ;; expected at least 1
+generate cat -n -3 ;; '-n'.*'-3' ;; expected at least 1
+generate cat --temperature hot ;; --temperature.*'hot' ;; expected a number
+generate cat --temperature -1 ;; --temperature.*-1 ;; above 0
+generate cat --guidance much ;; --guidance.*'much' ;; expected a number
+generate cat --guidance-interval 0.9,0.1 ;; 0.9,0.1 ;; 0 <= A < B <= 1
+generate cat --dtype fp16 ;; fp16 ;; Did you mean 'float16'
+generate cat --device tpu ;; tpu ;; auto, cpu, cuda
+generate cat --preset fastest ;; fastest ;; Did you mean 'fast'
+generate cat --order entropie ;; entropie ;; Did you mean 'entropy'
+generate all cat ;; cat among them ;; bigr generate all, or
+generate cat --negative dog ;; 'dog' ;; labels of scenes-64
+generate cat --prompts missing.txt ;; missing.txt.*No such file ;; a label or text a line
+generate cat -m no-such-model ;; no-such-model ;; bigr models list
+generate cat -m photo.png ;; photo.png: is a file ;; bigr models list
+generate cat -m stabilityai/sdxl ;; stabilityai/sdxl ;; bigr models pull stabilityai/sdxl
+generate cat -m empty ;; empty: is not a model folder ;; bigr models list
+generate cat --recipe missing.json ;; missing.json ;; does not exist
+generate cat --recipe photo.png ;; photo.png: holds no recipe ;; --no-metadata
+generate cat -o out.xyz ;; \.xyz ;; expected .png, .webp
+generate cat -n 3 -o one.png ;; one.png: is one file for 3 ;; one-\{seed\}.png
+generate cat -o - --json ;; both want stdout ;; -o FILE
+generate cat --overwrite --skip-existing ;; --overwrite and --skip-existing ;; exclude each other
+generate -m scenes-64-text ;; no text given ;; bigr generate "a blue house
+generate cat --model ;; --model ;; a value follows it
+inpaint ;; no (picture|image) given ;; bigr inpaint photo.png
+inpaint photo.png ;; no mask given ;; --mask FILE, --mask-box X,Y,W,H
+inpaint missing.png --mask mask.png ;; missing.png: there is no such file ;; files, folders, patterns
+inpaint photo.pgn --mask mask.png ;; photo.pgn: there is no such file ;; did you mean photo.png
+inpaint https://example.com/photo.png --mask mask.png ;; no such file ;; download it first
+inpaint photo.png cat --mask mask.png ;; cat: there is no such file ;; --prompt cat
+inpaint photo.png --mask mask.png --prompt dog ;; 'dog' ;; labels of scenes-64
+inpaint photo.png --mask mask.png --text "a cat" ;; reads no --text ;; -m scenes-64-text
+inpaint photo.png --mask mask.png --blend alpha ;; alpha ;; 'poisson', 'feather', 'none'
+inpaint photo.png --mask mask.png --window 0 ;; --window.*'0' ;; expected at least 1
+inpaint photo.png --mask mask.png -o a.png -n 2 ;; a.png: is one file for 2 ;; a-\{seed\}.png
+inpaint empty --mask mask.png ;; empty: there are no images ;; images end with .png
+inpaint onlysub --mask mask.png ;; onlysub: there are no images ;; --recursive
+inpaint "none/*.png" --mask mask.png ;; none/\*.png: no images fit ;; images end with
+inpaint --manifest missing.jsonl ;; missing.jsonl ;; does not exist
+inpaint --manifest notes.txt ;; notes.txt, line 1: is not JSON ;; a job a line
+outpaint photo.png ;; a larger canvas ;; --left, --right, --top
+outpaint photo.png --left 50px ;; '50px' ;; pixels such as 64
+outpaint photo.png --size 128 ;; '128' ;; such as 800x600
+outpaint photo.png --aspect 16x9 ;; '16x9' ;; such as 16:9
+outpaint photo.png --expand 32 ;; --expand ;; --left, --right
+outpaint photo.png --left 10 --aspect 16:9 ;; --aspect ;; exclude each other
+edit photo.png ;; no class given ;; --prompt says what to paint
+edit photo.png cat ;; cat: there is no such file ;; bigr edit IMAGE --prompt cat
+edit photo.png "make it a cat" ;; make it a cat ;; --prompt 'make it a cat'
+edit photo.png --prompt cat --strength 50 ;; --strength.*50 ;; at most 1
+edit photo.png --prompt cat --strength 50% ;; --strength.*'50%' ;; expected a number
+interpolate cat ;; two stops ;; bigr interpolate cat bird
+interpolate cat dog ;; 'dog' ;; labels of scenes-64
+interpolate cat photo.png ;; photo.png ;; either all labels or all
+interpolate photo.png missing.png ;; missing.png.*No such file ;; in another folder
+interpolate cat house --frames 1 ;; --frames.*'1' ;; expected at least 2
+interpolate cat house -o out.mov ;; \.mov ;; expected .png
+enrich photo.png --scale 1.5 ;; --scale.*'1.5' ;; expected a whole number
+enrich photo.png --scale 100 ;; --scale.*'100' ;; expected at most 16
+enrich photo.png --upscale 2 ;; --upscale ;; bigr enrich IMAGE --scale 2
+embed ;; IMAGE ;; bigr embed photos/ -o photos.npz
+embed photo.png ;; -o ;; bigr embed photos/ -o photos.npz
+embed photo.png -o f.txt ;; '.txt' ;; f.npz
+embed photo.png -o f.npz --layer 99 ;; layer.*99 ;; expected 0 to 7
+embed photo.png -o f.npz --pool max ;; 'max' ;; 'mean', 'tokens', 'codes'
+search photo.png ;; --index ;; bigr search cat.png --index photos.npz
+search photo.png --index missing.npz ;; missing.npz ;; bigr embed
+classify photo.png ;; --probe ;; --probe probe.safetensors
+classify photo.png --probe missing ;; missing ;; bigr evaluate probe --save
+train ;; missing ;; bigr train photos/
+train missing ;; missing: no such folder ;; folder of images
+train photo.png ;; photo.png: is a file ;; folder of images
+train mixed ;; a.png has no class ;; subfolders are classes
+train mixed --epochs 10 ;; --epochs ;; --time 2h
+train mixed --time 2hours ;; '2hours' ;; such as 45m, 2h
+train --resume missing ;; missing: is no training ;; the folder of a bigr train
+train-tokenizer ;; nothing says what to train on ;; bigr train-tokenizer --data
+train-tokenizer pics ;; 'pics' ;; --data
+train-tokenizer --data scenes steps=3 ;; 'steps' ;; did you mean run.steps
+train-tokenizer --data scenes run.steps=many ;; run.steps.*'many' ;; expected a whole number
+train-tokenizer --resume missing ;; missing: not a training run ;; --resume takes the folder
+train-generator ;; nothing says ;; bigr train-generator --tokenizer
+evaluate fid a b ;; 'fid' ;; bigr evaluate generation FOLDER
+evaluate psnr ;; 'psnr' ;; bigr evaluate reconstruction
+evaluate foo ;; 'foo' ;; generation, probe, reconstruction, text
+evaluate reconstruction ;; --data ;; bigr evaluate reconstruction --data
+evaluate probe --data missing ;; missing: no such folder ;; folder of images
+models install bigr-l ;; 'install' ;; bigr models pull
+models remove scenes-64 ;; 'remove' ;; models path
+models list bigr-l ;; bigr-l ;; takes no such words
+models show nothing ;; 'nothing' ;; bigr models list
+models export scenes-64 ;; -o ;; bigr models export
+models export scenes-64 -o x --format onnx ;; 'onnx' ;; 'published', 'safetensors'
+data scenes ;; -o ;; bigr data scenes -n
+data scenes -o photo.png -n 2 ;; photo.png ;; -o takes a folder
+data imagenet ;; 'imagenet' ;; bigr data scenes
+info ;; FILE ;; bigr info cat-7.png
+info photo.png ;; photo.png: holds no recipe ;; bigr did not make it
+info photo.pgn ;; photo.pgn ;; did you mean photo.png
+doctor --fix ;; --fix ;; bigr doctor --help
+tasks list ;; list ;; takes no such words
+serve nothing ;; 'nothing' ;; bigr models list
+serve --port 99999 ;; --port.*'99999' ;; expected at most 65535
+bench --steps many ;; 'many' ;; expected a whole number
+report ;; report ;; --report
+""".strip().splitlines()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a newcomer has: an image, a mask, a text, and folders."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    image = Image.new("RGB", (64, 64), "red")
+    for name in ("photo.png", "mask.png", "pics/a.png", "onlysub/x/c.png", "mixed/a.png", "mixed/sub/b.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(folder / name)
+    (folder / "notes.txt").write_text("hello\n", encoding="utf-8")
+    (folder / "empty").mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _there(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = sorted(path.relative_to(place) for path in place.rglob("*"))
+    monkeypatch.chdir(place)
+    yield
+    assert sorted(path.relative_to(place) for path in place.rglob("*")) == before
+
+
+def test_there_are_a_hundred() -> None:
+    assert len({line.split(" ;; ")[0] for line in USAGES}) == len(USAGES) >= 100
+
+
+@pytest.mark.parametrize("line", USAGES, ids=[line.split(" ;; ")[0] for line in USAGES])
+def test_a_message_says_what_is_wrong_and_what_to_do(line: str, bigr: Run) -> None:
+    command, wrong, instead = line.split(" ;; ")
+    done = bigr(*shlex.split(command))
+    assert (done.code, done.out) == (2, "")
+    text = " | ".join(each for each in done.err.splitlines() if each.startswith(("error:", "hint:")))
+    assert done.err.count("error: ") == 1
+    assert re.search(wrong, text), text
+    assert re.search(instead, text), text
+    assert "env var" not in text and "Input should be" not in text
+
+
+def test_a_variable_that_is_wrong_is_blamed(bigr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGR_STEPS", "ten")
+    done = bigr("generate", "cat")
+    assert done.code == 2 and "'--steps' (env var: 'BIGR_STEPS')" in done.err
+    assert "expected a whole number, got 'ten'" in done.err
+
+
+def test_the_numbers_of_a_box_may_stand_apart(bigr: Run) -> None:
+    done = bigr("inpaint", "photo.png", "--mask-box", "10", "10", "5%", "5", "--dry-run")
+    assert done.code == 0 and "1 would be made" in done.err
+
+
+def test_contradictions_and_extremes_are_warned_of(bigr: Run) -> None:
+    done = bigr("edit", "photo.png", "--prompt", "cat", "--negative", "cat", "--guidance", "1000", "--dry-run")
+    assert (done.code, done.out.count("->")) == (0, 1)
+    assert "warning: 'cat' is asked for, and is the negative prompt too" in done.err
+    assert "warning: guidance 1000 is far beyond the 6 of scenes-64" in done.err
