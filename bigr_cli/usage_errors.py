@@ -126,7 +126,7 @@ def _of_value(error: Any, parameter: Any, words: Sequence[str], message: str) ->
     variable = parameter.envvar if isinstance(parameter.envvar, str) else next(iter(parameter.envvar or ()), "")
     typed = _typed(parameter.opts, words)
     long = [option for option in parameter.opts if option.startswith("--")]
-    name = f"'{typed or next(iter((*long, *parameter.opts)), parameter.human_readable_name)}'"
+    name = f"'{typed or next(iter((*long, *parameter.opts)), parameter.name)}'"
     if not typed and variable in os.environ:
         name += f" (env var: '{variable}')"
     return f"Invalid value for {name}: {_reason(error, message)}"
