@@ -18,7 +18,6 @@ from bigr_cli.core.condition import Condition
 from bigr_cli.core.held_out import Familiarity, HeldOut, compare
 from bigr_cli.core.likelihood import token_scores
 from bigr_cli.core.model import BinaryModel
-from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.core.transformer import Generator
 
 FEWEST = 32  # images without which quantiles of one in a hundred mean nothing
@@ -37,8 +36,12 @@ class Look:
         self._errors, self._likelihoods = _Mean(), _Mean()
         self._enough = 0
 
-    def add(self, image: Tensor, codes: Tensor, known: Tensor | None = None) -> Familiarity | None:
+    def add(
+        self, image: Tensor, codes: Tensor, known: Tensor | None = None, made: Tensor | None = None
+    ) -> Familiarity | None:
         """Another window: (3, S, S) in [0, 1], its codes (L, K), and which tokens show what is known of the image (L,).
+
+        `made` (3, S, S) are codes with the same known tokens that were decoded already; None decodes these.
 
         Returns the verdict on this window alone, or None if too little of it is known.
         """
@@ -49,7 +52,12 @@ class Look:
         self._enough = max(1, len(codes) // _LEAST_KNOWN)
         if tokens == 0:
             return None
-        error = float(token_errors(self._model.tokenizer, image[None], codes[None])[0][known].mean())
+        made = (
+            self._model.tokenizer.decode(codes[None].to(self._model.tokenizer.embed.device))[0]
+            if made is None
+            else made
+        )
+        error = float(token_errors(image[None], made[None], self._model.tokenizer.config.grid)[0][known].mean())
         self._errors.add(error, tokens)
         likelihood = None
         if _psnr(error) < self._usual.psnr[0] and self._usual.likelihood is not None:
@@ -80,11 +88,10 @@ class _Mean:
 
 
 @torch.inference_mode()
-def token_errors(tokenizer: Tokenizer, images: Tensor, codes: Tensor) -> Tensor:
-    """The mean squared error of each token's pixels when images (B, 3, S, S) come back from codes (B, L, K): (B, L)."""
-    given = images.to(tokenizer.embed.device).float()
-    squared = (tokenizer.decode(codes.to(tokenizer.embed.device)).float().clamp(0, 1) - given).square()
-    return torch.nn.functional.adaptive_avg_pool2d(squared.mean(dim=1, keepdim=True), tokenizer.config.grid).flatten(1)
+def token_errors(images: Tensor, made: Tensor, grid: int) -> Tensor:
+    """The mean squared error of each token's pixels between images (B, 3, S, S) and their reconstructions: (B, L)."""
+    squared = (made.float().clamp(0, 1) - images.to(made.device).float()).square()
+    return torch.nn.functional.adaptive_avg_pool2d(squared.mean(dim=1, keepdim=True), grid).flatten(1)
 
 
 def _hidden_scores(generator: Generator, nothing: Condition, codes: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,7 +113,7 @@ def held_out_statistics(model: BinaryModel, batches: Iterable[Tensor]) -> HeldOu
     errors, likelihoods = [], []
     for images in batches:
         codes = model.tokenizer.encode(images.to(model.tokenizer.embed.device))
-        errors.append(token_errors(model.tokenizer, images, codes).mean(dim=1))
+        errors.append(token_errors(images, model.tokenizer.decode(codes), model.tokenizer.config.grid).mean(dim=1))
         likelihoods.append(mean_likelihoods(model.generator, model.conditions([None] * len(codes)), codes))
     return summary(torch.cat(errors), torch.cat(likelihoods)) if errors else None
 

@@ -83,12 +83,13 @@ def repaint(
         if not todo[covered].any():
             continue
         shown = cut(painted, window, network.tokenizer.config.image_size, None if request.see_masked else todo)
-        codes, masked = _encode_window(network, shown, todo, window, request, derived_seed(seed, index))
-        if look is not None:
-            given = ~touched_tokens(region, window, network.tokenizer.config.grid).reshape(-1)
-            look_at(look, shown, codes, request, torch.from_numpy(given).to(codes.device))
-        (codes,) = yield [sample_request(codes, masked, request, derived_seed(seed, index), window)]
-        shown = resized(decode(network, codes), window.side, window.side)[window.inside(*region.shape)]
+        given, masked = _encode_window(network, shown, todo, window, request, derived_seed(seed, index))
+        (codes,) = yield [sample_request(given, masked, request, derived_seed(seed, index), window)]
+        made = decode(network, codes)
+        if look is not None:  # now, because what was decoded shows the known part too
+            known = ~touched_tokens(region, window, network.tokenizer.config.grid).reshape(-1)
+            look_at(look, shown, given, request, torch.from_numpy(known).to(codes.device), made)
+        shown = resized(made, window.side, window.side)[window.inside(*region.shape)]
         weight = _fade(todo[covered], region[covered], round(_OVERLAP * window.side))[..., None]
         painted[covered] = np.where(weight < 1, painted[covered] * (1 - weight) + shown * weight, shown)
         beside = _grown(todo[covered]) & ~region[covered]
@@ -167,14 +168,23 @@ def _encode_window(
 
 
 def look_at(
-    look: Look, shown: Pixels, codes: Tensor, request: EditRequest, known: Tensor | None = None
+    look: Look,
+    shown: Pixels,
+    codes: Tensor,
+    request: EditRequest,
+    known: Tensor | None = None,
+    made: Pixels | None = None,
 ) -> Familiarity | None:
     """Let a look have another window (S, S, 3) with its codes (L, K), of which tokens are known (L,): its own verdict.
+
+    `made` (S, S, 3) is what the model made of it, if it has been decoded.
 
     Raises:
         UnfamiliarError: the request is strict, and what was seen so far is unlike what the model was trained on.
     """
-    found = look.add(torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1))), codes, known)
+    image, again = torch.from_numpy(shown), None if made is None else torch.from_numpy(made).permute(2, 0, 1)
+    with torch.inference_mode():
+        found = look.add(image.permute(2, 0, 1), codes, known, again)
     so_far = look.verdict
     if request.strict and so_far is not None and so_far.unfamiliar:
         raise UnfamiliarError(f"the image is unlike those that the model was trained on: {so_far.reason}", hint=HELP)

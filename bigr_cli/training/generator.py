@@ -165,7 +165,7 @@ class GeneratorObjective(Objective):
             for batch in all_batches(self.held_out, _BATCH):
                 images = as_floats(batch.images.to(device))
                 codes = self.tokenizer.encode(images)
-                errors.append(token_errors(self.tokenizer, images, codes).mean(dim=1))
+                errors.append(token_errors(images, self.tokenizer.decode(codes), self.sizes.grid).mean(dim=1))
                 self._validation.append((codes, self._conditions(batch.to(device))))
             self._errors = torch.cat(errors)
         torch.manual_seed(0)
