@@ -5,8 +5,9 @@
 
 Every image is begun on as `bigr inpaint --mask-box 40%,40%,20%,20% --strict` and as `bigr edit --strict`, which refuse
 it or not by the first window that they show the model: one around the box, sampled in two steps, and the whole image.
-Scenes are such that no training and no threshold has seen; they are begun on as JPEG files of quality 75 too. `cost` compares the
-CPU seconds of inpainting a scene with the defaults, with the look and without it, in turn in one run.
+Scenes are such that no training and no threshold has seen; they are begun on as JPEG files of quality 75 too.
+`cost` compares the CPU seconds of inpainting a scene with the defaults, with the look and without it, in turn in one
+run.
 """
 
 from __future__ import annotations
