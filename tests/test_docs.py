@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, reduce
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast, get_args, get_type_hints
 
 import pytest
@@ -21,6 +23,7 @@ from bigr_cli.zoo.source import Source
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+SECOND = ROOT / "models" / "scenes-64-text" / "README.md"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "benchmarks" / "README.md"])
 GENERATED = DOCS / "commands.md"
 MIXED = ("published.md", "published-defaults.md", "measurements.md", "performance.md", "scale.md")  # others' options
@@ -146,6 +149,43 @@ def test_variables_are_those_of_the_code() -> None:
     wanted |= {option.envvar for _, command in commands() for option in command.params if option.envvar}
     page = section(DOCS / "settings.md", "Environment variables")
     assert set(re.findall(rf"`({pattern})`", page)) == wanted
+
+
+@pytest.fixture(scope="module")
+def results() -> ModuleType:
+    spec = spec_from_file_location("results", ROOT / "scripts" / "results.py")
+    assert spec is not None and spec.loader is not None
+    made = module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_measured_numbers_are_those_of_the_results(results: ModuleType) -> None:
+    marked = {page.name: results.MARK.findall(text(page)) for page in results.pages()}
+    assert marked["README.md"] and sum(map(len, marked.values())) > 40
+    assert [page.name for page in results.pages() if results.filled(text(page)) != text(page)] == []
+
+
+def test_a_number_that_differs_from_the_results_is_put_right(results: ModuleType) -> None:
+    page = "a <!--=scenes-64-generator:label_recognised .0f-->12<!--=--> % b <!--=scenes-64-generator:by_label.star-->"
+    assert re.sub("<!--.*?-->", "", results.filled(f"{page}<!--=-->")) == "a 98 % b 87"
+    with pytest.raises(KeyError, match=r"scenes-64-generator\.json has no by_label\.dog"):
+        results.filled("<!--=scenes-64-generator:by_label.dog-->1<!--=-->")
+
+
+def test_cards_say_what_the_results_say(results: ModuleType) -> None:
+    first = text(ROOT / "models/scenes-64/README.md")
+    for measure, file, key in (
+        ("label recognised in %, ", "scenes-64-generator", "label_recognised"),
+        ("PSNR in dB, ", "scenes-64-tokenizer", "psnr"),
+    ):
+        (said,) = re.findall(rf"^\| {measure}[^|]* \| ([\d.]+) \|$", first, re.MULTILINE)
+        assert float(said) == results.lookup(file, key), measure
+    rows = re.findall(r"^\| (\w+), (seen|held-out) pairs \| ([\d.]+) \|$", text(SECOND), re.MULTILINE)
+    assert len(rows) == 10
+    for name, kind, share in rows:
+        found = results.lookup("scenes-64-text", f"{kind.replace('-', '_')}.{name}")
+        assert round(100 * float(share), 1) == found, (name, kind)
 
 
 def test_metrics_have_a_row() -> None:
