@@ -84,7 +84,7 @@ def test_what_was_made_is_listed_and_made_again(bigr: Run, workplace: Path, home
         (["again", "99999999999999999999999"], "no image"),
         (["--off", "--on"], "each for themselves"),
         (["show", "1", "--off"], "each for themselves"),
-        (["-n", "0"], "--count"),
+        (["-n", "0"], "'-n'"),
     ],
 )
 def test_wrong_usage(bigr: Run, words: list[str], message: str) -> None:
