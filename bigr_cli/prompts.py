@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bigr_cli import console
 from bigr_cli.core.config import BYTES, Guide
 from bigr_cli.errors import UnknownNameError, UsageError, nearest
-from bigr_cli.plain_text import plain_text
+from bigr_cli.plain_text import is_plain, plain_text
 from bigr_cli.text_reading import near_words, read, strangers
 from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.config import ModelConfig, shortened
@@ -161,7 +161,13 @@ def name_of(config: ModelConfig, guide: Guide) -> str:
     class_index = classes if guide is None else guide
     if class_index == classes:
         return str(classes) if _same(config.labels, NO_LABEL) is not None else NO_LABEL
-    return config.labels[class_index] if config.labels else str(class_index)
+    name = config.labels[class_index] if config.labels else str(class_index)
+    if not is_plain(name):  # no recipe can have it
+        hint = "its config.yaml names the classes"
+        raise UsageError(
+            f"{config.name}: label {class_index}, {name!r}, has characters that cannot be shown", hint=hint
+        )
+    return name
 
 
 def class_count(config: ModelConfig) -> int:

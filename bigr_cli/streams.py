@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
+from bigr_cli.errors import RunError
+
 _closed: set[str] = set()
 _INTERRUPTED = 130
 TERMINATED = 128 + 15  # the exit code of what SIGTERM has ended, as shells give it
@@ -33,6 +35,19 @@ def prepare() -> None:
 def is_closed(name: str) -> bool:
     """Whether "stdin", "stdout" or "stderr" was closed when the process began."""
     return name in _closed
+
+
+def write_stdout(data: bytes) -> None:
+    """Write data to stdout, at once. RunError if it takes no more; BrokenPipeError stays."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard(sys.stdout)
+        hint = "-o FILE writes it elsewhere"
+        raise RunError(f"stdout cannot be written: {error.strerror or error}", hint=hint) from error
 
 
 def discard(stream: TextIO) -> None:

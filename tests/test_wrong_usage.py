@@ -3,14 +3,27 @@
 A line is the command, a pattern for what must be named, and one for what to do, in the error or in its hint.
 """
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
+
+from bigr_cli.data.images import read_image
+from bigr_cli.errors import ImageError, RunError, UsageError
+from bigr_cli.generation import plan
+from bigr_cli.streams import write_stdout
+from bigr_cli.zoo.config import read_config
 
 Run = Callable[..., Any]
 
@@ -210,3 +223,78 @@ def test_contradictions_and_extremes_are_warned_of(bigr: Run) -> None:
     assert (done.code, done.out.count("->")) == (0, 1)
     assert "warning: 'cat' is asked for, and is the negative prompt too" in done.err
     assert "warning: guidance 1000 is far beyond the 6 of scenes-64" in done.err
+
+
+def test_a_manifests_missing_file_fails_its_line_only(bigr: Run, tiny_model: Path, tmp_path: Path, place: Path) -> None:
+    lines = [{"image": str(place / "photo.png")}, {"image": "missing.png"}]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    words = ("-m", tiny_model, "--seed", 1, "-o", tmp_path / "out/")
+    done = bigr("inpaint", "--manifest", tmp_path / "jobs.jsonl", "--mask-box", "0,0,9,9", *words)
+    assert done.code == 1 and len(list((tmp_path / "out").iterdir())) == 1
+    assert done.err.count("missing.png: cannot be read: No such file") == 1
+    assert done.err.splitlines()[-1].startswith("error: 1 ")
+
+
+def test_a_deep_manifest_is_refused_in_its_own_words(bigr: Run, tmp_path: Path) -> None:
+    (tmp_path / "deep.jsonl").write_text("[" * 100_000 + "]" * 100_000, encoding="utf-8")
+    done = bigr("inpaint", "--manifest", tmp_path / "deep.jsonl")
+    assert done.code == 2 and "line 1: is not JSON (nested too deeply)" in done.err
+
+
+def test_an_image_without_a_number_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pixels = np.full((8, 8), np.nan, np.float32)
+    Image.fromarray(pixels).save(tmp_path / "nan.tif")
+    with pytest.raises(ImageError, match=r"nan\.tif: none of its pixels is a number"):
+        read_image(tmp_path / "nan.tif")
+    pixels[2:] = 0.5
+    Image.fromarray(pixels).save(tmp_path / "some.tif")
+    assert read_image(tmp_path / "some.tif").size == (8, 8)
+    assert "some.tif: 16 of its pixels are NaN or infinite, and count as 0" in capfd.readouterr().err
+
+
+def test_the_other_image_of_a_stereo_pair_is_mentioned(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    left, right, preview = (Image.new("RGB", (size, size), "red") for size in (32, 32, 8))
+    left.save(tmp_path / "pair.mpo", save_all=True, append_images=[right])
+    left.save(tmp_path / "photo.mpo", save_all=True, append_images=[preview])
+    for name in ("pair", "photo"):
+        assert read_image(tmp_path / f"{name}.mpo").size == (32, 32)
+    err = capfd.readouterr().err
+    assert "pair.mpo: only the first of 2 frames is read" in err and "photo.mpo" not in err
+
+
+def test_a_blank_class_is_named_with_its_folder(bigr: Run, tmp_path: Path) -> None:
+    for number in range(12):
+        folder = tmp_path / "data" / (" " if number % 2 else "cat")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), "red").save(folder / f"{number}.png")
+    done = bigr("train", tmp_path / "data", "--plan")
+    assert done.code == 2 and " /1.png is in the class ' ', a blank name" in done.err and "rename" in done.err
+
+
+def test_a_label_that_cannot_be_shown_is_refused_before_any_work(tiny_model: Path) -> None:
+    config = replace(read_config(tiny_model), labels=("cat\x1b[2J", "dog", "house", "tree"))
+    with pytest.raises(UsageError, match=r"label 0, 'cat.x1b.2J', has characters that cannot be shown"):
+        plan(config, [0])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_stdout_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(RunError, match="stdout cannot be written: No space left"):
+            write_stdout(b"x" * 100)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_sigterm_ends_the_work_and_leaves_whole_files(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bigr_cli", "data", "scenes", "-n", "100000", "-o", "many"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as running:
+        while not list(tmp_path.rglob("*.png")):
+            time.sleep(0.05)
+            assert running.poll() is None
+        running.terminate()
+        assert running.wait(20) == 143
+    assert not list(tmp_path.rglob("*.part")) and not (tmp_path / "many" / "captions.jsonl").exists()
+    for path in list(tmp_path.rglob("*.png"))[:20]:
+        with Image.open(path) as image:
+            image.load()

@@ -130,6 +130,11 @@ def _classes(where: str, files: tuple[str, ...], listing: Listing) -> tuple[tupl
         stray, other = files[names.index("")], next(file for file, name in zip(files, names, strict=True) if name)
         hint = "subfolders are classes: put each image into one, or all into one folder without any"
         raise UsageError(f"{where}: {stray} has no class, while {other} has one", hint=hint)
+    for file, name in zip(files, names, strict=True):
+        if not name.strip():
+            raise UsageError(
+                f"{where}: {file} is in the class {name!r}, a blank name", hint="rename its folder or label"
+            )
     labels = sorted_labels(names)
     numbers = {label: number for number, label in enumerate(labels)}
     return tuple(numbers[name] for name in names), labels

@@ -86,7 +86,7 @@ def read_image(source: Source, name: str | None = None, *, background: Backgroun
     called = name or _name(source)
 
     def work(image: Image.Image) -> Original:
-        pixels = upright(image)
+        pixels = _with_numbers(upright(image), called)
         return Original(pixels, _kind(image), called, background, _frames(image, called))
 
     return inspect_image(source, called, work)
@@ -118,7 +118,7 @@ def read_square(
             scale = max(1, int(min(stored) * share / (_DRAFT_ROOM * side)))
             image.draft(image.mode, (stored[0] // scale, stored[1] // scale))
         turned = orientation(image) in QUARTER_TURNS
-        pixels, small = upright(image), image.size != stored
+        pixels, small = _with_numbers(upright(image), called), image.size != stored
         box: tuple[float, float, float, float]
         if small:
             whole = stored[::-1] if turned else stored
@@ -191,6 +191,17 @@ def _too_large(name: str, error: Exception) -> ImageError:
         f"{name}: has {pixels} pixels, but at most {limit:,} are read",
         hint=f"{MAX_PIXELS_VARIABLE} sets another limit",
     )
+
+
+def _with_numbers(pixels: Image.Image, name: str) -> Image.Image:
+    """The image, if its pixels are numbers: of floats none may be, as where an instrument saw nothing."""
+    if pixels.mode == "F":
+        missing = int(pixels.width * pixels.height - np.isfinite(np.asarray(pixels)).sum())
+        if missing == pixels.width * pixels.height:
+            raise ImageError(f"{name}: none of its pixels is a number, all are NaN or infinite")
+        if missing:
+            console.note("numbers", name, f"{missing:,} of its pixels are NaN or infinite, and count as 0")
+    return pixels
 
 
 def _frames(image: Image.Image, name: str) -> int:

@@ -1,11 +1,11 @@
 """Where the frames of an interpolation go: files of their own, or together as a film or a strip."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bigr_cli import streams
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Writing
 from bigr_cli.tasks._results import check_stdout
@@ -71,8 +71,7 @@ def write_frames(
     from bigr_cli.imaging.films import strip, write_film
 
     if not target.paths:
-        sys.stdout.buffer.write(encode_image(strip(images), "PNG", recipe))
-        sys.stdout.buffer.flush()
+        streams.write_stdout(encode_image(strip(images), "PNG", recipe))
     elif target.shape == "film":
         write_film(target.paths[0], images, fps=fps, recipe=recipe, overwrite=overwrite)
     elif target.shape == "strip":

@@ -89,8 +89,7 @@ class Results:
 
         kept = recipe if self._metadata else None
         if self._paths is None:
-            sys.stdout.buffer.write(encode_image(image, "PNG", kept))
-            sys.stdout.buffer.flush()
+            streams.write_stdout(encode_image(image, "PNG", kept))
             self._log.add(_record(None, recipe, index=index, seconds=seconds))
             return
         path = self._paths[index]

@@ -76,6 +76,8 @@ def read_training(
     base = schema.load_yaml(kind, path)
     chosen = schema.override(base, settings, _COMMAND_LINE, given=given)
     _check_architecture(base, chosen)
+    if base.data.validation != chosen.data.validation and chosen.data.source != "scenes":
+        console.warn("data.validation: a run goes on with the images that it holds out; their number stays as it was")
     return chosen
 
 
