@@ -61,6 +61,7 @@ def histogram(series: Mapping[str, Sequence[float]], *, x: str, y: str, bins: in
         edges = (min(together), max(together) + 1e-9)
         for name, values in series.items():
             axes.hist(list(values), bins=bins, range=edges, histtype="stepfilled", alpha=0.5, label=name)
+        axes.locator_params(axis="y", integer=True)
 
     return _svg(draw, x, y)
 
