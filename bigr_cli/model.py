@@ -392,7 +392,10 @@ class Model:
 
     def _made(self, made: in_memory.Edited, task: str, labels: Sequence[str]) -> MadeImage:
         recipe = self.recipe(made.sampling, task=task, labels=labels, seed=made.seed, options=made.options)
-        return MadeImage.of(made.image, recipe)
+        image = MadeImage.of(made.image, recipe)
+        if made.familiarity is not None:
+            image.info["familiarity"] = made.familiarity.described()
+        return image
 
     def _pil(self, images: Images) -> list[Image]:
         return [one.image for one in originals(images, self.config.ground)]

@@ -68,7 +68,9 @@ def test_every_task_in_one_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     least = partial(from_images.train, settings=SMALL)  # a network that two steps of which take a second
     monkeypatch.setattr(from_images, "train", least)
     monkeypatch.setattr(sys, "argv", ["every_task.py", str(tmp_path / "out")])
-    runpy.run_path(str(script), run_name="__main__")
+    result = runpy.run_path(str(script), run_name="__main__")
+    assert result["edited"].info["familiarity"]["unfamiliar"] is False
+    assert "familiarity" not in result["cats"][0].info
     assert "2 variants; 4 frames" in capsys.readouterr().out
     made = {path.name for path in (tmp_path / "out").iterdir()}
     assert {

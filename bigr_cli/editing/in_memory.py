@@ -70,6 +70,7 @@ class Edited:
     seed: int
     sampling: SamplingConfig
     options: dict[str, Any]
+    familiarity: Familiarity | None = None
 
 
 def edited(
@@ -117,6 +118,7 @@ def edited(
             number,
             request.sampling,
             shown,
+            made.familiarity,
         )
         for made, (request, number, shown) in zip(painted, told, strict=True)
     ]
@@ -181,8 +183,9 @@ def interpolated(
         advance(len(seen.requests) / seen.steps)
 
     (frames,) = finished(network, [chosen.paint(network, stops, job.seed)], batch_size, watch=watch)
-    warn_once(config.name, [getattr(frames, "familiarity", None)])
-    return [Edited(frame, (), None, job.seed, chosen.sampling, shown) for frame in frames]
+    familiarity = getattr(frames, "familiarity", None)
+    warn_once(config.name, [familiarity])
+    return [Edited(frame, (), None, job.seed, chosen.sampling, shown, familiarity) for frame in frames]
 
 
 def warn_once(model: str, found: Sequence[Familiarity | None]) -> None:

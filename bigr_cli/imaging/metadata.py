@@ -46,7 +46,8 @@ class MadeImage(Image.Image):
 
     The recipe is JSON in `info["bigr"]`. `save` puts it into PNG, JPEG, WebP, TIFF and GIF files, as the command line
     does, unless it is given another `pnginfo`, `exif` or `comment`; `bigr info FILE` shows it. Copies and whatever
-    Pillow makes of the image keep it in `info` only.
+    Pillow makes of the image keep it in `info` only. Of a given image that was worked on, `info["familiarity"]` says
+    how it compares with what the model was trained on, as `--json` does.
     """
 
     @classmethod
