@@ -101,8 +101,9 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     end = threading.Timer(_GRACE, os._exit, (TERMINATED,))
     end.daemon = True
     end.start()
-    if _importing(frame):
-        os._exit(TERMINATED)
+    if _importing(frame):  # as if nobody had handled it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
     raise SystemExit(TERMINATED)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bigr_cli import console
 from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.generation import plan
@@ -256,10 +257,12 @@ def test_the_other_image_of_a_stereo_pair_is_mentioned(tmp_path: Path, capfd: py
     left, right, preview = (Image.new("RGB", (size, size), "red") for size in (32, 32, 8))
     left.save(tmp_path / "pair.mpo", save_all=True, append_images=[right])
     left.save(tmp_path / "photo.mpo", save_all=True, append_images=[preview])
+    console.configure(verbose=True)
     for name in ("pair", "photo"):
         assert read_image(tmp_path / f"{name}.mpo").size == (32, 32)
+    console.configure(verbose=False)
     err = capfd.readouterr().err
-    assert "pair.mpo: only the first of 2 frames is read" in err and "photo.mpo" not in err
+    assert "pair.mpo: holds another image of the same size" in err and "photo.mpo" not in err
 
 
 def test_a_blank_class_is_named_with_its_folder(bigr: Run, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from bigr_cli.data.decoding import (
     pixel_limit,
     without_texts,
 )
-from bigr_cli.data.upright import QUARTER_TURNS, frames, orientation, upright
+from bigr_cli.data.upright import QUARTER_TURNS, frames, has_pair, orientation, upright
 from bigr_cli.errors import BigrError, ImageError
 from bigr_cli.imaging.modes import Box
 from bigr_cli.imaging.originals import Original
@@ -208,6 +208,8 @@ def _frames(image: Image.Image, name: str) -> int:
     count = frames(image)
     if count > 1:
         console.note("frames", name, f"only the first of {count:,} frames is read")
+    elif image.format == "MPO" and has_pair(image):
+        console.detail(f"{name}: holds another image of the same size, as of a stereo pair; the first is read")
     return count
 
 

@@ -49,23 +49,20 @@ def orientation(image: Image.Image) -> int:
 def frames(opened: Image.Image) -> int:
     """How many images a file holds. A camera's preview beside its photo does not count. Loses the opened pixels."""
     count = 1
-    if opened.format == "MPO":
-        with suppress(Exception):
-            count = sum(size == opened.size for size in _sizes(opened))
-    elif opened.format != "JPEG":
+    if opened.format not in ("JPEG", "MPO"):
         with suppress(Exception):  # damaged frames behind the first one do it no harm
             count = int(getattr(opened, "n_frames", 1))
     return max(1, count)
 
 
-def _sizes(opened: Image.Image) -> list[tuple[int, int]]:
-    """The sizes of an MPO file's images: the other one of a stereo pair is as large as the first, a preview is not."""
-    first, found = opened.size, []
-    for place in range(int(getattr(opened, "n_frames", 1))):
-        opened.seek(place)
-        found.append(opened.size)
-    opened.seek(0)
-    return found if found[:1] == [first] else [first]
+def has_pair(opened: Image.Image) -> bool:
+    """Whether an MPO file has another image as large as its first, as stereo cameras make it. Loses the pixels."""
+    first, found = opened.size, False
+    with suppress(Exception):  # a damaged one behind the first does it no harm
+        for place in range(1, int(getattr(opened, "n_frames", 1)) if opened.format == "MPO" else 1):
+            opened.seek(place)
+            found = found or opened.size == first
+    return found
 
 
 def _layout(opened: Image.Image) -> str:
