@@ -24,8 +24,8 @@ HEADER = """# Commands
 
 Generated from `bigr COMMAND --help` by `python scripts/commands.py`; do not edit.
 
-Exit codes: 0 done, 1 a failure at run time, 2 wrong usage or bad input, 130 interrupted, 143 ended by SIGTERM. Results go to stdout, messages
-and progress to stderr. `--debug`, at any place, shows the traceback of an error.
+Exit codes: 0 done, 1 a failure at run time, 2 wrong usage or bad input, 130 interrupted, 143 ended by SIGTERM.
+Results go to stdout, messages and progress to stderr. `--debug`, at any place, shows the traceback of an error.
 
 `--help` has the options that most people need, `--help-all` all. Options may be written with underscores
 (--num_images), and have [other names](#other-names). Many have an
