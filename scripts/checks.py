@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TEST_SECONDS = 3000  # then the tests are interrupted, and pytest names the one that hangs
+TEST_SECONDS = 1200  # then the tests are interrupted, and pytest names the one that hangs
 _SETTINGS = ("BIGR_PLUGINS", "BIGR_MODEL", "BIGR_DEBUG", "PYTHONPATH")  # a developer's own must not decide
 
 started = time.monotonic()
@@ -71,7 +71,7 @@ def site(work: Path) -> None:
 
 def tests(work: Path) -> None:
     """The fast tests, interrupted when they take too long."""
-    with subprocess.Popen([sys.executable, "-m", "pytest"], cwd=ROOT) as running:
+    with subprocess.Popen([sys.executable, "-m", "pytest", "-n", "auto", "--durations", "25"], cwd=ROOT) as running:
         try:
             code = running.wait(TEST_SECONDS)
         except subprocess.TimeoutExpired:

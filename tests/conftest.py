@@ -14,6 +14,9 @@ import pytest
 
 from bigr_cli.app import main
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads than cores slow each other tenfold
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long an example takes says nothing on a machine that does other things as well.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
