@@ -63,7 +63,14 @@ STEPS, SAVED_EVERY = 40, 4
 LAST = f"checkpoints/step-{STEPS:08d}.safetensors"
 COMPARED = (LAST, "tokenizer.safetensors", "generator.safetensors", "config.yaml", "README.md", "training.yaml")
 STAGES = ("tokenizer", "generator")  # of `bigr train`, each in a folder of its own
-SMALL = ("tokenizer:losses.adversarial.weight=0", "run.batch=8", "run.checkpoint_every=4", "data.validation=8")
+SMALL = (
+    "name=both",
+    "tokenizer:name=both",
+    "tokenizer:losses.adversarial.weight=0",
+    "run.batch=8",
+    "run.checkpoint_every=4",
+    "data.validation=8",
+)
 PATIENCE = 5  # runs that may end before they can be killed
 
 # Processes are forked from one that has torch loaded and has not used it, which saves them most of their time.
@@ -174,7 +181,7 @@ def write_shards(folder: Path) -> str:
     return f"{folder}/{{0..1}}.tar"
 
 
-def differing_bits(one: Path, other: Path, stages: Sequence[str]) -> int:
+def differing_bits(one: Path, other: Path, stages: Sequence[str] = ()) -> int:
     """Between the files of two finished runs; a file that only one has, or a length that differs, counts in full."""
     count = 0
     for name in (*COMPARED, *(f"{stage}/{name}" for stage in stages if stage for name in COMPARED)):

@@ -26,7 +26,7 @@ _SHEETS = ("shows", "columns", "captions")  # which give a sheet's own options
 _FLAGS = frozenset(
     (
         *("mask-alpha", "invert-mask", "mask-resize", "guess-class", "no-guess-class", "reduce", "sharpen-only"),
-        *("loop", "sample-codes", "see-masked"),
+        *("loop", "sample-codes", "see-masked", "every-window", "strict"),
     )
 )
 _VALUES = frozenset(

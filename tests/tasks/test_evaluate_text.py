@@ -53,7 +53,7 @@ def test_records_and_a_sweep(bigr: Run, home: Path) -> None:
         (("--sweep", "guidence=1,2"), "unknown setting 'guidence'"),
         (("--clip", "no such folder"), "neither a folder nor a repository"),
         (("--clip", "."), "holds no CLIP that can be read"),
-        (("-n", "0"), "greater than or equal to 1"),
+        (("-n", "0"), "expected at least 1"),
     ],
 )
 def test_what_cannot_be(bigr: Run, words: tuple[str, ...], message: str) -> None:
