@@ -34,8 +34,7 @@ from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import launch
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.folder import load_tokenizer
-from bigr_cli.zoo.text_encoders.features import FeatureReader
-from bigr_cli.zoo.text_encoders.registry import open_encoder
+from bigr_cli.zoo.text_encoders.features import FeatureReader, open_encoder
 
 TOKENS = 32  # more than any caption of a scene has
 BATCH = 32

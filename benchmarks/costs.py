@@ -26,8 +26,8 @@ from tables import show
 from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter
 from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
-from bigr_cli.core.transformer import Generator
 
 WHOLE = "whole draw"
 SIZES = GeneratorConfig(grid=8, bits=24, classes=16, layers=6, heads=8, dim=256, ffn_multiple=64, transcoder_width=256)

@@ -28,9 +28,9 @@ from tables import show
 
 from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import masked_count
-from bigr_cli.core.transformer import Generator
 
 NOTED = Path(__file__).with_name("ratios.json")
 BIGR = [sys.executable, "-m", "bigr_cli"]

@@ -18,8 +18,8 @@ import published
 import torch
 from tables import show
 
+from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
 from bigr_cli.runtime import device
 from bigr_cli.runtime.tensor_headers import read_header
 from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, ModelConfig, read_config

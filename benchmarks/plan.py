@@ -27,16 +27,16 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
 from bigr_cli.data.loading import Positions, load_batches
 from bigr_cli.data.pictures import FileSource
 from bigr_cli.data.sources import open_source
-from bigr_cli.training.blocks import checkpoint_blocks
 from bigr_cli.training.config import MaskingConfig, OptimizerConfig
 from bigr_cli.training.ema import WeightAverage
 from bigr_cli.training.generator import masked_loss
 from bigr_cli.training.optim import Optimizers
+from bigr_cli.training.sharding import checkpoint_blocks
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
 

@@ -45,8 +45,8 @@ import training_files
 from tables import show
 from torch import Tensor, nn
 
+from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.export import published_generator, published_tokenizer
 from bigr_cli.zoo.find import packaged_models

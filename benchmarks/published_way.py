@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bigr_cli.core.layers import Transcoder
+from bigr_cli.core.network import Block, Generator
 from bigr_cli.core.schedule import denoising_timesteps
-from bigr_cli.core.transcoder import Transcoder
-from bigr_cli.core.transformer import Block, Generator
 
 
 def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -37,9 +37,9 @@ from torch import Tensor
 from bigr_cli.benching.meter import wait
 from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import masked_count
-from bigr_cli.core.transformer import Generator
 from bigr_cli.runtime import device, prepacked
 from bigr_cli.runtime.compiled import compile_networks
 from bigr_cli.runtime.int8 import to_int8

@@ -28,7 +28,7 @@ from bigr_cli.data import scenes
 from bigr_cli.data.loading import as_floats
 from bigr_cli.evaluation.classifier import ScenesClassifier, save_classifier
 from bigr_cli.training.ema import WeightAverage
-from bigr_cli.training.muon import Muon
+from bigr_cli.training.optim import Muon
 
 SIZE = 64
 UNSEEN = 10**9  # the number of the first held-out picture

@@ -12,8 +12,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bigr_cli.durations import seconds_of
 from bigr_cli.errors import UnknownNameError, UsageError
+from bigr_cli.plain_text import seconds_of
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, overload
 import torch
 
 from bigr_cli import prompts
-from bigr_cli.core.condition import Labels
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.core.network import Generator, Labels
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
 from bigr_cli.editing import in_memory
 from bigr_cli.editing.request import Request
 from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint

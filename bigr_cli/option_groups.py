@@ -18,7 +18,7 @@ from bigr_cli import options
 from bigr_cli import setting as settings
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import UsageError
-from bigr_cli.options.from_settings import command_parameters
+from bigr_cli.options.base import command_parameters
 
 
 class Sampling(SimpleNamespace):

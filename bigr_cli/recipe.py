@@ -1,4 +1,4 @@
-"""What a picture was made of: everything that is needed to make it again."""
+"""Which of the models that are here a recipe means."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from bigr_cli.core.config import LARGEST_SEED, SamplingConfig, require, require_
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.plain_text import escaped, is_plain
 from bigr_cli.version import __version__
+from bigr_cli.zoo.with_weights import model_with_weights
+
+
+def model_of(recipe: Recipe) -> tuple[str, bool]:
+    """The model that a recipe asks for, as --model takes it, and whether its weights are those of the recipe.
+
+    Where they are others, a folder that the recipe names is not to be used unless somebody asks for it.
+    """
+    found = model_with_weights(recipe.model, recipe.folder, recipe.weights)
+    return (recipe.folder or recipe.model, False) if found is None else (found, True)
+
 
 FORMAT = 1
 GENERATE = "generate"

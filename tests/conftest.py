@@ -120,7 +120,7 @@ def tiny_config() -> Callable[..., Any]:
 def tiny_generator(tiny_config: Callable[..., Any]) -> Callable[..., Any]:
     """A random generator, so wild that labels, masks and timesteps all matter."""
 
-    from bigr_cli.core.transformer import Generator
+    from bigr_cli.core.network import Generator
 
     def build(seed: int = 0, **changes: Any) -> Any:
         return randomised(Generator(tiny_config(**changes)), seed, scale=1.5)
@@ -167,7 +167,7 @@ def tiny_text_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) 
     import torch
 
     from bigr_cli.core.config import TextConfig
-    from bigr_cli.core.transformer import Generator
+    from bigr_cli.core.network import Generator
     from bigr_cli.zoo.config import Provenance, read_config
     from bigr_cli.zoo.folder import load_tokenizer, save_model
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from bigr_cli import schema, yaml_text
 from bigr_cli.errors import BigrError
 from bigr_cli.plain_text import escaped
-from bigr_cli.recipe import command, left_out, parse_recipe
-from bigr_cli.recipe_models import model_of
+from bigr_cli.recipe import command, left_out, model_of, parse_recipe
 from bigr_cli.representation.index_files import read_index
 from bigr_cli.runtime.tensor_headers import read_header
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining

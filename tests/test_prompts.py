@@ -9,8 +9,7 @@ from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import ConfigError, UnknownNameError, UsageError
 from bigr_cli.generation import plan
 from bigr_cli.prompts import Label, label_index, name_of
-from bigr_cli.recipe import Recipe
-from bigr_cli.recipe_models import model_of
+from bigr_cli.recipe import Recipe, model_of
 from bigr_cli.settings import sampling_settings
 from bigr_cli.zoo.config import ModelConfig, read_config
 

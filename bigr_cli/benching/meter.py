@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import torch
 
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator
 
 TRANSFORMER = "transformer"
 TRANSCODER = "transcoder"

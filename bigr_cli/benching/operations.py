@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bigr_cli.core.condition import Prefix
 from bigr_cli.core.config import GeneratorConfig
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator, Prefix
 
 
 def operations(config: GeneratorConfig, prefix: int = 1, *, training: bool = False) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import torch
 
 from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, wait
 from bigr_cli.benching.operations import operations
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator
 from bigr_cli.errors import RunError
 from bigr_cli.model import Model
 from bigr_cli.runtime.batches import out_of_memory

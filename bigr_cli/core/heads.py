@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from bigr_cli.core.architectures import HEADS, imported
 from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.layers import Transcoder
 from bigr_cli.core.loss import flip_loss
-from bigr_cli.core.orders import ranks
 from bigr_cli.core.random import Stream, uniform
-from bigr_cli.core.schedule import BernoulliSchedule, cosine_mask, denoising_timesteps, hidden_counts
-from bigr_cli.core.transcoder import Transcoder
+from bigr_cli.core.schedule import BernoulliSchedule, cosine_mask, denoising_timesteps, hidden_counts, ranks
 
 _BLOCK = 1 << 22  # random numbers drawn at once: bounds the memory, changes no number
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bigr_cli.core.condition import Labels, Prefix
 from bigr_cli.core.heads import Rows
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator, Labels, Prefix
 from bigr_cli.errors import ConfigError
 
 _ROWS = 256  # pictures that go through the transformer at once

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.condition import Condition, Labels, Ratios, Texts, on_device
 from bigr_cli.core.config import (
     GeneratorConfig,
     Guide,
     SamplingConfig,
     TokenizerConfig,
 )
+from bigr_cli.core.network import Condition, Generator, Labels, Ratios, Texts, on_device
 from bigr_cli.core.sampler import Observer, sample
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import ConfigError
 
 if TYPE_CHECKING:

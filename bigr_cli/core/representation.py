@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bigr_cli.core.condition import Labels
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator, Labels
 
 
 def middle_layer(layers: int) -> int:

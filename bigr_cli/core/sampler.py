@@ -12,14 +12,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bigr_cli.core.condition import Labels, Prefix, Ratios, joined
 from bigr_cli.core.config import SamplingConfig, taken_by
 from bigr_cli.core.heads import Chain, Rows
 from bigr_cli.core.likelihood import seen_scores
-from bigr_cli.core.orders import certainty, fixed_ranks, is_fixed, ranks
+from bigr_cli.core.network import Generator, Labels, Prefix, Ratios, joined
 from bigr_cli.core.random import Stream, gumbel, uniform
-from bigr_cli.core.schedule import guidance_at, gumbel_at, masked_count, timesteps_at
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.schedule import (
+    certainty,
+    fixed_ranks,
+    guidance_at,
+    gumbel_at,
+    is_fixed,
+    masked_count,
+    ranks,
+    timesteps_at,
+)
 
 # Called after each iteration with its number (from 0), the codes (B, L, K) and what is still masked (B, L).
 Observer = Callable[[int, Tensor, Tensor], None]

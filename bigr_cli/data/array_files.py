@@ -1,4 +1,4 @@
-"""Images in arrays: MNIST's IDX files, also compressed by gzip, and MedMNIST's .npz files."""
+"""Pickles, which run what they say when they are read: they are refused, and the way out is named."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import io
 import math
 import re
 import struct
+import zipfile
 import zlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,9 +21,101 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bigr_cli.data.pictures import RowSource
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import ModelFormatError, UsageError
 from bigr_cli.file_names import name_hash
+from bigr_cli.file_tree import IMAGE_SUFFIXES
 from bigr_cli.files import reading
+from bigr_cli.runtime.device import main_memory
+
+_SUFFIXES = (".pkl", ".pickle", ".p", ".pt", ".pth", ".joblib")
+_CIFAR = re.compile(r"data_batch_\d|test_batch")
+_WAY_OUT = (
+    "write its images as PNG files into a folder per class, or as parquet: many such data sets are on the hub, as "
+    "hf://datasets/OWNER/NAME (hf://datasets/uoft-cs/cifar10 for CIFAR-10)"
+)
+
+
+def refuse_pickles(path: Path) -> None:
+    """Raise UsageError for a pickle, or a folder that has nothing but such and small files of text."""
+    if path.is_file():
+        if _is_pickle(path):
+            raise UsageError(f"{path}: is a pickle, which may run any program when it is read", hint=_WAY_OUT)
+        return
+    if not path.is_dir():
+        return
+    found = sorted(each for each in path.iterdir() if each.is_file() and _is_pickle(each))
+    others = [each for each in path.iterdir() if each.is_dir() or each.suffix.lower() in IMAGE_SUFFIXES]
+    if found and not others:
+        raise UsageError(f"{found[0]}: is a pickle, which may run any program when it is read", hint=_WAY_OUT)
+
+
+def _is_pickle(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES or _CIFAR.fullmatch(path.name) is not None
+
+
+_ENCRYPTED = 1  # of a member's flags
+_FORMAT: Any = np.lib.format
+
+
+def array_names(path: Path) -> list[str]:
+    """The names of the arrays in a file; ModelFormatError if it is no .npz file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except Exception as error:  # zipfile and NumPy raise what they like about damaged files
+        raise ModelFormatError(f"{path}: is not a .npz file, or damaged ({_line(error)})") from error
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """These arrays of a .npz file, by name.
+
+    Raises:
+        ModelFormatError: the file is damaged or encrypted, lacks one of them, or one is no plain array or claims to be
+            larger than it is, or than the memory.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name: _read(archive, f"{name}.npy") for name in names}
+    except Exception as error:  # zipfile and NumPy raise what they like about damaged files
+        raise ModelFormatError(
+            f"{path}: is damaged, or not a file of the arrays {_list(names)} ({_line(error)})"
+        ) from error
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    member = archive.getinfo(name)
+    if member.flag_bits & _ENCRYPTED:
+        raise ValueError(f"{name} is encrypted")
+    with archive.open(member) as stream:
+        shape, dtype = _header(stream)
+        claimed, held = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds objects, not numbers or text")
+    if claimed != held:
+        raise ValueError(f"{name} claims {claimed:,} bytes and holds {held:,}")
+    if main_memory() and claimed > main_memory():
+        raise ValueError(f"{name} needs {claimed / 1e9:,.1f} GB of memory")
+    with archive.open(member) as stream:
+        found: NDArray[Any] = _FORMAT.read_array(stream, allow_pickle=False)
+    return found
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = _FORMAT.read_magic(stream)
+    read = _FORMAT.read_array_header_1_0 if version == (1, 0) else _FORMAT.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if not all(type(side) is int and 0 <= side < 2**63 for side in shape):
+        raise ValueError("a shape of odd numbers")
+    return shape, dtype
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
 
 SPLITS = ("train", "val", "test")
 _IDX = re.compile(r"(.*)images[-.]idx3-ubyte(\.gz)?", re.IGNORECASE)

@@ -25,13 +25,17 @@ from bigr_cli.data.decoding import (
     FORMATS,
     MAX_PIXELS,
     MAX_PIXELS_VARIABLE,
+    QUARTER_TURNS,
     TooManyPixels,
+    frames,
+    has_pair,
     open_file,
     opened,
+    orientation,
     pixel_limit,
+    upright,
     without_texts,
 )
-from bigr_cli.data.upright import QUARTER_TURNS, frames, has_pair, orientation, upright
 from bigr_cli.errors import BigrError, ImageError
 from bigr_cli.imaging.modes import Box
 from bigr_cli.imaging.originals import Original

@@ -10,11 +10,10 @@ import numpy as np
 
 from bigr_cli.colours import WHITE, Background
 from bigr_cli.data import scenes
-from bigr_cli.data.array_files import find_idx, open_idx, open_npz
+from bigr_cli.data.array_files import find_idx, open_idx, open_npz, refuse_pickles
 from bigr_cli.data.folders import open_folder
 from bigr_cli.data.hub_data import downloaded, is_hub_address
 from bigr_cli.data.parquet import find_parquet, open_parquet
-from bigr_cli.data.pickles import refuse_pickles
 from bigr_cli.data.pictures import Check, FileSource, Picture, usable
 from bigr_cli.data.scenes.captions import phrase, vocabulary
 from bigr_cli.data.scenes.render import SIZES

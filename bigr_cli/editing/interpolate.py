@@ -14,7 +14,7 @@ from bigr_cli.core.config import Guide
 from bigr_cli.core.familiarity import Look
 from bigr_cli.core.held_out import Familiarity, together
 from bigr_cli.core.model import BinaryModel
-from bigr_cli.core.refine import refined
+from bigr_cli.core.tokenizer import refined
 from bigr_cli.editing.batched_sampling import SampleRequest, SamplingCoroutine, derived_seed
 from bigr_cli.editing.interpolate_request import PUBLISHED_SHARES, Interpolate
 from bigr_cli.editing.repaint import decode, likeliest_label, look_at, lowest, sample_request, seen_fit

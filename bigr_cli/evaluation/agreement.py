@@ -89,7 +89,7 @@ def clip_judge(folder: Path, device: torch.device) -> Judge:
     Raises:
         What `open_clip` raises.
     """
-    from bigr_cli.evaluation.clip import open_clip
+    from bigr_cli.evaluation.pretrained import open_clip
 
     network = open_clip(folder, device)
 

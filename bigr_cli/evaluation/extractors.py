@@ -22,7 +22,7 @@ from bigr_cli.evaluation.classifier import CONFIG_FILE, SHIPPED, load_classifier
 from bigr_cli.evaluation.metrics import GENERATION
 from bigr_cli.evaluation.pretrained import INCEPTION, check_weights, weights_for
 from bigr_cli.representation.features import embed_batch, wanted_features
-from bigr_cli.representation.provenance import about
+from bigr_cli.representation.items import about
 from bigr_cli.zoo.find import find_model, list_models, packaged_models
 from bigr_cli.zoo.folder import load_model
 

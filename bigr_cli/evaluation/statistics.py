@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bigr_cli.data.npz import array_names, read_arrays
+from bigr_cli.data.array_files import array_names, read_arrays
 from bigr_cli.errors import ModelFormatError, UsageError
 from bigr_cli.evaluation.image_sets import PictureSet
 from bigr_cli.evaluation.pretrained import load_tensors

@@ -16,8 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bigr_cli import console
-from bigr_cli.core.refine import refined
-from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.core.tokenizer import Tokenizer, refined
 from bigr_cli.data.loading import as_floats
 from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import RunError, UsageError

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from bigr_cli.errors import UsageError
 from bigr_cli.imaging.files import ANIMATED, kind_of, write_bytes
+from bigr_cli.imaging.grids import grid, square_columns
 from bigr_cli.imaging.metadata import embedding
 from bigr_cli.recipe import Recipe
 
@@ -56,3 +62,138 @@ def write_animation(
     """Write an animation as .gif or .webp; errors as `write_bytes`, and UsageError for another suffix."""
     kind = kind_of(path, ANIMATED)
     write_bytes(path, encode_animation(frames, durations, kind, recipe), overwrite=overwrite)
+
+
+FILMS = (".gif", ".webp", ".mp4")
+_SLOWEST, _FASTEST = 0.1, 120.0  # frames a second that every kind can say
+_FASTEST_GIF = 50  # frames a second; viewers slow down what is faster
+_SMALLEST = 256  # pixels along the shorter side of a film, so that players show more than a stamp
+_BT709 = 1  # its number in FFmpeg's lists, for the range the one for "limited"
+_QUALITY = "16"  # x264's constant rate factor: hardly to be told from lossless
+
+
+def strip(frames: Sequence[Image.Image], *, gap: int = 0) -> Image.Image:
+    """The frames side by side in one row."""
+    return grid(frames, columns=len(frames), gap=gap)
+
+
+def write_film(
+    path: Path,
+    frames: Sequence[Image.Image],
+    *,
+    fps: float,
+    recipe: Recipe | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a film as .gif, .webp or .mp4; the first two repeat for ever.
+
+    Args:
+        path: the file.
+        frames: RGB pictures of one size.
+        fps: frames a second.
+        recipe: what to record in the file.
+        overwrite: replace a file that is there.
+
+    Raises:
+        UsageError: another suffix, a number of frames a second that the kind cannot show, or the file exists.
+        ValueError: there is no frame, or they differ in size.
+    """
+    if len({frame.size for frame in frames}) != 1:
+        raise ValueError("frames: expected at least one, all of one size")
+    if not _SLOWEST <= fps <= _FASTEST:
+        raise UsageError(f"fps: expected {_SLOWEST:g} to {_FASTEST:g} frames a second, got {fps}")
+    suffix = path.suffix.lower()
+    if suffix not in FILMS:
+        raise UsageError(f"{path}: a film ends with {', '.join(FILMS)}")
+    if suffix == ".gif" and fps > _FASTEST_GIF:
+        raise UsageError(f"{path}: a GIF shows at most {_FASTEST_GIF} frames a second, not {fps:g}")
+    large = [_enlarged(frame) for frame in frames]
+    if suffix == ".mp4":
+        data = _encoded(large, fps, recipe)
+    else:
+        tick = 10 if suffix == ".gif" else 1  # milliseconds; GIF counts hundredths of a second
+        ends = [tick * round(1000 * (index + 1) / fps / tick) for index in range(len(frames))]
+        durations = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        data = encode_animation(large, durations, "GIF" if suffix == ".gif" else "WEBP", recipe)
+    write_bytes(path, data, overwrite=overwrite)
+
+
+def _encoded(frames: Sequence[Image.Image], fps: float, recipe: Recipe | None) -> bytes:
+    """An MP4 file: H.264 where this build of FFmpeg has it, otherwise MPEG-4."""
+    with TemporaryDirectory() as folder:  # FFmpeg reads the file again, to put its index in front
+        path = Path(folder) / "film.mp4"
+        _encode(path, frames, fps, recipe)
+        return path.read_bytes()
+
+
+def _encode(path: Path, frames: Sequence[Image.Image], fps: float, recipe: Recipe | None) -> None:
+    import av
+    from av.video.reformatter import ColorRange, Colorspace
+
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        if recipe is not None:
+            container.metadata["comment"] = recipe.to_json()
+        better = "libx264" in av.codecs_available
+        stream = container.add_stream("libx264" if better else "mpeg4", rate=Fraction(fps).limit_denominator(1000))
+        stream.width, stream.height = (side + side % 2 for side in frames[0].size)
+        stream.pix_fmt = "yuv420p"
+        codec = stream.codec_context  # what is not said, players guess, and not all alike
+        codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = _BT709
+        stream.options = {"crf": _QUALITY} if better else {"qmin": "2", "qmax": "2"}
+        for frame in frames:
+            pixels = np.asarray(frame.convert("RGB"))
+            even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+            picture = av.VideoFrame.from_ndarray(even, format="rgb24")
+            picture = picture.reformat(
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            )
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def _enlarged(frame: Image.Image) -> Image.Image:
+    factor = -(-_SMALLEST // min(frame.size))
+    return (
+        frame if factor == 1 else frame.resize((frame.width * factor, frame.height * factor), Image.Resampling.NEAREST)
+    )
+
+
+MOST = 64  # pictures in one animation
+_LEAST_SIDE = 256  # pixels: a frame has at least so many along its shorter side
+_GREY, _VEIL = 128, 0.8
+_FRAME, _LAST = 200, 2000  # milliseconds
+
+
+class SettlingFilm:
+    """Collects the states of pictures, and joins those of one iteration to a frame."""
+
+    def __init__(self, *, columns: int | None = None) -> None:
+        self._columns = columns
+        self._states: dict[int, dict[int, Image.Image]] = {}  # by iteration, then by picture
+
+    def add(self, iteration: int, index: int, image: Image.Image, masked: NDArray[np.bool_]) -> None:
+        """The state of picture `index` after an iteration; `masked` (h, w) says which tokens are not settled."""
+        self._states.setdefault(iteration, {})[index] = veiled(image, masked)
+
+    def frames(self) -> tuple[list[Image.Image], list[int]]:
+        """The frames, and for how many milliseconds each is shown."""
+        sheets = []
+        for _, state in sorted(self._states.items()):
+            images = [image for _, image in sorted(state.items())]
+            sheets.append(_enlarged_levels(grid(images, columns=self._columns or square_columns(len(images)))))
+        return sheets, [_FRAME] * (len(sheets) - 1) + [_LAST]
+
+
+def veiled(image: Image.Image, masked: NDArray[np.bool_]) -> Image.Image:
+    """The picture with grey over the tokens (h, w) that are masked."""
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    cells = Image.fromarray(masked.astype(np.uint8)).resize(image.size, Image.Resampling.NEAREST)
+    share = _VEIL * np.asarray(cells, dtype=np.float32)[..., None]
+    return Image.fromarray((pixels * (1 - share) + _GREY * share).round().astype(np.uint8))
+
+
+def _enlarged_levels(sheet: Image.Image) -> Image.Image:
+    factor = -(-_LEAST_SIDE // min(sheet.size))
+    return (
+        sheet if factor <= 1 else sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.NEAREST)
+    )

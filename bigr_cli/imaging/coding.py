@@ -9,7 +9,7 @@ import torch
 
 from bigr_cli.colours import WHITE, Background
 from bigr_cli.core.model import BinaryModel
-from bigr_cli.core.refine import refined
+from bigr_cli.core.tokenizer import refined
 from bigr_cli.errors import ImageError
 from bigr_cli.imaging.arrays import to_images, to_tensor
 

@@ -29,8 +29,12 @@ from bigr_cli.options.base import (
 )
 from bigr_cli.options.drawing import (
     Count,
+    DryRun,
+    Failures,
     Grid,
+    Images,
     Json,
+    Manifest,
     Model,
     Negative,
     NoMetadata,
@@ -38,15 +42,9 @@ from bigr_cli.options.drawing import (
     Overwrite,
     Preset,
     Recipe,
+    Recursive,
     Seed,
     SkipExisting,
-)
-from bigr_cli.options.painting import (
-    DryRun,
-    Failures,
-    Images,
-    Manifest,
-    Recursive,
     Watch,
 )
 from bigr_cli.options.running import (
@@ -129,7 +127,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     from bigr_cli.core.config import SamplingConfig
     from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
-    from bigr_cli.options.from_settings import command_parameters
+    from bigr_cli.options.base import command_parameters
 
     for kind in (SamplingConfig, Inpaint, Outpaint, Edit, Enrich, Interpolate):
         for parameter in command_parameters(kind, given=kind is SamplingConfig):

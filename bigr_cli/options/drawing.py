@@ -1,7 +1,11 @@
 """Options of whatever draws: the model, what is drawn and how, and where it goes."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
+
+import typer
 
 from bigr_cli.core import config
 from bigr_cli.errors import UsageError
@@ -116,3 +120,39 @@ def one_model(argument: str | None, option: str | None) -> str | None:
     if argument is not None and option is not None:
         raise UsageError(f"two models are given: {argument} and -m {option}")
     return argument if option is None else option
+
+
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="IMAGE",
+        help="Images: files, folders, patterns such as 'in/*.png', - for stdin.",
+        show_default=False,
+    ),
+]
+Recursive = Annotated[bool, option("--recursive", panel=OUTPUT, help="Take the images in subfolders too.")]
+Manifest = Annotated[
+    Path | None,
+    option(
+        "--manifest",
+        panel=OUTPUT,
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help='A job a line, as JSON: {"image": "a.png", "seed": 7}. Any option is a key. Paths are relative to FILE.',
+    ),
+]
+Watch = Annotated[
+    bool, option("--watch", panel=OUTPUT, help="Go on with images that appear in the folders, until Ctrl-C.")
+]
+DryRun = Annotated[bool, option("--dry-run", panel=OUTPUT, help="Say what would be done, and do nothing.")]
+Failures = Annotated[
+    Path | None,
+    option(
+        "--failures",
+        panel=OUTPUT,
+        metavar="FILE",
+        help="Write a line of JSON for each image that failed. With --skip-existing, add it.",
+    ),
+]

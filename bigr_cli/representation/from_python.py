@@ -16,7 +16,7 @@ from bigr_cli.progress import ProgressOption, for_caller
 from bigr_cli.representation.embedding import Embedded, batch_size
 from bigr_cli.representation.features import Wanted, embed_images
 from bigr_cli.representation.index_files import Index, check_kind, embed_to_file, read_index
-from bigr_cli.representation.items import find_items
+from bigr_cli.representation.items import About, find_items
 from bigr_cli.representation.neighbours import Found, check_features, ranked
 from bigr_cli.representation.probe import Probed, probe_layers
 from bigr_cli.representation.probe_data import open_split
@@ -29,7 +29,6 @@ from bigr_cli.representation.probe_files import (
     save_probe,
     wanted_by,
 )
-from bigr_cli.representation.provenance import About
 from bigr_cli.runtime.batches import Batches
 
 if TYPE_CHECKING:

@@ -16,15 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.data.npz import read_arrays
+from bigr_cli.data.array_files import read_arrays
 from bigr_cli.errors import BigrError, ImageError, ModelFormatError, RunError, UsageError
 from bigr_cli.files import whole_file, writing
 from bigr_cli.imaging.files import existing
 from bigr_cli.representation.embedding import Embedded, embed_items, gathered, identity, shard_size
 from bigr_cli.representation.features import Wanted
-from bigr_cli.representation.items import Item
+from bigr_cli.representation.items import About, Item, about, parse_about
 from bigr_cli.representation.parts import Shards
-from bigr_cli.representation.provenance import About, about, parse_about
 from bigr_cli.runtime.processes import Team
 
 if TYPE_CHECKING:

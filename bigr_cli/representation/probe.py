@@ -1,19 +1,20 @@
-"""Linear probes: how well the classes of pictures can be read off their features."""
+"""Linear classifiers of fixed features: multinomial logistic regression, solved to its optimum."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor
 
 from bigr_cli.core.representation import middle_layer
-from bigr_cli.representation.logistic import Linear, classifiers
 from bigr_cli.representation.probe_data import (
     CODES,
     ENCODER,
@@ -30,12 +31,103 @@ from bigr_cli.representation.probe_files import Familiar, Probe, familiar
 if TYPE_CHECKING:
     from bigr_cli.model import Model
 
+
+_STEPS = 300  # of the solver, at most, for each classifier
+_TOLERANCE = 1e-5  # of the loss, for a step of the solver; with less, the same pictures are told apart
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A classifier: `weight` (D, C), `bias` (C,), trained with a weight decay.
+
+    It reads features less their `mean` (D,), in units of their `deviation` (D,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    deviation: Tensor
+    decay: float
+
+    def scaled(self, features: Tensor) -> Tensor:
+        """(N, D) of any number type → (N, D) float32, as the classifier reads them, on its device."""
+        return (features.to(self.mean) - self.mean) / self.deviation
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(N, D) → (N, C)."""
+        return torch.addmm(self.bias, self.scaled(features), self.weight)
+
+    def folded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """For features as they are: weight (C, D) and bias (C,)."""
+        weight = self.weight / self.deviation[:, None]
+        return weight.T.contiguous().cpu().numpy(), (self.bias - self.mean @ weight).cpu().numpy()
+
+
+def classifiers(
+    features: Tensor, targets: Tensor, decays: Sequence[float], classes: int, *, device: torch.device
+) -> Iterator[Linear]:
+    """A classifier for each weight decay, of the same standardised features; each is trained when it is asked for.
+
+    The loss is the mean cross-entropy plus λ/2 · |W|². It is convex: L-BFGS finds its minimum, and nothing is left to
+    chance. Each begins where the one before has ended, so that it is quick to go from strong decays to weak ones.
+
+    Args:
+        features: (N, D), any number type.
+        targets: (N,) int64, below `classes`.
+        decays: λ of each classifier.
+        device: where to compute.
+    """
+    mean, deviation = (part.to(device) for part in moments(features))
+    problem = _Problem((features.to(mean) - mean) / deviation, targets.to(device), classes)
+    last = np.zeros((features.shape[1] + 1) * classes)
+    for decay in decays:
+        last = problem.solve(last, decay)
+        both = torch.from_numpy(last).to(mean).view(-1, classes)  # (D + 1, C)
+        yield Linear(both[:-1], both[-1], mean, deviation, decay)
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each feature: (D,) float32; a feature that never changes counts as 1."""
+    total = square = torch.zeros(1)
+    for some in features.split(_AT_ONCE):
+        rows = some.double()
+        total, square = total + rows.sum(dim=0), square + rows.square().sum(dim=0)
+    mean = total / len(features)
+    deviation = (square / len(features) - mean.square()).clamp_min(0).sqrt()
+    steady = deviation <= 1e-6 * (1 + mean.abs())
+    return mean.float(), torch.where(steady, 1.0, deviation).float()
+
+
+class _Problem:
+    """The loss of a classifier of (N, D) float32 features, as SciPy wants it: of one flat array, with its gradient."""
+
+    def __init__(self, features: Tensor, targets: Tensor, classes: int) -> None:
+        self.features, self.targets, self.classes = features, targets, classes
+
+    def solve(self, start: NDArray[Any], decay: float) -> NDArray[Any]:
+        limits = {"maxiter": _STEPS, "ftol": _TOLERANCE, "gtol": 1e-5}
+        found = minimize(self.loss, start, args=(decay,), jac=True, method="L-BFGS-B", options=limits)
+        solution: NDArray[Any] = found.x
+        return solution
+
+    def loss(self, flat: NDArray[Any], decay: float) -> tuple[float, NDArray[Any]]:
+        both = torch.from_numpy(flat).to(self.features).view(-1, self.classes)  # (D + 1, C): the weights, the bias
+        weight, bias = both[:-1], both[-1]
+        likely = torch.addmm(bias, self.features, weight).log_softmax(dim=1)  # (N, C)
+        places = self.targets[:, None]
+        value = 0.5 * decay * weight.double().square().sum() - likely.gather(1, places).double().mean()
+        error = likely.exp_().scatter_add_(1, places, likely.new_full(places.shape, -1)) / len(places)
+        gradient = torch.cat([self.features.T @ error + decay * weight, error.sum(dim=0, keepdim=True)])
+        return float(value), gradient.double().cpu().numpy().ravel()
+
+
 DECAYS = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001, 1e-4, 1e-5)
 NEIGHBOURS = 10
 
 _HELD_OUT = 0.2
 _OVERFITTED = 1.3  # times the least loss on the pictures held out
-_AT_ONCE = 1024
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -104,7 +196,7 @@ class Probed:
     def classifier(self, model: Model) -> Probe:
         """The best layer's classifier, for `save_probe` and `Model.classify`."""
         from bigr_cli.representation.features import wanted_features
-        from bigr_cli.representation.provenance import about
+        from bigr_cli.representation.items import about
 
         known = about(wanted_features(model.config, layer=self.layer), model.config, model.name, model.folder)
         weight, bias = self.linear[self.layer].folded()
@@ -190,7 +282,7 @@ def probe(
 def measure(model: Linear, features: Tensor, targets: Tensor) -> tuple[float, float, float]:
     """Top-1 and top-5 accuracy and mean cross-entropy of a classifier on (N, D)."""
     total = torch.zeros(3, dtype=torch.float64)
-    for rows, wanted in zip(features.split(_AT_ONCE), targets.split(_AT_ONCE), strict=True):
+    for rows, wanted in zip(features.split(_ROWS_AT_ONCE), targets.split(_ROWS_AT_ONCE), strict=True):
         logits = model.logits(rows).cpu()  # (B, C)
         hit = logits.topk(min(5, logits.shape[1])).indices == wanted[:, None]
         losses = F.cross_entropy(logits, wanted, reduction="none")
@@ -206,7 +298,7 @@ def neighbour_accuracy(
     known = F.normalize(scaling.scaled(train), dim=1)
     votes_of = F.one_hot(targets, classes).to(known)
     right = 0
-    for rows, wanted in zip(test.split(_AT_ONCE), test_targets.split(_AT_ONCE), strict=True):
+    for rows, wanted in zip(test.split(_ROWS_AT_ONCE), test_targets.split(_ROWS_AT_ONCE), strict=True):
         likeness = F.normalize(scaling.scaled(rows), dim=1) @ known.T  # (B, N)
         near = likeness.topk(min(NEIGHBOURS, len(known)))
         votes = (votes_of[near.indices] * near.values.clamp_min(0)[..., None]).sum(dim=1)

@@ -23,7 +23,7 @@ from bigr_cli.runtime.offload import spread_like
 
 if TYPE_CHECKING:
     from bigr_cli.core.model import BinaryModel
-    from bigr_cli.core.transformer import Generator
+    from bigr_cli.core.network import Generator
 
 LAYERS, PIXELS, CODES, ENCODER, RANDOM = "layers", "pixels", "codes", "encoder", "random"
 PIXEL_SIDE = 32  # larger pictures are reduced: beyond this, pixels cost much and tell little more

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bigr_cli.errors import BigrError, ModelFormatError, UsageError
 from bigr_cli.imaging.files import write_bytes
-from bigr_cli.representation.provenance import About, parse_about
+from bigr_cli.representation.items import About, parse_about
 from bigr_cli.runtime.batches import Batches
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator
 from bigr_cli.errors import DeviceError
 
 

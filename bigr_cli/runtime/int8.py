@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bigr_cli.core.layers import SwiGLU
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator
 from bigr_cli.runtime.large_layers import MISSING, FixedLinear, replace_large_layers
 
 _TINY = 1e-30  # in place of the scale of a row or channel of zeros

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from bigr_cli.core.layers import SwiGLU
-from bigr_cli.core.transcoder import TranscoderBlock
-from bigr_cli.core.transformer import Attention, Generator
+from bigr_cli.core.layers import SwiGLU, TranscoderBlock
+from bigr_cli.core.network import Attention, Generator
 
 MISSING = (RuntimeError, AttributeError)  # what a product ends with that this build of torch has not
 _BETWEEN_TRIMS = 8  # layers

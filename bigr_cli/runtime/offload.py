@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bigr_cli import console
-from bigr_cli.core.transformer import Block, Generator
+from bigr_cli.core.network import Block, Generator
 from bigr_cli.errors import DeviceError
 from bigr_cli.runtime.tensor_file import Renamed, StoredTensors
 

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from bigr_cli.errors import UsageError
-from bigr_cli.serve.limits import Budget, Limits
+from bigr_cli.serve.guard import Budget, Limits
 from bigr_cli.serve.orders import Asked, Upload
 
 if TYPE_CHECKING:

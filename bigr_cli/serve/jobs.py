@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from bigr_cli.errors import BigrError, RunError
-from bigr_cli.serve.limits import Limits
+from bigr_cli.serve.guard import Limits
 
 if TYPE_CHECKING:
     from bigr_cli.serve.orders import Order

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bigr_cli.editing.request import EditRequest
-from bigr_cli.serve.editing import Editing
-from bigr_cli.serve.making import Generating, Interpolating
+from bigr_cli.serve.making import Editing, Generating, Interpolating
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
     from bigr_cli.registry import Registry, Task
-    from bigr_cli.serve.limits import Limits
+    from bigr_cli.serve.guard import Limits
     from bigr_cli.serve.operation import Operation
 
 

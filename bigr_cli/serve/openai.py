@@ -24,8 +24,8 @@ from bigr_cli.serve.orders import Asked, Upload, opened
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from bigr_cli.serve.guard import Limits
     from bigr_cli.serve.jobs import Job
-    from bigr_cli.serve.limits import Limits
     from bigr_cli.serve.state import State
 
 _MOST = 10

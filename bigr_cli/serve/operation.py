@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bigr_cli.core.config import LARGEST_SEED, SamplingConfig
 from bigr_cli.errors import UsageError
 from bigr_cli.serve.fields import Field, Fields, sampling_fields
-from bigr_cli.serve.limits import Limits
+from bigr_cli.serve.guard import Limits
 from bigr_cli.serve.orders import Asked, Order
 from bigr_cli.settings import sampling_settings
 

@@ -12,8 +12,8 @@ from bigr_cli.data.images import MAX_PIXELS_VARIABLE, read_header, read_image
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.originals import Original
 from bigr_cli.plain_text import is_plain
+from bigr_cli.serve.guard import Limits
 from bigr_cli.serve.jobs import Output
-from bigr_cli.serve.limits import Limits
 
 if TYPE_CHECKING:
     from bigr_cli.core.model import BinaryModel

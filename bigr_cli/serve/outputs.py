@@ -1,7 +1,8 @@
-"""Finished files: the bytes that the command of the same request writes, with its recipe, and that command."""
+"""What is being sampled, as it looks after an iteration."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,21 +10,31 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bigr_cli.editing.interpolate_request import Interpolate
+from bigr_cli.imaging.animation import strip, write_film
 from bigr_cli.imaging.files import encode_image
-from bigr_cli.imaging.films import strip, write_film
 from bigr_cli.imaging.originals import default_suffix
 from bigr_cli.imaging.patterns import fill
 from bigr_cli.prompts import name_of
 from bigr_cli.recipe import Recipe, command
 from bigr_cli.serve.fields import settings_of
-from bigr_cli.serve.jobs import Output
+from bigr_cli.serve.jobs import Output, Preview
 from bigr_cli.serve.orders import MEDIA_TYPES, Asked
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from bigr_cli.core.held_out import Familiarity
+    from bigr_cli.editing.batched_sampling import Iteration
     from bigr_cli.model import Model
+
+
+def preview(model: Model, seen: Iteration, row: int) -> Preview:
+    """The image of one row of a batch, as a PNG file; bits of masked tokens count as undecided."""
+    (image,) = model.decode(seen.codes[row : row + 1], seen.masked[row : row + 1])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return Preview(buffer.getvalue(), seen.requests[row].box)
+
 
 _KINDS = {"png": "PNG", "tif": "TIFF"}
 

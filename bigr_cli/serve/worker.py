@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 from bigr_cli import console
 from bigr_cli.editing.batched_sampling import Cancelled, Iteration, paint_together
 from bigr_cli.errors import BigrError, RunError
+from bigr_cli.serve.guard import Limits
 from bigr_cli.serve.jobs import Job, Output
-from bigr_cli.serve.limits import Limits
-from bigr_cli.serve.previews import preview
+from bigr_cli.serve.outputs import preview
 
 if TYPE_CHECKING:
     from bigr_cli.editing.batched_sampling import SamplingCoroutine

@@ -15,10 +15,8 @@ from bigr_cli import console
 from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.option_groups import Batch, Machine, Writing
 from bigr_cli.runtime.processes import Team
-from bigr_cli.tasks._failures import FailureList
-from bigr_cli.tasks._given import Given, given_by, given_by_manifest
-from bigr_cli.tasks._jobs import Job, Plan, pass_path, plan
-from bigr_cli.tasks._recipes import Chooser
+from bigr_cli.tasks._given import Chooser, Given, given_by, given_by_manifest
+from bigr_cli.tasks._jobs import FailureList, Job, Plan, pass_path, plan
 from bigr_cli.tasks._results import Results, check_stdout
 from bigr_cli.tasks._sharing import Turn, load_alike, sharing, turn
 from bigr_cli.tasks._sheets import before_after_path, write_before_after

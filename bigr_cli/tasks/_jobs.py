@@ -1,5 +1,8 @@
-"""From what was asked for to a list of jobs: which picture, which seed, which file."""
+"""`--failures FILE`: a line of JSON for each image that failed; the list loses nothing that was there unasked."""
 
+from __future__ import annotations
+
+import json
 import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
@@ -11,15 +14,56 @@ from typing import TYPE_CHECKING, Any
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded
 from bigr_cli.option_groups import Sampling
-from bigr_cli.tasks._given import Given
+from bigr_cli.tasks._given import Chooser, Given
 from bigr_cli.tasks._own_files import absolute, made_before, own_outputs, without_masks_and_sheets
-from bigr_cli.tasks._recipes import Chooser
 
 if TYPE_CHECKING:
     from bigr_cli.editing.request import EditRequest
     from bigr_cli.imaging.inputs import Input
     from bigr_cli.imaging.output_names import Earlier
     from bigr_cli.zoo.config import ModelConfig
+
+
+class FailureList:
+    """The file of `--failures`, checked before any work, and written with the failures so far."""
+
+    def __init__(self, path: Path | None, *, overwrite: bool, skip_existing: bool = False) -> None:
+        """With `skip_existing`, which goes on with an earlier run, the lines of that run's list stay.
+
+        Raises:
+            UsageError: the file is there, cannot come to be there, or is no such list.
+        """
+        self.path = None if path is None else path.expanduser()
+        self._before: list[str] = []
+        if self.path is None:
+            return
+        from bigr_cli.imaging.files import check_targets
+
+        if not check_targets([self.path], overwrite=overwrite, skip_existing=skip_existing)[0]:
+            self._before = _lines(self.path)
+
+    def write(self, failed: Sequence[tuple[str, str]]) -> None:
+        """Write the list: each entry is an image and the reason. RunError if it cannot be written."""
+        if self.path is None:
+            return
+        from bigr_cli.imaging.files import write_bytes
+
+        lines = [json.dumps({"source": name, "error": reason}) for name, reason in failed]
+        every = [f"{line}\n" for line in dict.fromkeys([*self._before, *lines])]
+        write_bytes(self.path, "".join(every).encode(), overwrite=True)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for line in lines:
+            if not {"source", "error"} <= json.loads(line).keys():
+                raise ValueError(line)
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        hint = "pass --overwrite to replace it, or name another file"
+        raise UsageError(f"{path}: exists and is no list of failures", hint=hint) from error
+    return lines
+
 
 PATTERN = "{stem}-{task}-{seed}.{suffix}"
 MOST = 10_000_000
@@ -29,11 +73,11 @@ MOST = 10_000_000
 class Job:
     """One image to be made from another one: its request, the name of its label, and the options for its recipe."""
 
-    source: "Input"
+    source: Input
     seed: int
     drawn: bool  # whether nobody asked for this seed
     index: int
-    request: "EditRequest"
+    request: EditRequest
     label: str
     options: dict[str, Any]
 
@@ -50,13 +94,13 @@ class Plan:
 def plan(
     task: str,
     lines: Sequence[Given],
-    config: "ModelConfig",
-    kind: "type[EditRequest]",
+    config: ModelConfig,
+    kind: type[EditRequest],
     *,
     drawn: int,
     leave: Collection[Path] = (),
     skip_existing: bool = False,
-    earlier: "Earlier | None" = None,
+    earlier: Earlier | None = None,
     heard: set[str] | None = None,
 ) -> Plan:
     """The jobs of one command line, or of the lines of a manifest, checked before anything is made.
@@ -121,11 +165,11 @@ def plan(
 def _of_line(
     task: str,
     given: Given,
-    config: "ModelConfig",
-    kind: "type[EditRequest]",
+    config: ModelConfig,
+    kind: type[EditRequest],
     drawn: int,
     before: int,
-    earlier: "Earlier",
+    earlier: Earlier,
     heard: set[str],
 ) -> tuple[list[Job], list[Path] | None]:
     from bigr_cli.core.config import LARGEST_SEED
@@ -162,7 +206,7 @@ def _of_line(
     if len(inputs) * count > MOST:
         raise UsageError(f"{len(inputs) * count:,} pictures are too many at once; the limit is {MOST:,}")
 
-    def built(inputs: "Sequence[Input]") -> tuple[list[Job], list[Path] | None]:
+    def built(inputs: Sequence[Input]) -> tuple[list[Job], list[Path] | None]:
         jobs: list[Job] = []
         fields = []
         for source in inputs:
@@ -179,7 +223,7 @@ def _of_line(
     return built([one for one in inputs if absolute(one) not in own]) if own else (jobs, paths)
 
 
-def _refuse_labels(task: str, words: Sequence[str], params: Mapping[str, Any], config: "ModelConfig") -> None:
+def _refuse_labels(task: str, words: Sequence[str], params: Mapping[str, Any], config: ModelConfig) -> None:
     """Raise UsageError for a label or a text among the images: what to paint is an option."""
     if any(params.get(name) is not None for name in ("prompt", "class_label", "text")) or "prompt" not in params:
         return
@@ -190,7 +234,7 @@ def _refuse_labels(task: str, words: Sequence[str], params: Mapping[str, Any], c
             raise UsageError(f"{word}: there is no such file", hint=hint)
 
 
-def _says_what(word: str, config: "ModelConfig") -> bool:
+def _says_what(word: str, config: ModelConfig) -> bool:
     """Whether a word that is no file may be meant as a label or a text."""
     from bigr_cli.errors import UnknownNameError
     from bigr_cli.prompts import label_index, reads_text
@@ -209,14 +253,14 @@ def pass_path(path: Path, turn: int) -> Path:
     return path.with_name(f"{path.stem}-pass{turn}{path.suffix}")
 
 
-def passes_saved(request: "EditRequest") -> int:
+def passes_saved(request: EditRequest) -> int:
     """Of how many passes a request's images are written."""
     from bigr_cli.editing.requests import Enrich
 
     return request.passes if isinstance(request, Enrich) and request.save_passes else 1
 
 
-def _suffix(source: "Input") -> str:
+def _suffix(source: Input) -> str:
     """PNG, or TIFF for what was TIFF or has a mode that PNG does not hold, as JPEG files may."""
     from bigr_cli.data.images import read_header
     from bigr_cli.errors import BigrError

@@ -51,8 +51,8 @@ def sheet_paths(sheets: Sheets, pictures: int, *, processes: int = 1) -> tuple[P
         UsageError: a suffix that cannot be, or too many pictures or processes for a film.
     """
     from bigr_cli.file_names import expanded
+    from bigr_cli.imaging.animation import MOST
     from bigr_cli.imaging.files import ANIMATED, kind_of
-    from bigr_cli.imaging.sampling_animation import MOST
 
     grid = expanded(sheets.grid) if sheets.grid is not None else None
     film = expanded(sheets.steps_preview) if sheets.steps_preview is not None else None
@@ -73,7 +73,7 @@ class SheetMaker:
     """Collects pictures, and their states on the way, and writes what was asked for."""
 
     def __init__(self, *, grid: Path | None, film: Path | None, columns: int, captions: bool) -> None:
-        from bigr_cli.imaging.sampling_animation import SettlingFilm
+        from bigr_cli.imaging.animation import SettlingFilm
 
         self._grid, self._film = grid, film
         self._columns, self._captions = columns, captions

@@ -48,7 +48,7 @@ def examine() -> dict[str, Any]:
 
     from bigr_cli.core.config import BYTES
     from bigr_cli.zoo.find import home_models, packaged_models
-    from bigr_cli.zoo.text_encoders.registry import encoder_entry_points
+    from bigr_cli.zoo.text_encoders.features import encoder_entry_points
 
     devices = device.describe()
     return {

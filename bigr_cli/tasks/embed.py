@@ -10,7 +10,7 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
-from bigr_cli.tasks._failures import FailureList
+from bigr_cli.tasks._jobs import FailureList
 from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ def text(
     A run that was stopped goes on where it was when it is started again.
     """
     from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_judge, scenes_judge
-    from bigr_cli.evaluation.clip import find_clip
+    from bigr_cli.evaluation.pretrained import find_clip
     from bigr_cli.evaluation.samples import draws
     from bigr_cli.evaluation.sweep import points
     from bigr_cli.generation import plan

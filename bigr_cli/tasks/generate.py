@@ -14,8 +14,7 @@ from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.prompts import guide
 from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
-from bigr_cli.tasks._given import given_by
-from bigr_cli.tasks._recipes import Chooser
+from bigr_cli.tasks._given import Chooser, given_by
 from bigr_cli.tasks._results import Results, check_stdout
 from bigr_cli.tasks._sharing import load_alike, sharing, turn
 from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths

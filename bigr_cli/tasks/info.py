@@ -59,7 +59,7 @@ def info(
 
 def model_for(recipe: "Recipe", name: str) -> str | None:
     """The model of a recipe, or another one of its name, of which a warning says so; None if there is none."""
-    from bigr_cli.recipe_models import model_of
+    from bigr_cli.recipe import model_of
     from bigr_cli.zoo.with_weights import named_model
 
     found, same = model_of(recipe)
@@ -112,8 +112,8 @@ def _text(value: object) -> str:
 
 def _output(file: Path | None) -> str | None:
     """The file's name, if a command can write such a file; - for stdout."""
+    from bigr_cli.imaging.animation import FILMS
     from bigr_cli.imaging.files import KINDS
-    from bigr_cli.imaging.films import FILMS
 
     if file is None:
         return "-"

@@ -18,10 +18,9 @@ from bigr_cli.image_log import Log
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
-from bigr_cli.tasks._failures import FailureList
 from bigr_cli.tasks._frames import Target, target_of, write_frames
-from bigr_cli.tasks._given import Given, given_by, given_by_manifest
-from bigr_cli.tasks._recipes import Chooser
+from bigr_cli.tasks._given import Chooser, Given, given_by, given_by_manifest
+from bigr_cli.tasks._jobs import FailureList
 from bigr_cli.tasks._results import Unfamiliar
 from bigr_cli.tasks._sharing import load_alike, sharing
 

@@ -118,7 +118,7 @@ def serve(
     from bigr_cli import console
     from bigr_cli.imaging.inputs import find_inputs
     from bigr_cli.model import load
-    from bigr_cli.serve.limits import MIB, Limits
+    from bigr_cli.serve.guard import MIB, Limits
     from bigr_cli.serve.server import Listening
     from bigr_cli.serve.server import serve as run
     from bigr_cli.zoo.config import read_config

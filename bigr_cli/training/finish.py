@@ -18,9 +18,8 @@ from bigr_cli.data.sources import Source
 from bigr_cli.files import whole_file, writing
 from bigr_cli.training.config import GeneratorTraining
 from bigr_cli.training.launch import open_recorded
-from bigr_cli.training.metrics import best_value
-from bigr_cli.training.nearest import nearest, write_pairs
-from bigr_cli.training.page import NEAREST
+from bigr_cli.training.page import NEAREST, nearest, write_pairs
+from bigr_cli.training.reports import best_value
 from bigr_cli.zoo.card import with_results
 from bigr_cli.zoo.config import CARD_FILE
 from bigr_cli.zoo.loading import load_networks

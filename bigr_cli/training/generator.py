@@ -11,13 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bigr_cli.core.condition import Condition
 from bigr_cli.core.familiarity import mean_likelihoods, summary, token_errors
 from bigr_cli.core.held_out import HeldOut
+from bigr_cli.core.network import Condition, Generator
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import cosine_mask
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
 from bigr_cli.data.codes import cached_codes, code_batches
 from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats
 from bigr_cli.data.sources import Source, vocabulary_of

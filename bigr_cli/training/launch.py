@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bigr_cli import console, schema, yaml_text
 from bigr_cli.colours import parse_colour
-from bigr_cli.data.cached import KeptSource
+from bigr_cli.data.codes import KeptSource
 from bigr_cli.data.pictures import FileSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, UsageError

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from bigr_cli.errors import UsageError
+from bigr_cli.training.config import AdversarialConfig
 
 _LEAST = 1e-5  # squared error, 50 dB: below it a picture's logarithm would ask for ever more
 
@@ -78,3 +83,110 @@ class StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
+
+
+_VGG_STAGES = (3, 8, 15, 22, 29)  # the ReLU before each pooling of VGG16
+
+
+def perceptual_network(name: str) -> nn.Module:
+    """`scenes`, or a file of torchvision's VGG16 weights (safetensors) → a frozen module with `features(images)`.
+
+    Raises:
+        UsageError: there is no such file, or it does not hold VGG16's weights.
+        ModelError: the package comes without that classifier.
+    """
+    if name == "scenes":
+        from bigr_cli.evaluation.classifier import load_classifier
+
+        return load_classifier().eval().requires_grad_(False)
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(
+            f"losses.perceptual_network: {name}: no such file",
+            hint='nothing is downloaded: give a safetensors file of VGG16 weights, or "scenes", or losses.perceptual=0',
+        )
+    return VggFeatures(path).eval().requires_grad_(False)
+
+
+class VggFeatures(nn.Module):
+    """Feature maps of VGG16, normalised as LPIPS does."""
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__()
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+        from torchvision.models import vgg
+
+        self.layers: nn.Sequential = vgg.make_layers(vgg.cfgs["D"])
+        try:
+            state = {name: weight.float() for name, weight in load_file(weights).items()}
+            # The classifier behind the features is of no use here, and need not be in the file.
+            prefix = "features."
+            self.layers.load_state_dict({n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)})
+        except (SafetensorError, RuntimeError) as error:
+            raise UsageError(f"{weights}: not VGG16 weights ({str(error).splitlines()[0]})") from error
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [0, 1] → five maps (B, C, h, w)."""
+        mean, deviation = images.new_tensor([0.485, 0.456, 0.406]), images.new_tensor([0.229, 0.224, 0.225])
+        x = (images - mean[:, None, None]) / deviation[:, None, None]
+        stages = []
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            if index in _VGG_STAGES:
+                stages.append(x)
+        return stages
+
+
+class PatchCritic(nn.Module):
+    """Convolutions that judge overlapping patches: (B, 3, H, W) in [0, 1] → (B, 1, h, w) logits."""
+
+    def __init__(self, config: AdversarialConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        blocks: list[nn.Module] = [nn.Conv2d(3, channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        for level in range(1, config.layers + 1):
+            width = config.channels * min(2**level, 8)
+            stride = 2 if level < config.layers else 1
+            blocks += [nn.Conv2d(channels, width, 4, stride=stride, padding=1, bias=False)]
+            blocks += [nn.GroupNorm(8, width), nn.LeakyReLU(0.2)]
+            channels = width
+        blocks.append(nn.Conv2d(channels, 1, 4, padding=1))
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.blocks(2 * images - 1)
+        return logits
+
+
+def critic_loss(critic: nn.Module, given: Tensor, made: Tensor, *, augment: bool) -> Tensor:
+    """Hinge loss of the critic; `made` must be detached from the tokenizer."""
+    if augment:
+        given, made = augmented(given, made)
+    return (F.relu(1 - critic(given)).mean() + F.relu(1 + critic(made)).mean()) / 2
+
+
+def adaptive_share(other: Tensor, adversarial: Tensor, last_layer: nn.Parameter, cap: float) -> Tensor:
+    """The ratio of both losses' gradients at the decoder's last layer, at most `cap`."""
+    (of_other,) = torch.autograd.grad(other, last_layer, retain_graph=True)
+    (of_adversarial,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
+    share: Tensor = of_other.norm() / (of_adversarial.norm() + 1e-4)
+    return share.clamp(0, cap).detach()
+
+
+def augmented(*batches: Tensor) -> tuple[Tensor, ...]:
+    """The same random colours and translation for each batch (DiffAugment, Zhao et al. 2020)."""
+    first = batches[0]
+    brightness, saturation, contrast = torch.rand(3, len(first), 1, 1, 1, device=first.device)
+    reach = max(1, first.shape[-1] // 8)
+    dx, dy = (int(torch.randint(-reach, reach + 1, ())) for _ in range(2))
+    results = []
+    for images in batches:
+        x = images + brightness - 0.5
+        x = (x - x.mean(dim=1, keepdim=True)) * 2 * saturation + x.mean(dim=1, keepdim=True)
+        mean = x.mean(dim=(1, 2, 3), keepdim=True)
+        x = (x - mean) * (contrast + 0.5) + mean
+        padded = F.pad(x, (reach, reach, reach, reach))
+        height, width = images.shape[-2:]
+        results.append(padded[..., reach + dy : reach + dy + height, reach + dx : reach + dx + width])
+    return tuple(results)

@@ -1,22 +1,75 @@
-"""Fully sharded data parallel (FSDP2): each of several processes keeps a part of every weight, gradient and average.
-
-The blocks are the units: the weights of one are brought together when its turn comes, and dropped after it.
-"""
+"""What is done to all residual blocks of a network before it is trained."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.utils.checkpoint import checkpoint
 
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import CheckpointError, RunError, UsageError
+from bigr_cli.files import flush
+from bigr_cli.training.checkpoint import FOLDER, last_state, prune, unfinished, writing
 from bigr_cli.training.config import RunConfig
-from bigr_cli.training.dtensors import fill, whole_tensor
 from bigr_cli.training.ema import WeightAverage
 from bigr_cli.training.objective import Objective
+
+
+def let_signals_in(module: nn.Module) -> None:
+    """Have Python called now and then within a backward pass: only there does it look whether a signal came."""
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(lambda _: None)
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile every residual block for itself: they share shapes, so little has to be compiled, and no step's number
+    or player's turn makes it necessary again.
+    """
+    for name, module in model.named_modules():
+        if is_block(name, module):
+            module.compile()
+
+
+def checkpoint_blocks(model: nn.Module) -> None:
+    """Let every residual block keep its inputs alone, and compute the rest again when gradients are wanted."""
+    for name, module in model.named_modules():
+        if is_block(name, module):
+            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
+
+
+def whole_tensor(tensor: Tensor) -> Tensor:
+    """A tensor that may be spread over processes, whole in each; all of them must call this."""
+    gather: Callable[[], Tensor] | None = getattr(tensor, "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
+def spread_like(tensor: Tensor, pattern: Tensor) -> Tensor:
+    """A tensor that is whole in each process, spread as `pattern` is; nothing is sent."""
+    if not hasattr(pattern, "full_tensor"):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    spread: Any = pattern
+    return distribute_tensor(tensor, spread.device_mesh, spread.placements, src_data_rank=None)
+
+
+@torch.no_grad()
+def fill(target: Tensor, whole: Tensor) -> None:
+    """Copy a whole tensor into one that may be spread."""
+    target.copy_(spread_like(whole.to(target.device, target.dtype), target))
 
 
 def is_block(name: str, module: nn.Module) -> bool:
@@ -104,3 +157,69 @@ class ShardedAverage(WeightAverage):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         for name, weight in self._weights.items():
             fill(weight, state[name])
+
+
+def save_sharded(run: Path, step: int, tensors: dict[str, Tensor], *, keep: int | None) -> Path:
+    """Write tensors, each of which may be spread, then delete all but the newest `keep` checkpoints (None keeps all).
+
+    All processes must call this.
+
+    Raises:
+        RunError: the disk is full or cannot be written; the checkpoints that were there stay.
+    """
+    target = run / FOLDER / f"step-{step:08d}"
+    hidden = unfinished(target)
+    first = distributed.get_rank() == 0
+    with writing(run):
+        if first:
+            shutil.rmtree(hidden, ignore_errors=True)
+            hidden.mkdir(parents=True)
+        distributed.barrier()
+        with _quiet():
+            try:
+                save(tensors, storage_writer=HuggingFaceStorageWriter(str(hidden), save_distributed=True))
+            except CheckpointException as error:
+                reason = next(iter(error.failures.values()))[0]
+                raise RunError(f"{run}: cannot be written: {reason}", hint=last_state(run)) from error
+        if first:
+            for path in (*hidden.iterdir(), hidden):
+                flush(path)
+            shutil.rmtree(target, ignore_errors=True)
+            hidden.rename(target)
+            flush(target.parent)
+            prune(run, keep)
+        distributed.barrier()
+    return target
+
+
+def sharded_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the whole tensors by name. Raises CheckpointError for a folder that is no such checkpoint."""
+    with _reading(checkpoint):
+        known = HuggingFaceStorageReader(str(checkpoint)).read_metadata().state_dict_metadata
+        return {name: tuple(getattr(entry, "size", ())) for name, entry in known.items()}
+
+
+def load_sharded(checkpoint: Path, tensors: dict[str, Tensor]) -> None:
+    """Fill tensors, each of which may be spread. Raises CheckpointError if that cannot be."""
+    alone = not distributed.is_initialized()
+    with _reading(checkpoint):
+        load(tensors, storage_reader=HuggingFaceStorageReader(str(checkpoint)), no_dist=alone)
+
+
+@contextmanager
+def _reading(checkpoint: Path) -> Iterator[None]:
+    try:
+        with _quiet():
+            yield
+    except Exception as error:  # torch has its own for each kind, and safetensors too
+        failures = getattr(error, "failures", None)
+        reason = next(iter(failures.values()))[0] if failures else error
+        hint = "without this folder, --resume goes on from the one before it"
+        raise CheckpointError(f"{checkpoint}: not a readable checkpoint ({reason})", hint=hint) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is one process is meant
+        yield

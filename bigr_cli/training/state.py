@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from bigr_cli.training.dtensors import fill
 from bigr_cli.training.ema import WeightAverage
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.optim import Optimizers
-from bigr_cli.training.sharded_checkpoint import load_sharded, save_sharded, sharded_shapes
+from bigr_cli.training.sharding import fill, load_sharded, save_sharded, sharded_shapes
 from bigr_cli.zoo.tensors import shape_problems
 
 

@@ -13,10 +13,9 @@ from bigr_cli.data.loading import Batch, all_batches, as_floats
 from bigr_cli.data.sources import Source
 from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
 from bigr_cli.training import losses
-from bigr_cli.training.adversarial import PatchCritic, adaptive_share, critic_loss
 from bigr_cli.training.config import OptimizerConfig, TokenizerTraining
+from bigr_cli.training.losses import PatchCritic, adaptive_share, critic_loss, perceptual_network
 from bigr_cli.training.objective import Objective
-from bigr_cli.training.perceptual import perceptual_network
 from bigr_cli.training.results import require_memory, run_model_config, write_run_model
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from bigr_cli.files import check_writable, whole_directory, whole_file, writing
 from bigr_cli.runtime.tensor_file import write_tensors
 from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, ModelConfig, read_config
 from bigr_cli.zoo.folder import check_model
-from bigr_cli.zoo.published import names
+from bigr_cli.zoo.published import sizes
 
 Format = Literal["published", "safetensors", "torch-checkpoint"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -148,10 +148,10 @@ def _write_one(
 def published_tokenizer(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of the published autoencoder (reference section 1)."""
     for name, tensor in state.items():
-        yield f"ae.{names.published_tokenizer_name(name)}", tensor
+        yield f"ae.{sizes.published_tokenizer_name(name)}", tensor
         block = name.removesuffix("conv1.weight")
         if block != name and f"{block}conv_out.weight" not in state:  # every block has one, of use or not
-            shortcut = f"ae.{names.published_tokenizer_name(block + 'conv_out.')}"
+            shortcut = f"ae.{sizes.published_tokenizer_name(block + 'conv_out.')}"
             yield f"{shortcut}weight", tensor.new_zeros(*tensor.shape[:2], 1, 1)
             yield f"{shortcut}bias", tensor.new_zeros(len(tensor))
     last = _last_block(state)
@@ -170,7 +170,7 @@ def _last_block(state: Mapping[str, Tensor]) -> str:
 def published_generator(state: Mapping[str, Tensor], timesteps: int) -> Iterator[tuple[str, Tensor]]:
     """Names and tensors of the published generator; its transcoder is there twice, and so in the published files."""
     for name, tensor in state.items():
-        published = names.published_generator_name(name)
+        published = sizes.published_generator_name(name)
         yield published, tensor
         if published.startswith("denoise_mlp."):
             yield published.replace("denoise_mlp.", "diffusion_processor._denoise_fn.", 1), tensor

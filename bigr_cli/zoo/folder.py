@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import ModelError, ModelFormatError, UsageError
 from bigr_cli.files import check_writable, whole_directory, whole_file, writing
 from bigr_cli.runtime import prepacked

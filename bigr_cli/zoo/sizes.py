@@ -53,7 +53,7 @@ def generator_parameters(config: GeneratorConfig) -> int:
     """The number of parameters of a generator: transformer and transcoder."""
     import torch
 
-    from bigr_cli.core.transformer import Generator
+    from bigr_cli.core.network import Generator
 
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in Generator(config).parameters())

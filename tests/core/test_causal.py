@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bigr_cli.core.architectures import HEADS
-from bigr_cli.core.condition import Texts
 from bigr_cli.core.config import SamplingConfig, TextConfig, taken_by
 from bigr_cli.core.likelihood import seen_scores, token_scores
+from bigr_cli.core.network import Generator, Texts
 from bigr_cli.core.sampler import sample
-from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import ConfigError
 
 TOKENS, BITS, CLASSES = 9, 4, 5

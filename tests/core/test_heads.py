@@ -15,10 +15,10 @@ from bigr_cli.core.architectures import HEADS
 from bigr_cli.core.config import GeneratorConfig, HeadKind, SamplingConfig
 from bigr_cli.core.heads import Chain, Rows
 from bigr_cli.core.likelihood import token_scores
+from bigr_cli.core.network import Generator
 from bigr_cli.core.random import Stream, uniform
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import cosine_mask, hidden_counts
-from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import ConfigError
 
 TOKENS, BITS, CLASSES, DIM = 9, 4, 5, 16

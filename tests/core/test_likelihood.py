@@ -6,7 +6,7 @@ import torch
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.likelihood import label_scores, seen_scores, token_scores
 from bigr_cli.core.loss import flip_loss
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator
 
 CLASSES, TOKENS, BITS = 2, 16, 4
 

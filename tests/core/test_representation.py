@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.representation import layer_features, middle_layer, packed
-from bigr_cli.core.transformer import Generator
 
 
 @pytest.fixture(scope="module")

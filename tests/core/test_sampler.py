@@ -12,16 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bigr_cli.core.condition import Prefix
 from bigr_cli.core.config import GUIDANCE_SCHEDULES, GUMBEL_SCHEDULES, ORDERS, SamplingConfig
 from bigr_cli.core.heads import Chain, Rows
 from bigr_cli.core.likelihood import seen_scores
 from bigr_cli.core.model import BinaryModel
-from bigr_cli.core.orders import fixed_ranks
+from bigr_cli.core.network import Generator, Prefix
 from bigr_cli.core.random import Stream, uniform
 from bigr_cli.core.sampler import sample
-from bigr_cli.core.schedule import masked_count
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.schedule import fixed_ranks, masked_count
 from bigr_cli.errors import ConfigError
 
 TOKENS, BITS, CLASSES = 9, 4, 5

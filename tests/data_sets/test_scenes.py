@@ -26,7 +26,7 @@ from bigr_cli.data.scenes import (
 )
 from bigr_cli.data.scenes.description import PROPORTIONS
 from bigr_cli.data.scenes.objects import draw
-from bigr_cli.data.scenes.palette import ink
+from bigr_cli.data.scenes.shapes import ink
 from bigr_cli.errors import UsageError
 
 NUMBERS = st.integers(min_value=0, max_value=2**63)

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from bigr_cli.core.config import SamplingConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
-from bigr_cli.core.transformer import Generator
 from bigr_cli.runtime import int8
 from bigr_cli.runtime.int8 import Int8Linear, Quantise, QuantiseSiLU, is_int8, to_int8
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import bigr_cli
 from bigr_cli.core.config import GeneratorConfig
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator
 from bigr_cli.errors import DeviceError, UsageError
 from bigr_cli.model import Model
 from bigr_cli.runtime import offload as spread

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bigr_cli.core.config import SamplingConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
-from bigr_cli.core.transformer import Generator
 from bigr_cli.runtime import prepacked as packed
 from bigr_cli.runtime.large_layers import large_layers, weight_bytes
 from bigr_cli.runtime.prepacked import PackedLinear, pack

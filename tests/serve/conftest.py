@@ -19,7 +19,7 @@ pytest.importorskip("starlette")
 
 import bigr_cli  # noqa: E402
 from bigr_cli.serve.app import application  # noqa: E402
-from bigr_cli.serve.limits import Limits  # noqa: E402
+from bigr_cli.serve.guard import Limits  # noqa: E402
 from bigr_cli.serve.server import Listening, bound, configured, opened  # noqa: E402
 from bigr_cli.serve.state import State  # noqa: E402
 

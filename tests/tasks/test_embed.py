@@ -222,10 +222,10 @@ def test_nothing_is_written_if_no_picture_can_be_read(bigr: Run, tmp_path: Path)
 
 @pytest.mark.parametrize("layer", ["0", "1", "all"])
 def test_features_that_are_not_finite(bigr: Run, data: Path, monkeypatch: pytest.MonkeyPatch, layer: str) -> None:
-    from bigr_cli.core import transformer
+    from bigr_cli.core import network
 
-    block = transformer.Block.forward
-    monkeypatch.setattr(transformer.Block, "forward", lambda *words: block(*words) * float("nan"))
+    block = network.Block.forward
+    monkeypatch.setattr(network.Block, "forward", lambda *words: block(*words) * float("nan"))
     done = bigr("embed", "data", "--recursive", "--layer", layer, "-o", "f.npz")
     assert done.code == 2
     assert f"layer {layer.replace('all', '0')}: features are not finite" in done.err

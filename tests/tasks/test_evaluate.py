@@ -184,11 +184,11 @@ def test_the_best_layer_becomes_the_default(bigr: Run, tmp_path: Path, tiny_mode
 
 
 def test_features_that_are_not_finite(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bigr_cli.core import transformer
+    from bigr_cli.core import network
 
     colours(tmp_path / "d", RGB, 4)
-    block = transformer.Block.forward
-    monkeypatch.setattr(transformer.Block, "forward", lambda *words: block(*words) * float("nan"))
+    block = network.Block.forward
+    monkeypatch.setattr(network.Block, "forward", lambda *words: block(*words) * float("nan"))
     done = bigr("evaluate", "probe", "--data", "d")
     assert done.code == 2
     assert "not finite" in done.err

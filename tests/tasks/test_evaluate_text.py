@@ -67,7 +67,7 @@ def test_a_model_of_classes(bigr: Run, tiny_model: Path) -> None:
 
 
 def test_without_transformers(bigr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bigr_cli.zoo.text_encoders.with_transformers.find_spec", lambda name: None)
+    monkeypatch.setattr("bigr_cli.zoo.text_encoders.t5.find_spec", lambda name: None)
     done = bigr("evaluate", "text", "--clip", "openai/clip-vit-base-patch32")
     assert done.code == 2 and "pipx inject bigr-cli transformers" in done.err
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from bigr_cli.app import build, main
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator
 from bigr_cli.data.scenes import LABELS, scene
 from bigr_cli.registry import discover
 from bigr_cli.zoo.config import read_config

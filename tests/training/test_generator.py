@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 from bigr_cli.core.architectures import HEADS
 from bigr_cli.core.config import ATTENTIONS, AttentionKind, GeneratorConfig, HeadKind, SamplingConfig
 from bigr_cli.core.familiarity import held_out_statistics
-from bigr_cli.core.transformer import Generator
+from bigr_cli.core.network import Generator
 from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.loading import Positions, all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource, Source

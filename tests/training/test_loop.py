@@ -453,7 +453,7 @@ def test_the_number_of_steps_follows_the_pace(make: Make) -> None:
 def test_compiled_blocks_train_the_same_model(make: Make) -> None:
     from bigr_cli.core.config import CompactConfig
     from bigr_cli.core.tokenizer import Tokenizer
-    from bigr_cli.training.blocks import compile_blocks
+    from bigr_cli.training.sharding import compile_blocks
 
     torch.manual_seed(0)
     sizes = CompactConfig(16, 6, channels=(8, 16), encoder_blocks=(0, 1), decoder_blocks=(1, 1), attention_heads=2)

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from bigr_cli.core.config import CompactConfig, GeneratorConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
 from bigr_cli.training.config import OptimizerConfig
-from bigr_cli.training.muon import Muon
-from bigr_cli.training.optim import Optimizers, rate_share
+from bigr_cli.training.optim import Muon, Optimizers, rate_share
 
 SIZES = GeneratorConfig(4, 6, 3, 2, 2, 32, 8, transcoder_layers=1, transcoder_width=32, diffusion_timesteps=16)
 Schedule = Literal["constant", "cosine", "trapezoid"]

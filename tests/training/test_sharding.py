@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.training.checkpoint import list_checkpoints
 from bigr_cli.training.config import RunConfig
-from bigr_cli.training.dtensors import fill, spread_like, whole_tensor
-from bigr_cli.training.sharding import Sharding
+from bigr_cli.training.sharding import Sharding, fill, spread_like, whole_tensor
 
 Run = Callable[..., Any]
 SETTINGS = """

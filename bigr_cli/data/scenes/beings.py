@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bigr_cli.data.scenes.palette import BLACK, BLUSH, BROWN, CREAM, EMBER, LEAF, WHITE, Ink, mix
-from bigr_cli.data.scenes.shapes import Drawing, arc, curve
+from bigr_cli.data.scenes.shapes import BLACK, BLUSH, BROWN, CREAM, EMBER, LEAF, WHITE, Drawing, Ink, arc, curve, mix
 
 
 def eye(d: Drawing, x: float, y: float, radius: float) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bigr_cli.data.scenes import beings, things
-from bigr_cli.data.scenes.palette import Ink
-from bigr_cli.data.scenes.shapes import Drawing
+from bigr_cli.data.scenes.shapes import Drawing, Ink
 
 _DRAW: dict[str, Callable[[Drawing, Ink, bool], None]] = {
     "house": things.house,

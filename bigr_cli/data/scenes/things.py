@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bigr_cli.data.scenes.palette import (
+from bigr_cli.data.scenes.shapes import (
     AMBER,
     BLACK,
     BLUSH,
@@ -16,10 +16,12 @@ from bigr_cli.data.scenes.palette import (
     STEEL,
     TYRE,
     WHITE,
+    Drawing,
     Ink,
+    arc,
+    curve,
     mix,
 )
-from bigr_cli.data.scenes.shapes import Drawing, arc, curve
 
 
 def house(d: Drawing, ink: Ink, flying: bool) -> None:

@@ -23,8 +23,7 @@ from bigr_cli.errors import ModelError, RunError
 from bigr_cli.files import flush
 from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.version import __version__
-from bigr_cli.zoo.hub.errors import explained, status_of
-from bigr_cli.zoo.hub.library import FAILURES, TRANSPORT, WeakFileLock, build_hf_headers, http_get
+from bigr_cli.zoo.hub.library import FAILURES, TRANSPORT, WeakFileLock, build_hf_headers, explained, http_get, status_of
 from bigr_cli.zoo.source import readable_size
 
 _HASH = re.compile(r"[0-9a-f]{64}")

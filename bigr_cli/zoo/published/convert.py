@@ -13,9 +13,9 @@ from torch import Tensor
 
 from bigr_cli import console
 from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.schedule import BernoulliSchedule
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import CheckpointError, ConfigError
 from bigr_cli.runtime.tensor_file import Renamed
 from bigr_cli.version import __version__
@@ -23,7 +23,7 @@ from bigr_cli.zoo.checkpoint import Checkpoint
 from bigr_cli.zoo.config import ModelConfig, Provenance, check_name, safe_name
 from bigr_cli.zoo.folder import check_destination, save_model
 from bigr_cli.zoo.presets import published_sampling
-from bigr_cli.zoo.published import names
+from bigr_cli.zoo.published import sizes
 from bigr_cli.zoo.published.sizes import Shapes, autoencoder_sizes, generator_sizes
 from bigr_cli.zoo.tensors import shape_problems, shapes_of
 
@@ -175,7 +175,7 @@ def _read_tokenizer(path: Path, image_size: int | None, grid: int, problems: lis
     config = autoencoder_sizes(shapes, image_size=image_size, grid=grid)
     with torch.device("meta"):
         expected = shapes_of(Tokenizer(config))
-    published = {_PREFIX + names.published_tokenizer_name(ours): shape for ours, shape in expected.items()}
+    published = {_PREFIX + sizes.published_tokenizer_name(ours): shape for ours, shape in expected.items()}
     # Files have a shortcut for every residual block, and it acts only where the channel count changes.
     _require_weights(content, [key for key in inside if key in published])
     used = [_PREFIX + key for key in shapes if _PREFIX + key in published or _SHORTCUT not in key]
@@ -188,7 +188,7 @@ def _read_tokenizer(path: Path, image_size: int | None, grid: int, problems: lis
 def _our_name(key: str) -> str:
     """Our name of a tensor in a tokenizer's file."""
     bare = key.removeprefix(_PREFIX)
-    return names.tokenizer_name(bare) or bare
+    return sizes.tokenizer_name(bare) or bare
 
 
 def _read_generator(path: Path, heads: int | None, problems: list[str]) -> _Part[GeneratorConfig]:
@@ -200,14 +200,14 @@ def _read_generator(path: Path, heads: int | None, problems: list[str]) -> _Part
     config = generator_sizes(content.shapes, heads=heads)
     with torch.device("meta"):
         expected = shapes_of(Generator(config))
-    published = {names.published_generator_name(ours): shape for ours, shape in expected.items()}
+    published = {sizes.published_generator_name(ours): shape for ours, shape in expected.items()}
     used = [key for key in content if not key.startswith(_SECOND_COPIES)]
     problems += shape_problems(path, published, {key: content.shapes[key] for key in used})
     problems += _number_problems(path, content, published)
     problems += _schedule_problems(path, content, config.diffusion_timesteps)
     problems += _copy_problems(path, content)
     _tell_unused(content, used)
-    return _Part(config, Renamed(content, {names.generator_name(key) or key: key for key in used}))
+    return _Part(config, Renamed(content, {sizes.generator_name(key) or key: key for key in used}))
 
 
 def _require_weights(content: Checkpoint, needed: Sequence[str]) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,6 @@ from bigr_cli.core.config import TextConfig
 from bigr_cli.errors import ConfigError, ModelError
 from bigr_cli.zoo.hub import client as hub
 from bigr_cli.zoo.source import is_repository
-from bigr_cli.zoo.text_encoders.with_transformers import quiet_transformers, require_transformers
 
 _FILES = (
     "config.json",
@@ -135,3 +136,27 @@ def _fingerprint(folder: Path) -> str:
             status = path.stat()
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def require_transformers(what: str) -> None:
+    """Raise ModelError, with the command that installs it, unless transformers is here for `what`."""
+    if find_spec("transformers") is None:
+        hint = 'pipx inject bigr-cli transformers, or pip install "bigr-cli[text]"'
+        raise ModelError(f"{what} needs transformers, which is not installed", hint=hint)
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keeps transformers from writing to the terminal while it loads."""
+    import transformers
+
+    logging: Any = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.core.transformer import Generator
 from bigr_cli.errors import BigrError, CheckpointError, ConfigError, UsageError
 from bigr_cli.zoo.checkpoint import Checkpoint
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import packaged_models
 from bigr_cli.zoo.folder import check_model, load_model
-from bigr_cli.zoo.published import names
+from bigr_cli.zoo.published import sizes
 from bigr_cli.zoo.published.convert import import_published
 from bigr_cli.zoo.published.sizes import autoencoder_sizes, generator_sizes
 from bigr_cli.zoo.tensors import shapes_of
@@ -118,8 +118,8 @@ def test_every_size_is_read_off_the_tensors(
         diffusion_timesteps=timesteps,
     )
     generator = Generator(config)
-    first = published(Tokenizer(tokenizer).state_dict(), names.published_tokenizer_name, "ae.")
-    second = published(generator.state_dict(), names.published_generator_name)
+    first = published(Tokenizer(tokenizer).state_dict(), sizes.published_tokenizer_name, "ae.")
+    second = published(generator.state_dict(), sizes.published_generator_name)
     if timesteps != 256:
         second["diffusion_processor.scheduler.k_final"] = generator.transcoder.schedule.k
     torch.save(first, tmp_path / "t.th")
@@ -167,9 +167,9 @@ def test_published_sizes_are_known(name: str) -> None:
     with torch.device("meta"):
         second = shapes_of(Generator(card.generator))
         first = shapes_of(Tokenizer(card.tokenizer))
-    found = generator_sizes({names.published_generator_name(key): shape for key, shape in second.items()}, heads=None)
+    found = generator_sizes({sizes.published_generator_name(key): shape for key, shape in second.items()}, heads=None)
     assert found == card.generator
-    shapes = {names.published_tokenizer_name(key): shape for key, shape in first.items()}
+    shapes = {sizes.published_tokenizer_name(key): shape for key, shape in first.items()}
     assert autoencoder_sizes(shapes, image_size=None, grid=found.grid) == card.tokenizer
 
 
@@ -372,8 +372,8 @@ def test_names_and_labels(tmp_path: Path) -> None:
 
 def test_names_go_both_ways() -> None:
     for file, rename, back, prefix in (
-        (GENERATOR, names.generator_name, names.published_generator_name, ""),
-        (TOKENIZER, names.tokenizer_name, names.published_tokenizer_name, "ae."),
+        (GENERATOR, sizes.generator_name, sizes.published_generator_name, ""),
+        (TOKENIZER, sizes.tokenizer_name, sizes.published_tokenizer_name, "ae."),
     ):
         content = torch.load(file, weights_only=True)
         for name in content.get("ema", content):

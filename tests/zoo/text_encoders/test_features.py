@@ -13,8 +13,7 @@ from torch import Tensor
 from bigr_cli.core.config import TextConfig
 from bigr_cli.errors import ConfigError, ModelError, UnknownNameError
 from bigr_cli.plain_text import plain_text
-from bigr_cli.zoo.text_encoders.features import FeatureReader, text_reader
-from bigr_cli.zoo.text_encoders.registry import open_encoder
+from bigr_cli.zoo.text_encoders.features import FeatureReader, open_encoder, text_reader
 
 CPU = torch.device("cpu")
 WORDS = TextConfig("words", tokens=4, width=3)

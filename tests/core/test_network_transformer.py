@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.layers import RMSNorm, SwiGLU
-from bigr_cli.core.transformer import Block, Generator, rope_table, rotate
+from bigr_cli.core.network import Block, Generator, rope_table, rotate
 
 TOKENS, BITS, DIM, CLASSES = 9, 4, 16, 5
 

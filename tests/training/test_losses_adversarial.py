@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from bigr_cli.training.adversarial import PatchCritic, adaptive_share, augmented, critic_loss
 from bigr_cli.training.config import AdversarialConfig
+from bigr_cli.training.losses import PatchCritic, adaptive_share, augmented, critic_loss
 
 
 @given(layers=st.integers(1, 3), more=st.integers(0, 3), batch=st.integers(1, 2))

@@ -7,7 +7,7 @@ import pytest
 
 from bigr_cli.errors import UsageError
 from bigr_cli.progress import readable_time
-from bigr_cli.training.metrics import MetricsLog, Throughput, shown
+from bigr_cli.training.reports import MetricsLog, Throughput, shown
 
 
 def records(run: Path) -> list[dict[str, object]]:

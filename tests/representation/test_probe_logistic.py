@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import logsumexp
 
-from bigr_cli.representation.logistic import Linear, classifiers, moments
+from bigr_cli.representation.probe import Linear, classifiers, moments
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,7 @@ from torchvision.models import vgg
 
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.classifier import SHIPPED, ScenesClassifier
-from bigr_cli.training.losses import feature_loss
-from bigr_cli.training.perceptual import VggFeatures, perceptual_network
+from bigr_cli.training.losses import VggFeatures, feature_loss, perceptual_network
 from bigr_cli.zoo.find import packaged_models
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from bigr_cli.data.pictures import Picture
-from bigr_cli.training.nearest import nearest
+from bigr_cli.training.page import nearest
 
 
 class Noise:

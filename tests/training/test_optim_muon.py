@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim._muon import DEFAULT_A, DEFAULT_B, DEFAULT_C, DEFAULT_NS_STEPS, EPS
 
-from bigr_cli.training.muon import Muon, orthogonalised
+from bigr_cli.training.optim import Muon, orthogonalised
 
 
 def reference(matrix: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bigr_cli.data.cached import KeptSource
+from bigr_cli.data.codes import KeptSource
 from bigr_cli.data.pictures import Picture
 from bigr_cli.data.sources import ScenesSource
 

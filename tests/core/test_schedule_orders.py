@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigr_cli.core.config import ORDERS
-from bigr_cli.core.orders import certainty, fixed_ranks, halton_sequence, is_fixed, ranks
+from bigr_cli.core.schedule import certainty, fixed_ranks, halton_sequence, is_fixed, ranks
 
 SEEDS = st.integers(0, 2**63 - 1)
 GRIDS = range(1, 41)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import UsageError
-from bigr_cli.imaging.films import strip, write_film
+from bigr_cli.imaging.animation import strip, write_film
 from bigr_cli.imaging.metadata import read_comment, read_metadata
 from bigr_cli.recipe import Recipe
 

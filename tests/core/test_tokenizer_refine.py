@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from bigr_cli.core.config import CompactConfig
-from bigr_cli.core.refine import refined
-from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.core.tokenizer import Tokenizer, refined
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from bigr_cli.imaging.sampling_animation import SettlingFilm, veiled
+from bigr_cli.imaging.animation import SettlingFilm, veiled
 
 
 def test_masked_tokens_are_greyed_and_the_others_left() -> None:
