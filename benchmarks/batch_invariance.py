@@ -1,10 +1,10 @@
-"""Whether a picture depends on the batch that it was drawn in, on the number format, or on the device.
+"""Whether an image depends on the batch that it was drawn in, on the number format, or on the device.
 
     python benchmarks/batch_invariance.py --model scenes-64 --count 48
 
 The random numbers are the same in all cases. What a matrix product rounds differently, because it sums in another
 order, may flip a bit whose probability lies within that rounding of its random number, and then all that follows in
-this picture differs too. Each row compares the same pictures with those drawn one by one: in the same format on the
+this image differs too. Each row compares the same images with those drawn one by one: in the same format on the
 same device, and in float32 on the first device.
 """
 
@@ -23,7 +23,7 @@ from bigr_cli.runtime.device import available_devices
 def draw(
     model: str | None, device: str, dtype: str, batches: list[int], count: int, seed: int, steps: int | None
 ) -> dict[int, Tensor]:
-    """The codes (N, L, K) of the same pictures for each batch size."""
+    """The codes (N, L, K) of the same images for each batch size."""
     loaded = load(model, device=device, dtype=dtype)
     settings = loaded.settings(**({} if steps is None else {"steps": steps}))
     labels = torch.arange(count) % loaded.generator.config.classes
@@ -37,7 +37,7 @@ def draw(
 
 
 def differences(codes: Tensor, others: Tensor) -> tuple[int, int]:
-    """How many bits differ, and how many pictures have a bit that differs."""
+    """How many bits differ, and how many images have a bit that differs."""
     differ = codes != others
     return int(differ.sum()), int(differ.flatten(1).any(dim=1).sum())
 
@@ -46,11 +46,11 @@ def main() -> None:
     """Draw, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="name or folder of a model; or the default model")
-    parser.add_argument("--count", type=int, default=48, help="pictures (default 48)")
+    parser.add_argument("--count", type=int, default=48, help="images (default 48)")
     parser.add_argument("--batch-size", type=int, nargs="+", default=[3, 8], help="compared with 1 (default 3 8)")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], help="(default float32 bfloat16)")
     parser.add_argument("--device", nargs="+", default=None, help="(default: cpu, and what else there is)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first picture (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first image (default 0)")
     parser.add_argument("--steps", type=int, help="iterations of the sampler, instead of the model's default")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of a table")
     options = parser.parse_args()
@@ -63,8 +63,8 @@ def main() -> None:
             drawn = draw(options.model, device, dtype, batches, options.count, options.seed, options.steps)
             first = drawn[1] if first is None else first
             for size in batches:
-                bits, pictures = differences(drawn[size], drawn[1])
-                far_bits, far_pictures = differences(drawn[size], first)
+                bits, images = differences(drawn[size], drawn[1])
+                far_bits, far_images = differences(drawn[size], first)
                 rows.append(
                     {
                         "device": device,
@@ -72,9 +72,9 @@ def main() -> None:
                         "batch": size,
                         "pictures": options.count,
                         "bits": first.numel(),
-                        "pictures_from_batch_1": pictures,
+                        "pictures_from_batch_1": images,
                         "bits_from_batch_1": bits,
-                        "pictures_from_first_row": far_pictures,
+                        "pictures_from_first_row": far_images,
                         "bits_from_first_row": far_bits,
                     }
                 )

@@ -2,8 +2,8 @@
 
     python benchmarks/batches.py --count 64
 
-One process with the default batch size, one with --batch-size 1, and, for the first pictures, a process for each:
-seconds and pictures a second; the speed-up is without what a process needs to begin (measured with a single picture).
+One process with the default batch size, one with --batch-size 1, and, for the first images, a process for each:
+seconds and images a second; the speed-up is without what a process needs to begin (measured with a single image).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from tables import show
 
-ALONE = 4  # pictures that get a process each
+ALONE = 4  # images that get a process each
 
 
 def timed(*words: str) -> float:
@@ -30,22 +30,22 @@ def timed(*words: str) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=64, help="pictures (default 64)")
+    parser.add_argument("--count", type=int, default=64, help="images (default 64)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         place = Path(folder)
         timed("data", "scenes", "--count", str(options.count), "--size", "64", "--seed", "5", "-o", str(place / "in"))
-        pictures = sorted(map(str, (place / "in").rglob("*.png")))
+        images = sorted(map(str, (place / "in").rglob("*.png")))
         common = ["--mask-box", "30%,30%,40%,40%", "--seed", "1", "--class", "cat"]
 
         def run(name: str, words: list[str], *more: str) -> float:
             return timed("inpaint", *words, *common, "-o", str(place / name) + "/", *more)
 
-        begin = run("one", pictures[:1])
-        together = run("together", pictures)
-        single = run("single", pictures, "--batch-size", "1")
-        alone = sum(run(f"alone{index}", [picture]) for index, picture in enumerate(pictures[:ALONE])) / ALONE
+        begin = run("one", images[:1])
+        together = run("together", images)
+        single = run("single", images, "--batch-size", "1")
+        alone = sum(run(f"alone{index}", [image]) for index, image in enumerate(images[:ALONE])) / ALONE
     count = options.count
     work = together - begin
     rows = [

@@ -64,7 +64,7 @@ def random_t5(folder: Path, captions: list[str]) -> Path:
 
 
 def trained(settings: list[str], run: Path, device: torch.device) -> float:
-    """Pictures a second of a short training."""
+    """Images a second of a short training."""
     settings = ["tokenizer=scenes-64", 'tokenizer_sha256=""', *settings]
     training = read(GeneratorTraining, None, "generator-2.yaml", SMALL_GENERATOR, settings)
     module, base = load_tokenizer(find_model("scenes-64"))

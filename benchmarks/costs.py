@@ -1,4 +1,4 @@
-"""How the time of a draw grows with tokens, iterations, timesteps and pictures, beside what its operations say.
+"""How the time of a draw grows with tokens, iterations, timesteps and images, beside what its operations say.
 
     python benchmarks/costs.py --plot docs/images/costs.png
 
@@ -51,7 +51,7 @@ def curves() -> dict[str, dict[int, Point]]:
         "tokens": {grid * grid: Point(grid) for grid in (8, 11, 16, 23, 32)},
         "iterations": {steps: Point(steps=steps, grid=16) for steps in (4, 8, 16, 32, 64)},
         "timesteps": {timesteps: Point(timesteps=timesteps, grid=16) for timesteps in (4, 8, 16, 32, 64)},
-        "pictures at once": {batch: Point(batch=batch) for batch in (1, 2, 4, 8, 16, 32)},
+        "images at once": {batch: Point(batch=batch) for batch in (1, 2, 4, 8, 16, 32)},
     }
 
 
@@ -62,7 +62,7 @@ def measured(point: Point, repeats: int) -> tuple[dict[str, float], dict[str, in
     generator = Generator(config).eval().requires_grad_(False)
     settings = replace(SETTINGS, steps=point.steps, timesteps=point.timesteps)
     labels, seeds = torch.zeros(point.batch, dtype=torch.int64), torch.arange(point.batch)
-    picture, token = operations(config)
+    image, token = operations(config)
     best: dict[str, float] = {}
     for _ in range(repeats):
         meter = Meter(torch.device("cpu"), clock=time.process_time)
@@ -71,7 +71,7 @@ def measured(point: Point, repeats: int) -> tuple[dict[str, float], dict[str, in
             sample(generator, labels, seeds, settings)
             found = {**meter.seconds, WHOLE: time.process_time() - start}
         best = {part: min(seconds, best.get(part, seconds)) for part, seconds in found.items()}
-    counted = {TRANSFORMER: picture * meter.rows[TRANSFORMER], TRANSCODER: token * meter.rows[TRANSCODER]}
+    counted = {TRANSFORMER: image * meter.rows[TRANSFORMER], TRANSCODER: token * meter.rows[TRANSCODER]}
     return best, counted | {WHOLE: sum(counted.values())}
 
 

@@ -4,9 +4,9 @@
     python benchmarks/generation.py --count 320 --guidance 1 2 3 --steps 8 16
 
 All 16 labels in turn. The share in which the judge sees the object that was asked for, in all and by label; the Fréchet
-distance, in the judge's embedding, from unseen real scenes; the nearest two of 64 pictures (in any group of 64), by the
-root mean square of their pixels' difference (0 to 1) and by the distance of their embeddings; seconds a picture. The
-row "real" says what other unseen scenes, as many, get. (A Fréchet distance falls with the number of pictures: compare
+distance, in the judge's embedding, from unseen real scenes; the nearest two of 64 images (in any group of 64), by the
+root mean square of their pixels' difference (0 to 1) and by the distance of their embeddings; seconds an image. The
+row "real" says what other unseen scenes, as many, get. (A Fréchet distance falls with the number of images: compare
 only rows of the same --count and --real.) Each sampling setting may be given several values: all of their
 combinations are measured. Without any, the model's own defaults.
 """
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from judging import SIZE, UNSEEN, answers, embeddings, load_judge, real_pictures
+from judging import SIZE, UNSEEN, answers, embeddings, load_judge, real_images
 from numpy.typing import NDArray
 from tables import show
 from torch import Tensor
@@ -45,7 +45,7 @@ ROWS = 8
 def draw(
     model: Model, count: int, settings: SamplingConfig, *, seed: int, batch_size: int | None
 ) -> tuple[Tensor, Tensor, float]:
-    """`count` pictures (N, 3, H, W) uint8 of the labels in turn, the labels' numbers (N,), seconds a picture."""
+    """`count` images (N, 3, H, W) uint8 of the labels in turn, the labels' numbers (N,), seconds an image."""
     numbers = torch.arange(count) % len(scenes.LABELS)
     jobs = plan(model.config, [scenes.LABELS[number] for number in numbers.tolist()], seed=seed)
     pixels, seconds = [], 0.0
@@ -60,11 +60,11 @@ def draw(
 @cache
 def reference(count: int, device: str) -> NDArray[np.float64]:
     """The embeddings of unseen scenes."""
-    return embeddings(real_pictures(count)[0], load_judge(device))
+    return embeddings(real_images(count)[0], load_judge(device))
 
 
 def judged(images: Tensor, numbers: Tensor, *, real: int, device: str) -> dict[str, Any]:
-    """What is measured of pictures (N, 3, H, W) uint8 that should show these labels (N,)."""
+    """What is measured of images (N, 3, H, W) uint8 that should show these labels (N,)."""
     judge = load_judge(device)
     embedded = embeddings(images, judge)
     right = (answers(images, judge)["object"] == numbers).double()
@@ -83,7 +83,7 @@ def judged(images: Tensor, numbers: Tensor, *, real: int, device: str) -> dict[s
 
 
 def nearest_pair(images: Tensor, embedded: Tensor) -> tuple[float, float]:
-    """The least distance between two pictures of a group of 64, over all whole groups: by pixels, by embedding."""
+    """The least distance between two images of a group of 64, over all whole groups: by pixels, by embedding."""
     whole = max(GROUP, len(images) // GROUP * GROUP)  # what is left over would be compared with fewer
     flat = as_floats(images[:whole]).flatten(1)
     pixels = [float(torch.pdist(group).min()) for group in flat.split(GROUP)]
@@ -93,16 +93,16 @@ def nearest_pair(images: Tensor, embedded: Tensor) -> tuple[float, float]:
 
 def real_row(options: argparse.Namespace, device: str) -> dict[str, Any]:
     """What unseen scenes get that are not those of the reference."""
-    images, numbers = real_pictures(options.count, start=UNSEEN + options.real)
+    images, numbers = real_images(options.count, start=UNSEEN + options.real)
     return judged(images, numbers, real=options.real, device=device)
 
 
 def add_common(parser: argparse.ArgumentParser, *, count: int) -> None:
     """The options that this script and presets.py share."""
     parser.add_argument("--model", help="name or folder of a model, or a run of train-generator; or the default model")
-    parser.add_argument("--count", type=int, default=count, help=f"pictures a row (default {count})")
+    parser.add_argument("--count", type=int, default=count, help=f"images a row (default {count})")
     parser.add_argument("--real", type=int, default=4096, help="real scenes to compare with (default 4096)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first picture (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first image (default 0)")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
@@ -125,10 +125,10 @@ def combinations(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def open_model(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Model:
-    """The model to be measured; ends the program if its pictures are not what the judge reads."""
+    """The model to be measured; ends the program if its images are not what the judge reads."""
     model = load(options.model, device=options.device, dtype=options.dtype)
     if model.config.image_size != SIZE:
-        parser.error(f"the judge reads pictures of {SIZE} pixels; {model.config.name} has {model.config.image_size}")
+        parser.error(f"the judge reads images of {SIZE} pixels; {model.config.name} has {model.config.image_size}")
     if options.count < 2 or options.real < 2:
         parser.error("--count and --real: expected at least 2")
     return model

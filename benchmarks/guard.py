@@ -52,7 +52,7 @@ RATIOS = {
     "transcoder": Ratio("the transcoder's time over that of the matrix products it needs, float32", 1.3),
     "rest": Ratio("a draw's time outside of both networks, over that of the whole draw", 1.5),
     "bfloat16": Ratio("bfloat16's time over float32's in both networks, over the same of matrix products", 1.4),
-    "batch": Ratio("eight pictures at once over eight single ones, of a small model", 1.3),
+    "batch": Ratio("eight images at once over eight single ones, of a small model", 1.3),
     "masked": Ratio("the transcoder's time with a quarter of the tokens masked, over that with all", 1.3),
     "unguided": Ratio("a draw with guidance 1 over one with guidance 2", 1.2),
     "help": Ratio("bigr --help over python -c pass", 1.3),
@@ -110,17 +110,17 @@ def draw(
 
 
 def needed(config: GeneratorConfig, settings: SamplingConfig) -> dict[str, int]:
-    """Operations that a guided draw of one picture cannot do without, by the equations in docs/performance.md.
+    """Operations that a guided draw of one image cannot do without, by the equations in docs/performance.md.
 
     They are not counted in the code, or work that it does in vain would be counted as well.
     """
     tokens, dim, width, bits = config.tokens + 1, config.dim, config.transcoder_width, config.bits
     block = tokens * 2 * (4 * dim**2 + 3 * dim * config.ffn_width) + 4 * tokens**2 * dim
-    picture = config.layers * block + 2 * config.tokens * bits * dim + 12 * dim**2
+    image = config.layers * block + 2 * config.tokens * bits * dim + 12 * dim**2
     token = 2 * ((5 * config.transcoder_layers + 2) * width**2 + 2 * bits * width)
     masked = [config.tokens, *(masked_count(config.tokens, step, settings.steps) for step in range(settings.steps - 1))]
     return {
-        TRANSFORMER: 2 * settings.steps * picture,
+        TRANSFORMER: 2 * settings.steps * image,
         TRANSCODER: 2 * settings.timesteps * sum(masked) * token,
     }
 

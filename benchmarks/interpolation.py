@@ -1,7 +1,7 @@
-"""Ways from label to label and from picture to picture, of nine frames, as the judge sees them.
+"""Ways from label to label and from image to image, of nine frames, as the judge sees them.
 
     python benchmarks/interpolation.py labels --pairs 20 --seed 0
-    python benchmarks/interpolation.py pictures --pairs 32
+    python benchmarks/interpolation.py images --pairs 32
 
 `labels`: the rank correlation of the judge's probability of the second label with the frame's number, how far frames
 are from each other, and in how many ways the last one shows the second label.
@@ -53,14 +53,14 @@ def labels(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     return [{"what": "labels", "pairs": len(pairs), **figures}]
 
 
-def pictures(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+def images(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Scenes that change into others."""
     ends = _pairs(options.pairs)
     images, _, shown = unseen(4 * len(scenes.LABELS) * (1 + options.pairs // len(scenes.LABELS)))
     left = {label: iter(images[shown == label]) for label in range(len(scenes.LABELS))}
     pairs = [[Original(Image.fromarray(next(left[label]))) for label in pair] for pair in ends]
     rows = []
-    for name, guess in (("pictures, classes guessed", True), ("pictures, not guided", False)):
+    for name, guess in (("images, classes guessed", True), ("images, not guided", False)):
         request = model.request(Interpolate, frames=FRAMES, guess=guess).between_images(model.config)
         coroutines = [request.paint(model.network, pair, options.seed + index) for index, pair in enumerate(pairs)]
         chances, steps = _judged(model, coroutines)
@@ -92,14 +92,14 @@ def _judged(model: Model, coroutines: Sequence[SamplingCoroutine[list[Image.Imag
     return torch.stack(chances), torch.stack(steps)
 
 
-PARTS = {"labels": labels, "pictures": pictures}
+PARTS = {"labels": labels, "pictures": images}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_parts(parser, PARTS)
-    parser.add_argument("--pairs", type=int, default=20, help="of labels, or of pictures (default 20)")
+    parser.add_argument("--pairs", type=int, default=20, help="of labels, or of images (default 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the first pair (default 0)")
     options = parser.parse_args()
     options.count = options.real = max(2, options.pairs)

@@ -1,7 +1,7 @@
-"""What the benchmark scripts judge pictures with: a network that nothing was trained against.
+"""What the benchmark scripts judge images with: a network that nothing was trained against.
 
 The classifier in `models/scenes-classifier` lends its features to the tokenizer's loss, so it would be partial; the
-one in `benchmarks/judge` has another seed, other widths and other pictures behind it. Pictures are (N, 3, 64, 64)
+one in `benchmarks/judge` has another seed, other widths and other images behind it. Images are (N, 3, 64, 64)
 uint8, labels (N,) numbers into `bigr_cli.data.scenes.LABELS`.
 """
 
@@ -31,28 +31,28 @@ def load_judge(device: str = "cpu") -> ScenesClassifier:
     return load_classifier(JUDGE, device)
 
 
-def folder_pictures(folder: Path) -> tuple[Tensor, Tensor]:
-    """All pictures of a folder and what they should show, by the subfolders' names; -1 where that is no label."""
+def folder_images(folder: Path) -> tuple[Tensor, Tensor]:
+    """All images of a folder and what they should show, by the subfolders' names; -1 where that is no label."""
     source = open_source(str(folder), SIZE)
     images, places = _all(source, len(source))
     numbers = [scenes.LABELS.index(label) if label in scenes.LABELS else -1 for label in source.labels] or [-1]
     return images, torch.tensor(numbers)[places]
 
 
-def real_pictures(count: int, *, seed: int = 0, start: int = UNSEEN) -> tuple[Tensor, Tensor]:
+def real_images(count: int, *, seed: int = 0, start: int = UNSEEN) -> tuple[Tensor, Tensor]:
     """Unseen scenes and what they show."""
     return _all(ScenesSource(SIZE, seed, start), count)
 
 
 def answers(images: Tensor, judge: ScenesClassifier | None = None) -> dict[str, Tensor]:
-    """For each head, `object` first, the number of the likeliest answer for every picture (N,)."""
+    """For each head, `object` first, the number of the likeliest answer for every image (N,)."""
     judge = judge or load_judge()
     parts = [{name: logits.argmax(1) for name, logits in judge(batch).items()} for batch in _batches(images, judge)]
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in judge.answers}
 
 
 def accuracy(images: Tensor, labels: Tensor, judge: ScenesClassifier | None = None) -> float:
-    """The share of the pictures in which the judge sees the object that the label names."""
+    """The share of the images in which the judge sees the object that the label names."""
     return float((answers(images, judge)["object"] == labels).double().mean())
 
 

@@ -52,7 +52,7 @@ generator: {layers: 2, heads: 2, dim: 32, ffn_multiple: 16, transcoder_layers: 1
   diffusion_timesteps: 16}
 sampling: {steps: 3, timesteps: 3}
 data: {validation: 8}
-masking: {share: picture, timesteps_per_token: 2}
+masking: {share: image, timesteps_per_token: 2}
 optimizer: {name: muon, rate: 0.001, matrix_rate: 0.003, warmup: 5, schedule: cosine}
 run: {steps: 40, batch: 8, ema: 0.99, log_every: 7, validate_every: 15, checkpoint_every: 4}
 """
@@ -160,7 +160,7 @@ def write_images(folder: Path) -> str:
     for index in range(len(source)):
         place = folder / f"class{index % 3}"
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(source.picture(index).pixels).save(place / f"{index:03d}.png")
+        Image.fromarray(source.image(index).pixels).save(place / f"{index:03d}.png")
     return str(folder)
 
 
@@ -171,10 +171,10 @@ def write_shards(folder: Path) -> str:
     for number in range(2):
         with tarfile.open(folder / f"{number}.tar", "w") as archive:
             for index in range(25 * number, 25 * number + 25):
-                picture = io.BytesIO()
-                Image.fromarray(source.picture(index).pixels).save(picture, "PNG")
+                image = io.BytesIO()
+                Image.fromarray(source.image(index).pixels).save(image, "PNG")
                 words = f"{source.caption(index)}\n{source.scene(index).caption}".encode()
-                for name, content in ((f"{index:03d}.png", picture.getvalue()), (f"{index:03d}.txt", words)):
+                for name, content in ((f"{index:03d}.png", image.getvalue()), (f"{index:03d}.txt", words)):
                     member = tarfile.TarInfo(name)
                     member.size = len(content)
                     archive.addfile(member, io.BytesIO(content))

@@ -1,7 +1,7 @@
-"""The memory of drawing a model with random weights: one picture, or many one after the other.
+"""The memory of drawing a model with random weights: one image, or many one after the other.
 
-    python benchmarks/memory.py --dtypes float32 bfloat16 int8      # a picture, two iterations, in each format
-    python benchmarks/memory.py --pictures 200 --dtypes bfloat16    # so many pictures against ten
+    python benchmarks/memory.py --dtypes float32 bfloat16 int8      # an image, two iterations, in each format
+    python benchmarks/memory.py --pictures 200 --dtypes bfloat16    # so many images against ten
 
 "resident" is all that the system counts, with the pages of mapped files, and "own" what it cannot take back; see
 `published.py`.
@@ -46,14 +46,14 @@ def _stored(options: argparse.Namespace, stored: str, dtype: str, place: Path) -
 
 
 def memory(options: argparse.Namespace) -> list[dict[str, object]]:
-    """What a process takes that draws one picture: a row for each format, and how the model is stored."""
+    """What a process takes that draws one image: a row for each format, and how the model is stored."""
     rows: list[dict[str, object]] = []
     # It leaves without cleaning up, in which torch's libraries would take more than all else.
     bare = published.run([sys.executable, "-c", "import os, torch; torch.ones(9) @ torch.ones(9); os._exit(0)"])
     with tempfile.TemporaryDirectory(dir=options.place) as place:
         for dtype, stored in [(each, kind) for each in options.dtypes for kind in sorted({"float32", each} - {"int8"})]:
             folder, size = _stored(options, stored, dtype, Path(place))
-            words = [folder, 2, 2, dtype, Path(place) / "picture.png"]
+            words = [folder, 2, 2, dtype, Path(place) / "image.png"]
             done = published.run([sys.executable, "-c", published.DRAWING, *words])
             taken = max(done.resident - bare.resident, 0)
             rows.append(
@@ -70,12 +70,12 @@ def memory(options: argparse.Namespace) -> list[dict[str, object]]:
     return rows
 
 
-def pictures(options: argparse.Namespace) -> list[dict[str, object]]:
-    """Rows for ten pictures and for `--pictures` of them, one after the other, in the first of the formats."""
+def images(options: argparse.Namespace) -> list[dict[str, object]]:
+    """Rows for ten images and for `--pictures` of them, one after the other, in the first of the formats."""
     dtype, rows = options.dtypes[0], list[dict[str, object]]()
     with tempfile.TemporaryDirectory(dir=options.place) as place:
         folder, _ = _stored(options, "float32", dtype, Path(place))
-        for count in (10, options.pictures):
+        for count in (10, options.images):
             once = ["--steps", 1, "--timesteps", 1, "--guidance", 1, "--batch-size", 1]
             cheap = [*once, "--dtype", dtype, "--device", "cpu"]
             output = Path(place) / str(count)
@@ -90,12 +90,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bigr-l-d24", help="whose architecture (default bigr-l-d24)")
     parser.add_argument("--dtypes", nargs="+", choices=device.DTYPES, default=["float32"], metavar="NAME")
-    parser.add_argument("--pictures", type=int, metavar="N", help="of so many pictures, and of ten; the first format")
+    parser.add_argument("--pictures", type=int, metavar="N", help="of so many images, and of ten; the first format")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default 0)")
     parser.add_argument("--place", type=Path, help="where models go; a temporary folder")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of a table")
     options = parser.parse_args()
-    show((pictures if options.pictures else memory)(options), as_json=options.json)
+    show((images if options.images else memory)(options), as_json=options.json)
 
 
 if __name__ == "__main__":

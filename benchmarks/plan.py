@@ -3,8 +3,8 @@
     python benchmarks/plan.py
     python benchmarks/plan.py --peak 312 --share 0.35 --price 1.5 --devices 8,32 --link 25
 
-Measured on one core of this machine, with random weights, by the processor's time: floating-point operations a picture
-(counted), the time of a step of --batch pictures and which share of the matrix rate it reaches, the time of optimiser
+Measured on one core of this machine, with random weights, by the processor's time: floating-point operations an image
+(counted), the time of a step of --batch images and which share of the matrix rate it reaches, the time of optimiser
 and average, what is kept for the backward pass, and JPEGs a second through the loader that trainings use. Reckoned:
 hours, money, and what each device has to be sent and fed, for devices whose peak, share of it and price are arguments.
 """
@@ -29,8 +29,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.loading import Positions, load_batches
-from bigr_cli.data.pictures import FileSource
 from bigr_cli.data.sources import open_source
 from bigr_cli.training.config import MaskingConfig, OptimizerConfig
 from bigr_cli.training.ema import WeightAverage
@@ -40,14 +40,14 @@ from bigr_cli.training.sharding import checkpoint_blocks
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
 
-PICTURES = 1_281_167  # ImageNet-1K
+IMAGES = 1_281_167  # ImageNet-1K
 MASKED = 2 / math.pi  # the mean of cos(πr / 2), r uniform: the share of tokens that the transcoder sees
 GB = 1e9
 SHOWN = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")  # photographs
 
 
 def counted(config: ModelConfig) -> dict[str, float]:
-    """GFLOP for one picture: transformer and transcoder forwards and backwards, the frozen tokenizer forwards."""
+    """GFLOP for one image: transformer and transcoder forwards and backwards, the frozen tokenizer forwards."""
     if config.generator is None:
         raise SystemExit(f"{config.name} has no generator")
     sizes, meta = config.generator, torch.device("meta")
@@ -76,7 +76,7 @@ def counted(config: ModelConfig) -> dict[str, float]:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         tokenizer.bit_probabilities(torch.zeros(1, 3, config.image_size, config.image_size, device=meta))
     found["tokenizer"] = counter.get_total_flops() / 1e9
-    found["a picture"] = found["transformer"] + MASKED * found["transcoder, all tokens"]
+    found["an image"] = found["transformer"] + MASKED * found["transcoder, all tokens"]
     return found
 
 
@@ -117,12 +117,12 @@ def loss(generator: Generator, batch: int) -> Tensor:
 
 
 def kept(config: GeneratorConfig, batch: int, *, checkpointed: bool) -> float:
-    """GB a picture that wait for the backward pass in bfloat16 autocast, besides the weights' copies.
+    """GB an image that wait for the backward pass in bfloat16 autocast, besides the weights' copies.
 
     By the tensors' shapes: nothing is computed.
     """
 
-    def held(pictures: int) -> int:
+    def held(images: int) -> int:
         seen: dict[int, tuple[int, Tensor]] = {}
 
         def pack(tensor: Tensor) -> Tensor:
@@ -132,9 +132,9 @@ def kept(config: GeneratorConfig, batch: int, *, checkpointed: bool) -> float:
         generator = Generator(config).train()
         if checkpointed:
             checkpoint_blocks(generator)
-        codes = torch.zeros(pictures, config.tokens, config.bits)
-        masked, labels = torch.ones(pictures, config.tokens).bool(), torch.zeros(pictures).long()
-        rows = round(MASKED * pictures * config.tokens)
+        codes = torch.zeros(images, config.tokens, config.bits)
+        masked, labels = torch.ones(images, config.tokens).bool(), torch.zeros(images).long()
+        rows = round(MASKED * images * config.tokens)
         with saved_tensors_hooks(pack, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16):
             condition = generator.condition(codes, labels, masked).flatten(0, 1)[:rows]
             bits = codes.flatten(0, 1)[:rows]
@@ -146,12 +146,12 @@ def kept(config: GeneratorConfig, batch: int, *, checkpointed: bool) -> float:
         return (held(2 * batch) - held(batch)) / batch / GB
 
 
-def decoded(pictures: list[Path], size: int, seconds: float) -> dict[str, float]:
+def decoded(images: list[Path], size: int, seconds: float) -> dict[str, float]:
     """JPEGs a second that one core reads, decodes, cuts and mirrors."""
     with tempfile.TemporaryDirectory() as folder:
         total = 0
         for number in range(64):
-            shown = Image.open(pictures[number % len(pictures)]).convert("RGB").resize((500, 375))
+            shown = Image.open(images[number % len(images)]).convert("RGB").resize((500, 375))
             shifted = np.roll(np.asarray(shown), 7 * number, axis=1)
             path = Path(folder) / f"{number}.jpg"
             Image.fromarray(shifted).save(path, quality=97)
@@ -170,7 +170,7 @@ def decoded(pictures: list[Path], size: int, seconds: float) -> dict[str, float]
 
 def plan(options: argparse.Namespace, gflop: float, weights: int, core: float, kept: float) -> list[dict[str, object]]:
     """Hours, money and needs for each number of devices."""
-    rate = options.share * options.peak * 1000 / gflop  # pictures a second of one device
+    rate = options.share * options.peak * 1000 / gflop  # images a second of one device
     rows: list[dict[str, object]] = []
     for devices in options.devices:
         work = options.global_batch / devices / rate  # seconds a step
@@ -178,11 +178,11 @@ def plan(options: argparse.Namespace, gflop: float, weights: int, core: float, k
         # All-reduce: each sends and gets the gradients about twice. FSDP2: gathered twice and scattered once.
         sent = {"DDP": 2 * others * 4 * weights, "FSDP2": 3 * others * 4 * weights}
         slowest = max(each / (options.link * GB) for each in sent.values())
-        hours = PICTURES * options.epochs / (rate * devices) / 3600
+        hours = IMAGES * options.epochs / (rate * devices) / 3600
         rows.append(
             {
                 "devices": devices,
-                "pictures a second": rate * devices,
+                "images a second": rate * devices,
                 "hours": hours,
                 "device-hours": hours * devices,
                 "price": hours * devices * options.price,
@@ -191,7 +191,7 @@ def plan(options: argparse.Namespace, gflop: float, weights: int, core: float, k
                 "FSDP2 sends, GB": sent["FSDP2"] / GB,
                 "sending / step": slowest / work,
                 "cores to decode": rate * devices / core,
-                "pictures at a time": options.global_batch / devices,
+                "images at a time": options.global_batch / devices,
                 "activations, GB": kept * options.global_batch / devices,
                 "state DDP, GB": 20 * weights / GB,
                 "state FSDP2, GB": 20 * weights / devices / GB,
@@ -204,7 +204,7 @@ def main() -> None:
     """Measure, reckon and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bigr-l-d24", help="whose sizes are taken (default bigr-l-d24)")
-    parser.add_argument("--batch", type=int, default=2, help="pictures of the step that is timed here (default 2)")
+    parser.add_argument("--batch", type=int, default=2, help="images of the step that is timed here (default 2)")
     parser.add_argument("--steps", type=int, default=1, help="steps that are timed here (default 1)")
     parser.add_argument("--pictures", type=Path, nargs="+", help="photographs to be decoded; else scikit-image's own")
     parser.add_argument("--peak", type=float, default=989, help="TFLOP/s of a device, bfloat16 (default 989, H100)")
@@ -227,23 +227,23 @@ def main() -> None:
     step = stepped(generator, options.batch, options.steps)
     matrices = max(before, product(*shape))
     plain, twice = (kept(sizes, options.batch, checkpointed=each) for each in (False, True))
-    shown = options.pictures or [_photographs() / name for name in SHOWN]
+    shown = options.images or [_photographs() / name for name in SHOWN]
     core = decoded(shown, config.image_size, 5.0)
     measured = {
         "parameters": weights,
         **{f"GFLOP: {name}": value for name, value in flops.items()},
-        "GFLOP a picture, in the timed steps": step["gflop"] / options.steps / options.batch,
-        "core-seconds a picture, forwards and backwards": step["passes"] / options.steps / options.batch,
+        "GFLOP an image, in the timed steps": step["gflop"] / options.steps / options.batch,
+        "core-seconds an image, forwards and backwards": step["passes"] / options.steps / options.batch,
         "core-seconds a step, optimiser and average": step["moves"],
         "GFLOP/s reached": step["gflop"] / step["passes"],
         "GFLOP/s of a matrix product, float32, one core": matrices,
         "share": step["gflop"] / step["passes"] / matrices,
-        "kept a picture, GB": plain,
-        "kept a picture with gradient checkpointing, GB": twice,
+        "kept an image, GB": plain,
+        "kept an image with gradient checkpointing, GB": twice,
         "JPEGs a second and core": core["rate"],
         "kilobytes a JPEG": core["kilobytes"],
     }
-    rows = plan(options, flops["a picture"], weights, core["rate"], plain)
+    rows = plan(options, flops["an image"], weights, core["rate"], plain)
     if options.json:
         show([measured, *rows], as_json=True)
         return

@@ -3,7 +3,7 @@
     python benchmarks/presets.py --model scenes-64 --count 2000
 
 Times are those of the processor, since others may be at work on it, or of the clock (`--clock wall`): the presets draw
-16 pictures in turn, in several rounds, and of each the median counts, with whatever decoding takes. Fréchet distances
+16 images in turn, in several rounds, and of each the median counts, with whatever decoding takes. Fréchet distances
 are from unseen real scenes, in the features of the classifier that comes with the package and in those of the judge,
 against which nothing was trained. All presets draw the same labels with the same seeds.
 `--also steps=8,guidance_interval=[0.5,1]` tries settings that are no preset.
@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from generation import add_common, draw, judged, open_model
-from judging import embeddings, real_pictures
+from judging import embeddings, real_images
 from tables import show
 
 from bigr_cli import yaml_text
@@ -27,7 +27,7 @@ from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.generation import plan
 from bigr_cli.model import Model
 
-TIMED = 16  # pictures a round
+TIMED = 16  # images a round
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     settings = {name: model.settings(**values) for name, values in tried.items()}
     seconds = timed(model, settings, options)
     classifier = load_classifier(None, str(model.device))
-    real = embeddings(real_pictures(options.real)[0], classifier)
+    real = embeddings(real_images(options.real)[0], classifier)
     rows: list[dict[str, Any]] = []
     for name, chosen in settings.items():
         images, labels, _ = draw(model, options.count, chosen, seed=options.seed, batch_size=options.batch_size)
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def timed(model: Model, settings: dict[str, SamplingConfig], options: argparse.Namespace) -> dict[str, float]:
-    """Seconds for a picture."""
+    """Seconds for an image."""
     jobs = plan(model.config, ["cat"] * TIMED, seed=options.seed)
     clock = time.perf_counter if options.clock == "wall" else time.process_time
     found: dict[str, list[float]] = {name: [] for name in settings}

@@ -1,7 +1,7 @@
 """The five published sizes with random weights: import, load, draw, and every task, with seconds and memory.
 
     python benchmarks/published.py                                        # import and load all five
-    python benchmarks/published.py --draw --models bigr-l-d24             # and draw a picture
+    python benchmarks/published.py --draw --models bigr-l-d24             # and draw an image
     python benchmarks/published.py --form                                 # the published form, imported and pulled
     python benchmarks/published.py --tasks --models bigr-l-d24 bigr-l-d32-512
 
@@ -72,7 +72,7 @@ clock = time.process_time
 times = [clock()]
 jobs = plan(model.config, ["207"], count=1, seed=0)
 settings = model.settings(steps=steps, timesteps=timesteps)
-(picture,) = model.make(jobs, settings, watch=lambda *_: times.append(clock()))
+(image,) = model.make(jobs, settings, watch=lambda *_: times.append(clock()))
 picture.image.save(sys.argv[5])
 iterations = [b - a for a, b in zip(times, times[1:])]
 print(json.dumps({"iterations": iterations, "decoding": clock() - times[-1]}))
@@ -204,7 +204,7 @@ def measure(name: str, place: Path, options: argparse.Namespace) -> list[dict[st
     )
     rows.append(_loaded(name, "load what is stored in bfloat16", half))
     if options.draw:
-        rows.append(_drawn(name, model, options, place / "picture.png"))
+        rows.append(_drawn(name, model, options, place / "image.png"))
     return rows
 
 
@@ -220,8 +220,8 @@ def _loaded(name: str, what: str, folder: Path) -> dict[str, object]:
     return row(name, what, done, **more, **{"seconds of loading alone": round(float(done.output), 2)})
 
 
-def _drawn(name: str, folder: Path, options: argparse.Namespace, picture: Path) -> dict[str, object]:
-    words = [folder, options.steps, options.timesteps, options.dtype, picture]
+def _drawn(name: str, folder: Path, options: argparse.Namespace, image: Path) -> dict[str, object]:
+    words = [folder, options.steps, options.timesteps, options.dtype, image]
     done = run([sys.executable, "-c", DRAWING, *words])
     told = json.loads(done.output)
     times = told["iterations"]
@@ -314,21 +314,21 @@ def every_task(name: str, place: Path, options: argparse.Namespace) -> list[dict
     for file in files.iterdir():
         file.unlink()
     size = card.image_size
-    picture, side = place / "in.png", size // 4
+    image, side = place / "in.png", size // 4
     run([*BIGR, "data", "scenes", "-o", place / "scenes", "--count", 1, "--size", size])
-    next((place / "scenes").rglob("*.png")).replace(picture)
+    next((place / "scenes").rglob("*.png")).replace(image)
     cheap = ["--steps", options.steps, "--timesteps", options.timesteps, "--guidance", 1]
     common = ["--device", "cpu", "--dtype", options.dtype, "-m", model]
     drawing = ["--seed", 0, *cheap, *common]
     box = ["--mask-box", f"{side},{side},{side},{side}"]
     tasks: dict[str, list[object]] = {
         "generate": ["golden retriever", *drawing, "-o", place / "g.png"],
-        "inpaint": [picture, *box, *drawing, "-o", place / "i.png"],
-        "outpaint": [picture, "--right", side, *drawing, "-o", place / "o.png"],
-        "edit": [picture, "--class", "207", *box, *drawing, "-o", place / "e.png"],
+        "inpaint": [image, *box, *drawing, "-o", place / "i.png"],
+        "outpaint": [image, "--right", side, *drawing, "-o", place / "o.png"],
+        "edit": [image, "--class", "207", *box, *drawing, "-o", place / "e.png"],
         "interpolate": ["207", "208", "--frames", 2, *drawing, "-o", place / "p.png"],
-        "enrich": [picture, "--strength", 0.1, *drawing, "-o", place / "r.png"],
-        "embed": [picture, *common, "-o", place / "f.npz"],
+        "enrich": [image, "--strength", 0.1, *drawing, "-o", place / "r.png"],
+        "embed": [image, *common, "-o", place / "f.npz"],
         "evaluate probe": ["--data", "scenes", "--count", 32, "--test-count", 16, *common],
     }
     for task, words in tasks.items():
@@ -346,7 +346,7 @@ def main() -> None:
     """Write, run, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="which; all five")
-    parser.add_argument("--draw", action="store_true", help="draw a picture too")
+    parser.add_argument("--draw", action="store_true", help="draw an image too")
     parser.add_argument("--tasks", action="store_true", help="try every task instead")
     parser.add_argument("--form", action="store_true", help="import and pull files in the published form instead")
     parser.add_argument("--steps", type=int, default=2, help="iterations (default 2)")

@@ -72,7 +72,7 @@ def flip_logits(transcoder: Transcoder, x_t: Tensor, t: int, cond: Tensor) -> Te
 def iteration(
     generator: Generator, codes: Tensor, labels: Tensor, mask: Tensor, *, guidance: float, timesteps: int
 ) -> Tensor:
-    """P(bit = 1) of every token, (B · L, K), of pictures with classes (B,), codes (B, L, K) and mask (B, L)."""
+    """P(bit = 1) of every token, (B · L, K), of images with classes (B,), codes (B, L, K) and mask (B, L)."""
     transcoder, config = generator.transcoder, generator.config
     both = torch.cat([labels, torch.full_like(labels, config.classes)])
     cond = condition(generator, codes.repeat(2, 1, 1), both, mask.repeat(2, 1)).flatten(0, 1)  # (2 B L, D)

@@ -2,8 +2,8 @@
 
     python benchmarks/reconstruction.py --model scenes-64 --count 5000 --picture reconstructions.png
 
-PSNR (the mean of the pictures' decibels) over whole pictures and inside the object's box; what the judge reads off the
-originals and off what came back, and the Fréchet distance between the two; how the bits are used. All of it on pictures
+PSNR (the mean of the images' decibels) over whole images and inside the object's box; what the judge reads off the
+originals and off what came back, and the Fréchet distance between the two; how the bits are used. All of it on images
 rounded to 8 bits, as they are saved. --picture shows 16 of them, originals above, four times enlarged.
 """
 
@@ -50,7 +50,7 @@ def reconstruct(
 
 
 def fidelity(originals: Tensor, made: Tensor, focus: Tensor) -> dict[str, float]:
-    """PSNR in decibels over the pictures and inside the objects' boxes: the mean, and what 95 % of them exceed."""
+    """PSNR in decibels over the images and inside the objects' boxes: the mean, and what 95 % of them exceed."""
     batches = [part.split(256) for part in (originals, made, focus)]
     pairs = [(as_floats(b), as_floats(a), boxes(c)) for a, b, c in zip(*batches, strict=True)]
     whole = torch.cat([psnr(b, a) for b, a, _ in pairs])
@@ -64,7 +64,7 @@ def fidelity(originals: Tensor, made: Tensor, focus: Tensor) -> dict[str, float]
 
 
 def truth(judge: ScenesClassifier, source: ScenesSource) -> dict[str, Tensor]:
-    """The right answer of each head for every picture: (N,)."""
+    """The right answer of each head for every image: (N,)."""
     shown = [scenes.describe(source.seed, source.start + index) for index in range(len(source))]
     fields = {head: "label" if head == "object" else head for head in judge.answers}
     return {
@@ -83,7 +83,7 @@ def read(originals: Tensor, made: Tensor, right: dict[str, Tensor], judge: Scene
     return measures
 
 
-def picture(originals: Tensor, made: Tensor) -> Image.Image:
+def image(originals: Tensor, made: Tensor) -> Image.Image:
     """Eight columns: a row of originals, below it what came back, and so on; every pixel four times enlarged."""
     rows = [row for pair in zip(originals[:SHOWN].split(8), made[:SHOWN].split(8), strict=True) for row in pair]
     images = to_images(as_floats(torch.cat(rows)))
@@ -95,7 +95,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="name or folder of a model, or a run of train-tokenizer; or the default model")
-    parser.add_argument("--count", type=int, default=5000, help="pictures (default 5000)")
+    parser.add_argument("--count", type=int, default=5000, help="images (default 5000)")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes (default 0)")
     parser.add_argument("--start", type=int, default=UNSEEN, help="number of the first scene")
     parser.add_argument("--batch-size", type=int, default=64)
@@ -107,7 +107,7 @@ def main() -> None:
     device = select_device(options.device)
     tokenizer, config = load_tokenizer(find_model(options.model), device=device)
     if config.image_size != SIZE:
-        parser.error(f"the judge reads pictures of {SIZE} pixels; {config.name} has {config.image_size}")
+        parser.error(f"the judge reads images of {SIZE} pixels; {config.name} has {config.image_size}")
     judge = load_judge(str(device))
     source = ScenesSource(SIZE, options.seed, options.start, options.count)
     refine = config.refine if options.refine is None else options.refine
@@ -117,8 +117,8 @@ def main() -> None:
     measures |= read(originals, made, truth(judge, source), judge)
     measures |= {"frechet": frechet_distance(embeddings(originals, judge), embeddings(made, judge))}
     measures |= bit_usage(codes)
-    if options.picture:
-        picture(originals, made).save(options.picture)
+    if options.image:
+        image(originals, made).save(options.image)
     if options.json:
         show([measures], as_json=True)
     else:

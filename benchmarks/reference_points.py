@@ -1,4 +1,4 @@
-"""What the figures for generated pictures mean: the same ones for pictures of which one knows how good they are.
+"""What the figures for generated images mean: the same ones for images of which one knows how good they are.
 
     python benchmarks/reference_points.py --count 1000
 
@@ -7,7 +7,7 @@ FID, IS, KID, precision and recall, all by torch-fidelity, from one set of unsee
 and of what the model draws with its own settings. Each by two networks: the one that comes with the package, whose
 features are part of the tokenizer's loss, and the judge, against which nothing was trained.
 
-Pictures that the model has drawn are kept until all is measured, so a run that was stopped goes on.
+Images that the model has drawn are kept until all is measured, so a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -27,43 +27,43 @@ from bigr_cli import console
 from bigr_cli.data.loading import as_floats
 from bigr_cli.evaluation.extractors import SCENES, open_extractor
 from bigr_cli.evaluation.generation import Judge
-from bigr_cli.evaluation.image_sets import UNSEEN, PictureSet, scenes, stacked
+from bigr_cli.evaluation.image_sets import UNSEEN, ImageSet, scenes, stacked
 from bigr_cli.evaluation.references import choose_metrics, open_reference
 from bigr_cli.evaluation.samples import balanced, draws
 from bigr_cli.model import Model, load
 
 
-def given_back(pictures: PictureSet, model: Model) -> PictureSet:
-    """Pictures after the tokenizer has encoded and decoded them."""
+def given_back(image_set: ImageSet, model: Model) -> ImageSet:
+    """Images after the tokenizer has encoded and decoded them."""
 
     def batches(at_once: int) -> Iterator[Tensor]:
-        for batch in pictures.batches(at_once):
+        for batch in image_set.batches(at_once):
             yield stacked([np.asarray(image) for image in model.decode(model.encode(as_floats(batch)))])
 
-    return replace(pictures, what="reconstructions", batches=batches)
+    return replace(image_set, what="reconstructions", batches=batches)
 
 
-def blurred(pictures: PictureSet, radius: float) -> PictureSet:
-    """Pictures after a Gaussian blur."""
+def blurred(image_set: ImageSet, radius: float) -> ImageSet:
+    """Images after a Gaussian blur."""
 
     def batches(at_once: int) -> Iterator[Tensor]:
-        for batch in pictures.batches(at_once):
+        for batch in image_set.batches(at_once):
             images = (Image.fromarray(one) for one in batch.permute(0, 2, 3, 1).contiguous().numpy())
             yield stacked([np.asarray(image.filter(ImageFilter.GaussianBlur(radius))) for image in images])
 
-    return replace(pictures, what=f"blurred by {radius:g}", batches=batches)
+    return replace(image_set, what=f"blurred by {radius:g}", batches=batches)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="name or folder of a model; or the default model")
-    parser.add_argument("--count", type=int, default=10_000, help="pictures of every kind (default 10000)")
+    parser.add_argument("--count", type=int, default=10_000, help="images of every kind (default 10000)")
     parser.add_argument("--blur", type=float, nargs="*", default=[0.6, 2.0], help="radii in pixels (default 0.6 2)")
     parser.add_argument(
         "--features", nargs="*", default=[SCENES, str(JUDGE)], help="networks, as of --features of bigr"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the first drawn picture (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first drawn image (default 0)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of tables")
     options = parser.parse_args()
@@ -77,7 +77,7 @@ def main() -> None:
         "real scenes": real,
         "reconstructions": given_back(real, model),
         **{f"blurred by {radius:g}": blurred(real, radius) for radius in options.blur},
-        model.name: drawn.pictures(),
+        model.name: drawn.image_set(),
     }
     for features in options.features:
         extractor = open_extractor(features)
@@ -85,8 +85,8 @@ def main() -> None:
         judge = Judge(extractor, reference, choose_metrics(None, extractor, reference), device=model.device)
         rows = []
         with torch.inference_mode():
-            for name, pictures in kinds.items():
-                figures = judge.figures(judge.features(pictures))
+            for name, image_set in kinds.items():
+                figures = judge.figures(judge.features(image_set))
                 rows.append({"pictures": name, "features": extractor.about["name"], "count": options.count} | figures)
         if options.json:
             show(rows, as_json=True)

@@ -2,8 +2,8 @@
 
     python benchmarks/representation.py
 
-The probe of 1,000 training and 500 test scenes; pictures a second and peak memory of embedding a folder, against a
-plain loop over `model.embed`; an embedding that is killed half-way and started again; memory of a million pictures,
+The probe of 1,000 training and 500 test scenes; images a second and peak memory of embedding a folder, against a
+plain loop over `model.embed`; an embedding that is killed half-way and started again; memory of a million images,
 with reading and the model replaced by numbers; the time of a search among 100,000 codes, and its recall among features.
 `--only` limits it to some of these. Features are of the default model's default layer.
 """
@@ -25,7 +25,7 @@ import numpy as np
 from tables import show
 
 BIGR = [sys.executable, "-m", "bigr_cli"]
-LOOP = 200  # pictures that the plain loop sees
+LOOP = 200  # images that the plain loop sees
 SIMULATED = (10_000, 1_000_000)
 CODES, BITS, FEATURES, WIDTH, QUERIES = 100_000, 1536, 20_000, 192, 100
 
@@ -78,7 +78,7 @@ def probe(place: Path, options: argparse.Namespace) -> list[Row]:
 
 
 def embed(place: Path, options: argparse.Namespace) -> list[Row]:
-    """A folder of pictures, in one process and in one for each core, against one picture at a time."""
+    """A folder of images, in one process and in one for each core, against one image at a time."""
     count, cores = options.count, os.cpu_count() or 1
     Run(*BIGR, "data", "scenes", "--count", count, "--size", 64, "--seed", 5, "-o", place / "in", "-q")
     words = ("bigr_cli", "embed", place / "in", "--recursive", "-q")
@@ -89,7 +89,7 @@ def embed(place: Path, options: argparse.Namespace) -> list[Row]:
     loop, loop_processor = _loop(place / "in")
     rows: list[Row] = [
         {
-            "what": f"a loop over model.embed, {LOOP} pictures, a second",
+            "what": f"a loop over model.embed, {LOOP} images, a second",
             "value": LOOP / loop,
             "by processor": LOOP / loop_processor,
         }
@@ -97,13 +97,13 @@ def embed(place: Path, options: argparse.Namespace) -> list[Row]:
     for name, run in (("bigr embed", whole), (f"torchrun, {cores} processes", shared)):
         rate, share = count / (run.seconds - begin.seconds), count / (run.processor - begin.processor)
         faster = {"times the loop": rate * loop / LOOP, "by processor": share}
-        rows.append({"what": f"{name}, {count} pictures, a second", "value": rate, **faster})
+        rows.append({"what": f"{name}, {count} images, a second", "value": rate, **faster})
         rows.append({"what": f"{name}, peak memory of a process in MB", "value": run.megabytes})
     return rows
 
 
 def _loop(folder: Path) -> tuple[float, float]:
-    """Seconds, and seconds of the processor, of embedding pictures one by one."""
+    """Seconds, and seconds of the processor, of embedding images one by one."""
     from PIL import Image
 
     import bigr_cli
@@ -130,7 +130,7 @@ def resume(place: Path, options: argparse.Namespace) -> list[Row]:
     Run(*words, place / "killed.npz")
     Run(*words, place / "left-alone.npz")
     digests = {hashlib.sha256((place / name).read_bytes()).hexdigest() for name in ("killed.npz", "left-alone.npz")}
-    return [{"what": f"killed with {kept} parts done, {count} pictures: files that differ", "value": len(digests) - 1}]
+    return [{"what": f"killed with {kept} parts done, {count} images: files that differ", "value": len(digests) - 1}]
 
 
 def memory(place: Path, options: argparse.Namespace) -> list[Row]:
@@ -141,7 +141,7 @@ def memory(place: Path, options: argparse.Namespace) -> list[Row]:
             sys.executable, "-c", SIMULATION, "embed", "scenes", "--count", count, "-o", place / f"{count}.npz", "-q"
         )
         size = (place / f"{count}.npz").stat().st_size / 1e6
-        rows.append({"what": f"peak memory in MB, {count:,} pictures simulated", "value": run.megabytes, "of": size})
+        rows.append({"what": f"peak memory in MB, {count:,} images simulated", "value": run.megabytes, "of": size})
     return rows
 
 
@@ -180,7 +180,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
-    parser.add_argument("--count", type=int, default=10_000, help="pictures to embed (default 10000)")
+    parser.add_argument("--count", type=int, default=10_000, help="images to embed (default 10000)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     for name in options.only:

@@ -1,4 +1,4 @@
-"""How fast pictures are drawn, against the published way of computing, and how near to the device's matrix rate.
+"""How fast images are drawn, against the published way of computing, and how near to the device's matrix rate.
 
     python benchmarks/speed.py                                # two processor cores, by the clock
     python benchmarks/speed.py --threads 1 --clock cpu        # on a machine that has other work to do
@@ -8,7 +8,7 @@
 A model's architecture with random weights, with the card's iterations, timesteps and guidance. The published way
 computes the same in every iteration, so only `--published` of them are timed and multiplied. What one of ours costs is
 linear in the number of masked tokens, so it is timed with a quarter, a half and all of them masked, three times each,
-and the line through the medians gives all of it; `--whole` draws the pictures instead, in each format. `--compile` does
+and the line through the medians gives all of it; `--whole` draws the images instead, in each format. `--compile` does
 that again with compiled networks, after a short draw in which they are.
 
 The matrix rate of a format is the best of its products, measured before each drawing and after it: on a CPU of 512 rows
@@ -120,14 +120,14 @@ def _distance(ours: Tensor, plain: Tensor) -> float:
 
 
 def products(config: GeneratorConfig, settings: SamplingConfig, denoised: int) -> tuple[float, float]:
-    """GFLOP of the products of the published way, and of ours, which denoises tokens so many times in a picture."""
+    """GFLOP of the products of the published way, and of ours, which denoises tokens so many times in an image."""
     whole, one = (2 * each for each in operations(config))  # guidance does both twice
     published = settings.steps * (whole + config.tokens * settings.timesteps * one)
     return 1e-9 * published, 1e-9 * (settings.steps * whole + denoised * one)
 
 
 def drawn(generator: Generator, settings: SamplingConfig, clock: Clock, batch: int) -> float:
-    """Seconds of a batch of pictures."""
+    """Seconds of a batch of images."""
     place = generator.positions.device
     start = clock()
     sample(generator, torch.full((batch,), LABEL, device=place), torch.arange(batch, device=place), settings)
@@ -240,10 +240,10 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", choices=device.DTYPES, default=formats, metavar="NAME", help="formats")
     parser.add_argument("--published", type=int, default=2, metavar="N", help="its iterations to time (default 2)")
     parser.add_argument("--rank", nargs="*", type=int, default=[], metavar="N", help="rank by so many timesteps, too")
-    parser.add_argument("--whole", action="store_true", help="draw the picture whole")
+    parser.add_argument("--whole", action="store_true", help="draw the image whole")
     parser.add_argument("--compile", action="store_true", help="compile the networks, too")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda or mps (default cpu)")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="pictures at once (default 1)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at once (default 1)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: seconds on a processor")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default 0)")

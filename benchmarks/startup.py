@@ -5,7 +5,7 @@
 
 The median, least and most of nine runs of `bigr --help`, of `bigr models list`, of `import bigr_cli` (beside an empty
 program, for what Python itself takes) and of `bigr generate cat -n 8`, which loads the default model and writes eight
-pictures.
+images.
 """
 
 from __future__ import annotations

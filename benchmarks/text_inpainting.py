@@ -6,7 +6,7 @@
 Of unseen scenes, 64 pixels large, the object's box is masked with a margin around it, and painted anew by the scene's
 caption, such as "a red house on grass at night". The judge, a network that nothing was trained against, says which
 object it sees, and in which colour. Pairs of a colour and an object that the model was never trained on are a row of
-their own. Said too: standard errors, and how many pictures have a pixel that changed outside the mask.
+their own. Said too: standard errors, and how many images have a pixel that changed outside the mask.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train the network that reads scenes: `python benchmarks/train_classifier.py --seed 1 -o models/scenes-classifier`.
 
-Pictures are drawn as they are needed and none comes twice. Slight changes of each (shifts, blur, noise, brightness)
+Images are drawn as they are needed and none comes twice. Slight changes of each (shifts, blur, noise, brightness)
 teach the network to read good reconstructions and samples, which are never quite as sharp as the originals; a blob
 stays a blob.
 """
@@ -31,12 +31,12 @@ from bigr_cli.training.ema import WeightAverage
 from bigr_cli.training.optim import Muon
 
 SIZE = 64
-UNSEEN = 10**9  # the number of the first held-out picture
+UNSEEN = 10**9  # the number of the first held-out image
 HEADS = {"object": scenes.LABELS, "color": scenes.COLORS, "ground": scenes.GROUNDS, "time": scenes.TIMES}
 
 
 class Examples(Dataset[Any]):
-    """Scenes `start`, `start` + 1, … of data set `seed`: the picture (3, 64, 64) uint8 and an answer for each head."""
+    """Scenes `start`, `start` + 1, … of data set `seed`: the image (3, 64, 64) uint8 and an answer for each head."""
 
     def __init__(self, seed: int, start: int, count: int) -> None:
         self.seed, self.start, self.count = seed, start, count
@@ -57,7 +57,7 @@ class Examples(Dataset[Any]):
 
 
 def changed(images: Tensor, options: argparse.Namespace, generator: torch.Generator) -> Tensor:
-    """Each picture shifted, blurred, noisy and of another brightness, all of it by little: (B, 3, H, W) → the same."""
+    """Each image shifted, blurred, noisy and of another brightness, all of it by little: (B, 3, H, W) → the same."""
 
     def draw(low: float, high: float) -> Tensor:
         return torch.rand(len(images), 1, 1, 1, generator=generator) * (high - low) + low
@@ -66,7 +66,7 @@ def changed(images: Tensor, options: argparse.Namespace, generator: torch.Genera
     padded = F.pad(images, (reach,) * 4, mode="replicate")
     places = torch.randint(0, 2 * reach + 1, (len(images), 2), generator=generator).tolist()
     x = torch.stack([p[:, y : y + SIZE, x : x + SIZE] for p, (y, x) in zip(padded, places, strict=True)])
-    deviation = draw(-options.blur, options.blur).clamp_min(1e-3)  # half of the pictures stay sharp
+    deviation = draw(-options.blur, options.blur).clamp_min(1e-3)  # half of the images stay sharp
     side = torch.exp(-0.5 / deviation.square())  # a Gaussian of three taps, relative to the middle one
     x = F.pad(x, (1,) * 4, mode="replicate")
     x = (x[..., 1:-1] + side * (x[..., :-2] + x[..., 2:])) / (1 + 2 * side)
@@ -116,8 +116,8 @@ def train(options: argparse.Namespace) -> ScenesClassifier:
     model = normalised(plain).to(device, memory_format=torch.channels_last).train()
     average = WeightAverage(model, 0.99)
     parts = [(optimizer, optimizer.param_groups[0]["lr"]) for optimizer in optimizers(model, options)]
-    steps, began = math.ceil(options.pictures / options.batch), time.perf_counter()
-    examples = Examples(options.data_seed, options.start, options.pictures)
+    steps, began = math.ceil(options.images / options.batch), time.perf_counter()
+    examples = Examples(options.data_seed, options.start, options.images)
     for step, (images, answers) in enumerate(examples.batches(options.batch, options.workers)):
         images, answers = changed(images, options, generator).to(device), answers.to(device)
         logits = model(images.contiguous(memory_format=torch.channels_last))
@@ -155,11 +155,11 @@ def accuracy(model: ScenesClassifier, options: argparse.Namespace, count: int, b
 
 CARD = """# {name}
 
-A small convolutional network ({parameters:,} parameters, {operations:.0f} million floating-point operations a picture)
-that reads 64 × 64 pixel pictures of the built-in data set: which object, its colour, the ground and the time of day.
+A small convolutional network ({parameters:,} parameters, {operations:.0f} million floating-point operations an image)
+that reads 64 × 64 pixel images of the built-in data set: which object, its colour, the ground and the time of day.
 {use}
 
-It was trained on {pictures:,} scenes, none of them twice, each shifted by up to {shift} pixels, half of them blurred by
+It was trained on {images:,} scenes, none of them twice, each shifted by up to {shift} pixels, half of them blurred by
 up to {blur} pixels, with a little noise and brightness. Accuracy on {count:,} scenes that it never saw:
 
 | scenes | {columns} |
@@ -190,7 +190,7 @@ def card(model: ScenesClassifier, options: argparse.Namespace, tables: list[dict
         slight=rows[1],
         strong=rows[2],
         count=options.held_out,
-        pictures=options.pictures,
+        images=options.images,
         shift=options.shift,
         blur=options.blur,
         command=shlex.join(["python", "benchmarks/train_classifier.py", *sys.argv[1:]]),
@@ -198,7 +198,7 @@ def card(model: ScenesClassifier, options: argparse.Namespace, tables: list[dict
 
 
 def operations(model: ScenesClassifier) -> int:
-    """Multiplications and additions, each counted, in one forward pass over one picture."""
+    """Multiplications and additions, each counted, in one forward pass over one image."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -235,7 +235,7 @@ def main() -> None:
     options = arguments()
     model = train(options)
     halved = copy.deepcopy(model).half().float()  # as it will be read back
-    data = f"scenes {options.data_seed}, from {options.start}, {options.pictures} pictures"
+    data = f"scenes {options.data_seed}, from {options.start}, {options.images} images"
     first = accuracy(halved, options, options.held_out)
     print(first)
     save_classifier(options.output, model, name=options.output.name, accuracy=first, seed=options.seed, data=data)

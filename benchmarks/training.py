@@ -1,9 +1,9 @@
-"""How fast both trainers are: pictures a second, and which share of the machine's matrix rate that is.
+"""How fast both trainers are: images a second, and which share of the machine's matrix rate that is.
 
     python benchmarks/training.py
     python benchmarks/training.py --tokenizer my.yaml --generator mine.yaml --steps 40 run.compile=false
 
-Short trainings by the very commands' code, pictures drawn by worker processes as always. Floating-point operations are
+Short trainings by the very commands' code, images drawn by worker processes as always. Floating-point operations are
 counted in one step (forwards, backwards, optimiser), and compared with a large matrix product in float32 that is timed
 just before and after. The configs are those of the shipped model, or small ones where these are not there.
 """
@@ -65,7 +65,7 @@ def operations(objective: Objective, training: Any, source: Source, device: torc
 
 
 def rates(run: Path) -> list[float]:
-    """Pictures a second, as the training said."""
+    """Images a second, as the training said."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return [line["pictures_per_second"] for line in lines if line["kind"] == "train"][1:]
 

@@ -5,10 +5,10 @@
 
 All on scenes that no network of ours has seen, 64 pixels large. `repaint`: the object's box is masked, as it is and
 with a margin around it, and painted anew with the true label, and with another one; the share in which the judge sees
-that label; how many pictures have a pixel that changed outside the mask. `seams`: boxes at random places are painted
+that label; how many images have a pixel that changed outside the mask. `seams`: boxes at random places are painted
 anew; the mean absolute difference of neighbouring pixels across their borders, as a share of that at the same places of
 the scenes themselves. `outpaint`: scenes are continued to three times their width; the same difference between columns,
-across the picture's and the windows' borders and elsewhere in the paint, as a share of that in the outer eighth of real
+across the image's and the windows' borders and elsewhere in the paint, as a share of that in the outer eighth of real
 scenes, where no object is.
 `enrich`: scenes are reduced by two and enlarged; the Fréchet distance to other real scenes before and after.
 """
@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from judging import UNSEEN, answers, embeddings, real_pictures
+from judging import UNSEEN, answers, embeddings, real_images
 from numpy.typing import NDArray
 from parts import Part, add_parts, measure
 from PIL import Image
@@ -60,8 +60,8 @@ def all_done(model: Model, coroutines: Sequence[SamplingCoroutine[Made]], what: 
     return [made[index] for index in range(len(coroutines))]
 
 
-def pictures(made: Iterable[Painted]) -> Arrays:
-    """Finished pictures as one array."""
+def originals(made: Iterable[Painted]) -> Arrays:
+    """Finished images as one array."""
     return np.stack([np.asarray(one.image) for one in made])
 
 
@@ -117,7 +117,7 @@ def inpainted(
         )
         for index, (image, mask, label) in enumerate(zip(images, masks, labels, strict=True))
     ]
-    return pictures(all_done(model, coroutines, "inpaint"))
+    return originals(all_done(model, coroutines, "inpaint"))
 
 
 def seams(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -154,14 +154,14 @@ def wider(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     coroutines = [
         request.paint(model.network, Original(Image.fromarray(image)), index) for index, image in enumerate(images)
     ]
-    made = pictures(all_done(model, coroutines, "outpaint")).astype(float)
+    made = originals(all_done(model, coroutines, "outpaint")).astype(float)
     steps = np.abs(np.diff(made, axis=2)).mean(axis=(0, 1, 3))  # by column, left of its neighbour
     between = np.abs(np.diff(images.astype(float), axis=2)).mean(axis=3)
     free = ~(boxes[:, :, 1:] | boxes[:, :, :-1])
     real = ((between * free).sum(axis=(0, 1)) / free.sum(axis=(0, 1)))[[*range(8), *range(55, 63)]]
     borders = [15, 31, 47, 143, 159, 175]
     places = {
-        "borders of the picture": [63, 127],
+        "borders of the image": [63, 127],
         "borders of windows": borders,
         "elsewhere in the paint": [column for column in (*range(63), *range(128, 191)) if column not in borders],
     }
@@ -178,7 +178,7 @@ def wider(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
 def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Scenes that lack detail."""
     images, _, _ = unseen(options.count)
-    real = embeddings(real_pictures(4096, start=UNSEEN + 10**6)[0])
+    real = embeddings(real_images(4096, start=UNSEEN + 10**6)[0])
     small = [Image.fromarray(image).resize((32, 32), Image.Resampling.BOX) for image in images]
     poor = [image.resize((64, 64), Image.Resampling.BILINEAR) for image in small]
     before = frechet_distance(embeddings(as_judged(np.stack([np.asarray(image) for image in poor]))), real)
@@ -192,7 +192,7 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     for name, detail in ways:
         request = model.request(Enrich, **detail)
         coroutines = [request.paint(model.network, Original(image), index) for index, image in enumerate(poor)]
-        made = pictures(all_done(model, coroutines, "enrich"))
+        made = originals(all_done(model, coroutines, "enrich"))
         after = frechet_distance(embeddings(as_judged(made)), real)
         rows.append(
             {

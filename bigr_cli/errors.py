@@ -22,7 +22,7 @@ class BigrError(Exception):
 
 
 class RunError(BigrError):
-    """A failure while running: a full disk, a NaN loss, some pictures of a batch that could not be made."""
+    """A failure while running: a full disk, a NaN loss, some images of a batch that could not be made."""
 
 
 class UnfamiliarError(RunError):
@@ -52,7 +52,7 @@ class CheckpointError(ModelError):
 
 
 class ImageError(UsageError):
-    """A picture or mask that cannot be read or does not fit."""
+    """An image or mask that cannot be read or does not fit."""
 
 
 class DeviceError(UsageError):

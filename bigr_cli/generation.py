@@ -43,7 +43,7 @@ Made = TypeVar("Made", bound="Image")
 
 
 @dataclass(frozen=True)
-class Picture(Generic[Made]):
+class Generated(Generic[Made]):
     """An image that was generated: its label, its place in the request, its seed, and how long it took."""
 
     image: Made
@@ -67,16 +67,16 @@ def plan(
 
     Raises:
         UnknownNameError: a label that the model has not; suggests the nearest.
-        UsageError: no label, too many pictures, or seeds that do not lie within 0 to 2^63 - 1.
+        UsageError: no label, too many images, or seeds that do not lie within 0 to 2^63 - 1.
     """
     if not labels or count < 1:
         raise UsageError(f"expected at least one label and a count of at least 1, got {len(labels)} and {count}")
     total = len(labels) * count
     if total > MOST:
-        raise UsageError(f"{total:,} pictures are too many at once; the limit is {MOST:,}")
+        raise UsageError(f"{total:,} images are too many at once; the limit is {MOST:,}")
     first = secrets.randbelow(2**32) if seed is None else seed
     if not 0 <= first <= LARGEST_SEED - (total - 1):
-        last = f"; {total} pictures use the seeds from it on" if total > 1 else ""
+        last = f"; {total} images use the seeds from it on" if total > 1 else ""
         raise UsageError(f"seed: expected whole numbers from 0 to 2^63 - 1, got {first}{last}")
     wanted = [(name_of(config, guide), guide) for guide in (guide_of(config, label) for label in labels)]
     against = guide_of(config, negative)
@@ -104,7 +104,7 @@ def sample_jobs(
 
 def generated(
     network: BinaryModel, jobs: Sequence[Job], settings: SamplingConfig, batches: Batches, watch: Watcher | None = None
-) -> Iterator[Picture[Image]]:
+) -> Iterator[Generated[Image]]:
     """The images of these jobs, as soon as the batch of each is done; RunError if there is no room for a single one."""
     from bigr_cli.imaging.coding import decode_images
 
@@ -113,5 +113,5 @@ def generated(
         images = decode_images(network, codes)
         seconds = (time.perf_counter() - start) / len(batch)
         for job, image in zip(batch, images, strict=True):
-            yield Picture(image, job.label, job.index, job.seed, seconds)
+            yield Generated(image, job.label, job.index, job.seed, seconds)
         start = time.perf_counter()

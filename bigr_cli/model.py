@@ -23,7 +23,7 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.editing import in_memory
 from bigr_cli.editing.request import Request
 from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
-from bigr_cli.generation import Job, Picture, Watcher, generated, plan
+from bigr_cli.generation import Generated, Job, Watcher, generated, plan
 from bigr_cli.imaging.arrays import is_one_image, originals
 from bigr_cli.imaging.coding import decode_images, encode_images
 from bigr_cli.imaging.metadata import MadeImage
@@ -176,7 +176,7 @@ class Model:
             UnknownNameError: a label that the model has not.
             UsageError: a setting, count or seed out of range.
         """
-        return [picture.image for picture in self.generate_iter(labels, count=count, seed=seed, **options)]
+        return [image.image for image in self.generate_iter(labels, count=count, seed=seed, **options)]
 
     def generate_iter(
         self,
@@ -188,7 +188,7 @@ class Model:
         batch_size: int | None = None,
         progress: ProgressOption = None,
         **sampling: Any,
-    ) -> Iterator[Picture[MadeImage]]:
+    ) -> Iterator[Generated[MadeImage]]:
         """As `generate`, but each image as soon as its batch is done, with its label, seed and seconds.
 
         Errors are raised by this call itself.
@@ -203,7 +203,7 @@ class Model:
 
     def _generated(
         self, jobs: Sequence[Job], settings: SamplingConfig, batches: Batches, progress: ProgressOption
-    ) -> Iterator[Picture[MadeImage]]:
+    ) -> Iterator[Generated[MadeImage]]:
         shown = {} if jobs[0].against is None else {"negative": prompts.name_of(self.config, jobs[0].against)}
         with for_caller(len(jobs), "generating", progress) as advance:
 
@@ -212,7 +212,7 @@ class Model:
 
             for made in generated(self.network, jobs, settings, batches, watch):
                 recipe = self.recipe(settings, task=GENERATE, labels=[made.label], seed=made.seed, options=shown)
-                yield Picture(MadeImage.of(made.image, recipe), made.label, made.index, made.seed, made.seconds)
+                yield Generated(MadeImage.of(made.image, recipe), made.label, made.index, made.seed, made.seconds)
 
     def make(
         self,
@@ -221,7 +221,7 @@ class Model:
         *,
         batch_size: int | None = None,
         watch: Watcher | None = None,
-    ) -> Iterator[Picture[Image]]:
+    ) -> Iterator[Generated[Image]]:
         """The images of these jobs, batch by batch; `watch` is called after each iteration of the sampler.
 
         A batch that does not fit into memory is halved, with a warning, and so are those after it; RunError, with the

@@ -36,7 +36,7 @@ class Sampling(SimpleNamespace):
 
 @dataclass(frozen=True, kw_only=True)
 class Writing:
-    """Where pictures go, and what is said about them."""
+    """Where images go, and what is said about them."""
 
     output: options.Output = None
     overwrite: options.Overwrite = False
@@ -47,7 +47,7 @@ class Writing:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Which pictures are worked on besides those named, and what is said of those that fail."""
+    """Which images are worked on besides those named, and what is said of those that fail."""
 
     recursive: options.Recursive = False
     manifest: options.Manifest = None

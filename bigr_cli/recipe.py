@@ -28,7 +28,7 @@ def model_of(recipe: Recipe) -> tuple[str, bool]:
 
 FORMAT = 1
 GENERATE = "generate"
-MOST = 1_000_000  # pictures in one request
+MOST = 1_000_000  # images in one request
 
 # A recipe comes out of a file that somebody else may have made. Of the options in it, a command is printed with those
 # alone that say what is painted and how: none that says where anything is written, that fetches, or that runs.
@@ -54,7 +54,7 @@ _DEEPEST = 20  # levels of lists and mappings in a recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a picture, or a sheet of `count` pictures of each label, was made.
+    """How an image, or a sheet of `count` images of each label, was made.
 
     `labels` are classes, or, with `condition` text, texts.
     `folder` is where the model was, as it was given, if it was given by folder and not by name. `weights` has the
@@ -155,7 +155,7 @@ def arguments(recipe: Recipe, *, model: str, output: str | None = None) -> list[
     Of a task's own options, those that `left_out` names are not in it.
 
     Args:
-        recipe: of a picture that a task of this package made.
+        recipe: of an image that a task of this package made.
         model: what to give as --model.
         output: the name of the file to write.
     """
@@ -223,7 +223,7 @@ def _spelt(letter: str) -> str:
 
 
 def _subjects(options: Mapping[str, Any]) -> list[str]:
-    """The pictures or labels that a task worked on."""
+    """The images or labels that a task worked on."""
     if isinstance(options.get("image"), str):
         return ["-" if options["image"] == "stdin" else options["image"]]
     stops = options.get("stops")

@@ -2,7 +2,7 @@
 
 A task is one function that Typer can read, in a module that an entry point of the group `bigr.tasks` names:
 
-    @task("palette", help="Print the dominant colours of a picture")
+    @task("palette", help="Print the dominant colours of an image")
     def palette(image: Path) -> None: ...
 
 A name of two words ("models list") is a command of a group, which `group("models", help=...)` may describe. Built-in

@@ -17,7 +17,7 @@ _STRONG = 30  # of guidance; no published model has been of use beyond
 def sampling_settings(config: ModelConfig, *layers: Mapping[str, object], painting: bool = False) -> SamplingConfig:
     """The model's sampling defaults, with those of each layer that are not None in their place; the last one wins.
 
-    Where `painting`, the defaults are those for parts of a picture that is given. A layer's `preset` stands for several
+    Where `painting`, the defaults are those for parts of an image that is given. A layer's `preset` stands for several
     settings, which its others go before.
 
     Raises:

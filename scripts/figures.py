@@ -1,6 +1,6 @@
 """Make the figures of docs/ by the very commands printed above them: python scripts/figures.py [PAGE...]
 
-A block that begins with ```bash figure is run in an empty folder; the picture linked next is what it wrote there, and
+A block that begins with ```bash figure is run in an empty folder; the image linked next is what it wrote there, and
 goes to docs/images, enlarged where it is small.
 """
 
@@ -20,7 +20,7 @@ WIDTH = 900  # pixels that a figure may have after enlarging
 
 
 def make(commands: str, name: str) -> None:
-    """Run the commands of one figure, and take the picture they made."""
+    """Run the commands of one figure, and take the image they made."""
     with TemporaryDirectory() as folder:
         subprocess.run(["bash", "-euc", commands], cwd=folder, check=True, env=_environment())
         with Image.open(Path(folder) / name) as image:

@@ -64,10 +64,10 @@ inpaint a.png --mask mask.png --class house --seed 3 {QUICK} --blend feather -o 
 inpaint a.png --mask mask.png --invert-mask --mask-grow 3 --guess-class --seed 3 {QUICK} -o inverted.png --json
 inpaint rgba.png --mask-alpha --class boat --negative cat --seed 3 {QUICK} -o alpha.png
 inpaint a.png {BOX} --class cat --best-of 3 --seed 3 {QUICK} -o best.png --json
-inpaint pictures {BOX} --seed 1 {QUICK} -n 2 -o out/ --json --grid before-after.png
-inpaint pictures {BOX} --seed 1 {QUICK} -o dry/ --dry-run --json
-inpaint pictures {BOX} --seed 1 {QUICK} -n 2 -o out/ --skip-existing
-inpaint pictures broken.png {BOX} --seed 1 {QUICK} -o some/ --failures failures.jsonl
+inpaint images {BOX} --seed 1 {QUICK} -n 2 -o out/ --json --grid before-after.png
+inpaint images {BOX} --seed 1 {QUICK} -o dry/ --dry-run --json
+inpaint images {BOX} --seed 1 {QUICK} -n 2 -o out/ --skip-existing
+inpaint images broken.png {BOX} --seed 1 {QUICK} -o some/ --failures failures.jsonl
 inpaint --manifest jobs.jsonl --seed 9 {QUICK} -o jobs/ --json
 inpaint --manifest wrong.jsonl --seed 9 {QUICK} -o jobs/
 inpaint - {BOX} --seed 3 {QUICK} -o - | a.png
@@ -107,7 +107,7 @@ interpolate cat boat --frames 3 --seed 3 {QUICK} -o -
 interpolate cat
 interpolate cat a.png
 interpolate cat boat --refine 3
-embed a.png b.png pictures -o features.npy --device cpu --dtype float32
+embed a.png b.png images -o features.npy --device cpu --dtype float32
 embed a.png -o features.jsonl --layer 2
 embed a.png -o codes.npz --pool codes --device cpu --dtype float32
 evaluate reconstruction scenes -n 4 --device cpu --metrics psnr,ssim --json
@@ -117,7 +117,7 @@ info edited.png
 info negative.jpg
 data scenes -o scenes -n 4 --seed 5 --size 32 -q
 classify a.png b.png --device cpu --dtype float32 --json
-embed pictures -o index.safetensors --device cpu --dtype float32
+embed images -o index.safetensors --device cpu --dtype float32
 search index.safetensors a.png --device cpu --dtype float32 --json
 evaluate probe
 train-generator --data nowhere

@@ -130,7 +130,7 @@ def tiny_generator(tiny_config: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def tiny_network(tiny_config: Callable[..., Any]) -> Any:
-    """A random model of 4 × 4 tokens with 4 bits, 16-pixel pictures."""
+    """A random model of 4 × 4 tokens with 4 bits, 16-pixel images."""
     from bigr_cli.core.config import CompactConfig
     from bigr_cli.core.model import BinaryModel
 

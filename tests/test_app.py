@@ -85,7 +85,7 @@ def test_wrong_usage_is_two_lines_and_exit_2(bigr: Run, words: list[str], messag
     [
         (BigrError("it broke"), 1, ["error: it broke"]),
         (RunError("3 of 8\nfailed", hint="look"), 1, ["error: 3 of 8 failed", "hint: look"]),
-        (ImageError("no picture"), 2, ["error: no picture"]),
+        (ImageError("no image"), 2, ["error: no image"]),
         (ValueError("odd\nshape"), 1, ["error: ValueError: odd", "hint: run with --debug for the traceback"]),
         (MemoryError(), 1, ["error: MemoryError:", "hint: a smaller --batch-size needs less memory"]),
         (typer.BadParameter("no"), 2, ["error: Invalid value: no"]),

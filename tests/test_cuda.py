@@ -24,7 +24,7 @@ ONE_STEP = ("run.steps=2", "run.batch=8", "run.log_every=1", "data.validation=8"
 
 
 def numbers(model: Model) -> list[torch.Tensor]:
-    """Conditions of the transcoder, its logits, and decoded pictures, for inputs that are always the same."""
+    """Conditions of the transcoder, its logits, and decoded images, for inputs that are always the same."""
     config, chance, place = model.generator.config, torch.Generator().manual_seed(0), model.device
     codes = (torch.rand(2, config.tokens, config.bits, generator=chance) < 0.5).to(place)
     mask = (torch.rand(2, config.tokens, generator=chance) < 0.5).to(place)
@@ -55,7 +55,7 @@ def test_numbers_are_those_of_the_processor(compiled: bool) -> None:
 
 
 @pytest.mark.parametrize("more", [(), ("--compile",), ("--dtype", "float32")])
-def test_pictures_show_what_they_should(bigr: Run, tmp_path: Path, more: tuple[str, ...]) -> None:
+def test_images_show_what_they_should(bigr: Run, tmp_path: Path, more: tuple[str, ...]) -> None:
     run = ("generate", "--all-labels", "-n", 2, "--seed", 0, "-m", "scenes-64", "-o", tmp_path)
     shown = bigr(*run, "--device", "cuda", "--json", *more)
     assert shown.code == 0, shown.err

@@ -58,7 +58,7 @@ def test_what_cannot_be_loaded(tiny_model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 100])
-def test_pictures_do_not_depend_on_the_batch(model: Model, batch_size: int) -> None:
+def test_images_do_not_depend_on_the_batch(model: Model, batch_size: int) -> None:
     labels = ["cat", "tree", None, 1]
     images = model.generate(labels, count=2, seed=5, batch_size=batch_size)
     assert [image.size for image in images] == [(16, 16)] * 8
@@ -67,11 +67,11 @@ def test_pictures_do_not_depend_on_the_batch(model: Model, batch_size: int) -> N
     assert same(images, alone)
 
 
-def test_pictures_do_not_depend_on_their_place(model: Model) -> None:
+def test_images_do_not_depend_on_their_place(model: Model) -> None:
     jobs = [Job("x", index % 4, seed=index, index=index) for index in range(6)]
     settings = model.settings()
-    forwards = {picture.index: picture.image.tobytes() for picture in model.make(jobs, settings)}
-    backwards = {picture.index: picture.image.tobytes() for picture in model.make(jobs[::-1], settings, batch_size=4)}
+    forwards = {image.index: image.image.tobytes() for image in model.make(jobs, settings)}
+    backwards = {image.index: image.image.tobytes() for image in model.make(jobs[::-1], settings, batch_size=4)}
     assert forwards == backwards
 
 
@@ -87,7 +87,7 @@ def test_labels_and_seeds_matter(model: Model) -> None:
     assert not same(model.generate("cat", count=4), model.generate("cat", count=4))
 
 
-def test_pictures_come_batch_by_batch(model: Model) -> None:
+def test_images_come_batch_by_batch(model: Model) -> None:
     seen: list[tuple[int, int, int]] = []
 
     def watch(jobs: Sequence[Job], iteration: int, codes: Tensor, masked: Tensor) -> None:
@@ -95,18 +95,18 @@ def test_pictures_come_batch_by_batch(model: Model) -> None:
         seen.append((jobs[0].index, iteration, int(masked.sum())))
 
     jobs = [Job("cat", 0, seed, seed) for seed in range(5)]
-    pictures = model.make(jobs, model.settings(), batch_size=2, watch=watch)
-    first = next(pictures)
+    images = model.make(jobs, model.settings(), batch_size=2, watch=watch)
+    first = next(images)
     assert (first.label, first.index, first.seed) == ("cat", 0, 0)
     assert first.seconds > 0
     assert [entry[:2] for entry in seen] == [(0, iteration) for iteration in range(4)]
     assert seen[-1][2] == 0
-    assert [picture.index for picture in pictures] == [1, 2, 3, 4]
+    assert [image.index for image in images] == [1, 2, 3, 4]
 
 
 def test_generate_iter_gives_names_and_seeds(model: Model) -> None:
-    pictures = list(model.generate_iter(["tree", 0], count=2, seed=7))
-    assert [(p.label, p.seed, p.index) for p in pictures] == [
+    images = list(model.generate_iter(["tree", 0], count=2, seed=7))
+    assert [(p.label, p.seed, p.index) for p in images] == [
         ("tree", 7, 0),
         ("tree", 8, 1),
         ("cat", 9, 2),
@@ -123,7 +123,7 @@ def test_errors_come_at_once(model: Model) -> None:
         model.generate_iter("cat", batch_size=0)
 
 
-def test_codes_and_pictures(model: Model) -> None:
+def test_codes_and_images(model: Model) -> None:
     codes = model.sample_codes(torch.tensor([0, 1, 2]), [1, 2, 3], steps=2, timesteps=3)
     assert codes.shape == (3, 16, 6)
     images = model.decode(codes)
@@ -142,7 +142,7 @@ def test_masked_tokens_decode_as_undecided(model: Model) -> None:
     assert same(model.decode(codes, ~nothing), model.decode(~codes, ~nothing))
 
 
-def test_pictures_of_another_size_are_refused(model: Model) -> None:
+def test_images_of_another_size_are_refused(model: Model) -> None:
     with pytest.raises(ImageError, match=r"expected \(B, 3, 16, 16\)"):
         model.encode(Image.new("RGB", (17, 16)))
     with pytest.raises(ValueError, match="codes"):
@@ -154,8 +154,8 @@ def test_int8(tiny_model: Path, model: Model) -> None:
     short = load(tiny_model, device="cpu", dtype="int8")
     assert short.dtype == torch.int8
     assert short.tokenizer.embed.dtype == torch.float32
-    (picture,) = short.generate("cat", seed=3)
-    assert picture.size == model.generate("cat", seed=3)[0].size
+    (image,) = short.generate("cat", seed=3)
+    assert image.size == model.generate("cat", seed=3)[0].size
     job = short.recipe(short.settings(), task="generate", labels=["cat"], seed=3)
     assert job.dtype == "int8"
     with pytest.raises(UsageError, match="int8"):

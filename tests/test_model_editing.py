@@ -26,7 +26,7 @@ def model(tiny_model: Path) -> Model:
     return bigr_cli.load(tiny_model)
 
 
-def picture(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Image.Image:
+def original(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Image.Image:
     rng = np.random.default_rng(seed)
     if mode in ("I;16", "I", "F"):
         levels = rng.integers(0, 65536, (height, width))
@@ -45,7 +45,7 @@ def array(image: Image.Image) -> np.ndarray:
 
 @st.composite
 def masks(draw: st.DrawFn, width: int, height: int) -> np.ndarray:
-    """Up to three boxes, hard or soft, which may touch the borders; small ones in large pictures."""
+    """Up to three boxes, hard or soft, which may touch the borders; small ones in large images."""
     mask = np.zeros((height, width), dtype=np.float32)
     for _ in range(draw(st.integers(0, 3))):
         w, h = draw(st.integers(1, min(width, 60))), draw(st.integers(1, min(height, 60)))
@@ -55,9 +55,9 @@ def masks(draw: st.DrawFn, width: int, height: int) -> np.ndarray:
 
 
 def check_outside(model: Model, width: int, height: int, mode: str, data: st.DataObject) -> None:
-    """A picture is repainted, saved and read: outside the mask it is what it was."""
+    """An image is repainted, saved and read: outside the mask it is what it was."""
     mask = data.draw(masks(width, height))
-    before = picture(width, height, mode)
+    before = original(width, height, mode)
     if mode in ("RGB", "RGBA"):
         before.info["icc_profile"] = PROFILE
     blend = data.draw(st.sampled_from(["poisson", "feather", "none"]))
@@ -83,7 +83,7 @@ def test_outside_the_mask_every_bit_stays(
 @pytest.mark.slow
 @settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 @given(width=st.integers(1, 2000), height=st.integers(1, 1500), mode=st.sampled_from(MODES), data=st.data())
-def test_outside_the_mask_every_bit_stays_in_large_pictures(
+def test_outside_the_mask_every_bit_stays_in_large_images(
     model: Model, width: int, height: int, mode: str, data: st.DataObject
 ) -> None:
     check_outside(model, width, height, mode, data)
@@ -92,26 +92,26 @@ def test_outside_the_mask_every_bit_stays_in_large_pictures(
 def test_variants(model: Model) -> None:
     mask = Image.new("L", (40, 30))
     mask.paste(255, (5, 5, 20, 20))
-    three = model.inpaint(picture(40, 30), mask, label="cat", count=3, seed=4)
+    three = model.inpaint(original(40, 30), mask, label="cat", count=3, seed=4)
     assert len({image.tobytes() for image in three}) == 3
-    (alone,) = model.inpaint(picture(40, 30), mask, label="cat", seed=5)
+    (alone,) = model.inpaint(original(40, 30), mask, label="cat", seed=5)
     assert alone.tobytes() == three[1].tobytes()
-    (batched,) = model.inpaint(picture(40, 30), mask, label="cat", seed=5, batch_size=1)
+    (batched,) = model.inpaint(original(40, 30), mask, label="cat", seed=5, batch_size=1)
     assert batched.tobytes() == alone.tobytes()
 
 
-def test_a_mask_may_be_a_picture_or_an_array(model: Model) -> None:
+def test_a_mask_may_be_a_image_or_an_array(model: Model) -> None:
     mask = np.zeros((30, 40), dtype=bool)
     mask[3:9, 4:30] = True
-    (one,) = model.inpaint(picture(40, 30), mask, seed=1)
-    (two,) = model.inpaint(picture(40, 30), Image.fromarray(mask), seed=1)
+    (one,) = model.inpaint(original(40, 30), mask, seed=1)
+    (two,) = model.inpaint(original(40, 30), Image.fromarray(mask), seed=1)
     assert one.tobytes() == two.tobytes()
     with pytest.raises(ImageError, match=r"expected \(30, 40\)"):
-        model.inpaint(picture(40, 30), mask.T)
+        model.inpaint(original(40, 30), mask.T)
 
 
 def test_outpaint_edit_enrich_interpolate(model: Model) -> None:
-    before = picture(20, 16)
+    before = original(20, 16)
     (wide,) = model.outpaint(before, left=5, bottom=3, seed=1)
     assert wide.size == (25, 19)
     assert wide.crop((5, 0, 25, 16)).tobytes() == before.tobytes()
@@ -128,8 +128,8 @@ def test_outpaint_edit_enrich_interpolate(model: Model) -> None:
 def test_best_of_is_at_least_as_likely(model: Model) -> None:
     mask = np.ones((16, 16))
     mask[:8] = 0
-    (best,) = model.inpaint(picture(16, 16), mask, seed=2, best_of=4)
-    (first,) = model.inpaint(picture(16, 16), mask, seed=2)
+    (best,) = model.inpaint(original(16, 16), mask, seed=2, best_of=4)
+    (first,) = model.inpaint(original(16, 16), mask, seed=2)
     assert best.size == first.size
 
 
@@ -151,12 +151,12 @@ def test_best_of_is_at_least_as_likely(model: Model) -> None:
 )
 def test_wrong_arguments(model: Model, call: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
-        call(model, picture(16, 16))
+        call(model, original(16, 16))
 
 
-def test_pictures_from_memory_have_no_file(model: Model) -> None:
+def test_images_from_memory_have_no_file(model: Model) -> None:
     buffer = io.BytesIO()
-    picture(16, 16).save(buffer, "PNG")
+    original(16, 16).save(buffer, "PNG")
     with Image.open(buffer) as opened:
         (made,) = model.inpaint(opened, np.ones((16, 16)), seed=1)
     assert made.size == (16, 16)

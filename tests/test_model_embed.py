@@ -18,7 +18,7 @@ def model(tiny_model: Path) -> Model:
     return Model(*load_model(tiny_model, device=select_device("cpu")))
 
 
-def pictures(count: int, width: int = 20, height: int = 16) -> list[Image.Image]:
+def images(count: int, width: int = 20, height: int = 16) -> list[Image.Image]:
     levels = np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
     return [Image.fromarray(each) for each in levels]
 
@@ -35,7 +35,7 @@ def pictures(count: int, width: int = 20, height: int = 16) -> list[Image.Image]
     ],
 )
 def test_shapes(model: Model, options: dict[str, object], shape: tuple[int, ...], kind: str) -> None:
-    features = model.embed(pictures(3), **options, batch_size=2)
+    features = model.embed(images(3), **options, batch_size=2)
     assert features.shape == (3, *shape)
     assert features.dtype == kind
 
@@ -54,7 +54,7 @@ def test_what_is_computed(model: Model) -> None:
 
 
 def test_the_middle_square_is_seen(model: Model) -> None:
-    wide = pictures(1, 32, 16)[0]
+    wide = images(1, 32, 16)[0]
     assert np.array_equal(model.embed(wide), model.embed([wide.crop((8, 0, 24, 16))]))
 
 
@@ -73,10 +73,10 @@ def test_the_middle_square_is_seen(model: Model) -> None:
 )
 def test_wrong_use(model: Model, options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        model.embed(pictures(1), **options)
+        model.embed(images(1), **options)
 
 
-def test_no_pictures_or_of_another_size(model: Model) -> None:
+def test_no_images_or_of_another_size(model: Model) -> None:
     with pytest.raises(UsageError, match="at least one"):
         model.embed([])
     with pytest.raises(ImageError, match="16, 16"):

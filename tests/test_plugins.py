@@ -51,10 +51,10 @@ def test_the_example_is_a_command(bigr_process: Run, installed: Path, tmp_path: 
     assert (lines[-1]["package"], lines[-1]["version"]) == ("bigr-plugin-hello", "0.1.0")
     assert "bigr-plugin-hello 0.1.0" in bigr_process("tasks", env=environment).out
 
-    picture = Image.new("RGB", (8, 4), "red")
-    picture.paste("blue", (0, 0, 2, 4))
-    picture.save(tmp_path / "picture.png")
-    shown = bigr_process("palette", tmp_path / "picture.png", "--json", env=environment)
+    image = Image.new("RGB", (8, 4), "red")
+    image.paste("blue", (0, 0, 2, 4))
+    image.save(tmp_path / "image.png")
+    shown = bigr_process("palette", tmp_path / "image.png", "--json", env=environment)
     found = [json.loads(line) for line in shown.out.splitlines()]
     assert [(line["color"], line["share"]) for line in found] == [("#ff0000", 0.75), ("#0000ff", 0.25)]
     shown = bigr_process("palette", tmp_path / "none.png", env=environment)

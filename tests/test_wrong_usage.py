@@ -86,7 +86,7 @@ generate cat -o - --json ;; both want stdout ;; -o FILE
 generate cat --overwrite --skip-existing ;; --overwrite and --skip-existing ;; exclude each other
 generate -m scenes-64-text ;; no text given ;; bigr generate "a blue house
 generate cat --model ;; --model ;; a value follows it
-inpaint ;; no (picture|image) given ;; bigr inpaint \w+.png
+inpaint ;; no (image|image) given ;; bigr inpaint \w+.png
 inpaint photo.png ;; no mask given ;; --mask FILE, --mask-box X,Y,W,H
 inpaint missing.png --mask mask.png ;; missing.png: there is no such file ;; files, folders, patterns
 inpaint photo.pgn --mask mask.png ;; photo.pgn: there is no such file ;; did you mean photo.png

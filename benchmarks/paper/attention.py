@@ -4,7 +4,7 @@
 
 Small generators of one size on the same codes, with attention to all tokens or only to those before. The first settles
 its tokens in a few iterations, in the order of their entropy or a fixed one; the second one token an iteration, in
-raster order. Then a linear probe of every block, 16 classes. A repeat is a training with another seed, other pictures,
+raster order. Then a linear probe of every block, 16 classes. A repeat is a training with another seed, other images,
 and another probe.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from comparison import QUALITY, TIME, TRAINING, Column, named, pictures, probe, report, trained_parser
+from comparison import QUALITY, TIME, TRAINING, Column, images, named, probe, report, trained_parser
 from plotting import Panel
 from small import SAMPLING, generator
 from work import Work
@@ -39,7 +39,7 @@ PANELS = (
 def main() -> None:
     """Train both, draw, probe, measure and report."""
     made = trained_parser(__doc__)
-    made.add_argument("--probe-count", type=int, default=1000, help="pictures a probe learns from (default 1000)")
+    made.add_argument("--probe-count", type=int, default=1000, help="images a probe learns from (default 1000)")
     made.add_argument("--probe-test", type=int, default=500, help="and is tested on (default 500)")
     options = made.parse_args()
     work = Work(options.work)
@@ -50,7 +50,7 @@ def main() -> None:
             model, seconds = generator(work, name, changes, seed=seed, steps=options.steps)
             probed = probe(work, model, count=options.probe_count, test_count=options.probe_test, seed=seed)
             for order, iterations, settings in DRAWN[kind]:
-                drawn = pictures(work, model, SAMPLING | settings, options, seed)
+                drawn = images(work, model, SAMPLING | settings, options, seed)
                 rows.setdefault((kind, order, iterations), []).append({**drawn, **probed, "training": seconds})
     columns = (*QUALITY, Column("probe_%", "probe in %"), Column("layer", "best block"), TIME, TRAINING)
     about = f"trainings, {options.count} images of each"

@@ -3,7 +3,7 @@
     python benchmarks/paper/bits.py
 
 Tokenizers (`tokenizer.yaml`) from scratch and equally long, then generators (`generator.yaml`) on their codes. More
-bits give pictures back better, and leave the generator more to learn. A repeat is another training of both.
+bits give images back better, and leave the generator more to learn. A repeat is another training of both.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import comparison
-from comparison import QUALITY, TIME, TRAINING, Column, Row, pictures, report, trained_parser
-from judging import SIZE, UNSEEN, answers, embeddings, real_pictures
+from comparison import QUALITY, TIME, TRAINING, Column, Row, images, report, trained_parser
+from judging import SIZE, UNSEEN, answers, embeddings, real_images
 from plotting import Panel
 from reconstruction import fidelity, reconstruct
 from small import SAMPLING, generator, tokenizer
@@ -33,7 +33,7 @@ def main() -> None:
     """Train both for each number of bits, draw, measure and report."""
     made = trained_parser(__doc__)
     made.add_argument("--tokenizer-steps", type=int, help="of each tokenizer's training")
-    made.add_argument("--rebuilt", type=int, default=512, help="pictures to give back (default 512)")
+    made.add_argument("--rebuilt", type=int, default=512, help="images to give back (default 512)")
     options = made.parse_args()
     work = Work(options.work)
     found: dict[int, list[Row]] = {bits: [] for bits in BITS}
@@ -43,7 +43,7 @@ def main() -> None:
             made_of, spent = tokenizer(work, f"bits-{bits}", changes, seed=seed, steps=options.tokenizer_steps)
             model, seconds = generator(work, f"on-{bits}", {"tokenizer": made_of}, seed=seed, steps=options.steps)
             given_back = rebuilt(work, model, options.rebuilt)
-            drawn = pictures(work, model, SAMPLING, options, seed)
+            drawn = images(work, model, SAMPLING, options, seed)
             found[bits].append({**given_back, **drawn, "tokenizer": spent, "training": seconds})
     columns = (
         Column("psnr", "PSNR in dB"),
@@ -65,7 +65,7 @@ def rebuilt(work: Work, model: str, count: int) -> Row:
     def measure() -> Row:
         opened = comparison.opened(model)
         originals, made, focus, _ = reconstruct(opened.tokenizer, ScenesSource(SIZE, 0, UNSEEN, count), 64)
-        _, labels = real_pictures(count)
+        _, labels = real_images(count)
         return {
             "psnr": fidelity(originals, made, focus)["psnr"],
             "given_back": frechet_distance(embeddings(made), embeddings(originals)),

@@ -28,9 +28,9 @@ from bigr_cli.model import Model, load
 from bigr_cli.runtime.device import model_name
 
 ROOT = Path(__file__).resolve().parents[2]
-COUNT = 128  # pictures a set: eight of each label
-WARM = 4  # pictures drawn before the clock runs
-SET = 1_000_000  # the first seed of each set of pictures: this times its number
+COUNT = 128  # images a set: eight of each label
+WARM = 4  # images drawn before the clock runs
+SET = 1_000_000  # the first seed of each set of images: this times its number
 PAGE = ROOT / "docs" / "evidence.md"
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -55,7 +55,7 @@ def parser(text: str | None, *, count: int, repeats: str, default: int = 3) -> a
     """The options of every comparison."""
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--work", type=Path, default=ROOT / "runs" / "paper", help="where what is done is kept")
-    made.add_argument("--count", type=int, default=count, help=f"pictures a set (default {count})")
+    made.add_argument("--count", type=int, default=count, help=f"images a set (default {count})")
     made.add_argument("--real", type=int, default=4096, help="real scenes to compare with (default 4096)")
     made.add_argument("--repeats", type=int, default=default, help=f"{repeats} (default {default})")
     made.add_argument("--json", action="store_true", help="print the results, and leave the repository as it is")
@@ -69,8 +69,8 @@ def trained_parser(text: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def pictures(work: Work, model: str, settings: Mapping[str, Any], options: argparse.Namespace, number: int) -> Row:
-    """What set `number` of a model's pictures is worth, and the processor's milliseconds a picture, with one thread."""
+def images(work: Work, model: str, settings: Mapping[str, Any], options: argparse.Namespace, number: int) -> Row:
+    """What set `number` of a model's images is worth, and the processor's milliseconds an image, with one thread."""
     identity = {"model": weights(model), "settings": dict(settings), "set": number}
     identity |= {"count": options.count, "real": options.real}
 
@@ -94,7 +94,7 @@ def pictures(work: Work, model: str, settings: Mapping[str, Any], options: argpa
 
 
 def probe(work: Work, model: str, *, count: int, test_count: int, seed: int) -> Row:
-    """The accuracy of a linear probe, in %, of each layer and of the best, which the training pictures choose."""
+    """The accuracy of a linear probe, in %, of each layer and of the best, which the training images choose."""
     identity = {"model": weights(model), "count": count, "test": test_count, "seed": seed}
     words = ["--data", "scenes", "--count", count, "--test-count", test_count, "--seed", seed, "--threads", 1]
 

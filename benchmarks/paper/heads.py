@@ -5,14 +5,14 @@
 Small generators that differ in their head alone, trained on the same codes of scenes-64's tokenizer with the same
 settings (`generator.yaml`). Each draws in Halton order, which does not depend on the head, with several numbers of
 timesteps, which are rounds to `masked_bits` and nothing to `direct`. A repeat is a training with another seed, and
-another set of pictures.
+another set of images.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from comparison import QUALITY, TIME, TRAINING, named, pictures, report, trained_parser
+from comparison import QUALITY, TIME, TRAINING, images, named, report, trained_parser
 from plotting import Panel
 from small import SAMPLING, generator
 from work import Work
@@ -38,7 +38,7 @@ def main() -> None:
         for head, changes in HEADS.items():
             model, seconds = generator(work, head, changes, seed=seed, steps=options.steps)
             for timesteps in TIMESTEPS[head]:
-                found = pictures(work, model, SAMPLING | {"timesteps": timesteps}, options, seed)
+                found = images(work, model, SAMPLING | {"timesteps": timesteps}, options, seed)
                 rows[head, timesteps].append({**found, "training": seconds})
     columns = (*QUALITY, TIME, TRAINING)
     about = f"trainings, {options.count} images of each"

@@ -8,7 +8,7 @@ depends on what the model predicts, whole chains rank the tokens, as in the pape
 
 from __future__ import annotations
 
-from comparison import COUNT, QUALITY, TIME, Column, parser, pictures, report
+from comparison import COUNT, QUALITY, TIME, Column, images, parser, report
 from plotting import Panel
 from work import Work
 
@@ -30,7 +30,7 @@ def main() -> None:
     repeats: dict[str, list[dict[str, object]]] = {order: [] for order in ORDERS}
     for number in range(options.repeats):  # set by set, so that what was stopped has all orders
         for order in ORDERS:
-            repeats[order].append(pictures(work, options.model, SAMPLING | {"order": order}, options, number))
+            repeats[order].append(images(work, options.model, SAMPLING | {"order": order}, options, number))
     rows = [{"order": order, "repeats": found} for order, found in repeats.items()]
     columns = (*QUALITY, Column("nearest", "nearest two of 64", 2), TIME)
     report("orders", rows, columns, options, work, repeats=f"sets of {options.count} images", panels=PANELS)

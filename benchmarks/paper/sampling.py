@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from comparison import QUALITY, TIME, parser, pictures, report
+from comparison import QUALITY, TIME, images, parser, report
 from plotting import Panel
 from work import Work
 
@@ -68,7 +68,7 @@ def sweep(name: str, work: Work, options: argparse.Namespace) -> None:
     base = {"steps": options.steps, "timesteps": options.timesteps, "guidance": options.guidance, "rank_timesteps": 0}
     for number in range(options.repeats):  # set by set, so that what was stopped has all values
         for row, values in zip(rows, SWEEPS[name], strict=True):
-            row["repeats"].append(pictures(work, options.model, base | values, options, number))
+            row["repeats"].append(images(work, options.model, base | values, options, number))
     report(
         name,
         rows,

@@ -21,11 +21,11 @@ def generator(
 ) -> tuple[str, float]:
     """The folder of a trained generator, and the processor's seconds that its training took.
 
-    Its pictures are encoded before, in a training of one step, so that they count in no training's time.
+    Its images are encoded before, in a training of one step, so that they count in no training's time.
 
     Args:
         changes: laid over `generator.yaml`.
-        seed: of the weights, masks and noise; the pictures are the same for all.
+        seed: of the weights, masks and noise; the images are the same for all.
         steps: instead of those in the file.
     """
     base = yaml_text.read_mapping(_HERE / "generator.yaml")

@@ -1,4 +1,4 @@
-"""Seconds of drawing pictures, by part and by how many are drawn at once."""
+"""Seconds of drawing images, by part and by how many are drawn at once."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _MOST = 5  # repetitions
 
 @dataclass(frozen=True)
 class Drawing:
-    """What `batch` pictures at once took.
+    """What `batch` images at once took.
 
-    `iteration` is seconds by part of one of the sampler's iterations, all pictures together: the transformer, the
-    transcoder, and the rest, which is random numbers and choosing tokens. `decode` and `write` are seconds a picture.
+    `iteration` is seconds by part of one of the sampler's iterations, all images together: the transformer, the
+    transcoder, and the rest, which is random numbers and choosing tokens. `decode` and `write` are seconds an image.
     `operations` are those of the networks in the whole draw, and `memory` bytes at the peak.
     """
 
@@ -85,7 +85,7 @@ def _growing(most: int) -> list[int]:
 
 
 def _jobs(model: Model, count: int) -> list[Job]:
-    """As many pictures of the model's labels in turn, or of a text."""
+    """As many images of the model's labels in turn, or of a text."""
     config = model.config
     if reads_text(config):
         return plan(config, ["a red house on grass at night"] * count, seed=0)
@@ -115,7 +115,7 @@ def _once(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawin
             recipe = model.recipe(settings, task="bench", labels=[job.label], seed=job.seed)
             write_image(Path(folder) / f"{job.index}.png", image, recipe=recipe)
         written = time.perf_counter() - start
-    picture, token = operations(model.generator.config, meter.prefix)
+    sample, token = operations(model.generator.config, meter.prefix)
     rest = max(0.0, drawn - sum(meter.seconds.values()))
     parts = {**meter.seconds, "rest": rest}
     return Drawing(
@@ -124,7 +124,7 @@ def _once(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawin
         iteration={name: seconds / settings.iterations for name, seconds in parts.items()},
         decode=decoded / count,
         write=written / count,
-        operations=picture * meter.rows[TRANSFORMER] + token * meter.rows[TRANSCODER],
+        operations=sample * meter.rows[TRANSFORMER] + token * meter.rows[TRANSCODER],
         memory=peak.bytes,
     )
 

@@ -32,8 +32,8 @@ def wait(device: torch.device) -> None:
 class Meter:
     """What a generator's two networks have done: seconds, rows and calls of each, by its name.
 
-    A row of the transformer is a picture with or without its label, one of the transcoder a token at a timestep.
-    `prefix` is the number of condition tokens in front of a picture's. `clock` may be that of the processor alone.
+    A row of the transformer is an image with or without its label, one of the transcoder a token at a timestep.
+    `prefix` is the number of condition tokens in front of an image's. `clock` may be that of the processor alone.
     """
 
     device: torch.device

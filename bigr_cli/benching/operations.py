@@ -13,7 +13,7 @@ from bigr_cli.core.network import Generator, Prefix
 
 
 def operations(config: GeneratorConfig, prefix: int = 1, *, training: bool = False) -> tuple[int, int]:
-    """What one picture costs the transformer, and one token at one timestep the transcoder; backwards too in training.
+    """What one image costs the transformer, and one token at one timestep the transcoder; backwards too in training.
 
     Both are counted without computing anything, on the meta device: there every operation is a plain one that torch
     knows how to count, whatever the device at hand would use in its place. `prefix` is the number of condition tokens.

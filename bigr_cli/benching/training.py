@@ -24,7 +24,7 @@ from bigr_cli.training.optim import Optimizers
 
 @dataclass(frozen=True)
 class Training:
-    """Steps of the generator's trainer: `batch` pictures, `seconds` and `operations` of a step, bytes at the peak."""
+    """Steps of the generator's trainer: `batch` images, `seconds` and `operations` of a step, bytes at the peak."""
 
     batch: int
     steps: int
@@ -42,7 +42,7 @@ def trained(model: Model, *, batch: int, steps: int) -> Training:
     """Train a fresh generator of a model's sizes for a few steps, after one that is not timed.
 
     Its weights are in float32; where the model is in a shorter format, layers compute in that. The codes are drawn by
-    chance: drawing and encoding pictures, which other processes do in a training, is left out.
+    chance: drawing and encoding images, which other processes do in a training, is left out.
 
     Raises:
         RunError: there is too little memory.
@@ -54,7 +54,7 @@ def trained(model: Model, *, batch: int, steps: int) -> Training:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        raise RunError(f"there is too little memory to train with {batch} pictures a step") from error
+        raise RunError(f"there is too little memory to train with {batch} images a step") from error
 
 
 def _trained(model: Model, batch: int, steps: int) -> Training:
@@ -77,8 +77,8 @@ def _trained(model: Model, batch: int, steps: int) -> Training:
             average.update(generator, number + 1)
             wait(device)
             seconds.append(time.perf_counter() - start)
-    picture, token = operations(config, meter.prefix, training=True)
-    done = picture * meter.rows[TRANSFORMER] + token * meter.rows[TRANSCODER]
+    image, token = operations(config, meter.prefix, training=True)
+    done = image * meter.rows[TRANSFORMER] + token * meter.rows[TRANSCODER]
     return Training(batch, steps, statistics.median(seconds[1:]), done // (steps + 1), peak.bytes)
 
 

@@ -1,1 +1,1 @@
-"""The binary-latent model in pure torch: no files, no console, no pictures."""
+"""The binary-latent model in pure torch: no files, no console, no images."""

@@ -87,7 +87,7 @@ def _middle(channels: int) -> list[nn.Module]:
 
 
 class Encoder(nn.Module):
-    """(B, 3, H, W) pictures in [0, 1] → (B, embedding, h, w) features."""
+    """(B, 3, H, W) images in [0, 1] → (B, embedding, h, w) features."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(B, embedding, h, w) features → (B, 3, H, W) pictures, not clamped."""
+    """(B, embedding, h, w) features → (B, 3, H, W) images, not clamped."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()

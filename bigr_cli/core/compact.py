@@ -1,7 +1,7 @@
-"""A light tokenizer for small pictures.
+"""A light tokenizer for small images.
 
 Pixels are folded into channels before the first convolution and unfolded after the last one, so no layer works at the
-picture's own resolution; most of the work is done by transformer blocks on the token grid.
+image's own resolution; most of the work is done by transformer blocks on the token grid.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _level(config: CompactConfig, level: int, blocks: tuple[int, ...]) -> list[n
 
 
 class CompactEncoder(nn.Module):
-    """(B, 3, H, W) pictures in [0, 1] → (B, channels[-1], h, w) features."""
+    """(B, 3, H, W) images in [0, 1] → (B, channels[-1], h, w) features."""
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class CompactEncoder(nn.Module):
 
 
 class CompactDecoder(nn.Module):
-    """(B, channels[-1], h, w) features → (B, 3, H, W) pictures, not clamped."""
+    """(B, channels[-1], h, w) features → (B, 3, H, W) images, not clamped."""
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from bigr_cli.core.limits import BLOCKS, LARGEST, LEVELS, above_zero, whole
 from bigr_cli.errors import ConfigError
 from bigr_cli.setting import Setting, check_settings
 
-Guide = int | str | None  # what one picture shall show: a class's index, a text, or nothing
+Guide = int | str | None  # what one image shall show: a class's index, a text, or nothing
 Order = Literal["entropy", "confidence", "halton", "random", "raster"]
 GuidanceSchedule = Literal["constant", "linear", "cosine"]
 GumbelSchedule = Literal["constant", "up", "down"]
@@ -145,9 +145,9 @@ class AutoencoderConfig(TokenizerConfig):
 
 @dataclass(frozen=True)
 class CompactConfig(TokenizerConfig):
-    """A light tokenizer for small pictures: pixel (un)shuffling between few convolutional levels.
+    """A light tokenizer for small images: pixel (un)shuffling between few convolutional levels.
 
-    `channels` and the block counts go from the finest level (half the picture's size) to the token grid; blocks are
+    `channels` and the block counts go from the finest level (half the image's size) to the token grid; blocks are
     residual convolutions, on the grid transformer blocks.
     """
 
@@ -218,7 +218,7 @@ class TextConfig:
 
     @property
     def prefix(self) -> int:
-        """How many condition tokens stand in front of the picture's."""
+        """How many condition tokens stand in front of the image's."""
         return self.tokens // self.group if self.encoder == BYTES else self.tokens
 
 

@@ -26,9 +26,9 @@ _BLOCK = 1 << 22  # random numbers drawn at once: bounds the memory, changes no 
 class Rows(NamedTuple):
     """The tokens of a batch that are worked on, one row each."""
 
-    item: Tensor  # (N,) which picture
+    item: Tensor  # (N,) which image
     position: Tensor  # (N,) which token of it
-    seed: Tensor  # (N,) the picture's seed
+    seed: Tensor  # (N,) the image's seed
 
     def at(self, where: Tensor) -> Rows:
         """The rows that are True, or that have these numbers."""

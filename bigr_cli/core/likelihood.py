@@ -9,7 +9,7 @@ from bigr_cli.core.heads import Rows
 from bigr_cli.core.network import Generator, Labels, Prefix
 from bigr_cli.errors import ConfigError
 
-_ROWS = 256  # pictures that go through the transformer at once
+_ROWS = 256  # images that go through the transformer at once
 
 
 @torch.no_grad()
@@ -59,9 +59,9 @@ def seen_scores(generator: Generator, codes: Tensor, labels: Labels | Prefix, un
 
 
 def label_scores(generator: Generator, codes: Tensor, unknown: Tensor, seed: int) -> Tensor:
-    """How likely the known tokens of one picture are under each label: (classes,), the mean score of a token.
+    """How likely the known tokens of one image are under each label: (classes,), the mean score of a token.
 
-    Most of the picture is hidden each time, so that the label has something to say: only every fourth token is seen.
+    Most of the image is hidden each time, so that the label has something to say: only every fourth token is seen.
 
     Args:
         codes: (L, K) bool.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class BinaryModel(nn.Module):
-    """`tokenizer` (pictures ↔ codes) and `generator` (labels or texts → codes).
+    """`tokenizer` (images ↔ codes) and `generator` (labels or texts → codes).
 
     `read` encodes texts where the generator does not do it itself. `held_out` are statistics of images like those that
     it was trained on, for telling others from them; None says nothing.

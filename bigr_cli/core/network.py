@@ -40,7 +40,7 @@ Ratios = tuple[float | Tensor, ...]
 
 
 class Prefix(NamedTuple):
-    """`tokens` (B, P, D) in front of the picture's, `pooled` (B, 1, D) for the modulations, `keep` (B, P) bool.
+    """`tokens` (B, P, D) in front of the image's, `pooled` (B, 1, D) for the modulations, `keep` (B, P) bool.
 
     Tokens that are not kept are padding; None keeps all.
     """
@@ -94,7 +94,7 @@ class ClassCondition(nn.Module):
         return torch.tensor([self.classes if guide is None else int(guide) for guide in guides], dtype=torch.int64)
 
     def check(self, labels: Condition, count: int) -> None:
-        """ValueError unless there is a class or "no label" for each of `count` pictures."""
+        """ValueError unless there is a class or "no label" for each of `count` images."""
         numbers = _numbers(labels)
         if numbers.shape != (count,):
             raise ValueError(f"labels: expected one for each of {count} seeds, got {tuple(numbers.shape)}")
@@ -391,7 +391,7 @@ class Generator(nn.Module):
         return embedded
 
     def _run(self, tokens: Tensor, prefix: Prefix, layers: int, observe: Observer | None = None) -> Tensor:
-        """The residual stream of the picture's tokens after so many blocks: (B, L, D)."""
+        """The residual stream of the image's tokens after so many blocks: (B, L, D)."""
         x = torch.cat([prefix.tokens, tokens], dim=1)
         rope = self.rope[len(self.rope) - x.shape[1] :]  # texts may be padded to less than they could be
         keep = self._keep(prefix, x)

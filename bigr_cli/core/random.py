@@ -1,6 +1,6 @@
 """Counter-based random numbers: Philox 4x32-10 (Salmon et al., SC 2011) in torch integer arithmetic.
 
-A number depends on its key and counter alone, never on how many were drawn before it. That is why a picture does not
+A number depends on its key and counter alone, never on how many were drawn before it. That is why an image does not
 depend on the batch it was made in, nor on the device.
 """
 
@@ -57,9 +57,9 @@ def uniform(
     """Uniform float32 numbers in (0, 1), multiples of 2^-23 shifted by half a step.
 
     Args:
-        seeds: (N,) int64, the seed of the picture that each row belongs to.
+        seeds: (N,) int64, the seed of the image that each row belongs to.
         stream: what the numbers are for.
-        positions: (N,) int64, each row's place in its picture.
+        positions: (N,) int64, each row's place in its image.
         width: how many numbers a row gets.
         iteration: the sampler's iteration.
         timesteps: (S,) int64 or None.

@@ -1,4 +1,4 @@
-"""What the layers of a generator say about pictures (reference section 5, "Representation")."""
+"""What the layers of a generator say about images (reference section 5, "Representation")."""
 
 from __future__ import annotations
 

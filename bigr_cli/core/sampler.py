@@ -44,13 +44,13 @@ def sample(
     against: Labels | None = None,
     observe: Observer | None = None,
 ) -> Tensor:
-    """Draw the codes of a batch of pictures.
+    """Draw the codes of a batch of images.
 
     Args:
         generator: the transformer with its transcoder. With causal attention it draws token i in iteration i, if that
             is masked, whatever `steps` and `order` say; known tokens count for those after them.
         labels: (B,) int64 or texts, or a tuple of such, mixed by `ratios`, each a number or (B,) numbers.
-        seeds: (B,) int64; a picture depends on its own seed alone.
+        seeds: (B,) int64; an image depends on its own seed alone.
         settings: steps, guidance, order and so on.
         known: codes (B, L, K) and mask (B, L), True = masked, to be drawn; the others are kept as they are.
         against: labels of the same form that guidance leads away from; None is "no label".
@@ -165,7 +165,7 @@ def _start(generator: Generator, seeds: Tensor, known: tuple[Tensor, Tensor] | N
 
 
 def _first(keys: Tensor, masked: Tensor, quota: Tensor) -> Tensor:
-    """The masked tokens with the smallest keys, as many as each picture's quota: (B, L) bool."""
+    """The masked tokens with the smallest keys, as many as each image's quota: (B, L) bool."""
     return (ranks(keys.masked_fill(~masked, torch.inf)) < quota[:, None]) & masked
 
 

@@ -1,4 +1,4 @@
-"""Pictures to binary codes and back, whatever the architecture in between."""
+"""Images to binary codes and back, whatever the architecture in between."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bigr_cli.core.random import Stream, uniform
 
 
 class Tokenizer(nn.Module):
-    """Binary autoencoder: a picture is `grid` × `grid` tokens of K bits, numbered row by row."""
+    """Binary autoencoder: an image is `grid` × `grid` tokens of K bits, numbered row by row."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -24,10 +24,10 @@ class Tokenizer(nn.Module):
         self.embed = normal(config.bits, config.width, std=config.bits**-0.5)
 
     def bit_logits(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) pictures in [0, 1] → (B, L, K) logits of P(bit = 1).
+        """(B, 3, H, W) images in [0, 1] → (B, L, K) logits of P(bit = 1).
 
         Raises:
-            ValueError: the pictures are not of the model's size.
+            ValueError: the images are not of the model's size.
         """
         size = self.config.image_size
         if images.ndim != 4 or images.shape[1:] != (3, size, size):
@@ -35,15 +35,15 @@ class Tokenizer(nn.Module):
         return self.to_bits(self.encoder(images)).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
     def bit_probabilities(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) pictures in [0, 1] → (B, L, K) probabilities that a bit is 1."""
+        """(B, 3, H, W) images in [0, 1] → (B, L, K) probabilities that a bit is 1."""
         return self.bit_logits(images).float().sigmoid()
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) pictures in [0, 1] → (B, L, K) bool codes, without chance: P > 0.5."""
+        """(B, 3, H, W) images in [0, 1] → (B, L, K) bool codes, without chance: P > 0.5."""
         return self.bit_logits(images) > 0
 
     def sample(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """(B, 3, H, W) pictures and (B,) seeds → (B, L, K) bool codes drawn from Bernoulli(P)."""
+        """(B, 3, H, W) images and (B,) seeds → (B, L, K) bool codes drawn from Bernoulli(P)."""
         probabilities = self.bit_probabilities(images)
         batch, tokens, bits = probabilities.shape
         positions = torch.arange(tokens, device=seeds.device).repeat(batch)
@@ -51,7 +51,7 @@ class Tokenizer(nn.Module):
         return numbers.view(batch, tokens, bits) < probabilities
 
     def decode(self, codes: Tensor) -> Tensor:
-        """(B, L, K) codes (bool, or numbers from 0 to 1) → (B, 3, H, W) pictures, not clamped to [0, 1].
+        """(B, L, K) codes (bool, or numbers from 0 to 1) → (B, 3, H, W) images, not clamped to [0, 1].
 
         Raises:
             ValueError: the codes are not of the model's grid and bits.
@@ -69,12 +69,12 @@ _LEAST = 1e-6  # of the squared error, whose logarithm is lowered
 
 
 def refined(tokenizer: Tokenizer, images: Tensor, logits: Tensor, steps: int) -> Tensor:
-    """Codes of pictures, looked for in so many steps from the encoder's.
+    """Codes of images, looked for in so many steps from the encoder's.
 
     Adam moves the bits' logits, the decoder gets bits, and the gradient passes straight through the rounding between
     them. Large logits are scaled down before, so that the bits of which the encoder was least sure are the first to
     change. Of all codes on the way those with the least squared error are kept, so more steps never make it larger.
-    Each picture is by itself. A step takes about twice as long as decoding.
+    Each image is by itself. A step takes about twice as long as decoding.
 
     Args:
         tokenizer: is not changed.
@@ -107,11 +107,11 @@ def refined(tokenizer: Tokenizer, images: Tensor, logits: Tensor, steps: int) ->
 
 
 def _scaled(logits: Tensor) -> Tensor:
-    """(B, L, K) logits, those of each picture divided so that the median of their magnitudes is `_MOST` at most."""
+    """(B, L, K) logits, those of each image divided so that the median of their magnitudes is `_MOST` at most."""
     median = logits.abs().flatten(1).median(dim=1).values
     return logits * (_MOST / median.clamp_min(_MOST))[:, None, None]
 
 
 def _error(made: Tensor, given: Tensor) -> Tensor:
-    """The mean squared error of each picture, as it is saved: (B,)."""
+    """The mean squared error of each image, as it is saved: (B,)."""
     return (made.float().clamp(0, 1) - given.float()).square().mean(dim=(1, 2, 3))

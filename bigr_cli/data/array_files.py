@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bigr_cli.data.pictures import RowSource
+from bigr_cli.data.file_source import RowSource
 from bigr_cli.errors import ModelFormatError, UsageError
 from bigr_cli.file_names import name_hash
 from bigr_cli.file_tree import IMAGE_SUFFIXES

@@ -74,7 +74,7 @@ LARGEST_TEXT = 2**24  # bytes of a file of captions or of JSON beside an image
 
 @dataclass(frozen=True)
 class Entry:
-    """What is said about one picture; `label` is empty if nothing says its class."""
+    """What is said about one image; `label` is empty if nothing says its class."""
 
     captions: tuple[str, ...] = ()
     label: str = ""

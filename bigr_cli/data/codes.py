@@ -1,4 +1,4 @@
-"""Pictures as they are trained on, kept on disk once they were asked for: later passes neither decode nor draw them."""
+"""Images as they are trained on, kept on disk once they were asked for: later passes neither decode nor draw them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from bigr_cli import console
 from bigr_cli.cache import Cache, intact
 from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.data.file_source import Sample
 from bigr_cli.data.images import READER
 from bigr_cli.data.loading import Batch, as_floats, load_batches, workers_watched
-from bigr_cli.data.pictures import Picture
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import RunError
 from bigr_cli.home import HINT
@@ -28,7 +28,7 @@ _HEAD = struct.Struct("<?I")  # whether the row was written, and the CRC-32 of w
 
 
 class KeptSource:
-    """A source whose pictures are looked up in a file of rows, and written there where they are not.
+    """A source whose images are looked up in a file of rows, and written there where they are not.
 
     Any number of processes may share the file: a row that another is just writing, or did not finish, counts as not
     there. Variants must not differ in their pixels.
@@ -38,7 +38,7 @@ class KeptSource:
         """`folder` is where the file is; None is the cache. Without room for it, each is read anew."""
         self.source = source
         self.labels, self.size = source.labels, source.size
-        self._planes = 3 if source.picture(0).focus is None else 4
+        self._planes = 3 if source.image(0).focus is None else 4
         kept = Cache("pictures").path(f"{READER}:{source.fingerprint()}", ".rows")
         self.path = kept if folder is None else folder / kept.name
         self._file: IO[bytes] | None = None
@@ -63,15 +63,15 @@ class KeptSource:
     def fingerprint(self) -> str:
         return self.source.fingerprint()
 
-    def picture(self, index: int, variant: int = 0) -> Picture:
-        """Picture `index`, from the file or else from the source. Raises what the source raises."""
+    def image(self, index: int, variant: int = 0) -> Sample:
+        """Image `index`, from the file or else from the source. Raises what the source raises."""
         kept = self._read(index)
         if kept is None:
-            picture = self.source.picture(index, variant)
-            self._write(index, picture)
-            return picture
+            image = self.source.image(index, variant)
+            self._write(index, image)
+            return image
         pixels, focus = kept[..., :3], kept[..., 3] if self._planes == 4 else None
-        return Picture(pixels, self.label(index), focus)
+        return Sample(pixels, self.label(index), focus)
 
     def _read(self, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
         length = self.size * self.size * self._planes
@@ -88,8 +88,8 @@ class KeptSource:
             return None
         return np.frombuffer(row, np.uint8, offset=_HEAD.size).reshape(self.size, self.size, self._planes)
 
-    def _write(self, index: int, picture: Picture) -> None:
-        planes = picture.pixels if picture.focus is None else np.dstack([picture.pixels, picture.focus])
+    def _write(self, index: int, image: Sample) -> None:
+        planes = image.pixels if image.focus is None else np.dstack([image.pixels, image.focus])
         if self._full or planes.shape != (self.size, self.size, self._planes):
             return
         data = np.ascontiguousarray(planes).tobytes()
@@ -99,7 +99,7 @@ class KeptSource:
             file.write(_HEAD.pack(True, zlib.crc32(data)) + data)
         except OSError as error:
             self._full = True
-            console.warn(f"{self.path}: {error.strerror or error}; no more pictures are kept there")
+            console.warn(f"{self.path}: {error.strerror or error}; no more images are kept there")
 
     def _opened(self) -> IO[bytes]:
         """The file, unbuffered; each process has its own place in it."""
@@ -117,16 +117,16 @@ _CACHE = Cache("codes", "codes of images, which are encoded anew each time,", du
 
 @dataclass(frozen=True)
 class PackedCodes:
-    """`packed` (N, V, ⌈L·K / 8⌉) uint8: the codes of V variants of each of N pictures, packed by `numpy.packbits`."""
+    """`packed` (N, V, ⌈L·K / 8⌉) uint8: the codes of V variants of each of N images, packed by `numpy.packbits`."""
 
     packed: NDArray[np.uint8]
     tokens: int
     bits: int
 
     def take(self, positions: list[tuple[int, int]]) -> torch.Tensor:
-        """The codes at (picture, variant) pairs: (B, L, K) bool. Variants are counted on, round and round."""
-        pictures, variants = np.array(positions).T
-        rows = self.packed[pictures, variants % self.packed.shape[1]]
+        """The codes at (image, variant) pairs: (B, L, K) bool. Variants are counted on, round and round."""
+        images, variants = np.array(positions).T
+        rows = self.packed[images, variants % self.packed.shape[1]]
         bits = np.unpackbits(rows, axis=1, count=self.tokens * self.bits)
         return torch.from_numpy(bits.reshape(len(rows), self.tokens, self.bits)).bool()
 
@@ -137,17 +137,17 @@ def cached_codes(
     """The packed codes of a source, from the cache, or made now and kept there; None, with a warning, if the cache
     cannot be written.
 
-    Each is drawn from Bernoulli(P), by chance that follows from the picture's and the variant's numbers alone.
+    Each is drawn from Bernoulli(P), by chance that follows from the image's and the variant's numbers alone.
 
     Args:
         digest: the SHA-256 of the tokenizer's weights: others make other codes.
-        variants: how many codes of every picture to keep.
+        variants: how many codes of every image to keep.
         augment: whether the variants are differently augmented, or differ by the chance of the bits alone.
-        workers: processes that read the pictures.
+        workers: processes that read the images.
 
     Raises:
         RunError: what was written cannot be read again.
-        ImageError: a picture cannot be read.
+        ImageError: an image cannot be read.
     """
     tokens, bits = tokenizer.config.grid**2, tokenizer.config.bits
     shape = (len(source), variants, -(-tokens * bits // 8))
@@ -167,7 +167,7 @@ def cached_codes(
 def code_batches(
     codes: PackedCodes, source: Source, positions: Iterable[list[tuple[int, int]]]
 ) -> Generator[Batch, None, None]:
-    """The codes, labels and captions at these positions, batch by batch, without pictures."""
+    """The codes, labels and captions at these positions, batch by batch, without images."""
     none = torch.empty(0, dtype=torch.uint8)
     for rows in positions:
         labels = torch.tensor([source.label(index) for index, _ in rows])
@@ -195,13 +195,13 @@ def _packed(
 ) -> Iterator[NDArray[np.uint8]]:
     """The rows of the cache in order, a block of them at a time: (B, ⌈L·K / 8⌉)."""
     device, total = tokenizer.embed.device, len(source) * variants
-    # Variant 0 is the picture as it is; see Source.picture.
+    # Variant 0 is the image as it is; see Source.picture.
     keys = (
         [(row // variants, row % variants + 1 if augment else 0) for row in range(first, min(first + _BATCH, total))]
         for first in range(0, total, _BATCH)
     )
     done = 0
-    with console.progress(total, "encoding pictures") as bar, workers_watched():
+    with console.progress(total, "encoding images") as bar, workers_watched():
         for batch in load_batches(source, keys, workers=workers):
             images = as_floats(batch.images.to(device))
             seeds = torch.arange(done, done + len(images), device=device)

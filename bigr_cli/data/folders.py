@@ -1,4 +1,4 @@
-"""A folder of pictures, with classes or captions."""
+"""A folder of images, with classes or captions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from bigr_cli import console
 from bigr_cli.colours import WHITE, Background, beside_white
 from bigr_cli.data.captions import Listing, TextsBeside, read_listing
+from bigr_cli.data.file_source import Check, FileSource, usable
 from bigr_cli.data.images import open_file
-from bigr_cli.data.pictures import Check, FileSource, usable
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded, name_hash, natural_key, same_name
 from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree
@@ -29,7 +29,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class FolderSource(FileSource):
-    """The pictures of a folder; classes are its subfolders, if it has any."""
+    """The images of a folder; classes are its subfolders, if it has any."""
 
     root: Path
     files: tuple[str, ...]

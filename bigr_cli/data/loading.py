@@ -1,4 +1,4 @@
-"""From numbered pictures to batches of tensors, rendered or read ahead by worker processes."""
+"""From numbered images to batches of tensors, rendered or read ahead by worker processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bigr_cli.errors import BigrError, RunError
 _PREFETCH = 4  # batches that each worker has ready
 _SHARED = Path("/dev/shm")  # through which batches come from the workers, on Linux
 _HINT = "data.workers=0 needs none, smaller batches less; containers have more with --shm-size=1g"
-_KILLED = "a process that prepares pictures was ended from outside; is there enough memory?"
+_KILLED = "a process that prepares images was ended from outside; is there enough memory?"
 _NO_ROOM = ("shared memory", "Bus error", "unable to write to file </torch_", "No space left on device")
 
 
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
     """`images` (B, 3, H, W) uint8, `labels` (B,) int64, `focus` (B, 1, H, W) uint8: zeros where it is not known.
 
     `captions` (B) say what they show, empty where that is not known.
-    Where `codes` (B, L, K) bool are there, made beforehand, they stand for the pictures, and those are empty.
+    Where `codes` (B, L, K) bool are there, made beforehand, they stand for the images, and those are empty.
     """
 
     images: Tensor
@@ -46,22 +46,22 @@ class Batch(NamedTuple):
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """uint8 pictures → float32 in [0, 1]."""
+    """uint8 images → float32 in [0, 1]."""
     return images.float() / 255
 
 
-class _Pictures(Dataset[Any]):
+class _Images(Dataset[Any]):
     """A source, addressed by (index, variant)."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, Tensor, str]:
-        picture = self.source.picture(*key)
-        pixels = torch.from_numpy(np.array(picture.pixels)).permute(2, 0, 1)
+        image = self.source.image(*key)
+        pixels = torch.from_numpy(np.array(image.pixels)).permute(2, 0, 1)
         size = self.source.size
-        focus = np.zeros((size, size), np.uint8) if picture.focus is None else np.array(picture.focus)
-        return pixels, picture.label, torch.from_numpy(focus)[None], self.source.caption(*key)
+        focus = np.zeros((size, size), np.uint8) if image.focus is None else np.array(image.focus)
+        return pixels, image.label, torch.from_numpy(focus)[None], self.source.caption(*key)
 
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[Any] | BigrError:
         """A batch, or what was wrong: an exception would come out of a worker with its traceback for a message."""
@@ -76,7 +76,7 @@ def _collate(rows: list[Any] | BigrError) -> Any:
 
 
 class Positions(Sampler[list[tuple[int, int]]]):
-    """Which pictures each batch holds, as a pure function of the batch's number: that makes resuming exact.
+    """Which images each batch holds, as a pure function of the batch's number: that makes resuming exact.
 
     A finite source is shuffled anew in every pass, by a permutation keyed by (seed, pass). Each process takes its own
     part of the global batch, so the number of processes does not change what a step sees.
@@ -106,7 +106,7 @@ class Positions(Sampler[list[tuple[int, int]]]):
             number += 1
 
     def position(self, drawn: int) -> tuple[int, int]:
-        """The picture, and the variant of it, that is drawn as number `drawn` since training began."""
+        """The image, and the variant of it, that is drawn as number `drawn` since training began."""
         if self.total >= 2**32:  # endless: no shuffling, no repetition
             return drawn, 0
         passes, place = divmod(drawn, self.total)
@@ -119,15 +119,15 @@ class Positions(Sampler[list[tuple[int, int]]]):
 def load_batches(
     source: Source, positions: Iterable[list[tuple[int, int]]], *, workers: int
 ) -> Generator[Batch, None, None]:
-    """The pictures at these positions, batch by batch; with workers, rendered ahead by that many processes.
+    """The images at these positions, batch by batch; with workers, rendered ahead by that many processes.
 
     Raises:
-        ImageError: a picture cannot be read; names the file.
+        ImageError: an image cannot be read; names the file.
         RunError: there is too little shared memory for the workers' batches.
         RunError: a worker was killed. `workers_watched` is for what can come of that between two batches.
     """
     loader = DataLoader(
-        _Pictures(source),
+        _Images(source),
         batch_sampler=positions,
         num_workers=workers,
         collate_fn=_collate,
@@ -197,7 +197,7 @@ def _end(running: Any) -> None:
 
 
 def all_batches(source: Source, batch: int, *, count: int | None = None) -> Iterator[Batch]:
-    """The first `count` pictures of a source in order, the last batch possibly smaller."""
+    """The first `count` images of a source in order, the last batch possibly smaller."""
     total = len(source) if count is None else min(count, len(source))
     chunks = ([(index, 0) for index in range(first, min(first + batch, total))] for first in range(0, total, batch))
     return load_batches(source, chunks, workers=0)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bigr_cli import console
+from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.images import inspect_image, read_header
-from bigr_cli.data.pictures import FileSource
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import BigrError
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from bigr_cli import console
 from bigr_cli.cache import Cache, intact, save_arrays
+from bigr_cli.data.file_source import Check, LeftOut, TableSource, usable
 from bigr_cli.data.folders import plain_label
-from bigr_cli.data.pictures import Check, LeftOut, TableSource, usable
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.file_names import name_hash
 from bigr_cli.files import cache_file

@@ -1,4 +1,4 @@
-"""Where the pictures of a tar shard are, and their texts: read off its headers once, and kept in the cache folder."""
+"""Where the images of a tar shard are, and their texts: read off its headers once, and kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bigr_cli.cache import Cache, intact, save_arrays
 from bigr_cli.data.captions import Entry, captions_in, entry_of
-from bigr_cli.data.pictures import is_readable
+from bigr_cli.data.file_source import is_readable
 from bigr_cli.data.tar_members import TEXTS, Place, Sample, Sparse, samples
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import name_hash

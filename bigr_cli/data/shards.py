@@ -1,4 +1,4 @@
-"""Pictures in tar shards, as webdatasets have them: nothing is unpacked, and any picture can be read at any time.
+"""Images in tar shards, as webdatasets have them: nothing is unpacked, and any image can be read at any time.
 
 Files of a sample have the same name up to the first dot: `000123.jpg`, `000123.txt`, `000123.json`, `000123.cls`. Where
 they are is read off once, see `shard_index`. A tree of images that was packed as it is has a class for each folder.
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from bigr_cli import console
 from bigr_cli.colours import beside_white
+from bigr_cli.data.file_source import Check, LeftOut, TableSource, usable
 from bigr_cli.data.folders import plain_label, sorted_labels
-from bigr_cli.data.pictures import Check, LeftOut, TableSource, usable
 from bigr_cli.data.shard_index import Rows, identity, said, shard_index
 from bigr_cli.data.tar_members import TEXTS
 from bigr_cli.errors import UsageError
@@ -36,7 +36,7 @@ _MOST = 2**16  # shards
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ShardSource(TableSource):
-    """The pictures of tar shards; `rows` say where they are."""
+    """The images of tar shards; `rows` say where they are."""
 
     paths: tuple[Path, ...]
 

@@ -1,4 +1,4 @@
-"""Where training and evaluation get their pictures: the built-in scenes, a folder, or tar shards."""
+"""Where training and evaluation get their images: the built-in scenes, a folder, or tar shards."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from bigr_cli.colours import WHITE, Background
 from bigr_cli.data import scenes
 from bigr_cli.data.array_files import find_idx, open_idx, open_npz, refuse_pickles
+from bigr_cli.data.file_source import Check, FileSource, Sample, usable
 from bigr_cli.data.folders import open_folder
 from bigr_cli.data.hub_data import downloaded, is_hub_address
 from bigr_cli.data.parquet import find_parquet, open_parquet
-from bigr_cli.data.pictures import Check, FileSource, Picture, usable
 from bigr_cli.data.scenes.captions import phrase, vocabulary
 from bigr_cli.data.scenes.render import SIZES
 from bigr_cli.data.shards import find_shards, open_shards
@@ -31,7 +31,7 @@ _ELSEWHERE = 2**42  # a multiple of 16, so that the object is the same; beyond a
 
 
 class Source(Protocol):
-    """Numbered pictures, each a pure function of its number (and of the augmentation's number)."""
+    """Numbered images, each a pure function of its number (and of the augmentation's number)."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -40,33 +40,33 @@ class Source(Protocol):
 
     @property
     def size(self) -> int:
-        """The side of every picture, in pixels."""
+        """The side of every image, in pixels."""
         ...
 
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """How many images there are."""
         ...
 
     def label(self, index: int) -> int:
-        """The class of picture `index`, without drawing or reading it; 0 if there are no classes."""
+        """The class of image `index`, without drawing or reading it; 0 if there are no classes."""
         ...
 
     def caption(self, index: int, variant: int = 0) -> str:
-        """What picture `index` shows, in words; of several captions, variants take turns. Empty if there is none."""
+        """What image `index` shows, in words; of several captions, variants take turns. Empty if there is none."""
         ...
 
-    def picture(self, index: int, variant: int = 0) -> Picture:
-        """Picture `index`; variants other than 0 are augmented, differently for each number."""
+    def image(self, index: int, variant: int = 0) -> Sample:
+        """Image `index`; variants other than 0 are augmented, differently for each number."""
         ...
 
     def fingerprint(self) -> str:
-        """What identifies the data: the same string means the same pictures."""
+        """What identifies the data: the same string means the same images."""
         ...
 
 
 @dataclass(frozen=True)
 class ScenesSource:
-    """The endless built-in scenes, cut off after `count` pictures.
+    """The endless built-in scenes, cut off after `count` images.
 
     Pairs of a colour and an object in `without` are left out: other scenes with the same object take their place.
     """
@@ -85,7 +85,7 @@ class ScenesSource:
         return self.count
 
     def scene(self, index: int) -> scenes.Scene:
-        """What picture `index` shows."""
+        """What image `index` shows."""
         number = self.start + index
         scene = scenes.describe(self.seed, number)
         while (scene.color, scene.label) in self.without:
@@ -99,10 +99,10 @@ class ScenesSource:
     def caption(self, index: int, variant: int = 0) -> str:
         return phrase(self.scene(index))
 
-    def picture(self, index: int, variant: int = 0) -> Picture:
+    def image(self, index: int, variant: int = 0) -> Sample:
         scene = self.scene(index)
         image, mask = scenes.render_with_mask(scene, self.size)
-        return Picture(np.asarray(image), scenes.LABELS.index(scene.label), np.asarray(mask))
+        return Sample(np.asarray(image), scenes.LABELS.index(scene.label), np.asarray(mask))
 
     def fingerprint(self) -> str:
         without = "".join(f":{color} {label}" for color, label in sorted(self.without))
@@ -139,19 +139,19 @@ def open_source(
     check: Check = "headers",
     background: Background = WHITE,
 ) -> Source:
-    """`scenes`, a folder or tar shards, as pictures of `size` × `size` pixels.
+    """`scenes`, a folder or tar shards, as images of `size` × `size` pixels.
 
     Args:
         where: "scenes"; a folder: one subfolder a class, or flat, with or without captions.jsonl; or a pattern for
             tar files, or a folder of these; parquet files, IDX files, a MedMNIST .npz, or a folder of these; or a data
             set of the hub, hf://datasets/OWNER/NAME.
         seed, start, count: which part of the endless scenes; `start` and `count` cut out a part of others too.
-        captions: whether each picture needs a caption instead of a class; those without one are left out.
+        captions: whether each image needs a caption instead of a class; those without one are left out.
         background: what transparent pixels are composited on.
-        check: what of pictures with captions, and in shards, is looked at: those that are none are left out.
+        check: what of images with captions, and in shards, is looked at: those that are none are left out.
 
     Raises:
-        UsageError: the data are not there or hold no pictures, or only some of them have a class; scenes of a size
+        UsageError: the data are not there or hold no images, or only some of them have a class; scenes of a size
             that cannot be drawn.
     """
     if where == SCENES:

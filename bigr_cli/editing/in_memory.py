@@ -167,7 +167,7 @@ def interpolated(
     labels: list[Label] = [one for one in keyframes if _is_label(one)]  # type: ignore[misc]
     others = [one for stop in keyframes if not _is_label(stop) for one in originals(stop, config.ground)]  # type: ignore[arg-type]
     if labels and len(labels) < len(keyframes):
-        raise UsageError("stops are either all labels or all pictures")
+        raise UsageError("stops are either all labels or all images")
     chosen = build(Interpolate, config, options)
     stops: list[Any] = [guide_of(config, label) for label in labels]
     names: list[str] | None = [name_of(config, stop) for stop in stops]

@@ -123,10 +123,10 @@ def outpaint(
     """Continue an image on a larger canvas; the image itself stays bit for bit. Arguments as in `inpaint`.
 
     Windows are as large as the image's shorter side, so that what is painted has the scale of what is there, and go
-    on by a quarter of that, because a model that sees little of the picture begins another one.
+    on by a quarter of that, because a model that sees little of the image begins another one.
 
     Raises:
-        UsageError: the canvas is not larger than the picture, or too large.
+        UsageError: the canvas is not larger than the image, or too large.
     """
     width, height = original.size
     canvas = margins.canvas(original.size)

@@ -163,7 +163,7 @@ class MaskedRequest(EditRequest):
 
         read = replace(self, mask=MaskRequest(weights=read_mask(mask, image)))  # type: ignore[call-arg]
         if mask.image is None and not read.weights(image).any():  # type: ignore[attr-defined]
-            console.warn(f"{image.name}: the mask is empty, so the picture comes back as it is")
+            console.warn(f"{image.name}: the mask is empty, so the image comes back as it is")
         return read
 
     def weights(self, image: "Original") -> Any:

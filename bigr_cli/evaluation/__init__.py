@@ -1,1 +1,1 @@
-"""Judging pictures: how well they are given back, how much they look like real ones, what they show."""
+"""Judging images: how well they are given back, how much they look like real ones, what they show."""

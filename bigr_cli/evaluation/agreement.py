@@ -1,4 +1,4 @@
-"""How well pictures show what a text asked for: by the classifier of scenes, or by CLIP."""
+"""How well images show what a text asked for: by the classifier of scenes, or by CLIP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bigr_cli.data import scenes
 from bigr_cli.data.captions import read_texts
 from bigr_cli.data.loading import as_floats
 from bigr_cli.evaluation.classifier import load_classifier
-from bigr_cli.evaluation.image_sets import PictureSet
+from bigr_cli.evaluation.image_sets import ImageSet
 
 QUESTIONS = ("object", "color", "ground", "time")
 ALL = "all"
@@ -24,7 +24,7 @@ _START = 2**43  # beyond every scene that a training reaches
 _BATCH = 64
 
 Pairs = frozenset[tuple[str, str]]  # colours and objects
-Judge = Callable[["Asked", PictureSet, Callable[[int], None]], dict[str, float]]
+Judge = Callable[["Asked", ImageSet, Callable[[int], None]], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ def asked_texts(path: Path) -> list[Asked]:
 
 
 def scenes_judge(device: torch.device) -> Judge:
-    """Shares of pictures for which the classifier gives the right answer to each question, and to all of them.
+    """Shares of images for which the classifier gives the right answer to each question, and to all of them.
 
     Raises:
         ModelError: the classifier is not here.
     """
     network = load_classifier(device=device)
 
-    def judge(asked: Asked, pictures: PictureSet, advance: Callable[[int], None]) -> dict[str, float]:
+    def judge(asked: Asked, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
         right = {name: 0 for name in (*QUESTIONS, ALL)}
-        for answers, images in _beside(asked.answers, pictures, advance):
+        for answers, images in _beside(asked.answers, image_set, advance):
             with torch.inference_mode():
                 found = {name: logits.argmax(dim=1).tolist() for name, logits in network(images.to(device)).items()}
             hits = {
@@ -81,7 +81,7 @@ def scenes_judge(device: torch.device) -> Judge:
 
 
 def clip_judge(folder: Path, device: torch.device) -> Judge:
-    """The mean cosine of pictures and texts in CLIP's space, times 100, negative ones as 0 (CLIPScore, Hessel 2021).
+    """The mean cosine of images and texts in CLIP's space, times 100, negative ones as 0 (CLIPScore, Hessel 2021).
 
     Args:
         folder: of transformers' files.
@@ -93,9 +93,9 @@ def clip_judge(folder: Path, device: torch.device) -> Judge:
 
     network = open_clip(folder, device)
 
-    def judge(asked: Asked, pictures: PictureSet, advance: Callable[[int], None]) -> dict[str, float]:
+    def judge(asked: Asked, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
         total = 0.0
-        for texts, images in _beside(asked.texts, pictures, advance):
+        for texts, images in _beside(asked.texts, image_set, advance):
             total += float((100 * network.likeness(images, list(texts))).clamp_min(0).sum())
         return {CLIP: total / len(asked.texts)}
 
@@ -118,11 +118,11 @@ def _answers(scene: scenes.Scene) -> dict[str, str]:
 
 
 def _beside(
-    things: Sequence[Any], pictures: PictureSet, advance: Callable[[int], None]
+    things: Sequence[Any], image_set: ImageSet, advance: Callable[[int], None]
 ) -> Iterator[tuple[Sequence[Any], Tensor]]:
-    """Pictures as floats, batch by batch, with what belongs to each."""
+    """Images as floats, batch by batch, with what belongs to each."""
     start = 0
-    for batch in pictures.batches(_BATCH):
+    for batch in image_set.batches(_BATCH):
         yield things[start : start + len(batch)], as_floats(batch)
         start += len(batch)
         advance(len(batch))

@@ -1,7 +1,7 @@
 """A small network that reads a scene: which object, its colour, the ground, the time of day.
 
 Its feature maps make a perceptual loss, its embedding a Fréchet distance, and its answers a score for generated
-pictures. It is trained by `benchmarks/train_classifier.py`.
+images. It is trained by `benchmarks/train_classifier.py`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from bigr_cli.files import reading
 CONFIG_FILE = "classifier.yaml"
 WEIGHTS_FILE = "classifier.safetensors"
 SHIPPED = "scenes-classifier"
-_MULTIPLE = 16  # of a picture's sides: four halvings
+_MULTIPLE = 16  # of an image's sides: four halvings
 
 
 class Block(nn.Module):
-    """Halves the picture, then refines it: a strided convolution and a residual pair of convolutions."""
+    """Halves the image, then refines it: a strided convolution and a residual pair of convolutions."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Block(nn.Module):
 
 
 class ScenesClassifier(nn.Module):
-    """Four blocks, a mean over the picture, and one linear layer for each question.
+    """Four blocks, a mean over the image, and one linear layer for each question.
 
     Args:
         widths: channels of the four blocks; the last is the size of the embedding.
@@ -58,7 +58,7 @@ class ScenesClassifier(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) in [0, 1] → for each question (B, answers) logits.
 
-        Raises ValueError for pictures whose sides are no multiples of 16; the network was trained on 64 × 64.
+        Raises ValueError for images whose sides are no multiples of 16; the network was trained on 64 × 64.
         """
         embedded = self.embedding(images)
         return {name: head(embedded) for name, head in self.heads.items()}
@@ -68,12 +68,12 @@ class ScenesClassifier(nn.Module):
         return self._maps(images, len(self.blocks) - 1)
 
     def embedding(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] → (B, D): the last map's mean over the picture, which the heads read."""
+        """(B, 3, H, W) in [0, 1] → (B, D): the last map's mean over the image, which the heads read."""
         return self._maps(images, len(self.blocks))[-1].mean(dim=(2, 3))
 
     def _maps(self, images: Tensor, count: int) -> list[Tensor]:
         if images.ndim != 4 or images.shape[1] != 3 or any(side % _MULTIPLE or not side for side in images.shape[2:]):
-            expected = f"expected pictures (B, 3, H, W) whose sides are multiples of {_MULTIPLE}"
+            expected = f"expected images (B, 3, H, W) whose sides are multiples of {_MULTIPLE}"
             raise ValueError(f"{expected}, got {tuple(images.shape)}")
         if not images.is_floating_point():
             raise ValueError(f"expected floats in [0, 1], got {images.dtype}")

@@ -40,7 +40,7 @@ class Extractor:
     Attributes:
         name: what torch-fidelity calls it.
         layers: for each metric, by torch-fidelity's name of it, the features; "isc" is missing where there are none.
-        size: the side of the pictures it reads; None is any.
+        size: the side of the images it reads; None is any.
         about: what tells it from others.
         options: further arguments of torch-fidelity's for it.
     """
@@ -72,7 +72,7 @@ class Extractor:
         return made.to(device)
 
     def check_size(self, width: int, height: int, what: str) -> None:
-        """UsageError unless it reads pictures of this size."""
+        """UsageError unless it reads images of this size."""
         if self.size is not None and (width, height) != (self.size, self.size):
             raise UsageError(
                 f"{what}: {width} × {height} pixels; {self.name} reads {self.size} × {self.size}",

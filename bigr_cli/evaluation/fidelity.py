@@ -1,4 +1,4 @@
-"""How much one set of pictures looks like another: every figure comes out of torch-fidelity.
+"""How much one set of images looks like another: every figure comes out of torch-fidelity.
 
 FID, IS, KID, precision and recall, by the names that torch-fidelity gives them, from features of any extractor that is
 registered with it. What is here holds features in memory between the metrics and checks them.
@@ -18,7 +18,7 @@ from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics
 
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor
-from bigr_cli.evaluation.image_sets import PictureSet
+from bigr_cli.evaluation.image_sets import ImageSet
 from bigr_cli.evaluation.metrics import by_key
 from bigr_cli.evaluation.statistics import Statistics
 from bigr_cli.runtime.batches import Batches
@@ -38,7 +38,7 @@ class Reference:
 
     @property
     def count(self) -> int | None:
-        """How many pictures there are in it, if that is known."""
+        """How many images there are in it, if that is known."""
         for found in self.features.values():
             return len(found)
         return self.statistics.count if self.statistics else None
@@ -50,9 +50,9 @@ class Reference:
 
 
 def extract(
-    network: nn.Module, pictures: PictureSet, device: torch.device, batch: int, advance: Callable[[int], None]
+    network: nn.Module, image_set: ImageSet, device: torch.device, batch: int, advance: Callable[[int], None]
 ) -> dict[str, Tensor]:
-    """The features (N, D) of all pictures by name, on the CPU.
+    """The features (N, D) of all images by name, on the CPU.
 
     Raises:
         UsageError: they are not finite.
@@ -60,14 +60,14 @@ def extract(
     parts: dict[str, list[Tensor]] = {}
     batches = Batches(batch)
     with torch.inference_mode():
-        for images in pictures.batches(batch):
+        for images in image_set.batches(batch):
             for some, made in batches.run(images, lambda some: network(some.to(device))):
                 for name, found in network.convert_features_tuple_to_dict(made).items():  # type: ignore[operator]
                     parts.setdefault(name, []).append(found.float().cpu())
                 advance(len(some))
     whole = {name: torch.cat(found) for name, found in parts.items()}
     for name, found in whole.items():
-        check_finite(found, f"{pictures.what}: features {name}")
+        check_finite(found, f"{image_set.what}: features {name}")
     return whole
 
 
@@ -75,17 +75,17 @@ def check_finite(features: Tensor, what: str) -> None:
     """UsageError if there is a number in them that is none."""
     wrong = (~torch.isfinite(features)).any(dim=1).nonzero().flatten()
     if len(wrong):
-        raise UsageError(f"{what} are not finite, first at picture {int(wrong[0])} of {len(features)}")
+        raise UsageError(f"{what} are not finite, first at image {int(wrong[0])} of {len(features)}")
 
 
 def check_counts(metrics: Sequence[str], counts: Sequence[tuple[str, int]]) -> None:
-    """UsageError if one of these sets, each a name and a number of pictures, is too small for a metric."""
+    """UsageError if one of these sets, each a name and a number of images, is too small for a metric."""
     for what, count in counts:
         for metric in metrics:
             fewest = by_key(metric).fewest
             if count < fewest:
-                pictures = f"{count} picture{'' if count == 1 else 's'}"
-                raise UsageError(f"{what}: {pictures}; {metric} needs at least {fewest}")
+                image_set = f"{count} image{'' if count == 1 else 's'}"
+                raise UsageError(f"{what}: {image_set}; {metric} needs at least {fewest}")
 
 
 def measure(
@@ -108,7 +108,7 @@ def measure(
         theirs: Tensor | Statistics | None = None
         if row.needs != "nothing":
             if reference is None or not reference.allows(metric):
-                raise UsageError(f"{metric}: needs a reference with pictures or features")
+                raise UsageError(f"{metric}: needs a reference with images or features")
             stored = reference.statistics if row.needs == "statistics" else None
             theirs = stored or reference.features[layer]
             if isinstance(theirs, Tensor):

@@ -75,7 +75,7 @@ def generation(
         if images is not None:
             return compared(judge, comparison, given, given, overwrite=overwrite, advance=advance)
         drawn = draws(model, jobs, settings, batch_size)
-        record = compared(judge, comparison, drawn.pictures(advance), drawn.pictures(), overwrite=overwrite)
+        record = compared(judge, comparison, drawn.images(advance), drawn.images(), overwrite=overwrite)
     drawn.discard()
     return record
 
@@ -93,14 +93,14 @@ def reconstruction(
     progress: ProgressOption = None,
 ) -> dict[str, Any]:
     """Figures of the reconstructions of a folder's images, or of scenes."""
-    pictures = images_to_reconstruct(fspath(data), model.config.image_size, count)
+    images = images_to_reconstruct(fspath(data), model.config.image_size, count)
     evaluator = _evaluator(features, weights, fetch_weights)
-    extractor = distance_extractor(evaluator, fspath(data), [pictures])
-    with for_caller(pictures.count, "reconstructing", progress) as advance:
+    extractor = distance_extractor(evaluator, fspath(data), [images])
+    with for_caller(images.count, "reconstructing", progress) as advance:
         record, _ = reconstruction_record(
             model.tokenizer,
             model.config,
-            pictures,
+            images,
             where=model.folder or model.name,
             extractor=extractor,
             lpips=lpips_of(model.device, fetch=fetch_weights),

@@ -1,4 +1,4 @@
-"""Samples against a reference: the figures, and everything that figures depend on beside the pictures."""
+"""Samples against a reference: the figures, and everything that figures depend on beside the images."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor, open_extractor
 from bigr_cli.evaluation.fidelity import check_counts, extract, measure, real_against_real, statistics_of
-from bigr_cli.evaluation.image_sets import PictureSet
+from bigr_cli.evaluation.image_sets import ImageSet
 from bigr_cli.evaluation.metrics import by_key
 from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference
 from bigr_cli.evaluation.statistics import write_samples, write_statistics
 from bigr_cli.version import __version__
 
 COUNT = 10_000  # samples, unless another number is asked for
-AT_ONCE = 64  # pictures that an extractor looks at, unless another number is asked for
+AT_ONCE = 64  # images that an extractor looks at, unless another number is asked for
 _PACKAGES = ("torch", "torch-fidelity", "torchvision", "numpy", "scipy", "pillow")
 
 Advance = Callable[[int], None]
@@ -54,10 +54,10 @@ class Judge:
 
         Args:
             metrics: by torch-fidelity's names.
-            batch: pictures at once.
+            batch: images at once.
             resize: the side that samples are fitted to.
             extra: metrics whose features are wanted of the samples without their figures.
-            advance: told of the reference's pictures as they are done.
+            advance: told of the reference's images as they are done.
 
         Raises:
             UsageError, ModelError, RunError: as `Extractor.network` and `Opened.read`.
@@ -73,7 +73,7 @@ class Judge:
             network = extractor.network(tuple(binary), self.device)
             self.reference = reference.read(network, extractor, binary, self.device, self.batch, advance)
 
-    def features(self, samples: PictureSet, advance: Advance = _silent) -> dict[str, Tensor]:
+    def features(self, samples: ImageSet, advance: Advance = _silent) -> dict[str, Tensor]:
         """What the network says of samples; UsageError if there are too few, or it is not finite."""
         counts = [(samples.what, samples.count)]
         if self.reference is not None and self.reference.features:
@@ -87,7 +87,7 @@ class Judge:
         """The metrics, by torch-fidelity's names."""
         return measure(features, self.reference, self.extractor, self.metrics)
 
-    def record(self, samples: PictureSet, figures: dict[str, float]) -> dict[str, Any]:
+    def record(self, samples: ImageSet, figures: dict[str, float]) -> dict[str, Any]:
         """Figures with everything that they depend on."""
         theirs = self.reference.count if self.reference else None
         settings: dict[str, Any] = {"rng_seed": DEFAULTS["rng_seed"]}
@@ -216,8 +216,8 @@ def open_comparison(
         raise UsageError("nothing to compare with", hint="--reference DIR, scenes or FILE; --metrics is needs none")
     chosen = choose_metrics(metrics, extractor, opened)
     counts = [samples]
-    if opened is not None and opened.pictures is not None:
-        counts.append((opened.pictures.what, opened.pictures.count))
+    if opened is not None and opened.images is not None:
+        counts.append((opened.images.what, opened.images.count))
     check_counts(chosen, counts)
     return Comparison(extractor=extractor, reference=opened, metrics=chosen, **files)
 
@@ -225,8 +225,8 @@ def open_comparison(
 def compared(
     judge: Judge | None,
     comparison: Comparison,
-    samples: PictureSet,
-    again: PictureSet,
+    samples: ImageSet,
+    again: ImageSet,
     *,
     overwrite: bool = False,
     advance: Advance = _silent,

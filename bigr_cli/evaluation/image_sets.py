@@ -1,4 +1,4 @@
-"""Sets of pictures that are compared: folders, scenes, arrays in a file, or what a model draws."""
+"""Sets of images that are compared: folders, scenes, arrays in a file, or what a model draws."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ Batches = Callable[[int], Iterator[Tensor]]
 
 
 @dataclass(frozen=True)
-class PictureSet:
-    """Pictures of one size, in a fixed order.
+class ImageSet:
+    """Images of one size, in a fixed order.
 
     Attributes:
         what: what messages call them.
         count: how many there are.
         width, height: of every one, in pixels.
-        batches: with the number of pictures in a batch, gives them as (B, 3, H, W) uint8.
+        batches: with the number of images in a batch, gives them as (B, 3, H, W) uint8.
         about: what identifies them.
         classes: how many there are of each class; empty if that is not known.
-        identity: the same text means the same pictures.
+        identity: the same text means the same images.
     """
 
     what: str
@@ -50,8 +50,8 @@ class PictureSet:
     classes: dict[str, int]
     identity: str = ""
 
-    def resized(self, side: int | None) -> PictureSet:
-        """With the square in the middle of every picture scaled to `side` pixels; None leaves them as they are."""
+    def resized(self, side: int | None) -> ImageSet:
+        """With the square in the middle of every image scaled to `side` pixels; None leaves them as they are."""
         if side is None or (self.width, self.height) == (side, side):
             return self
 
@@ -71,7 +71,7 @@ class PictureSet:
         return {**self.about, "count": self.count, "size": [self.width, self.height], **labels}
 
 
-def scenes(size: int, count: int, *, seed: int = 0, start: int = UNSEEN) -> PictureSet:
+def scenes(size: int, count: int, *, seed: int = 0, start: int = UNSEEN) -> ImageSet:
     """Scenes that no training has seen, drawn at this size, their classes in turn."""
     open_source(SCENES, size)  # checks the size
     source = ScenesSource(size, seed, start, count)
@@ -79,15 +79,15 @@ def scenes(size: int, count: int, *, seed: int = 0, start: int = UNSEEN) -> Pict
     def batches(at_once: int) -> Iterator[Tensor]:
         for first in range(0, count, at_once):
             numbers = range(first, min(first + at_once, count))
-            yield stacked([source.picture(number).pixels for number in numbers])
+            yield stacked([source.image(number).pixels for number in numbers])
 
     classes = _counts(LABELS[source.label(index)] for index in range(count))
     about = {"source": SCENES, "seed": seed, "start": start}
-    return PictureSet(f"{count} scenes", count, size, size, batches, about, classes, source.fingerprint())
+    return ImageSet(f"{count} scenes", count, size, size, batches, about, classes, source.fingerprint())
 
 
-def folder(path: Path, *, count: int | None = None, resize: int | None = None) -> PictureSet:
-    """The pictures of a folder and its subfolders, which are the classes, upright and without transparency.
+def folder(path: Path, *, count: int | None = None, resize: int | None = None) -> ImageSet:
+    """The images of a folder and its subfolders, which are the classes, upright and without transparency.
 
     Args:
         path: the folder.
@@ -95,8 +95,8 @@ def folder(path: Path, *, count: int | None = None, resize: int | None = None) -
         resize: the side they are fitted to; without it they must all be of one size.
 
     Raises:
-        UsageError: there is no such folder, it holds no pictures or too few, or they differ in size.
-        ImageError: a picture cannot be read.
+        UsageError: there is no such folder, it holds no images or too few, or they differ in size.
+        ImageError: an image cannot be read.
     """
     path = expanded(str(path))
     if not path.is_dir():
@@ -105,7 +105,7 @@ def folder(path: Path, *, count: int | None = None, resize: int | None = None) -
     source = open_folder(str(path), resize or 1, captions=False, check="headers")
     total = len(source)
     if count is not None and count > total:
-        raise UsageError(f"{path}: {count} pictures are wanted, {total} are there")
+        raise UsageError(f"{path}: {count} images are wanted, {total} are there")
     chosen = [index * total // count for index in range(count)] if count else list(range(total))
     paths = [source.root / source.files[index] for index in chosen]
     width, height = (resize, resize) if resize else _common_size(paths)
@@ -116,13 +116,13 @@ def folder(path: Path, *, count: int | None = None, resize: int | None = None) -
 
     names = [source.labels[source.targets[index]] for index in chosen] if source.labels else []
     about = {"source": "folder", "path": str(path)} | ({"fitted_to": resize} if resize else {})
-    return PictureSet(
+    return ImageSet(
         str(path), len(paths), width, height, batches, about, _counts(names), f"{READER}:{source.fingerprint()}:{count}"
     )
 
 
-def array(pixels: NDArray[np.uint8], path: Path) -> PictureSet:
-    """Pictures (N, H, W, 3) uint8 out of a file; UsageError for an array that is none of these."""
+def array(pixels: NDArray[np.uint8], path: Path) -> ImageSet:
+    """Images (N, H, W, 3) uint8 out of a file; UsageError for an array that is none of these."""
     if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
         raise UsageError(f"{path}: arr_0: expected (N, H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
 
@@ -131,18 +131,18 @@ def array(pixels: NDArray[np.uint8], path: Path) -> PictureSet:
             yield stacked(list(pixels[first : first + at_once]))
 
     height, width = pixels.shape[1:3]
-    return PictureSet(str(path), len(pixels), width, height, batches, {"source": "npz", "path": str(path)}, {})
+    return ImageSet(str(path), len(pixels), width, height, batches, {"source": "npz", "path": str(path)}, {})
 
 
-def sheet(pictures: PictureSet, count: int = 32, columns: int = 16) -> Image.Image:
+def sheet(images: ImageSet, count: int = 32, columns: int = 16) -> Image.Image:
     """The first of them, side by side."""
-    first = next(iter(pictures.batches(min(count, pictures.count))))
+    first = next(iter(images.batches(min(count, images.count))))
     return grid([Image.fromarray(one) for one in first.permute(0, 2, 3, 1).contiguous().numpy()], columns=columns)
 
 
-def stacked(pictures: list[NDArray[np.uint8]]) -> Tensor:
-    """Pictures (H, W, 3) → (B, 3, H, W) uint8."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+def stacked(images: list[NDArray[np.uint8]]) -> Tensor:
+    """Images (H, W, 3) → (B, 3, H, W) uint8."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
 def _counts(names: Any) -> dict[str, int]:
@@ -165,7 +165,7 @@ def _common_size(paths: list[Path]) -> tuple[int, int]:
                 hint="--resize N cuts the square out of the middle of each and scales it to N × N",
             )
     if first is None:
-        raise UsageError("there are no pictures")
+        raise UsageError("there are no images")
     return first
 
 

@@ -104,7 +104,7 @@ class Clip:
 
     @torch.inference_mode()
     def likeness(self, images: Tensor, texts: Sequence[str]) -> Tensor:
-        """(B, 3, H, W) pictures in [0, 1] and B texts → the cosine of each pair, (B,); long texts are cut off."""
+        """(B, 3, H, W) images in [0, 1] and B texts → the cosine of each pair, (B,); long texts are cut off."""
         arrays = list((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
         given = self._processor(text=list(texts), images=arrays, return_tensors="pt", padding=True, truncation=True)
         found = self._network(**given.to(self._device))

@@ -1,4 +1,4 @@
-"""How well a tokenizer gives pictures back, and how well it uses its bits."""
+"""How well a tokenizer gives images back, and how well it uses its bits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def psnr(made: Tensor, given: Tensor, where: Tensor | None = None) -> Tensor:
-    """Peak signal-to-noise ratio of each picture in decibels: (B, 3, H, W) in [0, 1] → (B,).
+    """Peak signal-to-noise ratio of each image in decibels: (B, 3, H, W) in [0, 1] → (B,).
 
-    `where` (B, 1, H, W) bool limits it to a part of each picture.
+    `where` (B, 1, H, W) bool limits it to a part of each image.
     """
     error = (made.clamp(0, 1) - given).square().mean(dim=1, keepdim=True)
     weight = torch.ones_like(error) if where is None else where.to(error.dtype)

@@ -1,4 +1,4 @@
-"""What samples are compared with: a folder, scenes, or a file of statistics, features or pictures."""
+"""What samples are compared with: a folder, scenes, or a file of statistics, features or images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.fidelity import Reference, check_finite, extract
-from bigr_cli.evaluation.image_sets import PictureSet, array, folder, scenes
+from bigr_cli.evaluation.image_sets import ImageSet, array, folder, scenes
 from bigr_cli.evaluation.metrics import GENERATION, by_key, named
 from bigr_cli.evaluation.statistics import SUFFIXES, Statistics, StatisticsFile, read_statistics
 
@@ -23,15 +23,15 @@ MANY = 10_000  # scenes, unless another number is asked for
 
 @dataclass(frozen=True)
 class Opened:
-    """A reference before any feature is computed: pictures, or what a file holds, or both."""
+    """A reference before any feature is computed: images, or what a file holds, or both."""
 
     where: str
-    pictures: PictureSet | None
+    images: ImageSet | None
     file: StatisticsFile
 
     def allows(self, metric: str) -> bool:
         """Whether it has what a metric (by torch-fidelity's name) needs."""
-        whole = self.pictures is not None or self.file.features is not None
+        whole = self.images is not None or self.file.features is not None
         needs = by_key(metric).needs
         return whole or needs == "nothing" or (needs == "statistics" and self.file.statistics is not None)
 
@@ -52,20 +52,20 @@ class Opened:
         if self.file.features is not None:
             check_finite(self.file.features, f"{self.where}: features")
             features = {extractor.layers[metric]: self.file.features for metric in needed}
-        elif self.pictures is not None and needed:
-            features = extract(network, self.pictures, device, batch, advance)
+        elif self.images is not None and needed:
+            features = extract(network, self.images, device, batch, advance)
         return Reference(features, statistics, self._about(features))
 
     def identity(self) -> str:
         """The same text means the same reference."""
-        if self.pictures is not None and self.pictures.identity:
-            return self.pictures.identity
+        if self.images is not None and self.images.identity:
+            return self.images.identity
         status = Path(self.where).expanduser().stat()
         return f"{Path(self.where).expanduser().resolve()}:{status.st_size}:{status.st_mtime_ns}"
 
     def _about(self, features: dict[str, Any]) -> dict[str, Any]:
-        if self.pictures is not None:
-            return self.pictures.record()
+        if self.images is not None:
+            return self.images.record()
         statistics = self.file.statistics
         count = len(next(iter(features.values()))) if features else statistics.count if statistics else None
         kind = "features" if self.file.features is not None else "statistics"
@@ -73,16 +73,16 @@ class Opened:
 
 
 def open_reference(where: str, size: tuple[int, int], *, count: int | None, resize: int | None) -> Opened:
-    """What `--reference` names, its pictures of the samples' size.
+    """What `--reference` names, its images of the samples' size.
 
     Args:
         where: `scenes`, a folder, or a .npz or .pt file.
         size: width and height of the samples, after any resizing.
-        count: how many of its pictures; None is all, or 10,000 scenes.
-        resize: the side that pictures are fitted to.
+        count: how many of its images; None is all, or 10,000 scenes.
+        resize: the side that images are fitted to.
 
     Raises:
-        UsageError: it is not there, is empty, is of another size, or has too few pictures.
+        UsageError: it is not there, is empty, is of another size, or has too few images.
         ModelFormatError: a file cannot be read.
     """
     nothing = StatisticsFile()
@@ -94,10 +94,10 @@ def open_reference(where: str, size: tuple[int, int], *, count: int | None, resi
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         file = read_statistics(path)
         found = None
-        if file.pictures is not None:
-            shown = file.pictures if count is None else file.pictures[:count]
+        if file.images is not None:
+            shown = file.images if count is None else file.images[:count]
             found = _of_size(array(shown, path).resized(resize), size)
-        return Opened(where, found, replace(file, pictures=None))
+        return Opened(where, found, replace(file, images=None))
     return Opened(where, _of_size(folder(path, count=count, resize=resize), size), nothing)
 
 
@@ -128,13 +128,13 @@ def _obstacle(metric: str, extractor: Extractor, reference: Opened | None) -> st
     return None
 
 
-def _of_size(pictures: PictureSet, size: tuple[int, int]) -> PictureSet:
-    if (pictures.width, pictures.height) != size:
+def _of_size(images: ImageSet, size: tuple[int, int]) -> ImageSet:
+    if (images.width, images.height) != size:
         raise UsageError(
-            f"{pictures.what}: {pictures.width} × {pictures.height} pixels, the samples have {size[0]} × {size[1]}",
+            f"{images.what}: {images.width} × {images.height} pixels, the samples have {size[0]} × {size[1]}",
             hint="--resize N cuts the square out of the middle of all and scales it to N × N",
         )
-    return pictures
+    return images
 
 
 def _check_extractor(statistics: Statistics | None, extractor: Extractor, where: str) -> None:

@@ -58,7 +58,7 @@ class Report:
         facts: what they depend on, a name and a text each.
         results: all of it as JSON holds it.
         plots: SVG by file name (without the suffix) with a caption: name → (caption, svg).
-        pictures: a caption and a picture each.
+        images: a caption and an image each.
         command: what makes it again.
     """
 
@@ -68,7 +68,7 @@ class Report:
     facts: Sequence[tuple[str, str]]
     results: Any
     plots: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    pictures: Sequence[tuple[str, Image.Image]] = ()
+    images: Sequence[tuple[str, Image.Image]] = ()
     command: str = ""
 
 
@@ -143,7 +143,7 @@ def page(report: Report) -> str:
         "report.html",
         title=report.title,
         report=report,
-        pictures=[shown(caption, image) for caption, image in report.pictures],
+        images=[shown(caption, image) for caption, image in report.images],
         results=json.dumps(report.results, indent=2),
         refresh=0,
     )

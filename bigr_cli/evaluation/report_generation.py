@@ -1,4 +1,4 @@
-"""What a report on generated pictures shows: a table, plots of a sweep, the pictures."""
+"""What a report on generated images shows: a table, plots of a sweep, the images."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def _set(about: Record) -> str:
     each = about.get("per_class")
     spread = "" if each is None else f", {each if isinstance(each, int) else f'{each[0]} to {each[1]}'} a class"
     seed = f", seed {about['seed']}" if "seed" in about else ""
-    return f"{count} pictures{size}: {kind} {where}".rstrip() + spread + seed
+    return f"{count} images{size}: {kind} {where}".rstrip() + spread + seed
 
 
 def generation_report(records: Sequence[Record], sheets: Sequence[Image.Image], command: str) -> Report:
-    """The page about samples: `records` as `--json` prints them, a sheet of pictures for each."""
+    """The page about samples: `records` as `--json` prints them, a sheet of images for each."""
     swept = list(records[0].get("point", {}))
     columns = columns_of(GENERATION, records)
     headings = [*swept, *(one.heading for one in columns)] if swept else ["", *(one.heading for one in columns)]
@@ -60,16 +60,16 @@ def generation_report(records: Sequence[Record], sheets: Sequence[Image.Image], 
         rows.append([REAL, *[""] * (len(swept) - 1), *(one.cell(real) for one in columns)])
     shift = len(headings) - len(columns)
     best = {(row, shift + place) for place, one in enumerate(columns) for row in one.best(records)}
-    captions = [said(record.get("point", {})) or "the first pictures" for record in records]
+    captions = [said(record.get("point", {})) or "the first images" for record in records]
     made = records[0]["samples"]
     return Report(
-        title=f"Generated pictures: {made.get('model') or made.get('path')}",
+        title=f"Generated images: {made.get('model') or made.get('path')}",
         summary=f"{made['count']:,} samples{' for each row' if swept else ''}, measured by {made_by()}",
         table=Table(headings, rows, frozenset(best)),
         facts=facts(records[0]),
         results={"command": command, "records": list(records)},
         plots=_plots(records, swept, columns),
-        pictures=list(zip(captions, sheets, strict=True)),
+        images=list(zip(captions, sheets, strict=True)),
         command=command,
     )
 

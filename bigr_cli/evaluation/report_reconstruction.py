@@ -1,4 +1,4 @@
-"""What a report on tokenizers shows: one table of them all, how well single pictures come back, how bits are used."""
+"""What a report on tokenizers shows: one table of them all, how well single images come back, how bits are used."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def table(records: Sequence[Record]) -> Table:
 
 def facts(record: Record) -> list[tuple[str, str]]:
     """What the figures depend on: a name and a text each."""
-    pictures = record["pictures"]
-    where = pictures.get("path", "")
-    found = [("pictures", f"{pictures['count']:,} of {pictures['source']} {where}".rstrip())]
+    images = record["pictures"]
+    where = images.get("path", "")
+    found = [("pictures", f"{images['count']:,} of {images['source']} {where}".rstrip())]
     fitting = "the square in the middle, scaled to each tokenizer's size (Lanczos)"
     drawn = "drawn at each tokenizer's size"
-    found.append(("size", drawn if pictures["source"] == "scenes" else fitting))
+    found.append(("size", drawn if images["source"] == "scenes" else fitting))
     if record["refine"]:
         found.append(("codes", f"looked for in {record['refine']} steps from the encoder's"))
     found.append(("rounding", "what comes back is clamped and rounded to 8 bits before it is compared"))
@@ -59,12 +59,12 @@ def reconstruction_report(records: Sequence[Record], rebuilt: Mapping[str, Rebui
     order = "bits in ascending order"
     return Report(
         title="What tokenizers give back",
-        summary=f"{records[0]['pictures']['count']:,} pictures, measured by {made_by()}",
+        summary=f"{records[0]['pictures']['count']:,} images, measured by {made_by()}",
         table=table(records),
         facts=facts(records[0]),
         results={"command": command, "records": list(records)},
         plots={
-            "psnr": ("How the pictures' PSNR is spread", spread),
+            "psnr": ("How the images' PSNR is spread", spread),
             "shares": ("How often each bit is 1", bars(shares, x=order, y="share of tokens", limit=0.5)),
             "entropies": ("The entropy of each bit", bars(entropies, x=order, y="entropy (bit)", limit=0.8)),
             "correlations": (
@@ -72,6 +72,6 @@ def reconstruction_report(records: Sequence[Record], rebuilt: Mapping[str, Rebui
                 bars(largest, x=order, y="absolute correlation", limit=0.9),
             ),
         },
-        pictures=[(f"{name}: the worst pictures, originals above", made.sheet()) for name, made in rebuilt.items()],
+        images=[(f"{name}: the worst images, originals above", made.sheet()) for name, made in rebuilt.items()],
         command=command,
     )

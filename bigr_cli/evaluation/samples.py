@@ -1,7 +1,7 @@
-"""Pictures that a model draws to be judged: the same ones in any batch, in any number of processes, after any stop.
+"""Images that a model draws to be judged: the same ones in any batch, in any number of processes, after any stop.
 
-Picture i is of class i modulo the number of classes, or of text i, and has the seed SEED + i. What was drawn is kept
-as codes in a folder of the cache, a file for every 64 pictures, until the evaluation is through; a run that was stopped
+Image i is of class i modulo the number of classes, or of text i, and has the seed SEED + i. What was drawn is kept
+as codes in a folder of the cache, a file for every 64 images, until the evaluation is through; a run that was stopped
 finds them there, and several processes share the work by writing different ones.
 """
 
@@ -23,7 +23,7 @@ from bigr_cli.cache import Cache, intact, save_array
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.sources import SCENES
-from bigr_cli.evaluation.image_sets import PictureSet, stacked
+from bigr_cli.evaluation.image_sets import ImageSet, stacked
 from bigr_cli.generation import Job, plan
 from bigr_cli.prompts import Label, class_count
 from bigr_cli.runtime.batches import Batches
@@ -38,7 +38,7 @@ _CACHE = Cache("evaluation", "samples", durable=True)
 
 
 def balanced(config: ModelConfig, count: int, seed: int) -> list[Job]:
-    """`count` pictures of all classes in turn, or of none if there are none; errors as `plan`.
+    """`count` images of all classes in turn, or of none if there are none; errors as `plan`.
 
     A model of texts that was trained on scenes is given captions of other scenes.
     """
@@ -55,7 +55,7 @@ def balanced(config: ModelConfig, count: int, seed: int) -> list[Job]:
 
 @dataclass(frozen=True)
 class Draws:
-    """Pictures of a model with certain settings, drawn when they are asked for unless they are kept already."""
+    """Images of a model with certain settings, drawn when they are asked for unless they are kept already."""
 
     model: Model
     jobs: Sequence[Job]
@@ -82,8 +82,8 @@ class Draws:
         for number in range(rank, self.chunks, world):
             advance(len(self.draw(number)))
 
-    def pictures(self, advance: Callable[[int], None] | None = None) -> PictureSet:
-        """All of them; `advance` is told of pictures as they are drawn or found."""
+    def images(self, advance: Callable[[int], None] | None = None) -> ImageSet:
+        """All of them; `advance` is told of images as they are drawn or found."""
 
         def images() -> Iterator[Image.Image]:
             for number in range(self.chunks):
@@ -105,10 +105,10 @@ class Draws:
         side, classes = self.model.config.image_size, dict[str, int]()
         for job in self.jobs:
             classes[job.label] = classes.get(job.label, 0) + 1
-        return PictureSet(self.model.name, len(self.jobs), side, side, batches, self.about(), classes)
+        return ImageSet(self.model.name, len(self.jobs), side, side, batches, self.about(), classes)
 
     def about(self) -> dict[str, Any]:
-        """What the pictures depend on."""
+        """What the images depend on."""
         return {
             "source": "generated",
             "model": self.model.name,
@@ -152,7 +152,7 @@ class Draws:
 
 
 def draws(model: Model, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
-    """What is drawn or found with these settings; kept under a name that is the same only for the same pictures."""
+    """What is drawn or found with these settings; kept under a name that is the same only for the same images."""
     batches = Batches(batch_size or model.batch_size())
     made = Draws(model, jobs, settings, batches, Path())
     shown = hashlib.sha256(repr([(job.label, job.against) for job in jobs]).encode()).hexdigest()

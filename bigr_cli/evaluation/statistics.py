@@ -15,13 +15,13 @@ from torch import Tensor
 
 from bigr_cli.data.array_files import array_names, read_arrays
 from bigr_cli.errors import ModelFormatError, UsageError
-from bigr_cli.evaluation.image_sets import PictureSet
+from bigr_cli.evaluation.image_sets import ImageSet
 from bigr_cli.evaluation.pretrained import load_tensors
 from bigr_cli.files import whole_file, writing
 from bigr_cli.imaging.files import existing
 
 SUFFIXES = (".npz", ".pt")
-_AT_ONCE = 64  # pictures
+_AT_ONCE = 64  # images
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class Statistics:
 
 @dataclass(frozen=True)
 class StatisticsFile:
-    """What a file holds of a reference: statistics, features (N, D) or pictures (N, H, W, 3) uint8, or several."""
+    """What a file holds of a reference: statistics, features (N, D) or images (N, H, W, 3) uint8, or several."""
 
     statistics: Statistics | None = None
     features: Tensor | None = None
-    pictures: NDArray[np.uint8] | None = None
+    images: NDArray[np.uint8] | None = None
 
 
 def read_statistics(path: Path) -> StatisticsFile:
-    """A `.npz` with `mu` and `sigma`, or pictures as `arr_0`, or both; or a `.pt` out of torch-fidelity's cache.
+    """A `.npz` with `mu` and `sigma`, or images as `arr_0`, or both; or a `.pt` out of torch-fidelity's cache.
 
     Raises:
         UsageError: there is no such file, or nothing of that in it, or it is not finite or of odd shapes.
@@ -75,14 +75,14 @@ def write_statistics(path: Path, statistics: Statistics, *, overwrite: bool = Fa
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
-def write_samples(path: Path, pictures: PictureSet, *, overwrite: bool = False) -> None:
-    """Pictures in their order as `arr_0` (N, H, W, 3) uint8, one batch in memory at a time.
+def write_samples(path: Path, images: ImageSet, *, overwrite: bool = False) -> None:
+    """Images in their order as `arr_0` (N, H, W, 3) uint8, one batch in memory at a time.
 
     Raises:
         UsageError: there is something at `path`, and `overwrite` is not set.
         RunError: it cannot be written.
     """
-    shape = (pictures.count, pictures.height, pictures.width, 3)
+    shape = (images.count, images.height, images.width, 3)
     header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
     with (
         _written(path, overwrite=overwrite) as hidden,
@@ -90,7 +90,7 @@ def write_samples(path: Path, pictures: PictureSet, *, overwrite: bool = False) 
         archive.open("arr_0.npy", "w", force_zip64=True) as stream,
     ):
         np.lib.format.write_array_header_1_0(stream, header)
-        for batch in pictures.batches(_AT_ONCE):
+        for batch in images.batches(_AT_ONCE):
             stream.write(batch.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
 
 
@@ -110,7 +110,7 @@ def _from_npz(path: Path) -> StatisticsFile:
     names = set(array_names(path))
     known = ({"arr_0"}, {"mu", "sigma"}, {"extractor"}, {"count"})
     found = read_arrays(path, sorted(name for some in known if some <= names for name in some))
-    pictures, statistics = found.get("arr_0"), None
+    images, statistics = found.get("arr_0"), None
     try:
         if {"mu", "sigma"} <= names:
             mu, sigma = (np.asarray(found[name], np.float64) for name in ("mu", "sigma"))
@@ -118,10 +118,10 @@ def _from_npz(path: Path) -> StatisticsFile:
             statistics = Statistics(mu, sigma, extractor or None, count or None)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise ModelFormatError(f"{path}: not a .npz file of numbers ({error})") from error
-    if pictures is None and statistics is None:
+    if images is None and statistics is None:
         listed = ", ".join(sorted(names)) or "nothing"
-        raise UsageError(f"{path}: expected mu and sigma, or pictures as arr_0, found {listed}")
-    return StatisticsFile(statistics, pictures=pictures)
+        raise UsageError(f"{path}: expected mu and sigma, or images as arr_0, found {listed}")
+    return StatisticsFile(statistics, images=images)
 
 
 def _from_cache(path: Path) -> StatisticsFile:

@@ -1,4 +1,4 @@
-"""How well a tokenizer gives pictures back, picture by picture, with memory for a batch and no more."""
+"""How well a tokenizer gives images back, image by image, with memory for a batch and no more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bigr_cli.errors import RunError, UsageError
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.fidelity import check_counts
 from bigr_cli.evaluation.generation import Evaluator, versions
-from bigr_cli.evaluation.image_sets import PictureSet, folder, scenes
+from bigr_cli.evaluation.image_sets import ImageSet, folder, scenes
 from bigr_cli.evaluation.metrics import RECONSTRUCTION, ReconstructionMetric
 from bigr_cli.evaluation.pretrained import LPIPS, lpips_at_hand
 from bigr_cli.evaluation.reconstruction import BitCounts
@@ -41,7 +41,7 @@ _ORDER = "psnr"  # the metric by which images are the worst
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What was measured of a tokenizer: figures, the values of every picture, use of the bits, and the worst pictures.
+    """What was measured of a tokenizer: figures, the values of every image, use of the bits, and the worst images.
 
     `worst` has pairs of original and reconstruction (H, W, 3) uint8 with the PSNR, the lowest first.
     """
@@ -52,7 +52,7 @@ class Rebuilt:
     worst: list[tuple[float, NDArray[np.uint8], NDArray[np.uint8]]]
 
     def sheet(self, columns: int = 8) -> Image.Image:
-        """The worst pictures, each original above what came back."""
+        """The worst images, each original above what came back."""
         pairs = [grid([Image.fromarray(one), Image.fromarray(two)], columns=1) for _, one, two in self.worst]
         return grid(pairs, columns=columns, labels=[f"{value:.1f} dB" for value, _, _ in self.worst])
 
@@ -105,7 +105,7 @@ def given_back(tokenizer: Tokenizer, images: Tensor, refine: int = 0) -> tuple[T
     return tokenizer.decode(codes).clamp(0, 1).mul(255).round().byte().cpu(), codes.cpu()
 
 
-def images_to_reconstruct(data: str, size: int, count: int | None) -> PictureSet:
+def images_to_reconstruct(data: str, size: int, count: int | None) -> ImageSet:
     """The images of a folder, or unseen scenes, at a tokenizer's size; errors as `image_sets.folder`."""
     return scenes(size, count or MANY) if data == SCENES else folder(Path(data), count=count, resize=size)
 
@@ -113,7 +113,7 @@ def images_to_reconstruct(data: str, size: int, count: int | None) -> PictureSet
 def distance_extractor(
     evaluator: Evaluator,
     data: str,
-    sets: Sequence[PictureSet],
+    sets: Sequence[ImageSet],
     metrics: Sequence[ReconstructionMetric] = ALL,
     *,
     asked: bool = False,
@@ -126,15 +126,15 @@ def distance_extractor(
         return None
     try:
         extractor = evaluator.open(scenes=data == SCENES)
-        for pictures in sets:
-            extractor.check_size(pictures.width, pictures.height, pictures.what)
+        for image_set in sets:
+            extractor.check_size(image_set.width, image_set.height, image_set.what)
     except UsageError as error:
         if asked or evaluator.asked:
             raise
         console.warn(f"rFID is left out: {error}")
         return None
-    for pictures in sets:
-        check_counts(("fid",), [(pictures.what, pictures.count)])
+    for image_set in sets:
+        check_counts(("fid",), [(image_set.what, image_set.count)])
     return extractor
 
 
@@ -154,7 +154,7 @@ def lpips_of(
 def reconstruction_record(
     tokenizer: Tokenizer,
     config: ModelConfig,
-    pictures: PictureSet,
+    image_set: ImageSet,
     *,
     where: str,
     extractor: Extractor | None,
@@ -176,11 +176,11 @@ def reconstruction_record(
     each = memory.refining_bytes(config.tokenizer) if refine else memory.coding_bytes(config.tokenizer)
     made = measure_tokenizer(
         tokenizer,
-        pictures,
+        image_set,
         extractor=extractor,
         lpips=lpips,
         batch=batch or min(_AT_ONCE, memory.fitting(each, memory.free_memory(device))),
-        shown=min(SHOWN, pictures.count),
+        shown=min(SHOWN, image_set.count),
         refine=refine,
         metrics=metrics,
         advance=advance,
@@ -194,7 +194,7 @@ def reconstruction_record(
         "bits": tokenizer.config.bits,
         "refine": refine,
         **made.figures,
-        "pictures": pictures.record(),
+        "pictures": image_set.record(),
         "extractor": by,
         "lpips_by": None if lpips is None else f"torch-fidelity, {LPIPS}",
         "device": device.type,
@@ -206,7 +206,7 @@ def reconstruction_record(
 
 def measure_tokenizer(
     tokenizer: Tokenizer,
-    pictures: PictureSet,
+    image_set: ImageSet,
     *,
     extractor: Extractor | None,
     lpips: nn.Module | None,
@@ -216,35 +216,35 @@ def measure_tokenizer(
     metrics: Sequence[ReconstructionMetric] = ALL,
     advance: Callable[[int], None],
 ) -> Rebuilt:
-    """Encode and decode pictures of the tokenizer's size, and compare what comes back, rounded to 8 bits.
+    """Encode and decode images of the tokenizer's size, and compare what comes back, rounded to 8 bits.
 
     Args:
         extractor: whose features the Fréchet distance is taken of; None leaves it out.
         lpips: as `load_lpips` gives it; None leaves it out.
-        batch: pictures at once.
-        shown: how many of the worst pictures are kept.
+        batch: images at once.
+        shown: how many of the worst images are kept.
         refine: steps in which better codes than the encoder's are looked for.
         metrics: which figures; those of a metric whose network is None are None.
 
     Raises:
-        UsageError: there are too few pictures, or features are not finite.
+        UsageError: there are too few images, or features are not finite.
     """
     device, config = tokenizer.embed.device, tokenizer.config
     network = extractor.network(("fid",), device) if extractor is not None else None
     if network is not None:
-        check_counts(("fid",), [(pictures.what, pictures.count)])
+        check_counts(("fid",), [(image_set.what, image_set.count)])
     without = {name for name, found in (("lpips", lpips), ("features", network)) if found is None}
     known = [metric for metric in metrics if metric.needs not in without]
-    seen, batches = Seen(pictures.what, BitCounts(config.bits)), Batches(batch)
+    seen, batches = Seen(image_set.what, BitCounts(config.bits)), Batches(batch)
     with torch.inference_mode():
-        for images in pictures.batches(batch):
+        for images in image_set.batches(batch):
             for some, (made, codes) in batches.run(images, lambda some: given_back(tokenizer, some, refine)):
                 seen.counts.add(codes)
                 _compare(seen, Pairs(some, made, device, lpips, network), known, shown)
                 advance(len(some))
     worst = [(-value, one, two) for value, _, one, two in sorted(seen.worst, reverse=True)]
     figures: dict[str, float | None] = {
-        "bits_per_pixel": config.grid**2 * config.bits / (pictures.width * pictures.height)
+        "bits_per_pixel": config.grid**2 * config.bits / (image_set.width * image_set.height)
     }
     for metric in metrics:
         missing = metric.needs in without
@@ -253,7 +253,7 @@ def measure_tokenizer(
 
 
 def load_lpips(device: torch.device) -> nn.Module:
-    """torch-fidelity's LPIPS, for pairs of uint8 pictures; RunError if its weights cannot be fetched."""
+    """torch-fidelity's LPIPS, for pairs of uint8 images; RunError if its weights cannot be fetched."""
     from torch_fidelity.utils import create_sample_similarity
 
     try:
@@ -266,7 +266,7 @@ def load_lpips(device: torch.device) -> nn.Module:
 
 
 def ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Structural similarity of two pictures (H, W, 3), with the window of the paper: a Gaussian of 1.5 pixels."""
+    """Structural similarity of two images (H, W, 3), with the window of the paper: a Gaussian of 1.5 pixels."""
     from skimage.metrics import structural_similarity
 
     window: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}

@@ -1,1 +1,1 @@
-"""Pictures in and out: files, recipes, contact sheets, animations."""
+"""Images in and out: files, recipes, contact sheets, animations."""

@@ -25,7 +25,7 @@ def encode_animation(
     """The bytes of an animation that repeats for ever.
 
     Args:
-        frames: RGB pictures of one size.
+        frames: RGB images of one size.
         durations: how long each is shown, in milliseconds.
         kind: "GIF" or "WEBP".
         recipe: what to record in the file.
@@ -89,7 +89,7 @@ def write_film(
 
     Args:
         path: the file.
-        frames: RGB pictures of one size.
+        frames: RGB images of one size.
         fps: frames a second.
         recipe: what to record in the file.
         overwrite: replace a file that is there.
@@ -143,11 +143,9 @@ def _encode(path: Path, frames: Sequence[Image.Image], fps: float, recipe: Recip
         for frame in frames:
             pixels = np.asarray(frame.convert("RGB"))
             even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
-            picture = av.VideoFrame.from_ndarray(even, format="rgb24")
-            picture = picture.reformat(
-                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-            )
-            container.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(even, format="rgb24")
+            image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+            container.mux(stream.encode(image))
         container.mux(stream.encode())
 
 
@@ -158,21 +156,21 @@ def _enlarged(frame: Image.Image) -> Image.Image:
     )
 
 
-MOST = 64  # pictures in one animation
+MOST = 64  # images in one animation
 _LEAST_SIDE = 256  # pixels: a frame has at least so many along its shorter side
 _GREY, _VEIL = 128, 0.8
 _FRAME, _LAST = 200, 2000  # milliseconds
 
 
 class SettlingFilm:
-    """Collects the states of pictures, and joins those of one iteration to a frame."""
+    """Collects the states of images, and joins those of one iteration to a frame."""
 
     def __init__(self, *, columns: int | None = None) -> None:
         self._columns = columns
-        self._states: dict[int, dict[int, Image.Image]] = {}  # by iteration, then by picture
+        self._states: dict[int, dict[int, Image.Image]] = {}  # by iteration, then by image
 
     def add(self, iteration: int, index: int, image: Image.Image, masked: NDArray[np.bool_]) -> None:
-        """The state of picture `index` after an iteration; `masked` (h, w) says which tokens are not settled."""
+        """The state of image `index` after an iteration; `masked` (h, w) says which tokens are not settled."""
         self._states.setdefault(iteration, {})[index] = veiled(image, masked)
 
     def frames(self) -> tuple[list[Image.Image], list[int]]:
@@ -185,7 +183,7 @@ class SettlingFilm:
 
 
 def veiled(image: Image.Image, masked: NDArray[np.bool_]) -> Image.Image:
-    """The picture with grey over the tokens (h, w) that are masked."""
+    """The image with grey over the tokens (h, w) that are masked."""
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     cells = Image.fromarray(masked.astype(np.uint8)).resize(image.size, Image.Resampling.NEAREST)
     share = _VEIL * np.asarray(cells, dtype=np.float32)[..., None]

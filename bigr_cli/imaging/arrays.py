@@ -31,7 +31,7 @@ TAKEN = (
 
 
 def to_images(tensor: Tensor) -> list[Image.Image]:
-    """(B, 3, H, W) in [0, 1], clamped and rounded to the nearest of 256 levels → RGB pictures."""
+    """(B, 3, H, W) in [0, 1], clamped and rounded to the nearest of 256 levels → RGB images."""
     levels = tensor.detach().float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(np.ascontiguousarray(level)) for level in levels]
 
@@ -42,7 +42,7 @@ def to_pixels(tensor: Tensor) -> list[NDArray[np.float32]]:
 
 
 def to_tensor(images: Sequence[Image.Image], background: Background = WHITE) -> Tensor:
-    """Pictures of one size, of any mode → (B, 3, H, W) float32 in [0, 1].
+    """Images of one size, of any mode → (B, 3, H, W) float32 in [0, 1].
 
     Raises:
         ImageError: there is none, or they differ in size.
@@ -52,7 +52,7 @@ def to_tensor(images: Sequence[Image.Image], background: Background = WHITE) -> 
     sizes = {image.size for image in images}
     if len(sizes) != 1:
         found = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)) or "none"
-        raise ImageError(f"images: expected pictures of one size, got {found}")
+        raise ImageError(f"images: expected images of one size, got {found}")
     stacked = np.stack([to_levels(image, background) for image in images])  # (B, H, W, 3)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
 

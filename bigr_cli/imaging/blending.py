@@ -1,9 +1,9 @@
-"""Paint put into a picture so that its border does not show.
+"""Paint put into an image so that its border does not show.
 
-"poisson" shifts the colours of the paint so that they meet the picture at the mask's border, and keeps what the paint
+"poisson" shifts the colours of the paint so that they meet the image at the mask's border, and keeps what the paint
 shows otherwise: its gradients (Pérez, Gangnet, Blake: Poisson image editing, 2003). The shift solves Laplace's equation
-inside the mask, with the difference between picture and paint just outside as its boundary values. OpenCV's
-`seamlessClone` goes by the old picture's gradients along the mask's inner edge, and so brings back an object that the
+inside the mask, with the difference between image and paint just outside as its boundary values. OpenCV's
+`seamlessClone` goes by the old image's gradients along the mask's inner edge, and so brings back an object that the
 mask fits closely; here nothing under the mask is looked at.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Blend = Literal["poisson", "feather", "none"]
 BLENDS: tuple[Blend, ...] = get_args(Blend)
-FEATHER = 12  # pixels over which "feather" goes from the picture to the paint
+FEATHER = 12  # pixels over which "feather" goes from the image to the paint
 
 _DIRECT = 20_000  # pixels up to which a direct solver is faster than multigrid
 _TOLERANCE = 1e-4  # of the multigrid solver's residual, relative to the start's
@@ -37,16 +37,16 @@ Bools: TypeAlias = NDArray[np.bool_]
 
 
 def blend(before: Floats, painted: Floats, mask: Floats, how: Blend) -> tuple[Floats, Floats]:
-    """What to mix into a picture, and with which weight: the result is before × (1 - weight) + colours × weight.
+    """What to mix into an image, and with which weight: the result is before × (1 - weight) + colours × weight.
 
     Args:
-        before: (H, W, 3), the picture, in [0, 1]. What it shows under the mask plays no part.
-        painted: (H, W, 3), the paint, in [0, 1]. "poisson" compares it with the picture on the pixels next to the
-            mask, so it has to be what was painted there too, not the picture again.
+        before: (H, W, 3), the image, in [0, 1]. What it shows under the mask plays no part.
+        painted: (H, W, 3), the paint, in [0, 1]. "poisson" compares it with the image on the pixels next to the
+            mask, so it has to be what was painted there too, not the image again.
         mask: (H, W) in [0, 1], 1 = paint only, between = a mixture.
-        how: "poisson" shifts the paint's colours to meet the picture at the border of mask > 0; "feather" lets the
+        how: "poisson" shifts the paint's colours to meet the image at the border of mask > 0; "feather" lets the
             paint fade out towards that border, over `FEATHER` pixels or as many as a narrow part has room for;
-            "none" takes the paint as it is. The picture's own border is none to blend at.
+            "none" takes the paint as it is. The image's own border is none to blend at.
 
     Returns:
         The colours (H, W, 3) in [0, 1], and the weight (H, W) in [0, 1], which is 0 wherever the mask is.
@@ -58,7 +58,7 @@ def blend(before: Floats, painted: Floats, mask: Floats, how: Blend) -> tuple[Fl
         raise ValueError(f"how: expected one of {', '.join(BLENDS)}, got {how!r}")
     if before.ndim != 3 or before.shape[2] != 3 or painted.shape != before.shape or mask.shape != before.shape[:2]:
         raise ValueError(
-            "blend: expected picture and paint (H, W, 3) and a mask (H, W), "
+            "blend: expected image and paint (H, W, 3) and a mask (H, W), "
             f"got {before.shape}, {painted.shape} and {mask.shape}"
         )
     inside = mask > 0
@@ -78,7 +78,7 @@ def blend(before: Floats, painted: Floats, mask: Floats, how: Blend) -> tuple[Fl
 
 
 def _around(inside: Bools) -> tuple[slice, slice]:
-    """The smallest part of the picture that shows the mask and the pixels next to it."""
+    """The smallest part of the image that shows the mask and the pixels next to it."""
     found = []
     for axis in (1, 0):
         places = np.flatnonzero(inside.any(axis=axis))

@@ -1,4 +1,4 @@
-"""Canvases that are larger than their picture."""
+"""Canvases that are larger than their image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SIZE = re.compile(r"(\d{1,9})[x×X](\d{1,9})")
 
 @dataclass(frozen=True)
 class Margins:
-    """How many pixels a canvas has more than its picture, on each side."""
+    """How many pixels a canvas has more than its image, on each side."""
 
     left: int = 0
     top: int = 0
@@ -35,7 +35,7 @@ class Margins:
         if min(self.left, self.top, self.right, self.bottom) < 0:
             raise UsageError(f"outpainting takes nothing away, and {self} has a negative side")
         if not any((self.left, self.top, self.right, self.bottom)):
-            raise UsageError(f"the canvas is the picture, {size[0]} × {size[1]} pixels: there is nothing to paint")
+            raise UsageError(f"the canvas is the image, {size[0]} × {size[1]} pixels: there is nothing to paint")
         from bigr_cli.data.images import pixel_limit
 
         width, height = size[0] + self.left + self.right, size[1] + self.top + self.bottom
@@ -46,7 +46,7 @@ class Margins:
 
 @dataclass(frozen=True, kw_only=True)
 class CanvasRequest:
-    """What was asked for: pixels or shares of the picture's side ("50%") to add, a shape ("16:9"), a size ("80x60").
+    """What was asked for: pixels or shares of the image's side ("50%") to add, a shape ("16:9"), a size ("80x60").
 
     Raises:
         UsageError: text that is none of these, or more than one way to say how large the canvas is.
@@ -77,7 +77,7 @@ class CanvasRequest:
         """The margins of a picture of such a size (width, height).
 
         Raises:
-            UsageError: the canvas would be smaller than the picture.
+            UsageError: the canvas would be smaller than the image.
         """
         width, height = size
         if self.aspect:
@@ -88,7 +88,7 @@ class CanvasRequest:
         if self.size:
             wanted = tuple(int(number) for number in _matched(_SIZE, self.size))
             if wanted[0] < width or wanted[1] < height:
-                raise UsageError(f"--size: {self.size} is smaller than the picture, {width}x{height}")
+                raise UsageError(f"--size: {self.size} is smaller than the image, {width}x{height}")
             return _around(size, (wanted[0], wanted[1]))
         return Margins(
             left=_pixels(self.left, width),
@@ -114,6 +114,6 @@ def _pixels(text: int | str | None, extent: int) -> int:
 
 
 def _around(size: tuple[int, int], canvas: tuple[int, int]) -> Margins:
-    """The margins that have the picture in the canvas's middle."""
+    """The margins that have the image in the canvas's middle."""
     across, down = canvas[0] - size[0], canvas[1] - size[1]
     return Margins(left=across // 2, top=down // 2, right=across - across // 2, bottom=down - down // 2)

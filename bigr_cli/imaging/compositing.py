@@ -1,4 +1,4 @@
-"""Colours mixed into a picture in the picture's own mode, with nothing else changed."""
+"""Colours mixed into an image in the image's own mode, with nothing else changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STRIP = 1 << 20  # pixels that are copied at once, so that a large image needs 
 _BLOCK = 1 << 18  # and mixed at once
 
 Mix = Callable[[Pixels, Floats, Floats], Pixels]
-"""Pixels of the picture (N,) or (N, bands), colours (N, 3), weights (N, 1) → pixels of the same shape and type."""
+"""Pixels of the image (N,) or (N, bands), colours (N, 3), weights (N, 1) → pixels of the same shape and type."""
 
 
 def mixed(
@@ -81,7 +81,7 @@ def _mix_strip(strip: Image.Image, rgb: NDArray[np.floating[Any]], weight: NDArr
 
 
 def _mix_for(image: Image.Image) -> Mix:
-    """How to mix into a picture's mode, with what holds for the whole picture worked out once."""
+    """How to mix into an image's mode, with what holds for the whole image worked out once."""
     if image.mode in GREY:
         return partial(_mix_grey, span(image), colour_key(image))
     if image.mode == "P":

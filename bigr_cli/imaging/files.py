@@ -1,4 +1,4 @@
-"""Pictures as files, which appear whole or not at all and take no other file's place unasked."""
+"""Images as files, which appear whole or not at all and take no other file's place unasked."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _SAVING: dict[str, dict[str, Any]] = {
     "GIF": {},
     "BMP": {},
 }
-# What a picture keeps of what it carries with it; the recipe that it was read with is not among it.
+# What an image keeps of what it carries with it; the recipe that it was read with is not among it.
 _KEPT = ("transparency", "icc_profile", "dpi")
 
 
 def kind_of(path: Path, suffixes: Iterable[str] = KINDS, *, hint: str | None = None) -> str:
-    """The kind of picture that a file's suffix stands for: "PNG", "JPEG", …; devices and pipes without one get a PNG.
+    """The kind of image that a file's suffix stands for: "PNG", "JPEG", …; devices and pipes without one get a PNG.
 
     Raises:
         UsageError: it is none of these suffixes.
@@ -51,13 +51,13 @@ def kind_of(path: Path, suffixes: Iterable[str] = KINDS, *, hint: str | None = N
     if not suffix and ".png" in suffixes and irregular(path):
         return "PNG"
     if suffix not in suffixes:
-        what = f"unknown kind of picture {suffix!r}" if suffix else "has no suffix"
+        what = f"unknown kind of image {suffix!r}" if suffix else "has no suffix"
         raise UsageError(f"{path}: {what}; expected {', '.join(suffixes)}", hint=hint)
     return KINDS[suffix]
 
 
 def encode_image(image: Image.Image, kind: str, recipe: Recipe | None = None) -> bytes:
-    """The bytes of a picture file of this kind, with a recipe in it; ImageError if the kind cannot hold it."""
+    """The bytes of an image file of this kind, with a recipe in it; ImageError if the kind cannot hold it."""
     clean = storable(image, kind).copy()
     clean.info = {name: value for name, value in clean.info.items() if name in _KEPT}
     carried = embedding(kind, recipe.to_json()) if recipe else {}
@@ -73,7 +73,7 @@ def encode_image(image: Image.Image, kind: str, recipe: Recipe | None = None) ->
 
 
 def write_image(path: Path, image: Image.Image, *, recipe: Recipe | None = None, overwrite: bool = False) -> None:
-    """Write a picture, lossless where its kind allows that, as the suffix says; errors as `write_bytes`."""
+    """Write an image, lossless where its kind allows that, as the suffix says; errors as `write_bytes`."""
     write_bytes(path, encode_image(image, kind_of(path), recipe), overwrite=overwrite)
 
 

@@ -1,4 +1,4 @@
-"""Which picture modes each kind of file holds, and the least conversion that makes a picture fit."""
+"""Which image modes each kind of file holds, and the least conversion that makes an image fit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPACES = {b"GRAY": ("1", "L", "LA", "I;16"), b"RGB ": ("RGB", "RGBA")}  # by wh
 
 
 def storable(image: Image.Image, kind: str) -> Image.Image:
-    """The picture, converted as little as possible so that a file of this kind can hold it; itself if it can.
+    """The image, converted as little as possible so that a file of this kind can hold it; itself if it can.
 
     Transparency is kept where the kind has it, and lies over white elsewhere; a GIF has only transparent or opaque.
     A colour profile that does not fit the new mode is left out.
@@ -57,7 +57,7 @@ def default_suffix(mode: str) -> str:
 
 
 def holds(kind: str, image: Image.Image) -> bool:
-    """Whether a file of this kind holds the picture as it is."""
+    """Whether a file of this kind holds the image as it is."""
     if image.mode not in _HELD[kind]:
         return False
     if image.mode not in ("1", "L", "P", "RGB", *SIXTEEN, "I") or not has_transparency(image):
@@ -68,7 +68,7 @@ def holds(kind: str, image: Image.Image) -> bool:
 
 
 def _simpler(image: Image.Image, kind: str) -> Image.Image:
-    """The picture one step nearer to RGB or RGBA, one of which every kind holds."""
+    """The image one step nearer to RGB or RGBA, one of which every kind holds."""
     mode, held = image.mode, _HELD[kind]
     if has_transparency(image):
         if "RGBA" not in held:

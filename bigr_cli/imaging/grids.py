@@ -17,21 +17,21 @@ def grid(
     gap: int = 2,
     labels: Sequence[str] | None = None,
 ) -> Image.Image:
-    """Pictures side by side, row by row, on white: an RGB picture.
+    """Images side by side, row by row, on white: an RGB image.
 
     Args:
-        images: pictures; a row is as high as the highest in it, a column as wide as the widest.
+        images: images; a row is as high as the highest in it, a column as wide as the widest.
         columns: how many in a row; without it about as many as make a square and leave no cell empty.
         gap: pixels between them.
         labels: a text for below each of them, in as many lines as it needs.
 
     Raises:
-        ValueError: there is no picture, no column, or not one label for each picture.
+        ValueError: there is no image, no column, or not one label for each image.
     """
     if not images or (columns is not None and columns < 1) or gap < 0:
-        raise ValueError(f"grid: expected pictures, columns and a gap, got {len(images)}, {columns} and {gap}")
+        raise ValueError(f"grid: expected images, columns and a gap, got {len(images)}, {columns} and {gap}")
     if labels is not None and len(labels) != len(images):
-        raise ValueError(f"labels: expected {len(images)}, one for each picture, got {len(labels)}")
+        raise ValueError(f"labels: expected {len(images)}, one for each image, got {len(labels)}")
     columns = min(len(images), columns or square_columns(len(images)))
     widths = [max(image.width for image in images[column::columns]) for column in range(columns)]
     cells = [image if labels is None else _labelled(image, widths[index % columns], labels[index])
@@ -50,13 +50,13 @@ def grid(
 
 
 def square_columns(count: int) -> int:
-    """The columns of a sheet of `count` pictures: at most three times as many as rows, with the fewest empty cells."""
+    """The columns of a sheet of `count` images: at most three times as many as rows, with the fewest empty cells."""
     side = math.isqrt(max(0, count - 1)) + 1
     return min(range(side, max(side, math.isqrt(3 * count)) + 1), key=lambda columns: (-count % columns, columns))
 
 
 def _labelled(image: Image.Image, width: int, label: str) -> Image.Image:
-    """The picture above its label, in a cell of its own."""
+    """The image above its label, in a cell of its own."""
     size = min(48, max(10, width // 12))
     font = ImageFont.load_default(size)
     lines = _wrapped(label, lambda text: font.getlength(text) <= width)

@@ -1,4 +1,4 @@
-"""Which pictures a command works on: files, folders, glob patterns, stdin, or a list of jobs."""
+"""Which images a command works on: files, folders, glob patterns, stdin, or a list of jobs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMPARED = 1_000  # names of a folder that one that is not there is compared wi
 
 @dataclass(frozen=True)
 class Input:
-    """A picture to work on.
+    """An image to work on.
 
     Attributes:
         path: the file; None is stdin.
@@ -99,7 +99,7 @@ def _hint_about(word: str) -> str:
 def read_stdin() -> bytes:
     """All that comes from stdin; ImageError if it is a terminal."""
     if sys.stdin.isatty():
-        raise ImageError("stdin is a terminal, from which no picture comes", hint="for example: bigr ... - < scene.png")
+        raise ImageError("stdin is a terminal, from which no image comes", hint="for example: bigr ... - < scene.png")
     return sys.stdin.buffer.read()
 
 

@@ -1,4 +1,4 @@
-"""Where a picture is to be repainted: a mask picture, boxes, or the picture's own transparency."""
+"""Where an image is to be repainted: a mask image, boxes, or the image's own transparency."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_mask(request: MaskRequest, original: Original) -> Mask:
     """(H, W) in [0, 1], 1 = repaint: all that is asked for together, then inverted, then grown.
 
     Raises:
-        ImageError: the mask picture cannot be read or has another size, or the picture has no transparency.
+        ImageError: the mask image cannot be read or has another size, or the image has no transparency.
         UsageError: a box that is none or lies outside, a negative `grow`, a threshold out of range.
     """
     if request.grow < 0:
@@ -46,7 +46,7 @@ def read_mask(request: MaskRequest, original: Original) -> Mask:
     if request.image is not None:
         mask = np.maximum(mask, mask_array(request.image, original, request.threshold))
     if request.path is not None:
-        mask = np.maximum(mask, _read_picture(request, request.path, original))
+        mask = np.maximum(mask, _read_image(request, request.path, original))
     return _grown(1 - mask if request.invert else mask, request.grow)
 
 
@@ -56,25 +56,25 @@ def mask_array(mask: Image.Image | NDArray[Any], original: Original, threshold: 
     An array is (H, W): bool, from 0 to 1, or integers that are levels (0 and 1, to 255, or to 65535).
 
     Raises:
-        ImageError: it has another size than the picture, or is none of these.
+        ImageError: it has another size than the image, or is none of these.
         UsageError: a threshold out of range.
     """
     width, height = original.size
     image = Original(mask, name="mask") if isinstance(mask, Image.Image) else array_image(mask)
     if image.size != (width, height):
         found = (image.size[1], image.size[0])
-        raise ImageError(f"mask: expected ({height}, {width}), as the picture, got {found}")
+        raise ImageError(f"mask: expected ({height}, {width}), as the image, got {found}")
     return image_weights(image, threshold)
 
 
 def parse_box(text: str, width: int, height: int) -> tuple[int, int, int, int]:
     """(x0, y0, x1, y1), half-open, of every pixel that the box "x,y,width,height" touches.
 
-    Each number is in pixels, or with % in parts of the picture's width (x and width) or height. The box ends where
-    the picture, of `width` × `height` pixels, does.
+    Each number is in pixels, or with % in parts of the image's width (x and width) or height. The box ends where
+    the image, of `width` × `height` pixels, does.
 
     Raises:
-        UsageError: it is not four such numbers, has no size, or lies outside the picture.
+        UsageError: it is not four such numbers, has no size, or lies outside the image.
     """
     found = [_NUMBER.fullmatch(part.strip()) for part in text.split(",")]
     numbers = [
@@ -88,20 +88,20 @@ def parse_box(text: str, width: int, height: int) -> tuple[int, int, int, int]:
     if not across or not down:
         raise UsageError(f"box {text!r}: has no size", hint=_EXAMPLE)
     if x >= width or y >= height:
-        raise UsageError(f"box {text!r}: lies outside the picture, which has {width}×{height} pixels", hint=_EXAMPLE)
+        raise UsageError(f"box {text!r}: lies outside the image, which has {width}×{height} pixels", hint=_EXAMPLE)
     return floor(x), floor(y), min(ceil(x + across), width), min(ceil(y + down), height)
 
 
-def _read_picture(request: MaskRequest, path: Path, original: Original) -> Mask:
-    picture = read_image(path)
-    if picture.size != original.size and not request.resize:
-        has, needs = (f"{width}×{height}" for width, height in (picture.size, original.size))
+def _read_image(request: MaskRequest, path: Path, original: Original) -> Mask:
+    image = read_image(path)
+    if image.size != original.size and not request.resize:
+        has, needs = (f"{width}×{height}" for width, height in (image.size, original.size))
         raise ImageError(
-            f"{path}: the mask has {has} pixels, the picture {original.name} has {needs}",
+            f"{path}: the mask has {has} pixels, the image {original.name} has {needs}",
             hint="--mask-resize scales the mask",
         )
-    mask = image_weights(picture, request.threshold)
-    return mask if picture.size == original.size else _resized(mask, original.size)
+    mask = image_weights(image, request.threshold)
+    return mask if image.size == original.size else _resized(mask, original.size)
 
 
 def _resized(mask: Mask, size: tuple[int, int]) -> Mask:

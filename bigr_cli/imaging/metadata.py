@@ -1,4 +1,4 @@
-"""Recipes inside picture files: PNG text, EXIF of JPEG, WebP and TIFF, a GIF's comment."""
+"""Recipes inside image files: PNG text, EXIF of JPEG, WebP and TIFF, a GIF's comment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def embedding(kind: str, text: str) -> dict[str, Any]:
         return {"comment": text.encode("ascii")}
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = text
-    if kind != "TIFF":  # where programs look that show how a picture was generated
+    if kind != "TIFF":  # where programs look that show how an image was generated
         exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _ASCII + text.encode("ascii")
     return {"exif": exif}
 
@@ -78,10 +78,10 @@ class MadeImage(Image.Image):
 
 
 def read_metadata(source: Path | bytes) -> Recipe:
-    """The recipe of a picture or film, or of JSON that is one; a file, or what was read from stdin.
+    """The recipe of an image or film, or of JSON that is one; a file, or what was read from stdin.
 
     Raises:
-        ImageError: there is no such file, or it is neither a picture nor JSON.
+        ImageError: there is no such file, or it is neither an image nor JSON.
         UsageError: it holds no recipe, or one of a newer version.
     """
     name = str(source) if isinstance(source, Path) else "stdin"

@@ -88,7 +88,7 @@ def to_rgb(image: Image.Image, ends: tuple[float, float] | None = None) -> NDArr
 
 
 def to_alpha(image: Image.Image) -> NDArray[np.float32] | None:
-    """(H, W), 1 = opaque; None for a picture without transparency."""
+    """(H, W), 1 = opaque; None for an image without transparency."""
     if image.mode in WITH_ALPHA:
         return _unit(np.asarray(image)[..., -1])
     if image.mode == "P":
@@ -98,14 +98,14 @@ def to_alpha(image: Image.Image) -> NDArray[np.float32] | None:
 
 
 def has_transparency(image: Image.Image) -> bool:
-    """Whether the picture has an alpha band, a palette with transparent entries, or a colour that stands for none."""
+    """Whether the image has an alpha band, a palette with transparent entries, or a colour that stands for none."""
     if image.mode == "P":
         return "transparency" in image.info or (image.palette is not None and image.palette.mode.endswith("A"))
     return image.mode in WITH_ALPHA or colour_key(image) is not None
 
 
 def colour_key(image: Image.Image) -> tuple[int, ...] | None:
-    """The colour of a grey or RGB picture that stands for transparency, a value per band; None if there is none."""
+    """The colour of a grey or RGB image that stands for transparency, a value per band; None if there is none."""
     key = image.info.get("transparency")
     if image.mode in GREY and isinstance(key, int):
         return (min(key, 1),) if image.mode == "1" else (key,)
@@ -126,7 +126,7 @@ def finite(values: Pixels) -> Floats:
 
 
 def span(image: Image.Image) -> tuple[float, float]:
-    """The values that stand for black and white in a grey picture.
+    """The values that stand for black and white in a grey image.
 
     For the modes I and F, which do not say, the least of 0–1 (F only), 0–255 and 0–65535 that holds all values,
     or else the least and the greatest value.
@@ -144,7 +144,7 @@ def span(image: Image.Image) -> tuple[float, float]:
 
 
 def palette(image: Image.Image) -> NDArray[np.uint8]:
-    """(256, 4): the RGBA colours of a P or PA picture; what the file leaves out is what Pillow shows for it."""
+    """(256, 4): the RGBA colours of a P or PA image; what the file leaves out is what Pillow shows for it."""
     ramp = image.resize((256, 1), Image.Resampling.NEAREST)
     ramp.frombytes(bytes(range(256)) if image.mode == "P" else bytes(b for i in range(256) for b in (i, 255)))
     colours: NDArray[np.uint8] = np.asarray(ramp.convert("RGBA"))[0]

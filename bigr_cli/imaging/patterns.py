@@ -1,4 +1,4 @@
-"""Where pictures go: a file, a folder, a pattern with fields such as {label}, or stdout."""
+"""Where images go: a file, a folder, a pattern with fields such as {label}, or stdout."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ Fields = Mapping[str, str | int]
 
 
 def resolve(
-    output: str | None, pictures: Sequence[Fields], *, default: str, folders: Sequence[Path] = ()
+    output: str | None, images: Sequence[Fields], *, default: str, folders: Sequence[Path] = ()
 ) -> list[Path] | None:
-    """A path for each picture, or None for stdout.
+    """A path for each image, or None for stdout.
 
     Args:
         output: what --output gave: a file, a folder (it exists, ends with a slash, or has no suffix), a pattern,
             "-" for stdout; None is the current folder.
-        pictures: the fields of each picture; text is made safe for file names.
+        images: the fields of each image; text is made safe for file names.
         default: the pattern inside a folder.
-        folders: for each picture the folder inside the one that `output` names, if not that one itself.
+        folders: for each image the folder inside the one that `output` names, if not that one itself.
 
     Raises:
-        UsageError: several pictures for one file or for stdout, a suffix or a field that is not known.
+        UsageError: several images for one file or for stdout, a suffix or a field that is not known.
     """
     if output == STDOUT:
-        if len(pictures) != 1:
-            raise UsageError(f"stdout takes one picture, not {len(pictures)}", hint="-o DIR writes files into a folder")
+        if len(images) != 1:
+            raise UsageError(f"stdout takes one image, not {len(images)}", hint="-o DIR writes files into a folder")
         return None
     folder, pattern = _patterns(output, default)
-    inner = folders if folder is not None and folders else [Path()] * len(pictures)
+    inner = folders if folder is not None and folders else [Path()] * len(images)
     paths = [
         Path(fill(folder or "", fields)) / within / fill(pattern, fields)
-        for within, fields in zip(inner, pictures, strict=True)
+        for within, fields in zip(inner, images, strict=True)
     ]
     for path in paths:
         kind_of(path, hint="a name that ends with / is a folder")
     if len(paths) > 1 and len(set(paths)) == 1 and "{stem" not in pattern:
         raise UsageError(
-            f"{paths[0]}: is one file for {len(paths)} pictures",
+            f"{paths[0]}: is one file for {len(paths)} images",
             hint=f"-o takes a folder, or a pattern such as {_suggested(paths[0], default)}",
         )
     return paths

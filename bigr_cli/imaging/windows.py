@@ -1,6 +1,6 @@
 """Square windows in which a model of one size sees a picture of any size.
 
-A window is cut out of the picture and scaled to the model's size; what it shows beyond the picture's border is unknown.
+A window is cut out of the image and scaled to the model's size; what it shows beyond the image's border is unknown.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from PIL import Image
 Pixels = NDArray[np.float32]  # (H, W, 3) in [0, 1]
 Where = NDArray[np.bool_]  # (H, W)
 
-ZOOM = 2  # a window shows at most so many pixels of the picture for each of the model's, along a side
-_SMALLEST = 0.5  # and at least so many, unless the whole picture is smaller
+ZOOM = 2  # a window shows at most so many pixels of the image for each of the model's, along a side
+_SMALLEST = 0.5  # and at least so many, unless the whole image is smaller
 _CONTEXT = 0.75  # a region that fills no more than this of a window leaves enough to see around it
 
 
 @dataclass(frozen=True)
 class Window:
-    """The square of `side` pixels whose upper left corner is at (x, y), which may lie outside the picture."""
+    """The square of `side` pixels whose upper left corner is at (x, y), which may lie outside the image."""
 
     x: int
     y: int
@@ -34,12 +34,12 @@ class Window:
         return Window(self.x - x, self.y - y, self.side)
 
     def clipped(self, height: int, width: int) -> tuple[slice, slice]:
-        """The rows and columns of a picture that it covers."""
+        """The rows and columns of an image that it covers."""
         rows = slice(max(0, self.y), max(0, min(height, self.y + self.side)))
         return rows, slice(max(0, self.x), max(0, min(width, self.x + self.side)))
 
     def inside(self, height: int, width: int) -> tuple[slice, slice]:
-        """The rows and columns of the window that lie in the picture."""
+        """The rows and columns of the window that lie in the image."""
         rows, columns = self.clipped(height, width)
         return (
             slice(rows.start - self.y, rows.stop - self.y),
@@ -86,16 +86,16 @@ def working_area(region: Where, windows: Sequence[Window]) -> tuple[int, int, in
 
 
 def window_side(extent: int, shape: tuple[int, int], size: int) -> int:
-    """How large a window should be, in pixels of the picture.
+    """How large a window should be, in pixels of the image.
 
-    Twice the region, so that it has context, but from one to two of the picture's pixels for each of the model's;
-    a picture whose shorter side is not larger than that is seen whole. Windows do not stick out of the picture unless
+    Twice the region, so that it has context, but from one to two of the image's pixels for each of the model's;
+    an image whose shorter side is not larger than that is seen whole. Windows do not stick out of the image unless
     it is a thin strip.
 
     Args:
         extent: the longer side of the region to be painted.
-        shape: (height, width) of the picture.
-        size: of the model's pictures.
+        shape: (height, width) of the image.
+        size: of the model's images.
     """
     short, long = min(shape), max(shape)
     side = min(max(2 * extent, size), ZOOM * size)
@@ -156,7 +156,7 @@ def _distance(distance: _Distances | None, x: float, y: float, centre: tuple[flo
 
 
 def _centred(start: int, extent: int, side: int, limit: int) -> int:
-    """Where a window begins that has a region in its middle, as far as the picture's border allows."""
+    """Where a window begins that has a region in its middle, as far as the image's border allows."""
     if side >= limit:
         return (limit - side) // 2
     return min(max(0, start + (extent - side) // 2), limit - side)
@@ -174,7 +174,7 @@ def _overlapping(start: int, extent: int, side: int, limit: int, step: float) ->
 
 
 def cut(pixels: Pixels, window: Window, size: int, hidden: Where | None = None) -> Pixels:
-    """What a window shows, scaled to (size, size, 3); beyond the picture's border its outermost pixels go on.
+    """What a window shows, scaled to (size, size, 3); beyond the image's border its outermost pixels go on.
 
     Hidden pixels (H, W) are replaced by the nearest that are not, because an encoder sees beyond each token's own
     pixels: what is to be repainted must not show in the codes beside it.
@@ -187,7 +187,7 @@ def cut(pixels: Pixels, window: Window, size: int, hidden: Where | None = None) 
 
 
 def _covered(pixels: Pixels, hidden: Where) -> Pixels:
-    """The picture with its hidden pixels replaced by the nearest of the others; by grey if there are none."""
+    """The image with its hidden pixels replaced by the nearest of the others; by grey if there are none."""
     import cv2
 
     if not hidden.any():
@@ -204,7 +204,7 @@ def _covered(pixels: Pixels, hidden: Where) -> Pixels:
 
 
 def resized(pixels: Pixels, width: int, height: int) -> Pixels:
-    """The picture at another size, by Lanczos; (H, W, 3) or (H, W)."""
+    """The image at another size, by Lanczos; (H, W, 3) or (H, W)."""
     if pixels.shape[:2] == (height, width):
         return pixels
     planes = pixels[..., None] if pixels.ndim == 2 else pixels
@@ -217,7 +217,7 @@ def resized(pixels: Pixels, width: int, height: int) -> Pixels:
 
 
 def touched_tokens(region: Where, window: Window, grid: int, *, beyond: bool = True) -> Where:
-    """The tokens (grid, grid) of a window that have a pixel of the region, or, if `beyond`, one outside the picture."""
+    """The tokens (grid, grid) of a window that have a pixel of the region, or, if `beyond`, one outside the image."""
     height, width = region.shape
     shown = np.full((window.side, window.side), beyond)
     shown[window.inside(height, width)] = region[window.clipped(height, width)]

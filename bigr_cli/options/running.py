@@ -146,7 +146,7 @@ RunFolder = Annotated[
         aliases=("--output-dir",),
         panel=ARGUMENTS,
         metavar="DIR",
-        variable="BIGR_RUN",  # not BIGR_OUTPUT, which is where pictures go
+        variable="BIGR_RUN",  # not BIGR_OUTPUT, which is where images go
         help="The run's folder. runs/NAME if not given.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Features of many pictures: shard by shard, so that memory stays flat and a killed run can go on."""
+"""Features of many images: shard by shard, so that memory stays flat and a killed run can go on."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from bigr_cli.version import __version__
 if TYPE_CHECKING:
     from bigr_cli.model import Model
 
-SHARD = 256  # pictures in a shard, about
+SHARD = 256  # images in a shard, about
 _SHARD_BYTES = 2**26
 _BATCH_BYTES = 2**28  # that the features of a batch may have
 
 
 @dataclass
 class Embedded:
-    """What shards hold together, but for the features: paths, labels, and the pictures left out with the reasons."""
+    """What shards hold together, but for the features: paths, labels, and the images left out with the reasons."""
 
     paths: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Embedded:
 
 
 def batch_size(model: Model, wanted: Wanted, asked: int | None) -> int:
-    """How many pictures to look at once: as asked for, or as the model takes, but fewer if their features are large."""
+    """How many images to look at once: as asked for, or as the model takes, but fewer if their features are large."""
     if asked is not None:
         return asked
     return max(1, min(model.coding_batch_size(), _BATCH_BYTES // (math.prod(wanted.shape) * wanted.dtype.itemsize)))
@@ -63,7 +63,7 @@ def identity(model: Model, items: Sequence[Item], wanted: Wanted, batch: int) ->
 
 
 def shard_size(wanted: Wanted, batch: int) -> int:
-    """How many pictures make a shard: whole batches."""
+    """How many images make a shard: whole batches."""
     row = math.prod(wanted.shape) * wanted.dtype.itemsize
     return batch * max(1, min(SHARD, _SHARD_BYTES // row) // batch)
 
@@ -81,10 +81,10 @@ def embed_items(
 ) -> None:
     """Make the shards of these numbers, in rising order.
 
-    Which pictures are in a batch together does not depend on the numbers: so they have the same features in any case.
+    Which images are in a batch together does not depend on the numbers: so they have the same features in any case.
 
     Args:
-        items: all pictures, those of other shards too.
+        items: all images, those of other shards too.
         batch: how many at once.
         advance: told how many more are done; `fail` what is left out, as it happens.
 
@@ -101,7 +101,7 @@ def embed_items(
 
 
 def gathered(shards: Shards, count: int) -> Embedded:
-    """What the first `count` shards say of their pictures. RunError if one cannot be read."""
+    """What the first `count` shards say of their images. RunError if one cannot be read."""
     made = Embedded()
     for number in range(count):
         shard = shards.read(number)
@@ -117,7 +117,7 @@ def pixels_of(rows: Sequence[tuple[Item, Read]]) -> list[tuple[Item, Pixels]]:
 
 
 def embed_pixels(model: Model, pixels: Sequence[Pixels], wanted: Wanted, batches: Batches) -> NDArray[Any]:
-    """The features of pictures that were read: (B, *wanted.shape); in parts, if there is no room for all at once."""
+    """The features of images that were read: (B, *wanted.shape); in parts, if there is no room for all at once."""
     import torch
 
     def looked_at(some: Sequence[Pixels]) -> NDArray[Any]:

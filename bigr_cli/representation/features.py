@@ -1,4 +1,4 @@
-"""Feature vectors of pictures: which ones are wanted, and how they come to be."""
+"""Feature vectors of images: which ones are wanted, and how they come to be."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which features of a picture are wanted.
+    """Which features of an image are wanted.
 
     Attributes:
         pool: "mean" over the tokens, all "tokens", or the "codes" themselves, packed.
         layers: the blocks whose output is taken, 0 is the first; none for codes.
         every: whether there is an axis for the layers even if there is only one.
-        label: the class, or text, under which the generator sees the picture; None is none.
+        label: the class, or text, under which the generator sees the image; None is none.
         label_name: its name.
-        shape: of the features of one picture.
+        shape: of the features of one image.
     """
 
     pool: Pool
@@ -97,10 +97,10 @@ def wanted_features(
 
 
 def embed_batch(network: BinaryModel, images: Tensor, wanted: Wanted) -> NDArray[Any]:
-    """(B, 3, H, W) pictures in [0, 1], of the model's size → their features (B, *wanted.shape).
+    """(B, 3, H, W) images in [0, 1], of the model's size → their features (B, *wanted.shape).
 
     Raises:
-        ValueError: the pictures are not of the model's size.
+        ValueError: the images are not of the model's size.
         ModelError: features are not finite.
     """
     import torch
@@ -143,7 +143,7 @@ def embed_images(
     from bigr_cli.imaging.arrays import originals, to_tensor
 
     if len(images) == 0:
-        raise UsageError("images: expected at least one picture, got none")
+        raise UsageError("images: expected at least one image, got none")
     size = network.tokenizer.config.image_size
 
     def embedded(some: Any) -> NDArray[Any]:

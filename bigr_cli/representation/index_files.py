@@ -45,7 +45,7 @@ def _unseen(total: int) -> Iterator[Callable[[int], None]]:
 
 @dataclass(frozen=True)
 class Table:
-    """What a file of features says of its rows: where each picture is, and its label, or ""."""
+    """What a file of features says of its rows: where each image is, and its label, or ""."""
 
     paths: Sequence[str]
     labels: Sequence[str]
@@ -152,7 +152,7 @@ def _make_shards(
 ) -> int:
     """Have all shards there, made before or now, by this process and the others; gives how many there are."""
     if processes.told(shards.identity) != shards.identity:
-        what = "pictures, model, settings and number format must be the same"
+        what = "images, model, settings and number format must be the same"
         raise UsageError(f"process {processes.rank} would make other features: {what}", hint="try --dtype float32")
     size = shard_size(wanted, batch)
     number = -(-len(items) // size)
@@ -162,7 +162,7 @@ def _make_shards(
     mine = missing[processes.rank :: processes.count]
     left, my_share = (sum(min(size, len(items) - each * size) for each in some) for some in (missing, mine))
     if left < len(items):
-        console.say(f"going on: {len(items) - left} of {len(items)} pictures were done before")
+        console.say(f"going on: {len(items) - left} of {len(items)} images were done before")
     try:
         with progress(my_share) as advance:
             embed_items(model, items, wanted, shards, mine, batch=batch, advance=advance, fail=fail)
@@ -181,7 +181,7 @@ def _write(
         shards.remove()
         if len(made.failed) == 1:
             raise ImageError(made.failed[0][1])
-        raise RunError(f"none of {len(made.failed)} pictures could be read; {output} was not written")
+        raise RunError(f"none of {len(made.failed)} images could be read; {output} was not written")
     known = about(wanted, model.config, model.name, model.folder)
     table = Table(made.paths, made.labels, wanted.shape, wanted.dtype, known)
     write_table(output, table, (shards.read(each).features for each in range(number)), overwrite=overwrite)

@@ -42,7 +42,7 @@ class About:
         return json.dumps(asdict(self), sort_keys=True)
 
     def wanted(self, config: ModelConfig) -> Wanted:
-        """The same features, of a picture yet to come."""
+        """The same features, of an image yet to come."""
         return wanted_features(config, layer=self.layer, pool=self.pool, label=self.label)
 
     def find(self, source: str, model: str | None = None) -> tuple[str, ModelConfig]:
@@ -111,7 +111,7 @@ _AHEAD = 2  # batches that are read while one is worked on
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A picture: a file, or scene `scene` = (seed, number).
+    """An image: a file, or scene `scene` = (seed, number).
 
     Attributes:
         name: the file as it was found, or "scenes:SEED:NUMBER".
@@ -125,7 +125,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Pixels:
-    """What was read: (size, size, 3) uint8, and the label of the picture, or ""."""
+    """What was read: (size, size, 3) uint8, and the label of the image, or ""."""
 
     levels: NDArray[np.uint8]
     label: str
@@ -143,26 +143,24 @@ def item_named(name: str) -> Item:
 def find_items(
     words: Sequence[str], size: int, *, count: int | None = None, seed: int = 0, recursive: bool = False
 ) -> list[Item]:
-    """The pictures that these words stand for, in their order: as in `find_inputs`, or "scenes".
+    """The images that these words stand for, in their order: as in `find_inputs`, or "scenes".
 
     The label of a file is the name of the top folder below the folder, or the fixed part of the pattern, given.
 
     Args:
         size: in which they will be read.
         count: how many scenes; `seed` says which.
-        recursive: take the pictures in folders within folders as well; without it only where there are no others.
+        recursive: take the images in folders within folders as well; without it only where there are no others.
 
     Raises:
         UsageError: as `find_inputs`; stdin; a count without scenes; scenes of a size that cannot be drawn; no word.
     """
     if not words:
-        raise UsageError(
-            "no picture given", hint="give files, folders or patterns, or scenes for the built-in pictures"
-        )
+        raise UsageError("no image given", hint="give files, folders or patterns, or scenes for the built-in images")
     if count is not None and SCENES not in words:
-        raise UsageError("a count is of scenes, the built-in pictures", hint=f"for example: {SCENES} --count {count}")
+        raise UsageError("a count is of scenes, the built-in images", hint=f"for example: {SCENES} --count {count}")
     if "-" in words:
-        raise UsageError("-: pictures are not read from stdin here", hint="give files, folders or patterns")
+        raise UsageError("-: images are not read from stdin here", hint="give files, folders or patterns")
     items: list[Item] = []
     if SCENES in words:
         _check_size(size)
@@ -175,10 +173,10 @@ def find_items(
 
 
 def read_item(item: Item, size: int, background: Background = WHITE) -> Pixels:
-    """The middle of a picture as a square of `size` pixels.
+    """The middle of an image as a square of `size` pixels.
 
     Raises:
-        ImageError: the file is no picture that can be read.
+        ImageError: the file is no image that can be read.
         UsageError: scenes cannot be drawn in that size.
     """
     if item.scene is not None:

@@ -41,7 +41,7 @@ def hamming(codes: NDArray[np.uint8], query: NDArray[np.uint8]) -> NDArray[np.in
 def cosine(features: NDArray[Any], query: NDArray[Any]) -> NDArray[np.float32]:
     """The cosine between each row of (N, ...) and a vector of a row's shape: (N,); 0 for vectors of length 0.
 
-    All vectors are taken from the rows' mean, if there are two or more: what all pictures have in common would make
+    All vectors are taken from the rows' mean, if there are two or more: what all images have in common would make
     them all alike.
 
     Raises:

@@ -23,7 +23,7 @@ _OWN = re.compile(r"\d{8}\.npz|\..*\.part")
 
 @dataclass(frozen=True)
 class Shard:
-    """`features` (n, ...), and of each row its path and label; `failed` are the pictures left out, with the reasons."""
+    """`features` (n, ...), and of each row its path and label; `failed` are the images left out, with the reasons."""
 
     features: NDArray[Any]
     paths: list[str] = field(default_factory=list)

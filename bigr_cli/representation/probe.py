@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 _STEPS = 300  # of the solver, at most, for each classifier
-_TOLERANCE = 1e-5  # of the loss, for a step of the solver; with less, the same pictures are told apart
+_TOLERANCE = 1e-5  # of the loss, for a step of the solver; with less, the same images are told apart
 _AT_ONCE = 1024
 
 
@@ -126,13 +126,13 @@ DECAYS = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001, 1e-4, 1e-5)
 NEIGHBOURS = 10
 
 _HELD_OUT = 0.2
-_OVERFITTED = 1.3  # times the least loss on the pictures held out
+_OVERFITTED = 1.3  # times the least loss on the images held out
 _ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
 class Score:
-    """How well one set of features does; shares of the pictures. `decay` was chosen by `held_out`, not by the test.
+    """How well one set of features does; shares of the images. `decay` was chosen by `held_out`, not by the test.
 
     `top5` is None with five classes or fewer.
     """
@@ -216,7 +216,7 @@ def probe_layers(model: Model, split: Split, *, batch: int, seed: int, steps: St
     """
     middle = middle_layer(model.generator.config.layers)
     random = untrained(model.generator, seed)
-    looked = steps("looking at pictures", len(split.train) + len(split.test))
+    looked = steps("looking at images", len(split.train) + len(split.test))
     train, test = (
         collect(model.network, random, part, batch=batch, layer=middle, advance=looked)
         for part in (split.train, split.test)
@@ -252,7 +252,7 @@ def probe(
 ) -> tuple[Score, Linear]:
     """Train a classifier of features, and test it.
 
-    Its weight decay is the one of `DECAYS` that does best on a fifth of the training pictures, chosen by the seed; then
+    Its weight decay is the one of `DECAYS` that does best on a fifth of the training images, chosen by the seed; then
     it is trained on all of them.
 
     Args:
@@ -294,7 +294,7 @@ def measure(model: Linear, features: Tensor, targets: Tensor) -> tuple[float, fl
 def neighbour_accuracy(
     scaling: Linear, train: Tensor, targets: Tensor, test: Tensor, test_targets: Tensor, classes: int
 ) -> float:
-    """How often the nearest training pictures, by the cosine of standardised features, vote for the right class."""
+    """How often the nearest training images, by the cosine of standardised features, vote for the right class."""
     known = F.normalize(scaling.scaled(train), dim=1)
     votes_of = F.one_hot(targets, classes).to(known)
     right = 0

@@ -1,4 +1,4 @@
-"""What a linear probe is trained and tested on: labelled pictures, and all their features in one pass over them."""
+"""What a linear probe is trained and tested on: labelled images, and all their features in one pass over them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from bigr_cli.core.network import Generator
 
 LAYERS, PIXELS, CODES, ENCODER, RANDOM = "layers", "pixels", "codes", "encoder", "random"
-PIXEL_SIDE = 32  # larger pictures are reduced: beyond this, pixels cost much and tell little more
+PIXEL_SIDE = 32  # larger images are reduced: beyond this, pixels cost much and tell little more
 
 _SCENES, _SCENES_TEST = 2000, 1000
 _TEST_SHARE = 0.2
-_FEW = 512  # pictures for which starting a process to read them does not pay
+_FEW = 512  # images for which starting a process to read them does not pay
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures `indices` of a source, with their classes `targets` (N,) int64."""
+    """Images `indices` of a source, with their classes `targets` (N,) int64."""
 
     source: Source
     indices: NDArray[np.int64]
@@ -47,7 +47,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Split:
-    """Training and test pictures of the same classes."""
+    """Training and test images of the same classes."""
 
     train: Labelled
     test: Labelled
@@ -64,18 +64,18 @@ def open_split(
     seed: int = 0,
     background: Background = WHITE,
 ) -> Split:
-    """The pictures to train and to test on.
+    """The images to train and to test on.
 
     Args:
         data: a folder with a subfolder a class, or "scenes".
         test: another such folder, or "scenes"; None keeps a part of `data` apart.
-        size: of the pictures in pixels.
+        size: of the images in pixels.
         count: how many to train on; None is all of a folder, or 2000 scenes. `test_count` likewise, a fifth or 1000.
         background: what transparent pixels are composited on.
-        seed: which pictures they are, where not all are taken.
+        seed: which images they are, where not all are taken.
 
     Raises:
-        UsageError: no pictures, no classes or only one, too few pictures of a class, a class that the test set lacks,
+        UsageError: no images, no classes or only one, too few images of a class, a class that the test set lacks,
             or one that only the test set has.
     """
     train = _opened(data, size, seed=seed, count=count or _SCENES, background=background)
@@ -92,33 +92,33 @@ def open_split(
     _check_counts(train, labels, data, least=2)
     missing = [labels[index] for index in np.flatnonzero(np.bincount(apart.targets, minlength=len(labels)) == 0)]
     if missing:
-        raise UsageError(f"{test or data}: the test set has no picture of {_some(missing)}", hint="test on more")
+        raise UsageError(f"{test or data}: the test set has no image of {_some(missing)}", hint="test on more")
     return Split(train, apart, labels)
 
 
 def _opened(where: str, size: int, *, seed: int, count: int, background: Background, start: int = 0) -> Labelled:
-    """Scenes from `start` on, or all pictures of a folder."""
+    """Scenes from `start` on, or all images of a folder."""
     if where == SCENES:
         source = open_source(where, size, seed=seed, start=start, count=count)
     else:
         source = open_source(where, size, background=background)
     if not source.labels:
-        raise UsageError(f"{where}: its pictures have no classes", hint="a probe needs a subfolder for each class")
+        raise UsageError(f"{where}: its images have no classes", hint="a probe needs a subfolder for each class")
     if len(source.labels) == 1:
         raise UsageError(f"{where}: has one class only, {source.labels[0]}; a probe tells classes apart")
     targets = np.array([source.label(index) for index in range(len(source))], dtype=np.int64)
     return Labelled(source, np.arange(len(source)), targets)
 
 
-def _renamed(pictures: Labelled, labels: tuple[str, ...], where: str) -> Labelled:
-    """The pictures with the numbers that their classes have among `labels`."""
-    own = pictures.source.labels
-    present = [own[index] for index in np.unique(pictures.targets)]
+def _renamed(labelled: Labelled, labels: tuple[str, ...], where: str) -> Labelled:
+    """The images with the numbers that their classes have among `labels`."""
+    own = labelled.source.labels
+    present = [own[index] for index in np.unique(labelled.targets)]
     unknown = [name for name in present if name not in labels]
     if unknown:
-        raise UsageError(f"{where}: has classes that the training pictures lack: {_some(unknown)}")
+        raise UsageError(f"{where}: has classes that the training images lack: {_some(unknown)}")
     numbers = np.array([labels.index(name) if name in labels else -1 for name in own])
-    return replace(pictures, targets=numbers[pictures.targets])
+    return replace(labelled, targets=numbers[labelled.targets])
 
 
 def parted(
@@ -138,59 +138,59 @@ def parted(
     return np.sort(np.concatenate(rest)), np.sort(np.concatenate(chosen))
 
 
-def _parted(pictures: Labelled, count: int, seed: int) -> tuple[Labelled, Labelled]:
-    rest, chosen = parted(pictures.targets, count, seed)
-    return _taken(pictures, rest), _taken(pictures, chosen)
+def _parted(labelled: Labelled, count: int, seed: int) -> tuple[Labelled, Labelled]:
+    rest, chosen = parted(labelled.targets, count, seed)
+    return _taken(labelled, rest), _taken(labelled, chosen)
 
 
-def _fewer(pictures: Labelled, count: int | None, seed: int) -> Labelled:
-    """About `count` of the pictures, if there are more."""
-    if count is None or count >= len(pictures):
-        return pictures
-    return _taken(pictures, parted(pictures.targets, count, seed, leave=0)[1])
+def _fewer(labelled: Labelled, count: int | None, seed: int) -> Labelled:
+    """About `count` of the images, if there are more."""
+    if count is None or count >= len(labelled):
+        return labelled
+    return _taken(labelled, parted(labelled.targets, count, seed, leave=0)[1])
 
 
-def _taken(pictures: Labelled, places: NDArray[np.int64]) -> Labelled:
-    return replace(pictures, indices=pictures.indices[places], targets=pictures.targets[places])
+def _taken(labelled: Labelled, places: NDArray[np.int64]) -> Labelled:
+    return replace(labelled, indices=labelled.indices[places], targets=labelled.targets[places])
 
 
-def _check_counts(pictures: Labelled, labels: tuple[str, ...], where: str, *, least: int) -> None:
-    counts = np.bincount(pictures.targets, minlength=len(labels))
+def _check_counts(labelled: Labelled, labels: tuple[str, ...], where: str, *, least: int) -> None:
+    counts = np.bincount(labelled.targets, minlength=len(labels))
     few = [f"{labels[index]} ({counts[index]})" for index in np.flatnonzero(counts < least)]
     if few:
-        hint = "train on more" if least < 3 else "or name other pictures with --test"
-        raise UsageError(f"{where}: too few pictures of {_some(few)}: each class needs at least {least}", hint=hint)
+        hint = "train on more" if least < 3 else "or name other images with --test"
+        raise UsageError(f"{where}: too few images of {_some(few)}: each class needs at least {least}", hint=hint)
 
 
 @workers_watched()
 def collect(
     network: BinaryModel,
     random: Generator,
-    pictures: Labelled,
+    labelled: Labelled,
     *,
     batch: int,
     layer: int,
     advance: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Tensor]:
-    """All features of pictures, in one pass: by name (F, N, D), on the CPU.
+    """All features of images, in one pass: by name (F, N, D), on the CPU.
 
     Args:
         random: a generator that was never trained, whose block `layer` is taken.
-        batch: how many pictures at once; `advance` is told how many more are done.
+        batch: how many images at once; `advance` is told how many more are done.
 
     Raises:
-        ImageError: a picture cannot be read.
+        ImageError: an image cannot be read.
         ModelError: features are not finite.
     """
     found: dict[str, Tensor] = {}
     batches, start = Batches(batch), 0
-    keys = [[(int(i), 0) for i in pictures.indices[at : at + batch]] for at in range(0, len(pictures), batch)]
-    workers = 0 if len(pictures) < _FEW else min(4, max(1, (os.cpu_count() or 1) - 1))
-    for loaded in load_batches(pictures.source, keys, workers=workers):
+    keys = [[(int(i), 0) for i in labelled.indices[at : at + batch]] for at in range(0, len(labelled), batch)]
+    workers = 0 if len(labelled) < _FEW else min(4, max(1, (os.cpu_count() or 1) - 1))
+    for loaded in load_batches(labelled.source, keys, workers=workers):
         for images, made in batches.run(loaded.images, lambda images: _features(network, random, images, layer)):
             for name, features in made.items():
                 if name not in found:
-                    shape = (features.shape[1], len(pictures), features.shape[2])
+                    shape = (features.shape[1], len(labelled), features.shape[2])
                     found[name] = torch.empty(shape, dtype=features.dtype)
                 _check_finite(name, features)
                 found[name][:, start : start + len(images)].copy_(features.transpose(0, 1))

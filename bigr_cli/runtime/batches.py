@@ -51,7 +51,7 @@ class Batches:
                     raise
                 if len(part) == 1:
                     hint = "a smaller model, a shorter --dtype or --offload needs less"
-                    raise RunError("there is too little memory even for one picture at a time", hint=hint) from error
+                    raise RunError("there is too little memory even for one image at a time", hint=hint) from error
                 too_many = max(too_many, len(part))
                 self.size = len(part) // 2
                 fits = False
@@ -61,7 +61,7 @@ class Batches:
                 _release()  # here, because the error held on to what was being computed until its block ended
                 continue
             if too_many:
-                console.warn(f"there is too little memory for {too_many} pictures at once; going on with {self.size}")
+                console.warn(f"there is too little memory for {too_many} images at once; going on with {self.size}")
                 too_many = 0
             yield part, made
             start += len(part)

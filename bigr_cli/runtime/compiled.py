@@ -11,7 +11,7 @@ from bigr_cli.errors import DeviceError
 def compile_networks(generator: Generator) -> None:
     """Have torch compile the transformer's blocks and the transcoder; that takes a while, at their first use.
 
-    How many pictures, and how many of their tokens are masked, may change from one use to the next.
+    How many images, and how many of their tokens are masked, may change from one use to the next.
     """
     for block in generator.blocks:
         block.compile(dynamic=True)

@@ -28,7 +28,7 @@ _RATES = Cache("rates")  # without a word where it cannot be kept: measuring aga
 
 _Shape = tuple[int, int, int]  # rows, inner, columns
 
-_LAYER: _Shape = (512, 1024, 1024)  # what a layer of a mid-sized transformer multiplies for a picture or two
+_LAYER: _Shape = (512, 1024, 1024)  # what a layer of a mid-sized transformer multiplies for an image or two
 _PROBE: _Shape = (128, 512, 512)
 # On a GPU, where the product above takes no longer than to ask for it.
 _LARGE: _Shape = (8192, 4096, 4096)
@@ -84,7 +84,7 @@ def select_dtype(name: str, device: torch.device) -> torch.dtype:
     """The torch format of that name: "float32", "bfloat16", "float16", "int8", or "auto".
 
     "auto" is a shorter format where a matrix product measured here is at least 1.3 times as fast in it, otherwise
-    float32. It is never int8: that pays for wide networks only, and draws other pictures. Raises DeviceError for any
+    float32. It is never int8: that pays for wide networks only, and draws other images. Raises DeviceError for any
     other name, or a format in which the device cannot multiply.
     """
     import torch

@@ -1,7 +1,7 @@
 """Layers in int8, for processors that multiply it faster than anything else.
 
 Weights have a scale for each output channel; activations are measured as they come, a scale for each row. Their sums
-of products are whole numbers and therefore exact, so that here too a picture does not depend on its batch. The products
+of products are whole numbers and therefore exact, so that here too an image does not depend on its batch. The products
 are oneDNN's, which torch brings; a processor without it, or whose sums overflow, cannot compute in int8: see `works`.
 """
 

@@ -1,4 +1,4 @@
-"""How many pictures fit into memory at once, by the sizes in a model's config. torch is imported in functions only."""
+"""How many images fit into memory at once, by the sizes in a model's config. torch is imported in functions only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SLACK = 1.75  # what allocators lose between tensors
 
 
 def drawing_bytes(config: GeneratorConfig, itemsize: int) -> int:
-    """Bytes that each picture of a batch needs while it is drawn, weights aside; `itemsize` is that of the weights.
+    """Bytes that each image of a batch needs while it is drawn, weights aside; `itemsize` is that of the weights.
 
     Counted are the tensors that are there together in the most crowded moment of a transformer's block and of the
     transcoder; what the rotary embedding and the random numbers are computed in is float32 and int64 always.
@@ -34,13 +34,13 @@ def drawing_bytes(config: GeneratorConfig, itemsize: int) -> int:
 
 
 def coding_bytes(config: TokenizerConfig) -> int:
-    """Bytes that each picture of a batch needs while it is encoded or decoded, in float32."""
+    """Bytes that each image of a batch needs while it is encoded or decoded, in float32."""
     side, maps = config.image_size, 6  # what is there together in a residual block, and its convolution's buffers
     return round(_SLACK * maps * 4 * max(side * side * 3, *(size * size * width for size, width in config.maps)))
 
 
 def refining_bytes(config: TokenizerConfig) -> int:
-    """Bytes that each picture of a batch needs while its codes are looked for, in float32."""
+    """Bytes that each image of a batch needs while its codes are looked for, in float32."""
     return coding_bytes(config) * config.row.gradient
 
 

@@ -1,4 +1,4 @@
-"""Pictures in, pictures out: what every task does around its own work on one picture."""
+"""Images in, images out: what every task does around its own work on one image."""
 
 import secrets
 import time
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 _READERS = 2
 _AHEAD = 8  # images that are read beyond those in work
 _AHEAD_BYTES = 160 * 2**20  # of memory that these may take, unless it is one alone
-_SLOW = 2.0  # seconds that a picture takes before its own progress is shown
+_SLOW = 2.0  # seconds that an image takes before its own progress is shown
 
 
 def run(context: typer.Context, task: str, kind: "type[EditRequest]") -> None:
-    """Do a task for all pictures that the command line, or its manifest, asks for; several processes share them."""
+    """Do a task for all images that the command line, or its manifest, asks for; several processes share them."""
     writing, foretold = given_by(context).group(Writing), bool(context.params["dry_run"])
     with sharing() as processes:
         waits = writing.skip_existing and not foretold
@@ -121,13 +121,13 @@ def _planned(processes: Team, make: Callable[[], Plan], *, json: bool) -> Plan:
         if planned.paths is None:
             check_stdout(json=json)
         if processes.count > 1 and any(job.source.path is None for job in planned.jobs):
-            raise UsageError("a picture on stdin is for one process")
+            raise UsageError("an image on stdin is for one process")
         return planned
 
     planned = processes.after_the_first(checked)
     paths = processes.told(planned.paths)
     if paths != planned.paths:
-        raise UsageError(f"process {processes.rank} finds other pictures than the first one")
+        raise UsageError(f"process {processes.rank} finds other images than the first one")
     processes.wait()
     return planned
 
@@ -149,7 +149,7 @@ def _work(
     failed: list[tuple[str, BigrError]],
     processes: Team,
 ) -> "tuple[Results, list[tuple[Job, Image]]]":
-    """Do the jobs, and write each picture as soon as it is there; keeps the pictures only if there is to be a sheet."""
+    """Do the jobs, and write each image as soon as it is there; keeps the images only if there is to be a sheet."""
     from bigr_cli.editing.batched_sampling import paint_together
 
     results = Results(
@@ -189,7 +189,7 @@ def _work(
             readers.shutdown(wait=False, cancel_futures=True)
     _close(results, planned, listed, failed, processes)
     if len(planned.jobs) > 1:
-        console.detail(f"{len(planned.jobs) / (time.perf_counter() - began):.2f} pictures a second")
+        console.detail(f"{len(planned.jobs) / (time.perf_counter() - began):.2f} images a second")
     every = [entry for part in processes.gathered(kept) for entry in part]
     return results, [(planned.jobs[index], image) for index, image in every]
 

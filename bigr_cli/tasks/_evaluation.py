@@ -1,4 +1,4 @@
-"""What the commands that compare pictures have in common: their options, and what their records say."""
+"""What the commands that compare images have in common: their options, and what their records say."""
 
 import shlex
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ Sweep = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Judging:
-    """What looks at the pictures."""
+    """What looks at the images."""
 
     features: Annotated[
         str | None,

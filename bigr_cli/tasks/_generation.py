@@ -1,4 +1,4 @@
-"""What `bigr evaluate generation` is asked for, checked before a model is loaded or a picture drawn."""
+"""What `bigr evaluate generation` is asked for, checked before a model is loaded or an image drawn."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from bigr_cli.tasks._evaluation import JUDGING, Judging, Sweep, evaluator_of
 if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig
     from bigr_cli.evaluation.generation import Comparison
-    from bigr_cli.evaluation.image_sets import PictureSet
+    from bigr_cli.evaluation.image_sets import ImageSet
     from bigr_cli.evaluation.sweep import Point
     from bigr_cli.generation import Job
 
@@ -77,7 +77,7 @@ class Comparing:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """Which pictures are drawn, and which files are written of them."""
+    """Which images are drawn, and which files are written of them."""
 
     count: Annotated[
         int | None,
@@ -121,7 +121,7 @@ class Plan:
     """Everything that is known before a model is loaded."""
 
     comparison: "Comparison"
-    pictures: "PictureSet | None"
+    images: "ImageSet | None"
     jobs: "list[Job]"
     settings: "list[tuple[Point, SamplingConfig]]"
 
@@ -141,15 +141,15 @@ def planned(
 
     folder, sweep = _sorted(words, drawing)
     files = _files(drawing, overwrite=overwrite)
-    pictures: PictureSet | None = None
+    images: ImageSet | None = None
     jobs: list[Job] = []
     settings: list[tuple[Point, SamplingConfig]] = []
     if folder is None:
         jobs, settings, size = _to_draw(model, sweep, drawing, sampling)
         what, count = "samples", len(jobs)
     else:
-        pictures = _given(folder, sweep, model, drawing, comparing, sampling)
-        what, count, size = pictures.what, pictures.count, (pictures.width, pictures.height)
+        images = _given(folder, sweep, model, drawing, comparing, sampling)
+        what, count, size = images.what, images.count, (images.width, images.height)
     if files and len(settings) > 1:
         raise UsageError("--npz and --statistics are for one set of samples, and a sweep draws several")
     comparison = open_comparison(
@@ -163,7 +163,7 @@ def planned(
         statistics=drawing.statistics,
         npz=drawing.npz,
     )
-    return Plan(comparison, pictures, jobs, settings)
+    return Plan(comparison, images, jobs, settings)
 
 
 def _sorted(words: list[str], drawing: Drawing) -> tuple[Path | None, list[str]]:
@@ -175,7 +175,7 @@ def _sorted(words: list[str], drawing: Drawing) -> tuple[Path | None, list[str]]
     if more and not drawing.sweep:
         raise UsageError(f"{more[0]}: values to try follow --sweep")
     if len(folders) > 1:
-        raise UsageError(f"expected one folder of generated pictures, got {', '.join(folders)}")
+        raise UsageError(f"expected one folder of generated images, got {', '.join(folders)}")
     return Path(folders[0]).expanduser() if folders else None, [*(drawing.sweep or ()), *more]
 
 
@@ -194,7 +194,7 @@ def _files(drawing: Drawing, *, overwrite: bool) -> list[Path]:
 def _to_draw(
     model: str | None, sweep: list[str], drawing: Drawing, sampling: Sampling
 ) -> "tuple[list[Job], list[tuple[Point, SamplingConfig]], tuple[int, int]]":
-    """The pictures, the settings of every point of the sweep, and the pictures' size."""
+    """The images, the settings of every point of the sweep, and the images' size."""
     from bigr_cli.evaluation.generation import COUNT
     from bigr_cli.evaluation.samples import balanced
     from bigr_cli.evaluation.sweep import points
@@ -210,12 +210,12 @@ def _to_draw(
 
 def _given(
     folder: Path, sweep: list[str], model: str | None, drawing: Drawing, comparing: Comparing, sampling: Sampling
-) -> "PictureSet":
-    """The pictures of a folder; UsageError if settings are given that only drawing has."""
-    from bigr_cli.evaluation.image_sets import folder as pictures_of
+) -> "ImageSet":
+    """The images of a folder; UsageError if settings are given that only drawing has."""
+    from bigr_cli.evaluation.image_sets import folder as images_of
 
     set_ = [name for name, value in vars(sampling).items() if value is not None]
     if sweep or set_ or drawing.seed:
         option = "sweep" if sweep else set_[0].replace("_", "-") if set_ else "seed"
-        raise UsageError(f"--{option} is about pictures that are drawn, but {folder} holds pictures already")
-    return pictures_of(folder, count=drawing.count, resize=comparing.resize)
+        raise UsageError(f"--{option} is about images that are drawn, but {folder} holds images already")
+    return images_of(folder, count=drawing.count, resize=comparing.resize)

@@ -68,7 +68,7 @@ def given_by_manifest(context: typer.Context, path: Path) -> list[Given]:
 
     base = given_by(context)
     if base.params.get("images") or base.params.get("stops"):
-        raise UsageError("--manifest names the pictures, so there is no place for others on the command line")
+        raise UsageError("--manifest names the images, so there is no place for others on the command line")
     lines = [_read(context, base, path, number, line) for number, line in read_manifest(path)]
     if not lines:
         raise UsageError(f"{path}: has no line", hint='a job a line: {"image": "a.png", "seed": 1}')
@@ -180,7 +180,7 @@ class Chooser:
             known = [entry.name for entry in list_models()]
             hint = f"-m {self.recipe.folder} uses the folder that it names" if self.recipe.folder else LIST_HINT
             raise UnknownNameError("model", self.recipe.model, known, hint=f"no model has the recipe's weights; {hint}")
-        console.warn(f"no model here has the recipe's weights; with {other} the picture will be another one")
+        console.warn(f"no model here has the recipe's weights; with {other} the image will be another one")
         return other
 
     def sampling(self, values: Sampling) -> dict[str, object]:

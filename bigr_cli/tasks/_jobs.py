@@ -182,7 +182,7 @@ def _of_line(
     params = given.params
     words = params["images"] or []
     if not words:
-        raise UsageError("no picture given", hint=f"for example: bigr {task} scene.png, or - to read one from stdin")
+        raise UsageError("no image given", hint=f"for example: bigr {task} scene.png, or - to read one from stdin")
     chooser = Chooser(given, params["recipe"])
     settings = sampling_settings(config, chooser.sampling(given.group(Sampling)), painting=True)
     seed = chooser.option("seed", params["seed"])
@@ -204,7 +204,7 @@ def _of_line(
     )
     inputs = without_masks_and_sheets(inputs, params, heard) if len(inputs) > 1 else inputs
     if len(inputs) * count > MOST:
-        raise UsageError(f"{len(inputs) * count:,} pictures are too many at once; the limit is {MOST:,}")
+        raise UsageError(f"{len(inputs) * count:,} images are too many at once; the limit is {MOST:,}")
 
     def built(inputs: Sequence[Input]) -> tuple[list[Job], list[Path] | None]:
         jobs: list[Job] = []

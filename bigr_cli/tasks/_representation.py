@@ -1,4 +1,4 @@
-"""What the commands about features have in common: their options, loading the model, pictures that fail."""
+"""What the commands about features have in common: their options, loading the model, images that fail."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _LISTED = 20
 
-Pictures = Annotated[
+Images = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGE...",
@@ -34,7 +34,7 @@ SceneCount = Annotated[
         show_default=False,
     ),
 ]
-PictureSeed = Annotated[
+ImageSeed = Annotated[
     int,
     typer.Option(
         "--seed",
@@ -57,17 +57,17 @@ def loaded(name: str | None, machine: Machine) -> "Model":
 
 
 def report(name: str, error: BigrError) -> None:
-    """Say that a picture is left out, and why."""
+    """Say that an image is left out, and why."""
     message = str(error)
     console.error(message if name in message else f"{name}: {message}", error.hint)
 
 
 def finish(failed: Sequence[tuple[str, str]], total: int) -> None:
-    """Raise RunError if pictures failed, with a list of them."""
+    """Raise RunError if images failed, with a list of them."""
     if not failed:
         return
     for name, reason in failed[:_LISTED] if len(failed) > 1 else ():
         console.say(f"  failed: {name} ({reason.removeprefix(name).lstrip(': ')})")
     if len(failed) > _LISTED:
         console.say(f"  and {len(failed) - _LISTED} more")
-    raise RunError(f"{len(failed)} picture{'' if len(failed) == 1 else 's'} of {total} failed")
+    raise RunError(f"{len(failed)} image{'' if len(failed) == 1 else 's'} of {total} failed")

@@ -1,4 +1,4 @@
-"""Pictures that a task has made, on their way to files or stdout."""
+"""Images that a task has made, on their way to files or stdout."""
 
 import os
 import sys
@@ -24,13 +24,13 @@ _WAITING_BYTES = 128 * 2**20  # of memory that these may take, unless it is one 
 
 
 def check_stdout(*, json: bool) -> None:
-    """Raise UsageError unless a picture can go to stdout."""
+    """Raise UsageError unless an image can go to stdout."""
     if json:
         raise UsageError("-o - and --json both want stdout", hint="-o FILE leaves it to --json")
     if streams.is_closed("stdout"):
         raise UsageError("stdout is closed, so no image can go there", hint="-o FILE writes a file")
     if sys.stdout.isatty():
-        raise UsageError("stdout is a terminal, which shows no picture", hint="for example: -o - > picture.png")
+        raise UsageError("stdout is a terminal, which shows no image", hint="for example: -o - > picture.png")
 
 
 class Unfamiliar:
@@ -55,12 +55,12 @@ class Unfamiliar:
 
 
 class Results:
-    """Writes pictures as they come, beside the work on the next ones. One that fails does not stop the others."""
+    """Writes images as they come, beside the work on the next ones. One that fails does not stop the others."""
 
     def __init__(
         self, *, paths: Sequence[Path] | None, overwrite: bool, metadata: bool, json: bool, alone: bool = False
     ) -> None:
-        """`paths` has the file of each picture; None is stdout. `alone` says that no more than one is asked for."""
+        """`paths` has the file of each image; None is stdout. `alone` says that no more than one is asked for."""
         self._alone = alone
         self._paths, self._overwrite, self._metadata, self._json = paths, overwrite, metadata, json
         self._pool = ThreadPoolExecutor(_WRITERS, "bigr-writer")
@@ -80,7 +80,7 @@ class Results:
         beside: Sequence[tuple[Path, "Image"]] = (),
         **more: Any,
     ) -> None:
-        """Write picture `index`, and with --json a line about it, in which `more` stands too.
+        """Write image `index`, and with --json a line about it, in which `more` stands too.
 
         Those `beside` it, of earlier passes, are written before it.
         """
@@ -94,11 +94,11 @@ class Results:
             return
         path = self._paths[index]
         if not holds(kind_of(path), image):
-            console.warn(f"{path}: this kind of file does not hold mode {image.mode}, so the picture is converted")
+            console.warn(f"{path}: this kind of file does not hold mode {image.mode}, so the image is converted")
 
         def write() -> Path:
             try:
-                for place, earlier in beside:  # in which a recipe would be another picture's
+                for place, earlier in beside:  # in which a recipe would be another image's
                     write_image(place, earlier, recipe=None, overwrite=self._overwrite)
                 write_image(path, image, recipe=kept, overwrite=self._overwrite)
             except MemoryError as error:
@@ -113,7 +113,7 @@ class Results:
         self._collect(most=_WAITING)
 
     def fail(self, name: str, error: BigrError) -> None:
-        """Report a picture that could not be made; the only one is reported by `finish`, as what it failed of."""
+        """Report an image that could not be made; the only one is reported by `finish`, as what it failed of."""
         self.failures.append((name, error))
         if self._alone:
             return
@@ -136,7 +136,7 @@ class Results:
             console.say(f"skipped {_counted(skipped)} that {'was' if skipped == 1 else 'were'} there already")
 
     def finish(self) -> None:
-        """Raise RunError if some failed, which were named before; the error itself if one picture was asked for."""
+        """Raise RunError if some failed, which were named before; the error itself if one image was asked for."""
         if not self.failures:
             return
         if self._alone:
@@ -195,4 +195,4 @@ def _described(paths: Sequence[Path]) -> str:
 
 
 def _counted(number: int) -> str:
-    return f"{number} picture{'' if number == 1 else 's'}"
+    return f"{number} image{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What commands do when several processes share their pictures; see `bigr_cli.runtime.processes`."""
+"""What commands do when several processes share their images; see `bigr_cli.runtime.processes`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def sharing() -> Iterator[Team]:
-    """The processes that share the pictures, of which the first one speaks."""
+    """The processes that share the images, of which the first one speaks."""
     with team(hint="the same command with --skip-existing makes what is missing") as processes:
         if not processes.first:
             console.configure(quiet=True)
@@ -70,8 +70,6 @@ def load_alike(name: str | None, placing: dict[str, Any], processes: Team) -> "M
     numbers = f"{model.device.type} in {str(model.dtype).removeprefix('torch.')}"
     expected = processes.told(numbers)
     if expected != numbers:
-        message = (
-            f"process {processes.rank} would make other pictures: it computes on {numbers}, the first on {expected}"
-        )
+        message = f"process {processes.rank} would make other images: it computes on {numbers}, the first on {expected}"
         raise UsageError(message, hint="--device and --dtype make them alike")
     return model

@@ -1,4 +1,4 @@
-"""What is made of all pictures of a request together: a contact sheet, and a film of how they came to be."""
+"""What is made of all images of a request together: a contact sheet, and a film of how they came to be."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -44,11 +44,11 @@ class Sheets:
     ] = None
 
 
-def sheet_paths(sheets: Sheets, pictures: int, *, processes: int = 1) -> tuple[Path | None, Path | None]:
+def sheet_paths(sheets: Sheets, images: int, *, processes: int = 1) -> tuple[Path | None, Path | None]:
     """The files of contact sheet and film, None for what was not asked for; their suffixes and sizes are checked.
 
     Raises:
-        UsageError: a suffix that cannot be, or too many pictures or processes for a film.
+        UsageError: a suffix that cannot be, or too many images or processes for a film.
     """
     from bigr_cli.file_names import expanded
     from bigr_cli.imaging.animation import MOST
@@ -61,16 +61,16 @@ def sheet_paths(sheets: Sheets, pictures: int, *, processes: int = 1) -> tuple[P
     if film is not None:
         kind_of(film, ANIMATED)
         if processes > 1:
-            raise UsageError("--steps-preview is for one process, not for several that share the pictures")
-        if pictures > MOST:
-            raise UsageError(f"--steps-preview shows at most {MOST} pictures, not {pictures}")
+            raise UsageError("--steps-preview is for one process, not for several that share the images")
+        if images > MOST:
+            raise UsageError(f"--steps-preview shows at most {MOST} images, not {images}")
     if grid is None and film is None and (sheets.columns or sheets.captions):
         raise UsageError("--columns and --captions are about the sheet that --grid FILE writes")
     return grid, film
 
 
 class SheetMaker:
-    """Collects pictures, and their states on the way, and writes what was asked for."""
+    """Collects images, and their states on the way, and writes what was asked for."""
 
     def __init__(self, *, grid: Path | None, film: Path | None, columns: int, captions: bool) -> None:
         from bigr_cli.imaging.animation import SettlingFilm
@@ -81,12 +81,12 @@ class SheetMaker:
         self._states = SettlingFilm(columns=columns)
 
     def add(self, index: int, image: "Image", label: str) -> None:
-        """A finished picture, by its place in the request."""
+        """A finished image, by its place in the request."""
         if self._grid is not None:
             self._images[index] = image, label
 
     def gather(self, processes: Team) -> None:
-        """Have the pictures of all processes."""
+        """Have the images of all processes."""
         for images in processes.gathered(self._images):
             self._images |= images
 
@@ -140,7 +140,7 @@ def before_after_path(batch: Batch, writing: Writing) -> Path | None:
 
 
 def write_before_after(path: Path, made: "Sequence[tuple[BatchJob, Image]]", writing: Writing) -> None:
-    """A row for each picture: first as it was, then its variants."""
+    """A row for each image: first as it was, then its variants."""
     from PIL.Image import new
 
     from bigr_cli.data.images import read_image

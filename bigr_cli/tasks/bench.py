@@ -35,7 +35,7 @@ BatchSizes = Annotated[
         panel=MEASURING,
         metavar="N,...",
         parser=parse_sizes,
-        help="Pictures at once, such as 1,8,32. Without it, 1, 4, 16, ... for about a quarter of a minute.",
+        help="Images at once, such as 1,8,32. Without it, 1, 4, 16, ... for about a quarter of a minute.",
     ),
 ]
 Train = Annotated[
@@ -78,7 +78,7 @@ def bench(
     """A model whose weights are not here is given random ones, which are as fast.
 
     An iteration has three parts: the transformer, the transcoder, and the rest, random numbers and choosing tokens.
-    Decoding and writing are told for each picture. The share is what the networks reach of a plain matrix product's
+    Decoding and writing are told for each image. The share is what the networks reach of a plain matrix product's
     rate in the same number format, measured before and after.
 
     Memory is all that the process has at its peak on a CPU, and what torch has on a GPU.
@@ -220,7 +220,7 @@ def _record(
 def _show(record: dict[str, Any]) -> None:
     rates = ", ".join(f"{name} {rate:,.0f} GFLOP/s" for name, rate in record["rates"].items())
     console.result(f"matrix products: {rates}; {record['threads']} threads")
-    needs = f"{_megabytes(record['weights'])} of weights, about {_megabytes(record['memory_per_picture'])} a picture"
+    needs = f"{_megabytes(record['weights'])} of weights, about {_megabytes(record['memory_per_picture'])} an image"
     console.result(
         f"memory: {needs}, {_megabytes(record['memory_free'])} free: {record['batch_size']} at once by default"
     )

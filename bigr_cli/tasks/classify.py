@@ -1,4 +1,4 @@
-"""`bigr classify`: the classes of pictures, by a probe that `bigr evaluate probe` has trained."""
+"""`bigr classify`: the classes of images, by a probe that `bigr evaluate probe` has trained."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
-from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
+from bigr_cli.tasks._representation import Images, ImageSeed, SceneCount, finish, loaded, report
 
 TASK = "classify"
 NONE = "none of these"
@@ -37,7 +37,7 @@ Threshold = Annotated[
 @task(
     TASK,
     panel=UNDERSTAND,
-    help="Tell the classes of pictures by a trained probe.",
+    help="Tell the classes of images by a trained probe.",
     examples=(
         "bigr classify photos/*.png --probe probe.safetensors",
         "bigr classify scenes --count 10 --probe p.safetensors --json",
@@ -46,11 +46,11 @@ Threshold = Annotated[
 @grouped
 def classify(
     context: typer.Context,
-    images: Pictures,
+    images: Images,
     probe: ProbeFile,
     model: options.Model = None,
     count: SceneCount = None,
-    seed: PictureSeed = 0,
+    seed: ImageSeed = 0,
     recursive: options.Recursive = False,
     threshold: Threshold = 1.0,
     json: options.Json = False,
@@ -58,13 +58,13 @@ def classify(
     machine: Machine,
     messages: Messages,
 ) -> None:
-    """A line for each picture: its path, the likeliest label, how likely the classifier takes it to be among its
-    labels, and how far the picture is from those that the classifier was trained on.
+    """A line for each image: its path, the likeliest label, how likely the classifier takes it to be among its
+    labels, and how far the image is from those that the classifier was trained on.
 
     Farther away than --threshold it is "none of these", however likely the label: a classifier is as sure of what it
     has never seen.
 
-    A picture that cannot be read is reported and left out; the exit code is then 1.
+    An image that cannot be read is reported and left out; the exit code is then 1.
     """
     from bigr_cli.representation.items import find_items
     from bigr_cli.representation.probe_files import FEWEST, classified, load_probe, wanted_by

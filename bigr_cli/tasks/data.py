@@ -16,7 +16,7 @@ group("data", help="Write the built-in data set as files.")
 @task(
     "data scenes",
     panel=TRAIN,
-    help="Write scenes, the built-in pictures of 16 kinds of objects, with captions.",
+    help="Write scenes, the built-in images of 16 kinds of objects, with captions.",
     examples=(
         "bigr data scenes -n 10000 -o scenes/",
         "bigr data scenes -n 500 --size 256 --seed 1 -o large/",
@@ -24,7 +24,7 @@ group("data", help="Write the built-in data set as files.")
 )
 def scenes(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write into.")],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, metavar="N", help="How many pictures.")] = 1000,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, metavar="N", help="How many images.")] = 1000,
     size: Annotated[int, typer.Option(metavar="PIXELS", help="Width and height, 16 to 1024.")] = 64,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another seed is another data set.")] = 0,
     workers: Annotated[
@@ -35,9 +35,9 @@ def scenes(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Picture 12 becomes DIR/LABEL/000012.png, and DIR/captions.jsonl has a line about each picture.
+    """Image 12 becomes DIR/LABEL/000012.png, and DIR/captions.jsonl has a line about each image.
 
-    A picture follows from the seed and its number alone; --data scenes of the training commands draws the same ones.
+    An image follows from the seed and its number alone; --data scenes of the training commands draws the same ones.
     """
     from bigr_cli.data.scenes import write_scenes
 

@@ -13,7 +13,7 @@ TASK = "edit"
 @task(
     TASK,
     panel=MAKE,
-    help="Change the class of a part of pictures, or of all of them.",
+    help="Change the class of a part of images, or of all of them.",
     examples=(
         "bigr edit scene.png --prompt cat --mask mask.png",
         "bigr edit scene.png --prompt cat --from-class bird --mask-box 20,20,30,30",
@@ -24,7 +24,7 @@ TASK = "edit"
 def edit(context: typer.Context) -> None:
     """With a mask, what it covers is painted anew as the class; the rest comes back bit for bit.
 
-    Without one, the model looks at the whole picture, and redraws those tokens that fit the class least, as many as
+    Without one, the model looks at the whole image, and redraws those tokens that fit the class least, as many as
     --strength says.
     """
     run(context, TASK, Edit)

@@ -1,4 +1,4 @@
-"""`bigr embed`: pictures as feature vectors."""
+"""`bigr embed`: images as feature vectors."""
 
 import time
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from bigr_cli import console, options
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._jobs import FailureList
-from bigr_cli.tasks._representation import Pictures, PictureSeed, SceneCount, finish, loaded, report
+from bigr_cli.tasks._representation import Images, ImageSeed, SceneCount, finish, loaded, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ Pool = Annotated[
 ]
 Label = Annotated[
     str,
-    typer.Option("--label", metavar="LABEL", rich_help_panel=FEATURES, help="The class under which pictures are seen."),
+    typer.Option("--label", metavar="LABEL", rich_help_panel=FEATURES, help="The class under which images are seen."),
 ]
 Output = Annotated[
     Path,
@@ -61,7 +61,7 @@ Output = Annotated[
 @task(
     TASK,
     panel=UNDERSTAND,
-    help="Turn pictures into feature vectors.",
+    help="Turn images into feature vectors.",
     examples=(
         "bigr embed photos/ -o photos.npz",
         "bigr embed data/ --recursive --layer all -o data.safetensors",
@@ -71,11 +71,11 @@ Output = Annotated[
 )
 @grouped
 def embed(
-    images: Pictures,
+    images: Images,
     output: Output,
     model: options.Model = None,
     count: SceneCount = None,
-    seed: PictureSeed = 0,
+    seed: ImageSeed = 0,
     recursive: options.Recursive = False,
     layer: Layer = None,
     pool: Pool = "mean",
@@ -95,7 +95,7 @@ def embed(
 
     Under torchrun or accelerate launch, the processes share the work, and the file is the same.
 
-    A picture that cannot be read is reported and left out; the exit code is then 1.
+    An image that cannot be read is reported and left out; the exit code is then 1.
     """
     from bigr_cli.imaging.files import check_targets
     from bigr_cli.representation.embedding import batch_size

@@ -13,7 +13,7 @@ TASK = "enrich"
 @task(
     TASK,
     panel=MAKE,
-    help="Redraw missing detail of pictures, or enlarge them.",
+    help="Redraw missing detail of images, or enlarge them.",
     examples=(
         "bigr enrich blurred.png",
         "bigr enrich small.png --scale 2 --sharpen-only",
@@ -28,7 +28,7 @@ def enrich(context: typer.Context) -> None:
 
     Of each group, those are redrawn that the model finds least likely: a share of --strength.
 
-    With --reduce and --strength 1, as in the published code, detail that the picture has is lost, and comes back as
+    With --reduce and --strength 1, as in the published code, detail that the image has is lost, and comes back as
     the model imagines it.
     """
     run(context, TASK, Enrich)

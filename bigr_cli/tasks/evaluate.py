@@ -1,4 +1,4 @@
-"""`bigr evaluate probe`: how well the classes of pictures can be read off what the layers of a model say."""
+"""`bigr evaluate probe`: how well the classes of images can be read off what the layers of a model say."""
 
 import time
 from contextlib import ExitStack
@@ -10,7 +10,7 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
-from bigr_cli.tasks._representation import PictureSeed, loaded
+from bigr_cli.tasks._representation import ImageSeed, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,7 @@ def probe(
     model: options.Model = None,
     count: Count = None,
     test_count: TestCount = None,
-    seed: PictureSeed = 0,
+    seed: ImageSeed = 0,
     save: Save = None,
     plot: Plot = None,
     set_default: SetDefault = False,
@@ -119,12 +119,12 @@ def probe(
     machine: Machine,
     messages: Messages,
 ) -> None:
-    """One pass over the pictures gives the features of all layers: the mean over the tokens, without a label.
+    """One pass over the images gives the features of all layers: the mean over the tokens, without a label.
 
     Beside them stand pixels (at most 32 × 32), the codes, the mean of the encoder's output, and the middle layer of a
     generator that was never trained.
 
-    Weight decay and the best layer are chosen on a fifth of the training pictures; the test set has no say in it.
+    Weight decay and the best layer are chosen on a fifth of the training images; the test set has no say in it.
     """
     began = time.perf_counter()
     from bigr_cli.evaluation.plots import check_plot
@@ -167,12 +167,12 @@ def probe(
         if set_default:
             after.callback(_make_default, folder, network.name, layer)
         if plot is not None:
-            title = f"{network.name} on {data}, {found.train} pictures"
+            title = f"{network.name} on {data}, {found.train} images"
             after.callback(_plot, plot, found, title, overwrite=overwrite)
         if save is not None:
             after.callback(_save, save, found.classifier(network), overwrite=overwrite)
         if not json:
-            held_out = f"by the pictures held out of {found.train}; {found.test} to test"
+            held_out = f"by the images held out of {found.train}; {found.test} to test"
             after.callback(console.say, f"best layer: {layer}, {held_out}")
             after.callback(_show, found)
 

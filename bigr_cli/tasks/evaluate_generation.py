@@ -1,4 +1,4 @@
-"""`bigr evaluate generation`: how much generated pictures look like real ones."""
+"""`bigr evaluate generation`: how much generated images look like real ones."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from bigr_cli.evaluation.generation import Judge
-    from bigr_cli.evaluation.image_sets import PictureSet
+    from bigr_cli.evaluation.image_sets import ImageSet
     from bigr_cli.evaluation.samples import Draws
     from bigr_cli.evaluation.sweep import Point, Results
 
 TASK = "evaluate generation"
 
-group("evaluate", help="Measure how well a model draws, gives back and understands pictures.")
+group("evaluate", help="Measure how well a model draws, gives back and understands images.")
 
 
 @task(
@@ -56,7 +56,7 @@ def generation(
 ) -> None:
     """Every figure comes out of torch-fidelity and bears its name; --json adds what makes figures comparable.
 
-    Pictures are drawn of all classes in turn; number i has the seed SEED + i, whatever the batch size and the number
+    Images are drawn of all classes in turn; number i has the seed SEED + i, whatever the batch size and the number
     of processes (torchrun --nproc-per-node 4 -m bigr_cli evaluate generation …). A run that was stopped goes on where
     it was when it is started again.
     """
@@ -72,8 +72,8 @@ def generation(
         overwrite=reporting.overwrite,
     )
     run = _Run(plan, drawing, machine, reporting)
-    if plan.pictures is not None:
-        run.judge_given(plan.pictures)
+    if plan.images is not None:
+        run.judge_given(plan.images)
     elif not run.judge_drawn(model):
         return
     try:
@@ -99,23 +99,23 @@ class _Run:
     def __init__(self, plan: Plan, drawing: Drawing, machine: Machine, reporting: Reporting) -> None:
         self._plan, self._drawing, self._machine, self._reporting = plan, drawing, machine, reporting
         self._judge: Judge | None = None
-        self._sets: list[PictureSet] = []
+        self._sets: list[ImageSet] = []
         self._draws: list[Draws] = []
         self._results: Results | None = None
         self.records: list[dict[str, Any]] = []
 
-    def judge_given(self, pictures: "PictureSet") -> None:
-        """Pictures that are there already."""
+    def judge_given(self, images: "ImageSet") -> None:
+        """Images that are there already."""
         from bigr_cli.runtime.device import select_device, set_threads
 
         set_threads(self._machine.threads)
         device = select_device(self._machine.device)
-        self._sets = [pictures]
-        with console.progress(pictures.count, "looking at pictures") as bar:
-            self._add(self._measured(pictures, pictures, {}, device, bar.advance))
+        self._sets = [images]
+        with console.progress(images.count, "looking at images") as bar:
+            self._add(self._measured(images, images, {}, device, bar.advance))
 
     def judge_drawn(self, name: str | None) -> bool:
-        """Pictures of all points of the sweep; False in a process that only draws for another one."""
+        """Images of all points of the sweep; False in a process that only draws for another one."""
         from bigr_cli.evaluation.report_generation import said
         from bigr_cli.evaluation.samples import draws
         from bigr_cli.evaluation.sweep import Results
@@ -123,7 +123,7 @@ class _Run:
         model = loaded(name, self._machine)
         plan = self._plan
         self._draws = [draws(model, plan.jobs, settings, self._machine.batch_size) for _, settings in plan.settings]
-        self._sets = [drawn.pictures() for drawn in self._draws]
+        self._sets = [drawn.images() for drawn in self._draws]
         results = self._results = Results(self._identity())
         if not self._share():
             return False
@@ -134,17 +134,17 @@ class _Run:
                 console.say(f"{said(point) or 'all'}: was done before the last stop")
             else:
                 with console.progress(len(plan.jobs), f"drawing {said(point)}".strip()) as bar:
-                    pictures = drawn.pictures(bar.advance)
-                    found = self._measured(pictures, self._sets[number], point, model.device, lambda _: None)
+                    images = drawn.images(bar.advance)
+                    found = self._measured(images, self._sets[number], point, model.device, lambda _: None)
                 results.keep(number, found)
             self._add(found)
         return True
 
     def shown(self) -> "list[Image]":
-        """A sheet of the first pictures of each point."""
+        """A sheet of the first images of each point."""
         from bigr_cli.evaluation.image_sets import sheet
 
-        return [sheet(pictures) for pictures in self._sets]
+        return [sheet(images) for images in self._sets]
 
     def discard(self) -> None:
         """Delete what was kept for the case of a stop."""
@@ -166,8 +166,8 @@ class _Run:
 
     def _measured(
         self,
-        pictures: "PictureSet",
-        again: "PictureSet",
+        images: "ImageSet",
+        again: "ImageSet",
         point: "Point",
         device: "torch.device",
         advance: "Callable[[int], None]",
@@ -182,7 +182,7 @@ class _Run:
         if self._judge is None:
             self._judge = comparison.evaluator(device, self._machine.batch_size)
         overwrite = self._reporting.overwrite
-        record = compared(self._judge, comparison, pictures, again, overwrite=overwrite, advance=advance)
+        record = compared(self._judge, comparison, images, again, overwrite=overwrite, advance=advance)
         return ({"task": TASK, "point": point} if point else {"task": TASK}) | record
 
     def _add(self, record: dict[str, Any]) -> None:

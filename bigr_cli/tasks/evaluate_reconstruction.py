@@ -1,4 +1,4 @@
-"""`bigr evaluate reconstruction`: how well tokenizers give pictures back."""
+"""`bigr evaluate reconstruction`: how well tokenizers give images back."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._evaluation import JUDGING, Judging, Reporting
 
 if TYPE_CHECKING:
-    from bigr_cli.evaluation.image_sets import PictureSet
+    from bigr_cli.evaluation.image_sets import ImageSet
     from bigr_cli.evaluation.tokenizers import Rebuilt
 
 TASK = "evaluate reconstruction"
@@ -69,7 +69,7 @@ Worst = Annotated[
 @task(
     TASK,
     panel=UNDERSTAND,
-    help="Measure how well tokenizers give pictures back, and how they use their bits.",
+    help="Measure how well tokenizers give images back, and how they use their bits.",
     examples=(
         "bigr evaluate reconstruction --data scenes --worst worst.png",
         "bigr evaluate reconstruction scenes-64 runs/tok --data scenes --count 1000 --report tokenizers/",
@@ -95,7 +95,7 @@ def reconstruction(
     reporting: Reporting,
     messages: Messages,
 ) -> None:
-    """PSNR, SSIM and LPIPS of every picture, the Fréchet distance of all of them (rFID), and the use of the bits.
+    """PSNR, SSIM and LPIPS of every image, the Fréchet distance of all of them (rFID), and the use of the bits.
 
     A bit is used if its entropy is above 0.8, and a duplicate if it correlates with an earlier one by more than 0.9.
 
@@ -110,20 +110,20 @@ def reconstruction(
     sheet = _checked(worst, overwrite=reporting.overwrite)
     rows = named(metrics, RECONSTRUCTION)
     sets = _opened([*(models or ()), *(model or ())] or [None], data, count)
-    evaluator, wanted = _evaluation.evaluator_of(judging), [pictures for _, pictures in sets]
+    evaluator, wanted = _evaluation.evaluator_of(judging), [images for _, images in sets]
     extractor = distance_extractor(evaluator, data, wanted, rows, asked=metrics is not None)
     set_threads(threads)
     chosen = select_device(device)
     records: list[dict[str, Any]] = []
     rebuilt: dict[str, Rebuilt] = {}
     lpips = lpips_of(chosen, rows, fetch=judging.fetch_weights, asked=metrics is not None)
-    for folder, pictures in sets:
+    for folder, images in sets:
         tokenizer, config = load_tokenizer(folder, device=chosen)
-        with console.progress(pictures.count, config.name) as bar:
+        with console.progress(images.count, config.name) as bar:
             record, made = reconstruction_record(
                 tokenizer,
                 config,
-                pictures,
+                images,
                 where=str(folder),
                 extractor=extractor,
                 lpips=lpips,
@@ -151,13 +151,13 @@ def _checked(worst: Path | None, *, overwrite: bool) -> Path | None:
     return path
 
 
-def _opened(models: "list[str] | list[None]", data: str, count: int | None) -> "list[tuple[Path, PictureSet]]":
-    """Each model's folder, and the pictures at its size."""
+def _opened(models: "list[str] | list[None]", data: str, count: int | None) -> "list[tuple[Path, ImageSet]]":
+    """Each model's folder, and the images at its size."""
     from bigr_cli.evaluation.tokenizers import images_to_reconstruct
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
-    found: list[tuple[Path, PictureSet]] = []
+    found: list[tuple[Path, ImageSet]] = []
     for name in models:
         directory = find_model(name)
         if any(directory.resolve() == other.resolve() for other, _ in found):

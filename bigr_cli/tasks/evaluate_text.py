@@ -1,4 +1,4 @@
-"""`bigr evaluate text`: whether pictures show what texts ask for."""
+"""`bigr evaluate text`: whether images show what texts ask for."""
 
 import time
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ SCENES = "scenes"
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """Which texts, and what judges the pictures."""
+    """Which texts, and what judges the images."""
 
     captions: Annotated[
         str,
@@ -75,7 +75,7 @@ class Asking:
 @task(
     TASK,
     panel=UNDERSTAND,
-    help="Measure whether pictures show what texts ask for.",
+    help="Measure whether images show what texts ask for.",
     examples=(
         "bigr evaluate text -m scenes-64-text",
         "bigr evaluate text -m scenes-64-text --sweep guidance=1,2,4 -n 500 --json",
@@ -130,7 +130,7 @@ def text(
             drawn = draws(network, jobs, chosen, machine.batch_size)
             kept.append(drawn)
             with console.progress(len(jobs), f"drawing {asked.kind}") as bar:
-                figures = judge(asked, drawn.pictures(), bar.advance)
+                figures = judge(asked, drawn.images(), bar.advance)
             record = {"task": TASK, "model": network.name, "point": point, "captions": asked.kind, "count": len(jobs)}
             rounded = {name: round(value, 6) for name, value in figures.items()}
             record |= {**rounded, "judge": judge_name, "seed": asking.seed}

@@ -1,4 +1,4 @@
-"""`bigr generate`: pictures from labels or texts."""
+"""`bigr generate`: images from labels or texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ AllLabels = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to make: `count` pictures of each label."""
+    """What to make: `count` images of each label."""
 
     jobs: "list[Job]"
     count: int
@@ -79,7 +79,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """Files, all checked. `paths` is None for stdout; `wanted` says which pictures are to be made."""
+    """Files, all checked. `paths` is None for stdout; `wanted` says which images are to be made."""
 
     paths: list[Path] | None
     wanted: list[bool]
@@ -90,7 +90,7 @@ class Targets:
 @task(
     TASK,
     panel=MAKE,
-    help="Generate pictures from labels or texts.",
+    help="Generate images from labels or texts.",
     examples=(
         "bigr generate cat",
         "bigr generate cat house -n 4 --seed 7 -o pictures/",
@@ -120,15 +120,15 @@ def generate(
     machine: Machine,
     messages: Messages,
 ) -> None:
-    """Picture number i of a request has the seed SEED + i, so each can be made again alone.
+    """Image number i of a request has the seed SEED + i, so each can be made again alone.
 
     Files go to the current folder as {label}-{seed}.png, or where -o says: a file, folder, pattern, or - for stdout.
 
     Patterns know {label}, {seed}, {index}, {model} and {task}; {index:04} pads a number with zeros.
 
-    Under torchrun or accelerate launch, the processes share the pictures, which are the same.
+    Under torchrun or accelerate launch, the processes share the images, which are the same.
 
-    Every picture carries its recipe, which bigr info shows and --recipe takes settings, labels and seed from.
+    Every image carries its recipe, which bigr info shows and --recipe takes settings, labels and seed from.
     """
     from bigr_cli.data.captions import read_texts
     from bigr_cli.zoo.config import read_config
@@ -251,7 +251,7 @@ def _make(
     batch_size: int | None,
     processes: Team,
 ) -> None:
-    """Make this process's share of the pictures that are wanted, and write each as soon as it is there."""
+    """Make this process's share of the images that are wanted, and write each as soon as it is there."""
     from bigr_cli.data.images import read_image
     from bigr_cli.imaging.grids import square_columns
 
@@ -270,12 +270,12 @@ def _make(
             maker.watch(model, batch, iteration, codes, masked)
 
         try:
-            for picture in model.make(todo, settings, batch_size=batch_size, watch=watch):
+            for image in model.make(todo, settings, batch_size=batch_size, watch=watch):
                 recipe = model.recipe(
-                    settings, task=TASK, labels=[picture.label], seed=picture.seed, options=request.options
+                    settings, task=TASK, labels=[image.label], seed=image.seed, options=request.options
                 )
-                results.save(picture.index, picture.image, recipe, seconds=picture.seconds)
-                maker.add(picture.index, picture.image, picture.label)
+                results.save(image.index, image.image, recipe, seconds=image.seconds)
+                maker.add(image.index, image.image, image.label)
         except BaseException:
             results.report(skipped=skipped)
             raise

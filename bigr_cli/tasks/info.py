@@ -1,4 +1,4 @@
-"""`bigr info`: how a picture was made, and the command that makes it again."""
+"""`bigr info`: how an image was made, and the command that makes it again."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,7 @@ _LONGEST = 2_000  # characters of a value that are shown
 
 @task(
     "info",
-    help="Show how a picture was made, and the command that makes it again.",
+    help="Show how an image was made, and the command that makes it again.",
     examples=(
         "bigr info cat-7.png",
         "bigr info --json 'pictures/*.png' > recipes.jsonl",
@@ -37,7 +37,7 @@ def info(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Reads the recipe that bigr puts into every picture it writes, unless --no-metadata was given."""
+    """Reads the recipe that bigr puts into every image it writes, unless --no-metadata was given."""
     from bigr_cli.imaging.inputs import find_inputs, read_stdin
     from bigr_cli.imaging.metadata import read_metadata
 

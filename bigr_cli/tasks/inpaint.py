@@ -13,7 +13,7 @@ TASK = "inpaint"
 @task(
     TASK,
     panel=MAKE,
-    help="Repaint the masked part of pictures.",
+    help="Repaint the masked part of images.",
     examples=(
         "bigr inpaint scene.png --mask mask.png",
         "bigr inpaint scene.png --mask-box 10,20,30,30 --prompt cat -n 4",

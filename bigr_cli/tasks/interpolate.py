@@ -76,7 +76,7 @@ class Job:
 @task(
     TASK,
     panel=MAKE,
-    help="Change one label, or one picture, into another.",
+    help="Change one label, or one image, into another.",
     examples=(
         "bigr interpolate cat bird",
         "bigr interpolate cat bird house --loop --frames 60 --fps 15 -o tour.mp4",
@@ -94,7 +94,7 @@ def interpolate(
     stops: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="STOP STOP...", help="Labels or texts, or files of pictures; two or more.", show_default=False
+            metavar="STOP STOP...", help="Labels or texts, or files of images; two or more.", show_default=False
         ),
     ] = None,
     model: options.Model = None,
@@ -268,7 +268,7 @@ def _saved(
 
 
 def _keyframes(config: "ModelConfig", stops: Sequence[str]) -> Keyframes:
-    """The stops, checked. A stop that is the file of a picture is a picture, everything else a label."""
+    """The stops, checked. A stop that is the file of an image is an image, everything else a label."""
     from bigr_cli.data.images import read_header
     from bigr_cli.imaging.files import KINDS
 
@@ -277,7 +277,7 @@ def _keyframes(config: "ModelConfig", stops: Sequence[str]) -> Keyframes:
     files = [stop for stop in stops if Path(stop).suffix.lower() in KINDS or Path(stop).is_file()]
     if files and len(files) < len(stops):
         other = next(stop for stop in stops if stop not in files)
-        raise UsageError(f"{files[0]} is a picture and {other} is a label; stops are either all labels or all pictures")
+        raise UsageError(f"{files[0]} is an image and {other} is a label; stops are either all labels or all images")
     if files:
         for file in files:
             read_header(Path(file))  # what is no image is told before the model is loaded
@@ -293,7 +293,7 @@ def _check(keyframes: Keyframes, given: Given, request: Interpolate) -> None:
     """Raise UsageError for an option that is for ways of the other kind."""
     if keyframes.labels and request.label is not None:
         option = next(f"--{name.removesuffix('_label')}" for name in _PROMPTS if given.params[name] is not None)
-        raise UsageError(f"{option} guides the way between pictures; between labels or texts, they are the guides")
+        raise UsageError(f"{option} guides the way between images; between labels or texts, they are the guides")
     for option, value in (("--strength", request.strength), ("--mixed", request.mixed)):
         if keyframes.files and value is not None:
             raise UsageError(f"{option} is for ways between labels or texts")
@@ -303,4 +303,4 @@ def _check(keyframes: Keyframes, given: Given, request: Interpolate) -> None:
         if (
             keyframes.labels and parameter in given.explicit
         ):  # a variable of the environment may be meant for other ways
-            raise UsageError(f"{option} is for ways between pictures")
+            raise UsageError(f"{option} is for ways between images")

@@ -267,7 +267,7 @@ def record(entry: Entry) -> dict[str, Any]:
 
 
 def _condition(entry: Entry) -> str:
-    """What its pictures are made from."""
+    """What its images are made from."""
     generator = entry.config.generator if entry.config else None
     if generator is None:
         return ""

@@ -13,7 +13,7 @@ TASK = "outpaint"
 @task(
     TASK,
     panel=MAKE,
-    help="Continue pictures beyond their borders.",
+    help="Continue images beyond their borders.",
     examples=(
         "bigr outpaint scene.png --right 50%",
         "bigr outpaint scene.png --left 64 --right 64 --prompt boat --seed 3",
@@ -23,9 +23,9 @@ TASK = "outpaint"
 )
 @editing_command(Outpaint)
 def outpaint(context: typer.Context) -> None:
-    """The canvas really becomes larger, by windows that overlap; the picture itself stays bit for bit.
+    """The canvas really becomes larger, by windows that overlap; the image itself stays bit for bit.
 
-    With --aspect or --size the picture is in the middle of the canvas. With a mask instead, the canvas stays as it is:
+    With --aspect or --size the image is in the middle of the canvas. With a mask instead, the canvas stays as it is:
     the masked part is kept, and the rest is painted anew.
     """
     run(context, TASK, Outpaint)

@@ -1,4 +1,4 @@
-"""`bigr search`: the pictures of an index that are most like one picture."""
+"""`bigr search`: the images of an index that are most like one image."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +23,7 @@ TASK = "search"
 @task(
     TASK,
     panel=UNDERSTAND,
-    help="Find the pictures of an index that are most like a picture.",
+    help="Find the images of an index that are most like an image.",
     examples=(
         "bigr search cat.png --index photos.npz",
         "bigr search cat.png --index codes.safetensors -n 20 --grid like-it.png",
@@ -59,7 +59,7 @@ def search(
 ) -> None:
     """Features, less their mean, are compared by their cosine, 1 for the same direction; codes by the bits that differ.
 
-    The picture is seen by the model that made the index, at the same layer.
+    The image is seen by the model that made the index, at the same layer.
     """
     from bigr_cli.file_names import expanded
     from bigr_cli.imaging.files import check_targets, kind_of
@@ -93,7 +93,7 @@ def search(
 
 
 def _write_sheet(path: Path, query: str, rows: "Sequence[dict[str, Any]]", *, overwrite: bool) -> None:
-    """The picture that was asked for, and those found, each with its score below it."""
+    """The image that was asked for, and those found, each with its score below it."""
     from PIL.Image import new
 
     from bigr_cli.imaging.files import write_image
@@ -103,7 +103,7 @@ def _write_sheet(path: Path, query: str, rows: "Sequence[dict[str, Any]]", *, ov
     captions = []
     for name, caption in [(query, "query"), *((row["path"], _caption(row)) for row in rows)]:
         try:
-            images.append(_picture(name))
+            images.append(_image(name))
         except BigrError as error:
             console.warn(f"left blank on the sheet: {error}")
             images.append(new("RGB", (_SIDE, _SIDE), "white"))
@@ -112,10 +112,10 @@ def _write_sheet(path: Path, query: str, rows: "Sequence[dict[str, Any]]", *, ov
     console.say(f"wrote {path}")
 
 
-_SIDE = 128  # of a picture on the sheet
+_SIDE = 128  # of an image on the sheet
 
 
-def _picture(name: str) -> "Image":
+def _image(name: str) -> "Image":
     from PIL.Image import fromarray
 
     from bigr_cli.representation.items import item_named, read_item

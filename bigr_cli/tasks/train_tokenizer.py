@@ -1,4 +1,4 @@
-"""`bigr train-tokenizer`: a binary autoencoder for one's own pictures."""
+"""`bigr train-tokenizer`: a binary autoencoder for one's own images."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from bigr_cli.registry import TRAIN, task
 @task(
     "train-tokenizer",
     panel=TRAIN,
-    help="Train a tokenizer: pictures to bits and back.",
+    help="Train a tokenizer: images to bits and back.",
     examples=(
         "bigr train-tokenizer --data scenes -o runs/tok run.steps=2000",
         "bigr train-tokenizer --data photos/ --config tokenizer.yaml losses.l2=1",

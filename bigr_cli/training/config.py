@@ -22,9 +22,9 @@ from bigr_cli.core.config import (
 from bigr_cli.core.limits import whole
 
 _MOST_WORKERS = 1_024
-_MOST_BATCH = 1 << 20  # pictures of a step
-_MOST_VARIANTS = 1_024  # of a picture's codes that are kept, and noise levels of a token
-_MOST_PATCH_LAYERS = 10  # each halves the picture
+_MOST_BATCH = 1 << 20  # images of a step
+_MOST_VARIANTS = 1_024  # of an image's codes that are kept, and noise levels of a token
+_MOST_PATCH_LAYERS = 10  # each halves the image
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class DataConfig:
 
     Of the scenes, those in `without` ("red house") are left out, to see what a model makes of them.
 
-    `validation` pictures are held out: of a folder a tenth at most, chosen by the seed. A folder's pictures are
+    `validation` images are held out: of a folder a tenth at most, chosen by the seed. A folder's images are
     mirrored (`flip`) and cut (`crop` is the smallest share of the side) at random. `cache_codes` lets the generator's
-    training keep the codes of so many variants of every picture on disk, instead of encoding each anew in every pass;
+    training keep the codes of so many variants of every image on disk, instead of encoding each anew in every pass;
     0 keeps none. Likewise `cache_texts` keeps what a text encoder makes of captions, and `cache_pictures` keeps the
-    pictures themselves, cut and scaled, from the first pass on.
+    images themselves, cut and scaled, from the first pass on.
 
     Transparent pixels are composited on `background`, a colour's name or "#rrggbb"; the model keeps that in mind.
 
-    Broken pictures with captions, and those in shards, are left out if their `headers` show it, or with `pictures`,
+    Broken images with captions, and those in shards, are left out if their `headers` show it, or with `pictures`,
     for which all are read whole before training begins.
     """
 
@@ -66,17 +66,17 @@ class DataConfig:
         require(0 < self.crop <= 1, f"crop: expected 0 < crop <= 1, got {self.crop}")
         refuse(whole("cache_codes", self.cache_codes, least=0, most=_MOST_VARIANTS))
         require(0 <= self.seed <= LARGEST_SEED, f"seed: expected 0 to 2^63 - 1, got {self.seed}")
-        require(not self.without or self.source == "scenes", "without: leaves out scenes, not pictures of a folder")
+        require(not self.without or self.source == "scenes", "without: leaves out scenes, not images of a folder")
         parse_colour(self.background, "background")
         endless = self.source == "scenes" and self.count is None
         require(not (self.cache_codes and endless), "cache_codes: endless scenes never repeat; set count, or 0 here")
         if self.cache_pictures:
             require(not endless, "cache_pictures: endless scenes never repeat; set count, or false here")
-            require(not self.augmented, "cache_pictures: with flip or crop, pictures differ from pass to pass")
+            require(not self.augmented, "cache_pictures: with flip or crop, images differ from pass to pass")
 
     @property
     def augmented(self) -> bool:
-        """Whether a picture looks different in every pass."""
+        """Whether an image looks different in every pass."""
         return self.flip or self.crop < 1
 
 
@@ -115,9 +115,9 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How long, how often, how precisely. `batch` pictures a step over all processes, in `accumulate` parts.
+    """How long, how often, how precisely. `batch` images a step over all processes, in `accumulate` parts.
 
-    `micro_batch` instead says how many pictures a process takes at a time. It is the unit that chance follows: with it,
+    `micro_batch` instead says how many images a process takes at a time. It is the unit that chance follows: with it,
     a step is the same however many processes share it. `shard` spreads the weights over the processes (FSDP2), and
     `gradient_checkpointing` computes the inside of each block twice instead of keeping it.
 
@@ -180,7 +180,7 @@ class TokenizerLosses:
     """The weight of each part of the loss; 0 leaves it out.
 
     `focus` weighs pixels of the object (where the data says which they are) this much more than the others. `log_l2` is
-    of the logarithm of each picture's squared error, as PSNR is: a hard picture then counts no more than an easy one.
+    of the logarithm of each image's squared error, as PSNR is: a hard image then counts no more than an easy one.
     `perceptual_network` is `scenes` (a classifier that comes with the package) or a file of VGG16 weights.
     """
 
@@ -203,7 +203,7 @@ class TokenizerLosses:
 
 @dataclass(frozen=True)
 class MaskingConfig:
-    """The masked share is drawn once a batch, as published, or for every picture.
+    """The masked share is drawn once a batch, as published, or for every image.
 
     `timesteps_per_token` noise levels are drawn for each masked token: more make better use of the transformer's pass.
     `focus` weighs tokens of the object (where the data says which they are) this much more than the others.
@@ -243,7 +243,7 @@ class TokenizerTraining:
         if losses.adversarial.weight > 0:
             smallest = 3 * 2**losses.adversarial.layers
             require(
-                size >= smallest, f"losses.adversarial.layers: so many need pictures of {smallest}, not {size} pixels"
+                size >= smallest, f"losses.adversarial.layers: so many need images of {smallest}, not {size} pixels"
             )
         if losses.perceptual > 0:
             require(size % 16 == 0, f"losses.perceptual: expected an image_size that 16 divides, got {size}")

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
+from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.folders import FolderSource
-from bigr_cli.data.pictures import FileSource
 from bigr_cli.errors import CheckpointError
 from bigr_cli.files import whole_file
 

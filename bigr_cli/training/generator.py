@@ -146,7 +146,7 @@ class GeneratorObjective(Objective):
         return loss, {"loss": loss}
 
     def _conditions(self, batch: Batch) -> Condition:
-        """What the pictures are conditioned on: their captions or their classes."""
+        """What the images are conditioned on: their captions or their classes."""
         return self.read(batch.captions, batch.labels.device) if self.read is not None else batch.labels
 
     @torch.no_grad()
@@ -155,7 +155,7 @@ class GeneratorObjective(Objective):
         return torch.rand_like(probabilities) < probabilities
 
     def validate(self, average: nn.Module) -> dict[str, float]:
-        """The loss on held-out pictures, with the same masks and noise every time."""
+        """The loss on held-out images, with the same masks and noise every time."""
         if not isinstance(average, Generator):
             raise TypeError(f"expected a generator, got {type(average).__name__}")
         if not self._validation:

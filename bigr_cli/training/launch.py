@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bigr_cli import console, schema, yaml_text
 from bigr_cli.colours import parse_colour
 from bigr_cli.data.codes import KeptSource
-from bigr_cli.data.pictures import FileSource
+from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.files import clear_leftovers, is_leftover, whole_file, writing
@@ -213,8 +213,8 @@ def launch(
     """Train, in a new run folder or on from the last checkpoint of one; returns the folder, by then a model folder.
 
     Args:
-        build: makes the objective, given the held-out pictures.
-        size: of the pictures, in pixels.
+        build: makes the objective, given the held-out images.
+        size: of the images, in pixels.
         output: the new run's folder; None is `runs/NAME`.
         resume: the folder of the run to go on with, instead.
         stage: what the run is a part of, if it is.

@@ -43,7 +43,7 @@ def step_seed(seed: int, step: int, part: int, rank: int) -> int:
 class Trainer:
     """Runs an objective.
 
-    Its whole state is (step, weights, averages, optimisers): which pictures a step sees, and all its chance, follow
+    Its whole state is (step, weights, averages, optimisers): which images a step sees, and all its chance, follow
     from the step's number. With several processes (`torchrun --nproc-per-node 4 -m bigr_cli train-…`) each takes its
     share of every batch, and the first one writes.
     """
@@ -98,7 +98,7 @@ class Trainer:
         Raises:
             RunError: a loss that is not finite, a full disk, a worker process that was killed; the hint names the
                 last good state.
-            ImageError: a picture cannot be read.
+            ImageError: an image cannot be read.
             KeyboardInterrupt: interrupted; the state is saved, and the model.
         """
         saved = self.step
@@ -166,7 +166,7 @@ class Trainer:
         return self.state.save(self.folder, self.step, keep=keep)
 
     def _parts(self) -> tuple[int, int]:
-        """How many parts of a step this process does one after the other, and how many pictures each has."""
+        """How many parts of a step this process does one after the other, and how many images each has."""
         run, processes = self.run, self.accelerator.num_processes
         parts, left = divmod(run.batch, (run.micro_batch or 0) * processes) if run.micro_batch else (run.accumulate, 0)
         size, rest = divmod(run.batch, parts * processes) if parts else (0, 1)

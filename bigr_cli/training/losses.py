@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from bigr_cli.errors import UsageError
 from bigr_cli.training.config import AdversarialConfig
 
-_LEAST = 1e-5  # squared error, 50 dB: below it a picture's logarithm would ask for ever more
+_LEAST = 1e-5  # squared error, 50 dB: below it an image's logarithm would ask for ever more
 
 
 def pixel_weights(focus: Tensor, strength: float) -> Tensor:
-    """(B, 1, H, W) coverage of the object in [0, 1] → weights with mean 1 in each picture.
+    """(B, 1, H, W) coverage of the object in [0, 1] → weights with mean 1 in each image.
 
     The mean over the background hides what matters; the object's pixels weigh 1 + strength.
     """
@@ -24,7 +24,7 @@ def pixel_weights(focus: Tensor, strength: float) -> Tensor:
 
 
 def log_squared_error(made: Tensor, given: Tensor, weights: Tensor) -> Tensor:
-    """The mean over pictures of ln(weighted mean squared error): minus PSNR, but for a factor of 10 / ln 10."""
+    """The mean over images of ln(weighted mean squared error): minus PSNR, but for a factor of 10 / ln 10."""
     squared = ((made - given).square() * weights).mean(dim=(1, 2, 3))
     return (squared + _LEAST).log().mean()
 
@@ -53,7 +53,7 @@ def usage_loss(probabilities: Tensor) -> Tensor:
 
 
 def certainty_loss(probabilities: Tensor) -> Tensor:
-    """How far the bits of each picture are from settled: mean 4 P (1 − P), 0 at best, 1 when all is chance.
+    """How far the bits of each image are from settled: mean 4 P (1 − P), 0 at best, 1 when all is chance.
 
     The straight-through gradient does not see that Bernoulli noise costs the decoder; without this term the bits stay
     undecided and carry less.

@@ -106,7 +106,7 @@ class _First:
     def __init__(self, source: Source, count: int) -> None:
         self._source, self._count = source, count
         self.labels, self.size = source.labels, source.size
-        self.label, self.caption, self.picture = source.label, source.caption, source.picture
+        self.label, self.caption, self.image = source.label, source.caption, source.image
         self.fingerprint = source.fingerprint
 
     def __len__(self) -> int:

@@ -43,7 +43,7 @@ class Objective(nn.Module):
         return load_batches(source, positions, workers=workers)
 
     def validate(self, average: nn.Module) -> dict[str, float]:
-        """Measures on held-out pictures; must leave the objective as it is."""
+        """Measures on held-out images; must leave the objective as it is."""
         return {}
 
     def goodness(self, measures: dict[str, float]) -> float:
@@ -51,7 +51,7 @@ class Objective(nn.Module):
         return -measures.get("loss", 0.0)
 
     def preview(self, average: nn.Module) -> Image | None:
-        """A picture that shows how far training is."""
+        """An image that shows how far training is."""
         return None
 
     def write(self, average: nn.Module, run: Path, step: int, measures: dict[str, float]) -> None:

@@ -83,7 +83,7 @@ def write_pairs(path: Path, samples: Tensor, training: Source, found: Nearest) -
     from bigr_cli.imaging.grids import grid
 
     def rows() -> Iterator[Tensor]:
-        theirs = np.stack([training.picture(int(place)).pixels for place in found.places])
+        theirs = np.stack([training.image(int(place)).pixels for place in found.places])
         given = as_floats(torch.from_numpy(theirs).permute(0, 3, 1, 2))
         for mine, nearest_to in zip(samples.split(8), given.split(8), strict=True):
             yield from (mine, nearest_to)

@@ -57,20 +57,20 @@ class MetricsLog:
 
 
 class Throughput:
-    """Pictures per second since the last reading."""
+    """Images per second since the last reading."""
 
     def __init__(self) -> None:
-        self._since, self._pictures = time.perf_counter(), 0
+        self._since, self._images = time.perf_counter(), 0
 
-    def add(self, pictures: int) -> None:
+    def add(self, images: int) -> None:
         """So many more are done."""
-        self._pictures += pictures
+        self._images += images
 
     def read(self) -> float:
-        """Pictures per second since the last call."""
+        """Images per second since the last call."""
         now = time.perf_counter()
-        rate = self._pictures / max(now - self._since, 1e-9)
-        self._since, self._pictures = now, 0
+        rate = self._images / max(now - self._since, 1e-9)
+        self._since, self._images = now, 0
         return rate
 
 

@@ -1,4 +1,4 @@
-"""Training of the tokenizer: pictures in, the same pictures out, through bits (reference section 1)."""
+"""Training of the tokenizer: images in, the same images out, through bits (reference section 1)."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class TokenizerObjective(Objective):
         return config.weight * share * fooled
 
     def validate(self, average: nn.Module) -> dict[str, float]:
-        """PSNR over the picture and inside the object's box, share of bits in use, on held-out pictures."""
+        """PSNR over the image and inside the object's box, share of bits in use, on held-out images."""
         if not isinstance(average, Tokenizer):
             raise TypeError(f"expected a tokenizer, got {type(average).__name__}")
         device = average.embed.device
@@ -125,7 +125,7 @@ class TokenizerObjective(Objective):
         return measures.get("psnr", 0.0)
 
     def preview(self, average: nn.Module) -> Image:
-        """Held-out pictures above what came back."""
+        """Held-out images above what came back."""
         from bigr_cli.imaging.arrays import to_images
         from bigr_cli.imaging.grids import grid
 

@@ -41,7 +41,7 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
     if config.generator is not None:
         sections.append(f"## Sampling defaults\n\n{_settings(config.sampling)}")
     if config.painting is not None:
-        sections.append(f"## Sampling defaults where a picture is given\n\n{_settings(config.painting)}")
+        sections.append(f"## Sampling defaults where an image is given\n\n{_settings(config.painting)}")
     if config.presets:
         sections.append(f"## Presets\n\n{_table('`--preset`', 'sets', list(_presets(config)))}")
     origin = [(name, value) for name, value in vars(config.provenance).items() if value not in (None, "", ())]
@@ -123,10 +123,10 @@ def _summary(config: ModelConfig) -> str:
     size, grid, bits = config.image_size, config.tokenizer.grid, config.tokenizer.bits
     codes = f"{size}×{size} pixels as {grid}×{grid} tokens of {bits} bits"
     if config.generator is None:
-        return f"A tokenizer for bigr: pictures of {codes}."
+        return f"A tokenizer for bigr: images of {codes}."
     if config.generator.text is not None:
-        return f"A BiGR model: pictures from texts, {codes}."
-    return f"A BiGR model: pictures of {config.generator.classes} classes, {codes}."
+        return f"A BiGR model: images from texts, {codes}."
+    return f"A BiGR model: images of {config.generator.classes} classes, {codes}."
 
 
 def _usage(config: ModelConfig) -> str:
@@ -149,7 +149,7 @@ def _architecture(config: ModelConfig) -> list[tuple[str, object]]:
     counts = parameters(config)
     rows: list[tuple[str, object]] = [
         ("tokenizer", f"{_tokenizer(config.tokenizer)}, {counts['tokenizer']:,} parameters"),
-        *([("codes of a picture to be shown", f"looked for in {config.refine} steps")] if config.refine else []),
+        *([("codes of an image to be shown", f"looked for in {config.refine} steps")] if config.refine else []),
     ]
     if config.generator is not None:
         g = config.generator

@@ -59,7 +59,7 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class RepresentationConfig:
-    """Where a model says most about pictures: the generator's block `layer`, 0 is the first."""
+    """Where a model says most about images: the generator's block `layer`, 0 is the first."""
 
     layer: int
 
@@ -69,9 +69,9 @@ class ModelConfig:
     """Everything about a model but its weights.
 
     `generator` is None while only the tokenizer is trained. `labels` names the classes in their order, or is empty.
-    `sampling` is for whole pictures, `painting` for parts of one that is given, where it is not None. `presets` are
+    `sampling` is for whole images, `painting` for parts of one that is given, where it is not None. `presets` are
     settings that take the place of some of either, by their names.
-    `refine` steps look for the codes of a picture that is to be shown as it is, if no other number is asked for.
+    `refine` steps look for the codes of an image that is to be shown as it is, if no other number is asked for.
     `background` is the colour that it sees where images are transparent.
     `vocabulary` are the words of the captions that it was trained on; None is not known.
     `representation` says which features are meant if none are named; None is the middle layer.

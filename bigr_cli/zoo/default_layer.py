@@ -1,4 +1,4 @@
-"""Writing down, in a model's own folder, which of its layers describes pictures best."""
+"""Writing down, in a model's own folder, which of its layers describes images best."""
 
 from __future__ import annotations
 

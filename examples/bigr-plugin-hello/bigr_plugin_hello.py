@@ -1,4 +1,4 @@
-"""`bigr palette`: the dominant colours of a picture."""
+"""`bigr palette`: the dominant colours of an image."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,15 +13,15 @@ from bigr_cli.registry import task
 
 @task(
     "palette",
-    help="Print the dominant colours of a picture.",
+    help="Print the dominant colours of an image.",
     examples=["bigr palette cat.png --colors 3", "bigr palette cat.png --json"],
 )
 def palette(
-    image: Annotated[Path, typer.Argument(help="The picture.", metavar="IMG")],
+    image: Annotated[Path, typer.Argument(help="The image.", metavar="IMG")],
     colors: Annotated[int, typer.Option("--colors", min=1, max=256, metavar="N", help="How many colours.")] = 5,
     json: Json = False,
 ) -> None:
-    """The most frequent colour comes first, each with its share of the picture's pixels."""
+    """The most frequent colour comes first, each with its share of the image's pixels."""
     for color, share in dominant_colors(image, colors):
         if json:
             console.json_line({"path": image, "task": "palette", "color": color, "share": round(share, 4)})

@@ -25,7 +25,7 @@ def test_samples_in_bfloat16(tiny_network: BinaryModel) -> None:
     assert codes.dtype == torch.bool and codes.shape == (3, 16, 4)
 
 
-def test_from_labels_to_pictures(tiny_network: BinaryModel) -> None:
+def test_from_labels_to_images(tiny_network: BinaryModel) -> None:
     codes = tiny_network.sample_codes(torch.tensor([0, 1]), range(2), steps=3, timesteps=4)
     with torch.no_grad():
         assert tiny_network.tokenizer.decode(codes).shape == (2, 3, 16, 16)

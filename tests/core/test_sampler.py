@@ -119,7 +119,7 @@ def test_nothing_is_left_masked(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(jobs(most=5), SETTINGS, st.randoms(use_true_random=False))
-def test_a_picture_does_not_depend_on_its_batch(
+def test_a_image_does_not_depend_on_its_batch(
     generator: Generator, job: Any, wanted: SamplingConfig, chance: Any
 ) -> None:
     """Alone or in a batch, at any place in it: the same bits."""
@@ -135,14 +135,14 @@ def test_a_picture_does_not_depend_on_its_batch(
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_many_pictures_at_once_equal_each_alone(generator: Generator, order: Any) -> None:
+def test_many_images_at_once_equal_each_alone(generator: Generator, order: Any) -> None:
     """A batch of another size in which everything starts masked, labels mixed."""
     wanted = SamplingConfig(steps=4, timesteps=3, order=order)
     seeds, labels = torch.arange(33) + 2**62, torch.arange(33) % (CLASSES + 1)
     together = sample(generator, labels, seeds, wanted)
     for i in range(0, 33, 4):
         assert torch.equal(sample(generator, labels[i : i + 1], seeds[i : i + 1], wanted)[0], together[i])
-    assert len({tuple(picture.flatten().tolist()) for picture in together}) == 33
+    assert len({tuple(image.flatten().tolist()) for image in together}) == 33
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -202,7 +202,7 @@ def test_only_what_is_needed_goes_through_the_transcoder(generator: Generator, o
         for total in unknown:
             before = masked_count(total, i - 1, steps) if i > 0 else total
             settled = before - masked_count(total, i, steps)
-            # A picture of which this iteration settles nothing is left out altogether.
+            # An image of which this iteration settles nothing is left out altogether.
             count += settled if order in FIXED else before * (settled > 0)
         expected += [2 * count] * 3
     assert rows == expected

@@ -89,13 +89,13 @@ def test_drawn_codes_belong_to_their_seeds(tokenizer: Tokenizer, images: Tensor)
 @torch.no_grad()
 def test_decode_takes_bits_of_any_type(tokenizer: Tokenizer, images: Tensor) -> None:
     codes = tokenizer.encode(images)
-    picture = tokenizer.decode(codes)
+    image = tokenizer.decode(codes)
     for other in (codes.float(), codes.long(), codes.to(torch.uint8), codes.double()):
-        assert torch.equal(tokenizer.decode(other), picture)
+        assert torch.equal(tokenizer.decode(other), image)
 
 
 @torch.no_grad()
-def test_pictures_of_a_batch_do_not_see_each_other(tokenizer: Tokenizer, images: Tensor) -> None:
+def test_images_of_a_batch_do_not_see_each_other(tokenizer: Tokenizer, images: Tensor) -> None:
     codes = tokenizer.encode(images)
     for method, batch in ((tokenizer.bit_logits, images), (tokenizer.decode, codes)):
         together, alone = method(batch)[1], method(batch[1:2])[0]
@@ -134,7 +134,7 @@ def test_the_last_layer_is_the_one_that_makes_pixels(tokenizer: Tokenizer) -> No
 @pytest.mark.parametrize(
     "shape", [(3, SIZE, SIZE), (1, 1, SIZE, SIZE), (1, 3, SIZE, SIZE + 1), (1, 3, 2 * SIZE, 2 * SIZE)]
 )
-def test_pictures_of_a_wrong_shape(tokenizer: Tokenizer, shape: tuple[int, ...]) -> None:
+def test_images_of_a_wrong_shape(tokenizer: Tokenizer, shape: tuple[int, ...]) -> None:
     for method in (tokenizer.bit_probabilities, tokenizer.encode, lambda x: tokenizer.sample(x, torch.tensor([0]))):
         with pytest.raises(ValueError, match=rf"images: expected \(B, 3, {SIZE}, {SIZE}\), got"):
             method(torch.zeros(shape))

@@ -20,7 +20,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def images(tokenizer: Tokenizer) -> Tensor:
-    """Pictures that the tokenizer can make, of codes that its encoder does not find."""
+    """Images that the tokenizer can make, of codes that its encoder does not find."""
     codes = torch.rand(4, 16, 12, generator=torch.Generator().manual_seed(5)) < 0.5
     with torch.no_grad():
         return tokenizer.decode(codes).clamp(0, 1)
@@ -45,7 +45,7 @@ def test_more_steps_are_never_worse_and_some_are_better(tokenizer: Tokenizer, im
     assert float((found[-1] / found[0]).max()) < 0.6
 
 
-def test_each_picture_is_by_itself(tokenizer: Tokenizer, images: Tensor) -> None:
+def test_each_image_is_by_itself(tokenizer: Tokenizer, images: Tensor) -> None:
     alone = torch.cat([found_in(tokenizer, image[None], 12) for image in images])
     assert float((found_in(tokenizer, images, 12) != alone).float().mean()) < 0.01  # but for rounding
 
@@ -60,6 +60,6 @@ def test_nothing_else_changes(tokenizer: Tokenizer, images: Tensor) -> None:
     assert all(weight.grad is None for weight in tokenizer.parameters())
 
 
-def test_pictures_of_another_size(tokenizer: Tokenizer) -> None:
+def test_images_of_another_size(tokenizer: Tokenizer) -> None:
     with pytest.raises(ValueError, match="images: expected"):
         found_in(tokenizer, torch.zeros(1, 3, 8, 8), 2)

@@ -1,4 +1,4 @@
-"""Captions of a folder's pictures: captions.jsonl and text files, and what is left out for want of one."""
+"""Captions of a folder's images: captions.jsonl and text files, and what is left out for want of one."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def opened(root: Path, check: str = "headers") -> FolderSource:
     return source
 
 
-def test_captions_of_a_listing_and_of_texts_beside_pictures(tmp_path: Path) -> None:
+def test_captions_of_a_listing_and_of_texts_beside_images(tmp_path: Path) -> None:
     fill(tmp_path, "a.png", "b.png", "sub/c.jpg", "sub/deep/d.png")
     lines = [{"file": "a.png", "caption": "one"}, {"file": "a.png", "caption": ["two", "", "one"], "label": "x"}]
     write(tmp_path, *lines, {"file": "sub/c.jpg", "caption": "of c"})
@@ -51,17 +51,17 @@ def test_captions_of_a_listing_and_of_texts_beside_pictures(tmp_path: Path) -> N
 def test_what_cannot_be_used_is_left_out_with_a_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path, *(f"{number}.png" for number in range(6)))
     write(tmp_path, *({"file": f"{number}.png", "caption": "x"} for number in (0, 1, 2, 9)))
-    (tmp_path / "1.png").write_bytes(b"no picture")
+    (tmp_path / "1.png").write_bytes(b"no image")
     assert opened(tmp_path).files == ("0.png", "2.png")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         f"warning: {tmp_path}/captions.jsonl: 1 of its files are no images here (9.png)",
-        f"warning: {tmp_path}: 4 of 6 pictures are left out: 3 without a caption "
+        f"warning: {tmp_path}: 4 of 6 images are left out: 3 without a caption "
         f"({tmp_path}/3.png, {tmp_path}/4.png, {tmp_path}/5.png), 1 unreadable ({tmp_path}/1.png)",
     ]
 
 
-def test_pictures_can_be_read_whole_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_can_be_read_whole_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path, "0.png", "1.png")
     write(tmp_path, *({"file": f"{number}.png", "caption": "x"} for number in (0, 1)))
     content = (tmp_path / "1.png").read_bytes()
@@ -69,7 +69,7 @@ def test_pictures_can_be_read_whole_before(tmp_path: Path, capsys: pytest.Captur
     assert len(opened(tmp_path)) == 2
     assert capsys.readouterr().err == ""
     assert opened(tmp_path, "pictures").files == ("0.png",)
-    assert "1 of 2 pictures are left out: 1 unreadable" in capsys.readouterr().err
+    assert "1 of 2 images are left out: 1 unreadable" in capsys.readouterr().err
     for name in "01":
         (tmp_path / f"{name}.png").rename(tmp_path / f"{name}.jpg")
     assert len(open_source(str(tmp_path), 16)) == 2  # classes need no captions, and are not looked at
@@ -77,7 +77,7 @@ def test_pictures_can_be_read_whole_before(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_none_that_can_be_used(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="none of 1 pictures can be used: 1 without a caption"):
+    with pytest.raises(UsageError, match="none of 1 images can be used: 1 without a caption"):
         opened(fill(tmp_path, "a.png"))
 
 
@@ -124,4 +124,4 @@ def test_fewer_of_them(tmp_path: Path) -> None:
     write(tmp_path, *({"file": f"{name}.png", "caption": name} for name in "abc"))
     source = open_source(str(tmp_path), 16, captions=True, start=1, count=1)
     assert (len(source), source.caption(0)) == (1, "b")
-    assert np.array_equal(source.picture(0).pixels, opened(tmp_path).picture(1).pixels)
+    assert np.array_equal(source.image(0).pixels, opened(tmp_path).image(1).pixels)

@@ -38,14 +38,14 @@ def make(tokenizer: Tokenizer, digest: str = "a" * 64, variants: int = 3, worker
     data=st.data(),
 )
 def test_packing_loses_nothing(shape: tuple[int, int, int, int], seed: int, data: st.DataObject) -> None:
-    pictures, variants, tokens, bits = shape
+    images, variants, tokens, bits = shape
     drawn = np.random.default_rng(seed).random(shape) < 0.5
-    packed = PackedCodes(np.packbits(drawn.reshape(pictures, variants, -1), axis=2), tokens, bits)
-    place = st.tuples(st.integers(0, pictures - 1), st.integers(0, 20))
+    packed = PackedCodes(np.packbits(drawn.reshape(images, variants, -1), axis=2), tokens, bits)
+    place = st.tuples(st.integers(0, images - 1), st.integers(0, 20))
     positions = data.draw(st.lists(place, min_size=1, max_size=6))
     found = packed.take(positions)
     assert found.dtype == torch.bool
-    expected = np.stack([drawn[picture, variant % variants] for picture, variant in positions])
+    expected = np.stack([drawn[image, variant % variants] for image, variant in positions])
     assert np.array_equal(found.numpy(), expected)
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from bigr_cli.data.codes import KeptSource
-from bigr_cli.data.pictures import Picture
+from bigr_cli.data.file_source import Sample
 from bigr_cli.data.sources import ScenesSource
 
 
 @dataclass
 class Counting:
-    """Five pictures of noise that count how often they are asked for."""
+    """Five images of noise that count how often they are asked for."""
 
     focused: bool = False
     size: int = 8
@@ -30,32 +30,32 @@ class Counting:
     def caption(self, index: int, variant: int = 0) -> str:
         return f"{index}, {variant}"
 
-    def picture(self, index: int, variant: int = 0) -> Picture:
+    def image(self, index: int, variant: int = 0) -> Sample:
         self.asked.append(index)
         noise = np.random.default_rng(index).integers(0, 256, (8, 8, 4), dtype=np.uint8)
-        return Picture(noise[..., :3], self.label(index), noise[..., 3] if self.focused else None)
+        return Sample(noise[..., :3], self.label(index), noise[..., 3] if self.focused else None)
 
     def fingerprint(self) -> str:
         return f"noise {self.focused}"
 
 
-def same(one: Picture, other: Picture) -> bool:
+def same(one: Sample, other: Sample) -> bool:
     if (one.focus is None) != (other.focus is None) or one.label != other.label:
         return False
     return np.array_equal(one.pixels, other.pixels) and (one.focus is None or np.array_equal(one.focus, other.focus))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("focused", [False, True])
-def test_each_picture_is_asked_for_once(tmp_path: Path, focused: bool) -> None:
+def test_each_image_is_asked_for_once(tmp_path: Path, focused: bool) -> None:
     source = Counting(focused)
     kept = KeptSource(source, tmp_path)
     source.asked.clear()
     for _ in range(3):
         for index in (3, 0, 4):
-            assert same(kept.picture(index, 7), Counting(focused).picture(index))
+            assert same(kept.image(index, 7), Counting(focused).image(index))
     assert source.asked == [3, 0, 4]
     again = KeptSource(Counting(focused), tmp_path)
-    assert same(again.picture(3), Counting(focused).picture(3))
+    assert same(again.image(3), Counting(focused).image(3))
     assert again.source.asked == [0]  # type: ignore[attr-defined]
     assert (kept.label(3), kept.caption(3, 2), len(kept), kept.fingerprint()) == (1, "3, 2", 5, source.fingerprint())
 
@@ -69,7 +69,7 @@ def test_other_sources_have_files_of_their_own(tmp_path: Path) -> None:
 def test_a_spoilt_row_is_made_again(tmp_path: Path, spoil: str) -> None:
     kept = KeptSource(Counting(), tmp_path)
     for index in range(5):
-        kept.picture(index)
+        kept.image(index)
     data = bytearray(kept.path.read_bytes())
     row = len(data) // 5
     if spoil == "cut":
@@ -82,7 +82,7 @@ def test_a_spoilt_row_is_made_again(tmp_path: Path, spoil: str) -> None:
     source = Counting()
     again = KeptSource(source, tmp_path)
     source.asked.clear()
-    assert all(same(again.picture(index), Counting().picture(index)) for index in range(5))
+    assert all(same(again.image(index), Counting().image(index)) for index in range(5))
     assert source.asked == [4]
     assert again.path.stat().st_size == 5 * row
 
@@ -94,20 +94,20 @@ def test_a_full_disk_ends_the_keeping_and_nothing_else(
     with Path("/dev/full").open("r+b", buffering=0) as full:
         monkeypatch.setattr(kept, "_opened", lambda: full)
         for index in (1, 2):
-            assert same(kept.picture(index), Counting().picture(index))
-    assert capsys.readouterr().err.count("no more pictures are kept") == 1
+            assert same(kept.image(index), Counting().image(index))
+    assert capsys.readouterr().err.count("no more images are kept") == 1
 
 
 def ask(kept: KeptSource, times: int) -> None:
     for number in range(times):
         index = (number * 7 + os.getpid()) % len(kept)
-        if not same(kept.picture(index), kept.source.picture(index)):
+        if not same(kept.image(index), kept.source.image(index)):
             raise SystemExit(1)
 
 
 def test_processes_share_a_file(tmp_path: Path) -> None:
     kept = KeptSource(ScenesSource(16, 0, 0, 40), tmp_path)
-    kept.picture(0)
+    kept.image(0)
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=ask, args=(kept, 120)) for _ in range(4)]
     for process in processes:
@@ -115,4 +115,4 @@ def test_processes_share_a_file(tmp_path: Path) -> None:
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4
-    assert same(pickle.loads(pickle.dumps(kept)).picture(1), kept.source.picture(1))
+    assert same(pickle.loads(pickle.dumps(kept)).image(1), kept.source.image(1))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigr_cli.data.pictures import FileSource
+from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.sources import open_source
 from bigr_cli.errors import UsageError
 
@@ -89,7 +89,7 @@ def test_parquet_as_datasets_writes_it() -> None:
     assert len(source) == 12
     assert source.labels == ("red cat", "dog", "owl")
     assert classes(source) == ["red cat", "dog", "owl"] * 4
-    colours = [source.picture(index).pixels[5, 5].tolist() for index in range(12)]
+    colours = [source.image(index).pixels[5, 5].tolist() for index in range(12)]
     assert colours == [[20 * number, 255 - 20 * number, 128] for number in range(12)]
     source = opened(FORMATS, captions=True)
     assert [source.caption(index) for index in range(12)] == [f"number {index}" for index in range(12)]
@@ -115,7 +115,7 @@ def test_several_parquet_files_and_rows_that_cannot_be_used(tmp_path: Path, caps
     write_table(tmp_path / "train-00000-of-00002.parquet", [*good[:4], empty])
     write_table(tmp_path / "train-00001-of-00002.parquet", [broken, *good[4:], {**good[0], "label": None}])
     source = opened(tmp_path)
-    assert [int(source.picture(index).pixels[0, 0, 0]) for index in range(len(source))] == list(range(8))
+    assert [int(source.image(index).pixels[0, 0, 0]) for index in range(len(source))] == list(range(8))
     assert classes(source) == list("xyxyxyxy")
     said = capsys.readouterr().err
     assert "1 without an image (" in said and "00000-of-00002.parquet: row 4" in said
@@ -156,7 +156,7 @@ def test_a_large_table_streams_in_bounded_memory(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     source = opened(tmp_path / "large.parquet")
     assert len(source) == 100_000
-    assert int(source.picture(99_999).pixels[0, 0, 0]) == 99_999 % 256
+    assert int(source.image(99_999).pixels[0, 0, 0]) == 99_999 % 256
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024  # KiB, of 800 MB
 
 
@@ -174,7 +174,7 @@ def test_idx_files(tmp_path: Path, suffix: str) -> None:
     for where in (tmp_path, tmp_path / f"train-images-idx3-ubyte{suffix}"):
         source = opened(where, size=28)
         assert (len(source), source.labels, classes(source)) == (12, ("1", "3", "9"), ["3", "1", "9"] * 4)
-        assert np.array_equal(source.picture(7).pixels, np.stack([array[7]] * 3, axis=-1))
+        assert np.array_equal(source.image(7).pixels, np.stack([array[7]] * 3, axis=-1))
     source = opened(tmp_path / f"t10k-images-idx3-ubyte{suffix}", size=28)
     assert (len(source), source.labels) == (2, ())
 
@@ -222,7 +222,7 @@ def test_medmnist_files(tmp_path: Path, shape: tuple[int, ...]) -> None:
     source = opened(path, size=28)
     assert (len(source), source.labels, classes(source)[:4]) == (12, ("0", "1", "2"), ["0", "1", "2", "0"])
     expected = arrays["train_images"][5]
-    assert np.array_equal(source.picture(5).pixels, expected if expected.ndim == 3 else np.stack([expected] * 3, -1))
+    assert np.array_equal(source.image(5).pixels, expected if expected.ndim == 3 else np.stack([expected] * 3, -1))
     assert len(opened(f"{path}/test", size=28)) == 4
     with pytest.raises(UsageError, match="no images of the split 'extra'") as caught:
         opened(f"{path}/extra")

@@ -62,9 +62,9 @@ def compare(folder_of: Callable[[], Path], mode: str, kind: str, width: int, hei
     path.write_bytes(data)
     with tarfile.open(root / "x.tar", "w") as tar:
         tar.add(path, path.name)
-    trained = open_source(str(root / "a"), SIDE).picture(0).pixels
+    trained = open_source(str(root / "a"), SIDE).image(0).pixels
     views = {
-        "shard": open_source(str(root / "x.tar"), SIDE).picture(0).pixels,
+        "shard": open_source(str(root / "x.tar"), SIDE).image(0).pixels,
         "embed": read_item(Item(str(path)), SIDE).levels,
         "evaluate": next(iter(folder(root, resize=SIDE).batches(1)))[0].permute(1, 2, 0).numpy(),
         "interpolate": np.asarray(read_image(path).square(SIDE)),
@@ -128,7 +128,7 @@ def test_transparency_is_composited_on_the_background(ground: tuple[int, int, in
         assert np.array_equal(to_levels(image, ground)[3, 4], shown)
         (tmp_path / "x.png").write_bytes(encoded(image, "PNG", 1))
         source = open_source(str(tmp_path), 16, background=ground)
-        assert np.array_equal(source.picture(0).pixels[3, 4], shown)
+        assert np.array_equal(source.image(0).pixels[3, 4], shown)
         assert np.array_equal(read_item(Item(str(tmp_path / "x.png")), 16, ground).levels[3, 4], shown)
     assert (
         open_source(str(tmp_path), 16).fingerprint()
@@ -358,7 +358,7 @@ def test_the_limit_holds_at_every_door(tmp_path: Path, monkeypatch: pytest.Monke
         lambda: read_image(path),
         lambda: read_square(path, 16),
         lambda: read_header(path),
-        lambda: open_source(str(tmp_path), 16).picture(0),
+        lambda: open_source(str(tmp_path), 16).image(0),
         lambda: read_item(Item(str(path)), 16),
         lambda: folder(tmp_path),
         lambda: next(iter(folder(tmp_path, resize=16).batches(1))),

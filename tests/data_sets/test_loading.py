@@ -14,8 +14,8 @@ from PIL import Image
 
 from bigr_cli import console
 from bigr_cli.data import loading
+from bigr_cli.data.file_source import Sample
 from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats, load_batches
-from bigr_cli.data.pictures import Picture
 from bigr_cli.data.sources import ScenesSource, open_source
 from bigr_cli.errors import ImageError, RunError
 
@@ -32,9 +32,9 @@ def test_batches_hold_the_source_as_it_is() -> None:
     assert batch.focus.shape == (5, 1, 16, 16)
     assert (batch.images.dtype, batch.labels.dtype, batch.focus.dtype) == (torch.uint8, torch.int64, torch.uint8)
     for index in range(5):
-        picture = SOURCE.picture(index)
-        assert torch.equal(batch.images[index].permute(1, 2, 0), torch.from_numpy(picture.pixels.copy()))
-        assert int(batch.labels[index]) == picture.label
+        image = SOURCE.image(index)
+        assert torch.equal(batch.images[index].permute(1, 2, 0), torch.from_numpy(image.pixels.copy()))
+        assert int(batch.labels[index]) == image.label
         assert batch.focus[index].any()
     floats = as_floats(batch.images)
     assert floats.dtype == torch.float32
@@ -56,7 +56,7 @@ def test_workers_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_broken_picture_comes_out_of_a_worker_as_itself(tmp_path: Path, workers: int) -> None:
+def test_a_broken_image_comes_out_of_a_worker_as_itself(tmp_path: Path, workers: int) -> None:
     for name in "abc":
         Image.new("RGB", (20, 20)).save(tmp_path / f"{name}.png")
     (tmp_path / "b.png").write_bytes(b"nonsense")
@@ -92,7 +92,7 @@ def test_positions_follow_from_the_number_alone(total: int, batch: int, seed: in
 
 
 @given(total=st.integers(1, 50), batch=st.integers(1, 12), seed=st.integers(0, 99), augment=st.booleans())
-def test_every_pass_has_every_picture_once(total: int, batch: int, seed: int, augment: bool) -> None:
+def test_every_pass_has_every_image_once(total: int, batch: int, seed: int, augment: bool) -> None:
     rows = drawn(Positions(total, batch, seed=seed, augment=augment), -(-3 * total // batch))
     for number in range(3):
         indices, variants = zip(*rows[number * total : (number + 1) * total], strict=True)
@@ -138,14 +138,14 @@ def test_workers_keep_to_the_shared_memory(
 
 
 class Stuck(ScenesSource):
-    """A source whose pictures take for ever, in a process that does not listen."""
+    """A source whose images take for ever, in a process that does not listen."""
 
-    def picture(self, index: int, variant: int = 0) -> Picture:
+    def image(self, index: int, variant: int = 0) -> Sample:
         if index == 5:
             raise RuntimeError("unable to write to file </torch_1_2_3>: No space left on device (28)")
         if index == 6:
             time.sleep(600)
-        return super().picture(index, variant)
+        return super().image(index, variant)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")

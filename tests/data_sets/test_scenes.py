@@ -1,4 +1,4 @@
-"""The built-in data set: its scenes, its pictures, and the files that it is written as."""
+"""The built-in data set: its scenes, its images, and the files that it is written as."""
 
 import json
 from collections import Counter
@@ -116,7 +116,7 @@ def test_numbers_out_of_range_are_refused(seed: int, index: int) -> None:
 
 @given(seed=NUMBERS, index=NUMBERS)
 @settings(deadline=None)
-def test_object_lies_wholly_inside_the_picture(seed: int, index: int) -> None:
+def test_object_lies_wholly_inside_the_image(seed: int, index: int) -> None:
     image, mask = render_with_mask(describe(seed, index), 64)
     assert (image.mode, image.size) == ("RGB", (64, 64))
     assert (mask.mode, mask.size) == ("L", (64, 64))
@@ -137,12 +137,12 @@ def test_drawing_keeps_to_the_objects_proportions(label: str, flying: bool) -> N
     assert all(abs(x) <= width / 2 + 0.012 and -0.012 <= y <= height + 0.012 for x, y in points)
 
 
-def test_picture_is_the_same_each_time() -> None:
+def test_image_is_the_same_each_time() -> None:
     for index in range(16):
         assert render(describe(4, index), 64).tobytes() == render(describe(4, index), 64).tobytes()
 
 
-def test_mask_does_not_change_the_picture() -> None:
+def test_mask_does_not_change_the_image() -> None:
     for index in range(16):
         described = describe(5, index)
         assert render_with_mask(described, 48)[0].tobytes() == render(described, 48).tobytes()
@@ -295,7 +295,7 @@ def test_interrupted_run_leaves_whole_images_only(tmp_path: Path, workers: int) 
 
 def test_failing_save_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(self: Image.Image, path: Path, format: str) -> None:
-        path.write_bytes(b"half a picture")
+        path.write_bytes(b"half an image")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Image.Image, "save", half)

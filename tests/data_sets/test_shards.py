@@ -1,4 +1,4 @@
-"""Pictures and captions in tar shards, written here by tarfile."""
+"""Images and captions in tar shards, written here by tarfile."""
 
 import io
 import json
@@ -22,7 +22,7 @@ from bigr_cli.errors import ImageError, UsageError
 Files = Sequence[tuple[str, bytes]]
 
 
-def picture(number: int, kind: str = "PNG") -> bytes:
+def image(number: int, kind: str = "PNG") -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (20, 16), (number, 0, 255 - number)).save(stream, kind)
     return stream.getvalue()
@@ -39,7 +39,7 @@ def shard(path: Path, files: Files, **options: Any) -> Path:
 
 def captioned(first: int, count: int) -> list[tuple[str, bytes]]:
     pairs = [
-        ((f"{n:04d}.png", picture(n)), (f"{n:04d}.txt", f"number {n}\nthe {n}th".encode()))
+        ((f"{n:04d}.png", image(n)), (f"{n:04d}.txt", f"number {n}\nthe {n}th".encode()))
         for n in range(first, first + count)
     ]
     return [file for pair in pairs for file in pair]
@@ -51,7 +51,7 @@ def opened(where: Path | str, **options: Any) -> ShardSource:
     return source
 
 
-def test_pictures_and_captions_at_any_place(tmp_path: Path) -> None:
+def test_images_and_captions_at_any_place(tmp_path: Path) -> None:
     shard(tmp_path / "a-0.tar", captioned(0, 5))
     shard(tmp_path / "a-1.tar", captioned(5, 7))
     source = opened(tmp_path / "a-*.tar", captions=True)
@@ -63,7 +63,7 @@ def test_pictures_and_captions_at_any_place(tmp_path: Path) -> None:
             f"the {index}th",
             f"number {index}",
         ]
-        assert source.picture(index).pixels[0, 0].tolist() == [index, 0, 255 - index]
+        assert source.image(index).pixels[0, 0].tolist() == [index, 0, 255 - index]
         assert source.called(index) == f"{tmp_path}/a-{int(index > 4)}.tar: {index:04d}.png"
     assert opened(tmp_path, captions=True).fingerprint() == source.fingerprint()
 
@@ -71,24 +71,24 @@ def test_pictures_and_captions_at_any_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_kinds_of_tar_and_long_names(tmp_path: Path, kind: int) -> None:
     folder = "/".join(["long" * 10] * (2 if kind == tarfile.USTAR_FORMAT else 9)) + "/é"
-    files = [(f"{folder}{n}.webp", picture(n, "WEBP")) for n in range(2)]
+    files = [(f"{folder}{n}.webp", image(n, "WEBP")) for n in range(2)]
     files.insert(1, (f"{folder}0.json", json.dumps({"caption": ["one", " ", "two"]}).encode()))
     source = opened(shard(tmp_path / "x.tar", files, format=kind))
     assert [source.captions_of(index) for index in range(2)] == [("one", "two"), ()]
-    assert source.picture(1).pixels.shape == (16, 16, 3)
+    assert source.image(1).pixels.shape == (16, 16, 3)
 
 
 def test_samples_are_what_has_the_same_name(tmp_path: Path) -> None:
     files = [
         ("readme.md", b"not a sample"),
-        ("a/1.JPG", picture(1, "JPEG")),
+        ("a/1.JPG", image(1, "JPEG")),
         ("a/1.seg.png", b"a mask"),
         ("a/1.txt", b"\xef\xbb\xbfone \xff\n\n one \xff"),
         ("a/1.json", b'{"caption": "said in JSON", "width": 20}'),
         ("b/1.txt", b"another folder"),
-        ("b/1.png", picture(2)),
-        ("._b/.hidden.png", b"no picture"),
-        ("c.txt", b"without a picture"),
+        ("b/1.png", image(2)),
+        ("._b/.hidden.png", b"no image"),
+        ("c.txt", b"without an image"),
     ]
     source = opened(shard(tmp_path / "x.tar", files), captions=True)
     said = [source.captions_of(index) for index in range(len(source))]
@@ -102,38 +102,38 @@ def test_classes(tmp_path: Path, labels: list[str], names: tuple[str, ...]) -> N
     kind, *given = labels
     for number, label in enumerate(given):
         content = label if kind == "cls" else json.dumps({"label": label})
-        shard(tmp_path / f"{number}.tar", [("1.png", picture(number)), (f"1.{kind}", content.encode())])
+        shard(tmp_path / f"{number}.tar", [("1.png", image(number)), (f"1.{kind}", content.encode())])
     source = opened(tmp_path)
     assert source.labels == names
     assert [source.labels[source.label(index)] for index in range(3)] == given
-    assert [source.picture(index).label for index in range(3)] == [names.index(label) for label in given]
+    assert [source.image(index).label for index in range(3)] == [names.index(label) for label in given]
 
 
 def test_classes_of_some_are_an_error(tmp_path: Path) -> None:
-    shard(tmp_path / "x.tar", [("1.png", picture(1)), ("1.cls", b"3"), ("2.png", picture(2))])
+    shard(tmp_path / "x.tar", [("1.png", image(1)), ("1.cls", b"3"), ("2.png", image(2))])
     with pytest.raises(UsageError, match=r"x\.tar: 1 of 2 images have no class"):
         opened(tmp_path / "x.tar")
 
 
 def test_what_is_broken_is_left_out_with_a_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = captioned(0, 4)
-    files += [("bad.png", b"no picture"), ("bad.txt", b"x"), ("mute.png", picture(7)), ("blank.png", picture(8))]
-    files += [("blank.txt", b" \n"), ("odd.png", picture(9)), ("odd.json", b"{"), ("odder.png", picture(9))]
+    files += [("bad.png", b"no image"), ("bad.txt", b"x"), ("mute.png", image(7)), ("blank.png", image(8))]
+    files += [("blank.txt", b" \n"), ("odd.png", image(9)), ("odd.json", b"{"), ("odder.png", image(9))]
     files += [("odder.json", b'{"caption": 7}')]
     path = shard(tmp_path / "x.tar", files)
     for _ in range(2):  # the second time from the index that is kept
         source = opened(path, captions=True)
         assert len(source) == 4
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"warning: {path}: 5 of 9 pictures are left out: ")
+        assert line.startswith(f"warning: {path}: 5 of 9 images are left out: ")
         assert f"1 unreadable ({path}: bad.png)" in line
         assert f"2 without a caption ({path}: mute.png, {path}: blank.png)" in line
         assert f"2 with JSON that cannot be understood ({path}: odd.png, {path}: odder.png)" in line
-    assert len(opened(path)) == 6  # without captions, the mute ones are pictures as well
+    assert len(opened(path)) == 6  # without captions, the mute ones are images as well
 
 
-def test_a_picture_that_is_broken_behind_its_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = picture(9)
+def test_a_image_that_is_broken_behind_its_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = image(9)
     cut = Image.effect_noise((99, 99), 50)
     stream = io.BytesIO()
     cut.save(stream, "PNG")
@@ -142,15 +142,15 @@ def test_a_picture_that_is_broken_behind_its_header(tmp_path: Path, capsys: pyte
     source = opened(path, captions=True)
     assert len(source) == 2
     with pytest.raises(ImageError, match=r"x\.tar: 2\.png: is not an image"):
-        source.picture(1)
+        source.image(1)
     assert capsys.readouterr().err == ""
     assert len(opened(path, captions=True, check="pictures")) == 1
-    assert f"1 of 2 pictures are left out: 1 unreadable ({path}: 2.png)" in capsys.readouterr().err
+    assert f"1 of 2 images are left out: 1 unreadable ({path}: 2.png)" in capsys.readouterr().err
 
 
 def test_none_that_can_be_used(tmp_path: Path) -> None:
-    path = shard(tmp_path / "x.tar", [("1.png", picture(1)), ("2.png", b"")])
-    with pytest.raises(UsageError, match="none of 2 pictures can be used"):
+    path = shard(tmp_path / "x.tar", [("1.png", image(1)), ("2.png", b"")])
+    with pytest.raises(UsageError, match="none of 2 images can be used"):
         opened(path, captions=True)
     with pytest.raises(UsageError, match="holds no images"):
         opened(shard(tmp_path / "y.tar", [("a.txt", b"x")]))
@@ -198,8 +198,8 @@ def test_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             names(pattern)
-    (tmp_path / "photo.png").write_bytes(picture(1))
-    assert names("") == []  # a folder of pictures
+    (tmp_path / "photo.png").write_bytes(image(1))
+    assert names("") == []  # a folder of images
 
 
 def test_the_headers_are_read_once(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_shuffling_goes_on_at_the_sample(tmp_path: Path, workers: int) -> None:
     assert sorted(flat[13:26]) == sorted(f"number {n}" for n in range(13))
 
 
-def test_a_split_keeps_pictures_apart_and_travels_to_other_processes(tmp_path: Path) -> None:
+def test_a_split_keeps_images_apart_and_travels_to_other_processes(tmp_path: Path) -> None:
     source = opened(shard(tmp_path / "x.tar", captioned(0, 20)), captions=True)
     training, held_out = source.split(source.chosen(4, seed=1), count=10, flip=True, crop=0.9)
     assert (len(training), len(held_out), training.flip, held_out.flip) == (10, 4, True, False)
@@ -245,4 +245,4 @@ def test_a_split_keeps_pictures_apart_and_travels_to_other_processes(tmp_path: P
     assert not numbers[0] & numbers[1]
     copy = pickle.loads(pickle.dumps(training))
     assert copy.fingerprint() == training.fingerprint() != source.fingerprint()
-    assert np.array_equal(copy.picture(3, 2).pixels, training.picture(3, 2).pixels)
+    assert np.array_equal(copy.image(3, 2).pixels, training.image(3, 2).pixels)

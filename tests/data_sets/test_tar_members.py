@@ -36,7 +36,7 @@ def opened(path: Path, **options: bool) -> ShardSource:
 
 
 def colours(source: ShardSource) -> set[int]:
-    return {int(source.picture(index).pixels[0, 0, 1]) for index in range(len(source))}
+    return {int(source.image(index).pixels[0, 0, 1]) for index in range(len(source))}
 
 
 @pytest.mark.parametrize("format", ["gnu", "pax", "ustar", "v7"])
@@ -48,7 +48,7 @@ def test_a_tree_of_images_has_a_class_for_each_folder(tmp_path: Path, format: st
         source = opened(tar(tmp_path / name, folder, *names, options=(f"--format={format}",)))
         assert source.labels == ("2", "10", "dog")
         assert len(source) == len(colours(source)) == 12
-        assert all(source.label(index) == int(source.picture(index).pixels[0, 0, 1]) % 3 for index in range(12))
+        assert all(source.label(index) == int(source.image(index).pixels[0, 0, 1]) % 3 for index in range(12))
 
 
 def test_archives_joined_by_cat_are_read_to_their_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

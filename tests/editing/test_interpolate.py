@@ -45,13 +45,13 @@ def alone(model: Model, label: int) -> np.ndarray:
     return np.asarray(model.decode(codes)[0])
 
 
-def test_the_first_frame_is_the_first_label_s_picture(model: Model, frames: Frames) -> None:
+def test_the_first_frame_is_the_first_label_s_image(model: Model, frames: Frames) -> None:
     made = frames([0, 1], 4)
     assert np.array_equal(made[0], alone(model, 0))
     assert not np.array_equal(made[-1], made[0])
 
 
-def test_at_full_strength_the_last_frame_is_the_last_label_s_picture(model: Model, frames: Frames) -> None:
+def test_at_full_strength_the_last_frame_is_the_last_label_s_image(model: Model, frames: Frames) -> None:
     made = frames([0, 1], 4, strength=1)
     assert np.array_equal(made[0], alone(model, 0)) and np.array_equal(made[-1], alone(model, 1))
 
@@ -60,7 +60,7 @@ def test_at_no_strength_nothing_changes(model: Model, frames: Frames) -> None:
     assert all(np.array_equal(frame, alone(model, 0)) for frame in frames([0, 1, 2], 5, strength=0))
 
 
-def test_a_label_that_comes_again_is_the_same_picture(model: Model, frames: Frames) -> None:
+def test_a_label_that_comes_again_is_the_same_image(model: Model, frames: Frames) -> None:
     assert all(np.array_equal(frame, alone(model, 0)) for frame in frames([0, 0], 3))
     there, goal, back = frames([0, 1, 0], 3)
     assert np.array_equal(there, back) and not np.array_equal(there, goal)
@@ -99,12 +99,12 @@ def test_too_few(stops: int, count: int) -> None:
         positions(stops, count)
 
 
-def test_between_pictures_nothing_flickers(model: Model) -> None:
+def test_between_images_nothing_flickers(model: Model) -> None:
     """What is drawn for one frame alone, and for neither of its neighbours, is not shown."""
-    pictures = [Original(Image.new("RGB", (16, 16), color)) for color in ("red", "green")]
+    images = [Original(Image.new("RGB", (16, 16), color)) for color in ("red", "green")]
 
     def shown(flickers: bool) -> list[np.ndarray]:
-        maker = Interpolate(frames=7, sampling=SETTINGS).paint(model.network, pictures, SEED)
+        maker = Interpolate(frames=7, sampling=SETTINGS).paint(model.network, images, SEED)
         codes = [torch.zeros_like(ask.codes) for ask in next(maker)]
         if flickers:
             codes[len(codes) // 2] = torch.ones_like(codes[0])

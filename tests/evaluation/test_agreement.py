@@ -1,4 +1,4 @@
-"""Agreement of pictures with what was asked for: of real scenes, and of the wrong ones."""
+"""Agreement of images with what was asked for: of real scenes, and of the wrong ones."""
 
 from collections.abc import Iterator
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 from bigr_cli.data import scenes
 from bigr_cli.evaluation.agreement import QUESTIONS, Asked, asked_scenes, scenes_judge
-from bigr_cli.evaluation.image_sets import PictureSet
+from bigr_cli.evaluation.image_sets import ImageSet
 
 APART = frozenset({("red", "house"), ("blue", "fish")})
 
 
-def pictures(shown: list[scenes.Scene]) -> PictureSet:
+def images(shown: list[scenes.Scene]) -> ImageSet:
     arrays = torch.stack([torch.from_numpy(np.array(scenes.render(each, 64))).permute(2, 0, 1) for each in shown])
 
     def batches(size: int) -> Iterator[Tensor]:
         yield from arrays.split(size)
 
-    return PictureSet("scenes", len(shown), 64, 64, batches, {}, {})
+    return ImageSet("scenes", len(shown), 64, 64, batches, {}, {})
 
 
 def asked(shown: list[scenes.Scene]) -> Asked:
@@ -30,11 +30,11 @@ def asked(shown: list[scenes.Scene]) -> Asked:
 def test_the_scenes_asked_for_agree_and_others_do_not() -> None:
     shown = [scenes.describe(7, index) for index in range(96)]
     judge, seen = scenes_judge(torch.device("cpu")), list[int]()
-    right = judge(asked(shown), pictures(shown), seen.append)
+    right = judge(asked(shown), images(shown), seen.append)
     assert sum(seen) == 96
     assert all(right[name] >= 0.95 for name in QUESTIONS) and right["all"] >= 0.9
     others = [scenes.describe(7, index + 1) for index in range(96)]  # the next object of the sixteen
-    wrong = judge(asked(others), pictures(shown), lambda _: None)
+    wrong = judge(asked(others), images(shown), lambda _: None)
     assert wrong["object"] <= 0.05 and wrong["all"] <= 0.05
     assert wrong["time"] < 0.6
 

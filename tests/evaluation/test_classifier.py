@@ -73,7 +73,7 @@ def test_save_and_load(folder: Path, small: ScenesClassifier) -> None:
     torch.testing.assert_close(loaded(images)["time"], small(images)["time"], atol=2e-3, rtol=0)
 
 
-def test_gradients_reach_the_picture(folder: Path) -> None:
+def test_gradients_reach_the_image(folder: Path) -> None:
     images = torch.rand(1, 3, 64, 64, requires_grad=True)
     sum(each.mean() for each in load_classifier(folder).features(images)).backward()
     assert images.grad is not None and images.grad.abs().sum() > 0

@@ -16,7 +16,7 @@ from bigr_cli.errors import ModelFormatError, UnknownNameError, UsageError
 from bigr_cli.evaluation.extractors import Extractor, open_extractor
 from bigr_cli.evaluation.fidelity import Reference, check_counts, check_finite, frechet, frechet_distance, measure
 from bigr_cli.evaluation.generation import Judge
-from bigr_cli.evaluation.image_sets import PictureSet, array, scenes
+from bigr_cli.evaluation.image_sets import ImageSet, array, scenes
 from bigr_cli.evaluation.metrics import GENERATION
 from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference
 from bigr_cli.evaluation.statistics import (
@@ -30,22 +30,22 @@ from bigr_cli.evaluation.statistics import (
 FID = "frechet_inception_distance"
 
 
-class Pictures(TensorDataset):
+class Images(TensorDataset):
     """A set as torch-fidelity reads it."""
 
     def __getitem__(self, index: int) -> torch.Tensor:
         return self.tensors[0][index]
 
 
-def tensor(pictures: PictureSet) -> torch.Tensor:
-    return torch.cat(list(pictures.batches(16)))
+def tensor(images: ImageSet) -> torch.Tensor:
+    return torch.cat(list(images.batches(16)))
 
 
 def directly(extractor: Extractor, one: torch.Tensor, two: torch.Tensor, size: int) -> dict[str, float]:
     chosen = {name: True for name in extractor.layers}
     return torch_fidelity.calculate_metrics(
-        input1=Pictures(one),
-        input2=Pictures(two),
+        input1=Images(one),
+        input2=Images(two),
         feature_extractor=extractor.name,
         cuda=False,
         save_cpu_ram=True,  # no worker processes
@@ -103,11 +103,11 @@ def test_frechet_distance_of_any_gaussians_by_another_formula() -> None:
     assert frechet_distance(one, two) == pytest.approx(wanted, rel=1e-9)
 
 
-def test_statistics_give_the_same_distance_as_pictures(tmp_path: Path) -> None:
+def test_statistics_give_the_same_distance_as_images(tmp_path: Path) -> None:
     extractor = open_extractor("scenes")
     samples, real = scenes(64, 60), scenes(64, 60, start=500)
     judge = Judge(extractor, Opened("r", real, StatisticsFile()), ["fid"])
-    from_pictures = judge.figures(judge.features(samples))[FID]
+    from_images = judge.figures(judge.features(samples))[FID]
     found = judge.reference
     assert found is not None
     from bigr_cli.evaluation.fidelity import statistics_of
@@ -121,33 +121,33 @@ def test_statistics_give_the_same_distance_as_pictures(tmp_path: Path) -> None:
     assert np.array_equal(again.sigma, statistics.sigma)
     opened = open_reference(str(tmp_path / "real.npz"), (64, 64), count=None, resize=None)
     from_file = Judge(extractor, opened, ["fid"])
-    assert from_file.figures(from_file.features(samples))[FID] == pytest.approx(from_pictures, abs=1e-3)
+    assert from_file.figures(from_file.features(samples))[FID] == pytest.approx(from_images, abs=1e-3)
     # What torch-fidelity keeps in its cache: features of one layer, or statistics.
     torch.save(found.features["embedding"], tmp_path / "features.pt")
     torch.save({"mu": again.mu.astype(np.float32), "sigma": again.sigma}, tmp_path / "stat.pt")
     for name in ("features.pt", "stat.pt"):
         opened = open_reference(str(tmp_path / name), (64, 64), count=None, resize=None)
         from_file = Judge(extractor, opened, ["fid"])
-        assert from_file.figures(from_file.features(samples))[FID] == pytest.approx(from_pictures, abs=1e-3)
+        assert from_file.figures(from_file.features(samples))[FID] == pytest.approx(from_images, abs=1e-3)
 
 
 def test_samples_as_adm_reads_them(tmp_path: Path) -> None:
-    pictures = scenes(32, 130)
-    write_samples(tmp_path / "a.npz", pictures)
+    images = scenes(32, 130)
+    write_samples(tmp_path / "a.npz", images)
     with np.load(tmp_path / "a.npz") as file:
         assert file.files == ["arr_0"]
         pixels = file["arr_0"]
     assert pixels.shape == (130, 32, 32, 3)
-    assert np.array_equal(pixels, tensor(pictures).permute(0, 2, 3, 1).numpy())
+    assert np.array_equal(pixels, tensor(images).permute(0, 2, 3, 1).numpy())
     with pytest.raises(UsageError, match="exists already"):
-        write_samples(tmp_path / "a.npz", pictures)
+        write_samples(tmp_path / "a.npz", images)
     opened = open_reference(str(tmp_path / "a.npz"), (32, 32), count=20, resize=None)
-    assert opened.pictures is not None
-    assert torch.equal(tensor(opened.pictures), tensor(pictures)[:20])
+    assert opened.images is not None
+    assert torch.equal(tensor(opened.images), tensor(images)[:20])
 
 
-def test_adm_statistics_serve_fid_and_their_pictures_the_rest(tmp_path: Path) -> None:
-    """A reference batch of ADM's: pictures, and statistics of a larger set than these."""
+def test_adm_statistics_serve_fid_and_their_images_the_rest(tmp_path: Path) -> None:
+    """A reference batch of ADM's: images, and statistics of a larger set than these."""
     extractor = open_extractor("scenes")
     width = 160
     np.savez(tmp_path / "r.npz", arr_0=np.zeros((9, 64, 64, 3), np.uint8), mu=np.zeros(width), sigma=np.eye(width))
@@ -213,14 +213,14 @@ def test_statistics_of_another_network() -> None:
         judge.figures(judge.features(scenes(64, 4)))
 
 
-def test_too_few_pictures_and_features_that_are_not_finite() -> None:
-    with pytest.raises(UsageError, match="1 picture; fid needs at least 2"):
+def test_too_few_images_and_features_that_are_not_finite() -> None:
+    with pytest.raises(UsageError, match="1 image; fid needs at least 2"):
         check_counts(["fid"], [("in", 1)])
     with pytest.raises(UsageError, match="isc needs at least 10"):
         check_counts(["fid", "isc"], [("in", 9)])
     broken = torch.ones(4, 2)
     broken[2, 1] = torch.nan
-    with pytest.raises(UsageError, match="not finite, first at picture 2 of 4"):
+    with pytest.raises(UsageError, match="not finite, first at image 2 of 4"):
         check_finite(broken, "in: features")
 
 
@@ -240,7 +240,7 @@ def test_metrics_that_cannot_be() -> None:
         choose_metrics("kid", extractor, only)
     assert choose_metrics(None, extractor, only) == ["fid", "isc"]
     assert choose_metrics("IS", extractor, None) == ["isc"]
-    with pytest.raises(UsageError, match="needs a reference with pictures"):
+    with pytest.raises(UsageError, match="needs a reference with images"):
         measure({"embedding": torch.zeros(4, 3)}, Reference({}, None, {}), extractor, ["kid"])
 
 
@@ -261,12 +261,12 @@ def test_networks_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_set_is_the_same_in_any_batches() -> None:
     def numbers(size: int) -> Iterator[int]:
-        return (len(batch) for batch in pictures.batches(size))
+        return (len(batch) for batch in images.batches(size))
 
     pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 3), dtype=np.uint8)
-    pictures = array(pixels, Path("a.npz"))
+    images = array(pixels, Path("a.npz"))
     assert list(numbers(3)) == [3, 3, 1]
-    assert torch.equal(tensor(pictures), torch.cat(list(pictures.batches(2))))
-    small = pictures.resized(4)
+    assert torch.equal(tensor(images), torch.cat(list(images.batches(2))))
+    small = images.resized(4)
     assert (small.width, small.height, small.about["resized_from"]) == (4, 4, [4, 5])
-    assert pictures.resized(None) is pictures
+    assert images.resized(None) is images

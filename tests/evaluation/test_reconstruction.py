@@ -16,9 +16,9 @@ def test_psnr_of_a_constant_error(error: float, batch: int, side: int) -> None:
     assert values.tolist() == pytest.approx([-20 * math.log10(error)] * batch, abs=1e-2)
 
 
-def test_psnr_of_the_same_picture_is_finite() -> None:
-    picture = torch.rand(1, 3, 4, 4)
-    assert float(psnr(picture, picture)) == pytest.approx(100)
+def test_psnr_of_the_same_image_is_finite() -> None:
+    image = torch.rand(1, 3, 4, 4)
+    assert float(psnr(image, image)) == pytest.approx(100)
 
 
 def test_psnr_clamps_what_was_made() -> None:

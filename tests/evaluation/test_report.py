@@ -20,7 +20,7 @@ def example(title: str = "A < B") -> Report:
         facts=[("samples", "5 & 6")],
         results={"command": "bigr", "records": [1.5]},
         plots={"lines": ("A line", plots.lines({"one": ([0, 1], [2, 3]), "two": ([0, 1], [3, 2])}, x="x", y="y"))},
-        pictures=[("a sheet", Image.new("RGB", (8, 4), "red"))],
+        images=[("a sheet", Image.new("RGB", (8, 4), "red"))],
         command="bigr evaluate 'a b'",
     )
 

@@ -1,4 +1,4 @@
-"""Pictures drawn to be judged: the same in any batch, any number of processes, and after a stop."""
+"""Images drawn to be judged: the same in any batch, any number of processes, and after a stop."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def model(tiny_model: Path) -> Model:
 
 
 def pixels(drawn: Draws) -> torch.Tensor:
-    return torch.cat(list(drawn.pictures().batches(50)))
+    return torch.cat(list(drawn.images().batches(50)))
 
 
 def test_classes_in_turn_and_seeds_by_number(model: Model) -> None:
@@ -27,7 +27,7 @@ def test_classes_in_turn_and_seeds_by_number(model: Model) -> None:
         balanced(model.config, 5, 2**63 - 2)
 
 
-def test_the_same_pictures_whatever_the_batch_and_the_processes(model: Model, home: Path) -> None:
+def test_the_same_images_whatever_the_batch_and_the_processes(model: Model, home: Path) -> None:
     jobs, settings = balanced(model.config, CHUNK + 7, 0), model.settings(steps=2, timesteps=2)
     alone = draws(model, jobs, settings, 64)
     wanted = pixels(alone)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-Picture = Callable[..., Image.Image]
+MakeImage = Callable[..., Image.Image]
 
 
 @pytest.fixture(scope="session")
-def picture() -> Picture:
-    """A picture of any mode with random bytes; a palette of 16 colours."""
+def make_image() -> MakeImage:
+    """An image of any mode with random bytes; a palette of 16 colours."""
 
     def make(mode: str, size: tuple[int, int] = (7, 5), seed: int = 0, **info: object) -> Image.Image:
         random = np.random.default_rng(seed)

@@ -30,7 +30,7 @@ def test_nothing_added_is_no_film() -> None:
     assert SettlingFilm().frames()[0] == []
 
 
-def test_large_pictures_are_not_enlarged() -> None:
+def test_large_images_are_not_enlarged() -> None:
     film = SettlingFilm()
     film.add(0, 0, Image.new("RGB", (300, 300)), np.ones((2, 2), dtype=bool))
     assert film.frames()[0][0].size == (300, 300)

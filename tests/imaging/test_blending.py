@@ -38,7 +38,7 @@ def test_nothing_is_mixed_in_outside_the_mask(height: int, width: int, how: Blen
 @pytest.mark.parametrize(
     "inside", [np.s_[10:30, 12:33], np.s_[0:20, 5:30], np.s_[:, 20:], np.s_[3:4, 7:8], np.s_[5:6, :]]
 )
-def test_paint_of_another_shade_comes_back_in_the_pictures(inside: tuple[slice, slice]) -> None:
+def test_paint_of_another_shade_comes_back_in_the_images(inside: tuple[slice, slice]) -> None:
     before = smooth(50, 60)
     mask = box(50, 60, inside=inside)
     assert np.allclose(result(before, before + np.float32(0.1), mask, "poisson"), before, atol=1e-4)
@@ -75,7 +75,7 @@ def test_feathered_paint_fades_out_towards_the_mask_alone() -> None:
     before, painted = np.zeros((2, 60, 60, 3), dtype=np.float32)
     mask = box(60, 60, inside=np.s_[:40, 10:50])
     _, weight = blend(before, painted, mask, "feather")
-    assert weight[0, 30] == 1  # the picture's own border is none
+    assert weight[0, 30] == 1  # the image's own border is none
     assert 0 < weight[39, 30] <= 2 / FEATHER
     assert (np.diff(weight[20, 10:30]) >= 0).all()
 
@@ -114,8 +114,8 @@ def test_a_full_mask_takes_the_paint_as_it_is() -> None:
 
 
 def test_wrong_arguments() -> None:
-    picture, mask = np.zeros((5, 6, 3), dtype=np.float32), np.zeros((5, 6), dtype=np.float32)
+    make_image, mask = np.zeros((5, 6, 3), dtype=np.float32), np.zeros((5, 6), dtype=np.float32)
     with pytest.raises(ValueError, match="expected one of"):
-        blend(picture, picture, mask, "magic")  # type: ignore[arg-type]
+        blend(make_image, make_image, mask, "magic")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got"):
-        blend(picture, picture, mask[:4], "none")
+        blend(make_image, make_image, mask[:4], "none")

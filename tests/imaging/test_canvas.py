@@ -16,7 +16,7 @@ from bigr_cli.imaging.canvas import CanvasRequest, Margins
         ({"size": "200X80"}, Margins(left=50, right=50)),
     ],
 )
-def test_margins_of_a_picture_of_100_by_80(request_: dict[str, str], margins: Margins) -> None:
+def test_margins_of_a_image_of_100_by_80(request_: dict[str, str], margins: Margins) -> None:
     assert CanvasRequest(**request_).margins((100, 80)) == margins
 
 
@@ -36,7 +36,7 @@ def test_what_is_no_canvas_is_refused(request_: dict[str, str]) -> None:
 
 
 def test_a_canvas_takes_nothing_away() -> None:
-    with pytest.raises(UsageError, match="smaller than the picture, 100x80"):
+    with pytest.raises(UsageError, match="smaller than the image, 100x80"):
         CanvasRequest(size="90x200").margins((100, 80))
     with pytest.raises(UsageError, match="no shape"):
         CanvasRequest(aspect="0:5").margins((100, 80))

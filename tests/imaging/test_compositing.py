@@ -10,7 +10,7 @@ from bigr_cli.imaging import compositing as mixing
 from bigr_cli.imaging.compositing import mixed
 from bigr_cli.imaging.modes import WITH_ALPHA, to_alpha, to_rgb
 
-Picture = Callable[..., Image.Image]
+MakeImage = Callable[..., Image.Image]
 
 MODES = (
     *("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"),
@@ -28,10 +28,10 @@ def filled(image: Image.Image, colour: tuple[float, float, float], weight: float
 @settings(max_examples=8, deadline=None)
 @given(width=st.integers(1, 12), height=st.integers(1, 12), seed=st.integers(0, 1 << 30), share=st.floats(0, 1))
 def test_every_byte_stays_where_the_weight_is_0(
-    mode: str, key: object, width: int, height: int, seed: int, share: float, picture: Picture
+    mode: str, key: object, width: int, height: int, seed: int, share: float, make_image: MakeImage
 ) -> None:
     info = {"icc_profile": b"profile", "dpi": (72, 72)} | ({} if key is None else {"transparency": key})
-    image = picture(mode, (width, height), seed, **info)
+    image = make_image(mode, (width, height), seed, **info)
     before = image.tobytes()
     random = np.random.default_rng(seed)
     weight = random.random((height, width)) * (random.random((height, width)) < share)
@@ -53,17 +53,17 @@ def test_every_byte_stays_where_the_weight_is_0(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_no_weight_is_a_copy(mode: str, picture: Picture) -> None:
-    image = picture(mode)
+def test_no_weight_is_a_copy(mode: str, make_image: MakeImage) -> None:
+    image = make_image(mode)
     result = filled(image, (float("nan"),) * 3, 0)
     assert result.tobytes() == image.tobytes()
     assert result is not image
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_full_weight_is_the_new_colour(mode: str, picture: Picture) -> None:
+def test_full_weight_is_the_new_colour(mode: str, make_image: MakeImage) -> None:
     for colour in ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (0.8, 0.2, 0.4)):
-        image = picture(mode)
+        image = make_image(mode)
         if mode in ("P", "PA"):  # an entry for the colour
             palette = image.getpalette()
             image.putpalette([*(round(255 * value) for value in colour), *palette[3:]])
@@ -78,8 +78,8 @@ def test_full_weight_is_the_new_colour(mode: str, picture: Picture) -> None:
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in ("LAB", "YCbCr", "HSV", "RGBa", "La", "CMYK")])
-def test_own_colours_change_nothing(mode: str, picture: Picture) -> None:
-    image = picture(mode)
+def test_own_colours_change_nothing(mode: str, make_image: MakeImage) -> None:
+    image = make_image(mode)
     opaque = np.asarray(image)[..., -1] == 255 if mode in WITH_ALPHA else np.ones(image.size[::-1], bool)
     result = mixed(image, to_rgb(image), np.where(opaque, 0.3, 0))
     if mode == "F":
@@ -126,8 +126,8 @@ def test_values_that_are_none_stay_or_are_painted_over() -> None:
 
 
 @pytest.mark.parametrize(("mode", "key"), [("1", 0), ("1", 255), ("L", 0), ("L", 255), ("I;16", 65535)])
-def test_paint_is_never_the_colour_that_stands_for_transparency(mode: str, key: int, picture: Picture) -> None:
-    image = picture(mode, transparency=key)
+def test_paint_is_never_the_colour_that_stands_for_transparency(mode: str, key: int, make_image: MakeImage) -> None:
+    image = make_image(mode, transparency=key)
     result = filled(image, (1.0, 1.0, 1.0) if key else (0.0, 0.0, 0.0))
     alpha = to_alpha(result)
     assert alpha is not None and alpha.all()
@@ -156,8 +156,8 @@ def test_palettes_are_painted_with_entries_that_are_there_and_opaque() -> None:
     assert set(filled(Image.new("P", (2, 2)), (1, 1, 1)).tobytes()) == {0}
 
 
-def test_blocks_fit_together(monkeypatch: pytest.MonkeyPatch, picture: Picture) -> None:
-    image, random = picture("RGBA", (40, 30)), np.random.default_rng(1)
+def test_blocks_fit_together(monkeypatch: pytest.MonkeyPatch, make_image: MakeImage) -> None:
+    image, random = make_image("RGBA", (40, 30)), np.random.default_rng(1)
     rgb, weight = random.random((30, 40, 3)), random.random((30, 40)).round()
     whole = mixed(image, rgb, weight)
     monkeypatch.setattr(mixing, "_BLOCK", 17)

@@ -8,7 +8,7 @@ from PIL import Image
 from bigr_cli.imaging.formats import default_suffix, storable
 from bigr_cli.imaging.modes import has_transparency, to_alpha, to_rgb
 
-Picture = Callable[..., Image.Image]
+MakeImage = Callable[..., Image.Image]
 
 MODES = (
     *("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"),
@@ -59,8 +59,8 @@ def over_white(image: Image.Image) -> np.ndarray:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", SAVING)
 @pytest.mark.parametrize("mode", MODES)
-def test_every_kind_holds_every_mode(mode: str, kind: str, picture: Picture) -> None:
-    image = picture(mode, (16, 16))
+def test_every_kind_holds_every_mode(mode: str, kind: str, make_image: MakeImage) -> None:
+    image = make_image(mode, (16, 16))
     before = image.tobytes()
     fit = storable(image, kind)
     assert image.tobytes() == before
@@ -86,8 +86,8 @@ def test_every_kind_holds_every_mode(mode: str, kind: str, picture: Picture) -> 
     ("mode", "key"),
     [("1", 255), ("L", 7), ("RGB", (9, 8, 7)), ("I;16", 1000), ("P", 3), ("P", bytes([0, 255, 0, 128]))],
 )
-def test_colours_that_stand_for_transparency(mode: str, key: object, kind: str, picture: Picture) -> None:
-    image = picture(mode, (16, 16), transparency=key)
+def test_colours_that_stand_for_transparency(mode: str, key: object, kind: str, make_image: MakeImage) -> None:
+    image = make_image(mode, (16, 16), transparency=key)
     if isinstance(key, tuple):
         image.paste(key, (0, 0, 4, 4))
     elif mode == "I;16":
@@ -111,8 +111,8 @@ def test_colours_that_stand_for_transparency(mode: str, key: object, kind: str, 
     )
 
 
-def test_palettes_with_alpha_of_their_own(picture: Picture) -> None:
-    image = picture("RGBA", (16, 16)).quantize(16)
+def test_palettes_with_alpha_of_their_own(make_image: MakeImage) -> None:
+    image = make_image("RGBA", (16, 16)).quantize(16)
     assert has_transparency(image)
     assert storable(image, "PNG") is image
     for kind in ("TIFF", "WEBP"):
@@ -138,7 +138,7 @@ def test_values_of_32_bits_keep_their_scale() -> None:
         assert to_rgb(storable(image, "JPEG"))[0, :, 0].tolist() == [0, 1]
 
 
-def test_profiles_stay_where_they_fit(picture: Picture) -> None:
+def test_profiles_stay_where_they_fit(make_image: MakeImage) -> None:
     colour, grey, press = (bytes(16) + space + bytes(108) for space in (b"RGB ", b"GRAY", b"CMYK"))
     for mode, kind, profile, stays in (
         ("RGBA", "JPEG", colour, True),
@@ -150,7 +150,7 @@ def test_profiles_stay_where_they_fit(picture: Picture) -> None:
         ("RGB", "PNG", b"damaged", True),
         ("RGBA", "JPEG", b"damaged", False),
     ):
-        image = picture(mode, icc_profile=profile, dpi=(72, 72))
+        image = make_image(mode, icc_profile=profile, dpi=(72, 72))
         fit = storable(image, kind)
         assert ("icc_profile" in fit.info) == stays
         assert fit.info["dpi"] == (72, 72)

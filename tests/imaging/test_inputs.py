@@ -13,7 +13,7 @@ from bigr_cli.imaging.inputs import Input, find_inputs, parse_manifest, read_man
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Pictures 10, 2 and B, and more below."""
+    """Images 10, 2 and B, and more below."""
     for name in (
         *("10.png", "2.JPG", "B.webp", "a.tif", ".hidden.png", "c.png.part", "notes.txt"),
         *("sub/2.bmp", "sub/10.gif", "sub/deep/x.jpeg", ".cache/y.png", "out/z.png"),
@@ -103,7 +103,7 @@ def test_a_file_may_be_called_like_a_pattern(folder: Path) -> None:
     assert names(find_inputs(["p/a[12].png"])) == ["p/a1.png"]
 
 
-def test_each_picture_once(folder: Path) -> None:
+def test_each_image_once(folder: Path) -> None:
     (folder / "link.png").symlink_to(folder / "10.png")
     words = ["p/10.png", "p/../p/10.png", str(folder / "10.png"), "p/*.png", "p/link.png"]
     assert names(find_inputs(words)) == ["p/10.png"]
@@ -123,7 +123,7 @@ def test_a_missing_file_is_an_error_by_itself_only(word: str, folder: Path) -> N
     assert names(find_inputs(["p/10.png", word])) == ["p/10.png", word]
 
 
-def test_what_holds_no_pictures(folder: Path) -> None:
+def test_what_holds_no_images(folder: Path) -> None:
     (folder / "empty").mkdir()
     (folder / "full/below").mkdir(parents=True)
     (folder / "full/below/x.png").touch()

@@ -170,7 +170,7 @@ def test_arrays_follow_the_same_rule(array: np.ndarray, expected: np.ndarray) ->
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (HARD.T, "expected (48, 64), as the picture, got (64, 48)"),
+        (HARD.T, "expected (48, 64), as the image, got (64, 48)"),
         (np.zeros(3), "expected an array (H, W)"),
         (np.zeros((48, 64, 5)), "expected an array (H, W)"),
         (np.full((48, 64), np.nan), "expected finite numbers"),

@@ -81,7 +81,7 @@ def test_transparent_parts_of_a_mask_are_black(original: Original, tmp_path: Pat
 
 def test_size_must_fit_or_be_made_to(original: Original, tmp_path: Path) -> None:
     hard = Image.fromarray(np.array([[0, 255]], np.uint8))
-    with pytest.raises(ImageError, match=r"m\.png: the mask has 2×1 pixels, the picture cat\.png has 4×1") as raised:
+    with pytest.raises(ImageError, match=r"m\.png: the mask has 2×1 pixels, the image cat\.png has 4×1") as raised:
         mask_of(hard, original, tmp_path)
     assert raised.value.hint == "--mask-resize scales the mask"
     assert mask_of(hard, original, tmp_path, resize=True)[0].tolist() == [0, 0, 1, 1]
@@ -91,7 +91,7 @@ def test_size_must_fit_or_be_made_to(original: Original, tmp_path: Path) -> None
     assert mask_of(Image.new("L", (9, 9), 255), original, tmp_path, resize=True).min() == 1
 
 
-def test_transparency_of_the_picture() -> None:
+def test_transparency_of_the_image() -> None:
     levels = np.zeros((1, 4, 4), np.uint8)
     levels[..., 3] = GREY
     mask = read_mask(MaskRequest(alpha=True), Original(Image.fromarray(levels)))
@@ -104,15 +104,15 @@ def test_masks_add_up_then_are_inverted_then_grown(tmp_path: Path) -> None:
     levels = np.zeros((1, 8, 4), np.uint8)
     levels[..., 3] = 255
     levels[0, 7, 3] = 0
-    picture = np.zeros((1, 8), np.uint8)
-    picture[0, 2], picture[0, 4] = 102, 51
+    make_image = np.zeros((1, 8), np.uint8)
+    make_image[0, 2], make_image[0, 4] = 102, 51
     original = Original(Image.fromarray(levels))
     together = {"boxes": ("0,0,1,1", "4,0,1,1"), "alpha": True}
-    mask = mask_of(Image.fromarray(picture), original, tmp_path, **together)
+    mask = mask_of(Image.fromarray(make_image), original, tmp_path, **together)
     assert mask[0].tolist() == pytest.approx([1, 0, 0.4, 0, 1, 0, 0, 1])
-    mask = mask_of(Image.fromarray(picture), original, tmp_path, invert=True, **together)
+    mask = mask_of(Image.fromarray(make_image), original, tmp_path, invert=True, **together)
     assert mask[0].tolist() == pytest.approx([0, 1, 0.6, 1, 0, 1, 1, 0])
-    mask = mask_of(Image.fromarray(picture), original, tmp_path, invert=True, grow=1, boxes=("0,0,5,1",))
+    mask = mask_of(Image.fromarray(make_image), original, tmp_path, invert=True, grow=1, boxes=("0,0,5,1",))
     assert mask[0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
@@ -149,7 +149,7 @@ def test_both_ways_of_growing_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     assert grown[0][1] == pytest.approx(grown[1e9][1], abs=1 / 255)  # of many levels 255 are kept
 
 
-def test_growing_beyond_the_picture(original: Original) -> None:
+def test_growing_beyond_the_image(original: Original) -> None:
     request = MaskRequest(boxes=("0,0,1,1",), grow=10**12)
     assert read_mask(request, original).min() == 1
     assert read_mask(MaskRequest(grow=10**12), original).max() == 0
@@ -199,7 +199,7 @@ def test_what_is_no_box(text: str, message: str) -> None:
 @given(
     numbers=st.lists(st.integers(0, 30), min_size=4, max_size=4), width=st.integers(1, 20), height=st.integers(1, 20)
 )
-def test_boxes_lie_in_the_picture(numbers: list[int], width: int, height: int) -> None:
+def test_boxes_lie_in_the_image(numbers: list[int], width: int, height: int) -> None:
     try:
         x0, y0, x1, y1 = parse_box(",".join(map(str, numbers)), width, height)
     except UsageError:
@@ -218,8 +218,8 @@ def test_any_text_is_a_box_or_an_error(text: str) -> None:
         assert "\n" not in str(error)
 
 
-def test_pictures_that_are_none(original: Original, tmp_path: Path) -> None:
-    (tmp_path / "m.png").write_bytes(b"no picture")
+def test_images_that_are_none(original: Original, tmp_path: Path) -> None:
+    (tmp_path / "m.png").write_bytes(b"no image")
     for name in ("m.png", "missing.png"):
         with pytest.raises(ImageError, match=name):
             read_mask(MaskRequest(path=tmp_path / name), original)

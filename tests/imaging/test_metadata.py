@@ -95,7 +95,7 @@ def test_other_programs_metadata_is_no_recipe(tmp_path: Path) -> None:
         read_metadata(tmp_path / "x.jpg")
 
 
-def test_what_is_no_picture(tmp_path: Path) -> None:
+def test_what_is_no_image(tmp_path: Path) -> None:
     for name, data in (("empty.png", b""), ("text.txt", b"hello"), ("cut.png", b"\x89PNG\r\n\x1a\n\0\0")):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ImageError, match=r"is (not an image|empty)"):

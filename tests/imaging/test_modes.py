@@ -6,12 +6,12 @@ from PIL import Image
 
 from bigr_cli.imaging.modes import to_alpha, to_rgb
 
-Picture = Callable[..., Image.Image]
+MakeImage = Callable[..., Image.Image]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "La", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"])
-def test_colours_are_those_that_pillow_shows(mode: str, picture: Picture) -> None:
-    image = picture(mode, (16, 16))
+def test_colours_are_those_that_pillow_shows(mode: str, make_image: MakeImage) -> None:
+    image = make_image(mode, (16, 16))
     straight = image.convert({"La": "LA", "RGBa": "RGBA"}.get(mode, mode))
     rgb = to_rgb(image)
     assert rgb.dtype == np.float32
@@ -23,12 +23,12 @@ def test_colours_are_those_that_pillow_shows(mode: str, picture: Picture) -> Non
 
 
 @pytest.mark.filterwarnings("error")
-def test_transparent_pixels_show_their_colour(picture: Picture) -> None:
+def test_transparent_pixels_show_their_colour(make_image: MakeImage) -> None:
     clear = Image.new("RGBA", (2, 2), (255, 0, 51, 0))
     assert to_rgb(clear)[0, 0].tolist() == pytest.approx([1, 0, 0.2])
     assert to_alpha(clear) == pytest.approx(np.zeros((2, 2)))
     for mode in ("P", "PA"):
-        image = picture(mode)
+        image = make_image(mode)
         index = np.asarray(image)[..., 0] if mode == "PA" else np.asarray(image)
         wanted = np.array(image.getpalette("RGB")).reshape(-1, 3)[index]
         if mode == "P":
@@ -39,8 +39,8 @@ def test_transparent_pixels_show_their_colour(picture: Picture) -> None:
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
-def test_grey_of_16_bits(mode: str, picture: Picture) -> None:
-    image = picture(mode)
+def test_grey_of_16_bits(mode: str, make_image: MakeImage) -> None:
+    image = make_image(mode)
     assert to_rgb(image)[..., 1] * 65535 == pytest.approx(np.asarray(image).astype(float), rel=1e-6)
 
 

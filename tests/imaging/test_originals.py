@@ -16,7 +16,7 @@ from bigr_cli.data.images import MAX_PIXELS, read_image
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.originals import Original
 
-Picture = Callable[..., Image.Image]
+MakeImage = Callable[..., Image.Image]
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -36,8 +36,8 @@ def png(width: int, height: int, depth: int, kind: int, pixels: bytes, *chunks: 
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def test_what_is_stored_is_kept(picture: Picture, tmp_path: Path) -> None:
-    image = picture("P")
+def test_what_is_stored_is_kept(make_image: MakeImage, tmp_path: Path) -> None:
+    image = make_image("P")
     (tmp_path / "x.png").write_bytes(encoded(image, transparency=3, icc_profile=b"profile", dpi=(72, 96), title="no"))
     original = read_image(tmp_path / "x.png")
     assert (original.mode, original.size, original.kind) == ("P", (7, 5), "PNG")
@@ -59,8 +59,8 @@ def test_what_is_stored_is_kept(picture: Picture, tmp_path: Path) -> None:
         *((mode, "TIFF") for mode in ("PA", "CMYK", "YCbCr", "LAB", "I;16B", "I", "F")),
     ],
 )
-def test_modes_are_kept(mode: str, kind: str, picture: Picture) -> None:
-    image = picture(mode)
+def test_modes_are_kept(mode: str, kind: str, make_image: MakeImage) -> None:
+    image = make_image(mode)
     original = read_image(encoded(image, kind))
     assert (original.mode, original.kind) == (mode, kind)
     assert original.image.tobytes() == image.tobytes()
@@ -68,7 +68,7 @@ def test_modes_are_kept(mode: str, kind: str, picture: Picture) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_upright(orientation: int, kind: str) -> None:
+def test_images_are_upright(orientation: int, kind: str) -> None:
     upright = np.zeros((32, 48, 3), np.uint8)
     upright[:16, :16], upright[16:, 32:] = (255, 0, 0), (0, 0, 255)
     turn = {
@@ -113,7 +113,7 @@ def test_the_first_frame_counts(kind: str) -> None:
     assert original.rgb()[0, 0].tolist() == [1, 0, 0]
 
 
-def test_a_camera_file_of_several_pictures_is_a_jpeg() -> None:
+def test_a_camera_file_of_several_images_is_a_jpeg() -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime")]
     assert read_image(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])).kind == "JPEG"
 
@@ -164,7 +164,7 @@ def test_densities_that_no_file_could_hold_are_left_out(dpi: tuple[float, float]
         (b"\xff\xd8\xff", "is not an image"),
     ],
 )
-def test_what_is_no_picture(data: bytes, message: str, tmp_path: Path) -> None:
+def test_what_is_no_image(data: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=message):
         read_image(data)
     path = tmp_path / "x.png"
@@ -194,8 +194,8 @@ def test_forbidden_files(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_truncated_files(kind: str, picture: Picture) -> None:
-    data = encoded(picture("RGB", (32, 32)), kind)
+def test_truncated_files(kind: str, make_image: MakeImage) -> None:
+    data = encoded(make_image("RGB", (32, 32)), kind)
     for length in (*range(0, 40, 3), *np.linspace(40, len(data) * 3 // 4, 25).astype(int)):
         with pytest.raises(ImageError) as raised:
             read_image(data[:length])
@@ -205,7 +205,7 @@ def test_truncated_files(kind: str, picture: Picture) -> None:
 @pytest.mark.filterwarnings("error")
 @settings(max_examples=60, deadline=None)
 @given(kind=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "MPO"]), data=st.data())
-def test_damaged_files_are_pictures_or_errors(kind: str, data: st.DataObject) -> None:
+def test_damaged_files_are_images_or_errors(kind: str, data: st.DataObject) -> None:
     intact = bytearray(encoded(Image.radial_gradient("L").resize((16, 16)).convert("RGB"), kind))
     places = st.tuples(st.integers(0, len(intact) - 1), st.integers(0, 255))
     for place, value in data.draw(st.lists(places, min_size=1, max_size=8)):
@@ -224,7 +224,7 @@ def test_damaged_files_are_pictures_or_errors(kind: str, data: st.DataObject) ->
     start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM", b"II*\0", b"RIFF"]),
     rest=st.binary(),
 )
-def test_random_bytes_are_no_pictures(start: bytes, rest: bytes) -> None:
+def test_random_bytes_are_no_images(start: bytes, rest: bytes) -> None:
     with pytest.raises(ImageError):
         read_image(start + rest)
 
@@ -267,8 +267,8 @@ def test_limit_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
-def test_changed_keeps_the_rest(picture: Picture) -> None:
-    original = Original(picture("RGBA"))
+def test_changed_keeps_the_rest(make_image: MakeImage) -> None:
+    original = Original(make_image("RGBA"))
     weight = np.zeros((5, 7))
     weight[2, 3] = 1
     changed = original.changed(np.ones((5, 7, 3)), weight)

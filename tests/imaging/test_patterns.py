@@ -52,14 +52,14 @@ def test_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_stdout_takes_one() -> None:
     assert resolve("-", [CAT], default=DEFAULT) is None
-    with pytest.raises(UsageError, match="stdout takes one picture"):
+    with pytest.raises(UsageError, match="stdout takes one image"):
         resolve("-", [CAT, DOG], default=DEFAULT)
 
 
 def test_one_file_for_several_suggests_a_pattern() -> None:
     with pytest.raises(UsageError) as raised:
         resolve("out/x.png", [CAT, DOG], default=DEFAULT)
-    assert str(raised.value) == "out/x.png: is one file for 2 pictures"
+    assert str(raised.value) == "out/x.png: is one file for 2 images"
     assert "out/x-{seed}.png" in str(raised.value.hint)
 
 
@@ -76,8 +76,8 @@ def test_one_file_for_several_suggests_a_pattern() -> None:
         ("{seed:{index}}.png", "at most a width"),
         ("{label.png", "expected '}'"),
         ("label}.png", "Single '}'"),
-        ("x.xyz", "unknown kind of picture '.xyz'"),
-        ("x.{label}", "unknown kind of picture"),
+        ("x.xyz", "unknown kind of image '.xyz'"),
+        ("x.{label}", "unknown kind of image"),
         (".png", "no name before the suffix"),
         ("", "got nothing"),
     ],

@@ -95,8 +95,8 @@ def test_longest_names_can_be_written(tmp_path: Path) -> None:
     assert path.read_bytes() == b"x"
 
 
-def test_unreadable_pictures(tmp_path: Path) -> None:
-    (tmp_path / "x.png").write_bytes(b"no picture")
+def test_unreadable_images(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"no image")
     for name in ("x.png", "missing.png"):
         with pytest.raises(ImageError, match=name):
             read_image(tmp_path / name)

@@ -11,7 +11,7 @@ SIZES = st.integers(1, 300)
 
 
 @given(height=SIZES, width=SIZES, size=st.sampled_from([16, 64, 256]), share=st.floats(0, 1))
-def test_a_window_is_no_larger_than_the_picture_unless_that_is_a_strip(
+def test_a_window_is_no_larger_than_the_image_unless_that_is_a_strip(
     height: int, width: int, size: int, share: float
 ) -> None:
     side = window_side(max(1, round(share * max(height, width))), (height, width), size)
@@ -20,11 +20,11 @@ def test_a_window_is_no_larger_than_the_picture_unless_that_is_a_strip(
     assert side <= min(height, width) or side <= size // 2
 
 
-def test_a_picture_of_the_models_size_is_seen_whole() -> None:
+def test_a_image_of_the_models_size_is_seen_whole() -> None:
     assert [window_side(extent, (64, 64), 64) for extent in (1, 20, 64)] == [64, 64, 64]
 
 
-def test_a_small_region_of_a_large_picture_is_seen_at_full_resolution_and_a_larger_one_with_context() -> None:
+def test_a_small_region_of_a_large_image_is_seen_at_full_resolution_and_a_larger_one_with_context() -> None:
     assert [window_side(extent, (2000, 1500), 64) for extent in (5, 40, 60, 500)] == [64, 80, 120, 128]
 
 
@@ -66,7 +66,7 @@ def test_a_large_hole_is_painted_from_what_is_known_inwards() -> None:
     assert middles[-1] < 40
 
 
-def test_a_wider_canvas_is_painted_away_from_the_picture() -> None:
+def test_a_wider_canvas_is_painted_away_from_the_image() -> None:
     region = np.ones((64, 192), dtype=bool)
     region[:, :64] = False
     assert [window.x for window in plan_windows(region, 64)] == [32, 64, 96, 128]
@@ -88,7 +88,7 @@ def test_a_token_is_touched_by_each_of_its_pixels(side: int, grid: int, data: st
     assert np.array_equal(tokens, np.outer(overlap(y), overlap(x)))
 
 
-def test_what_lies_beyond_the_picture_is_unknown() -> None:
+def test_what_lies_beyond_the_image_is_unknown() -> None:
     nothing = np.zeros((8, 4), dtype=bool)
     tokens = touched_tokens(nothing, Window(-2, 0, 8), 4)
     assert tokens.tolist() == [[True, False, False, True]] * 4

@@ -74,12 +74,12 @@ def test_it_is_said_once_and_remembered(capsys: pytest.CaptureFixture[str]) -> N
     batches, work = Batches(16), with_room_for(3, MemoryError)
     assert [len(part) for part, _ in batches.run(range(20), work)] == [2] * 10
     assert [len(part) for part, _ in batches.run(range(5), work)] == [2, 2, 1]
-    message = "warning: there is too little memory for 16 pictures at once; going on with 2\n"
+    message = "warning: there is too little memory for 16 images at once; going on with 2\n"
     assert (batches.size, capsys.readouterr().err) == (2, message)
 
 
 def test_not_even_one() -> None:
-    with pytest.raises(RunError, match="too little memory even for one picture"):
+    with pytest.raises(RunError, match="too little memory even for one image"):
         list(Batches(8).run(range(8), with_room_for(0, MemoryError)))
 
 

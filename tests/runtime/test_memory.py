@@ -60,7 +60,7 @@ def test_the_batch_follows_from_what_is_free(tiny_model: Path, monkeypatch: pyte
 
 
 def test_published_sizes_are_of_a_sensible_order() -> None:
-    """A picture of L-d24 takes tens of megabytes, of the 512 model some more, and none of them a gigabyte."""
+    """An image of L-d24 takes tens of megabytes, of the 512 model some more, and none of them a gigabyte."""
     needs = {}
     for name in ("bigr-l-d24", "bigr-xxl-d24", "bigr-l-d32-512"):
         config = read_config(packaged_models() / name).generator

@@ -89,7 +89,7 @@ def spread_model(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_pictures_and_features_are_the_same(spread_model: Callable[..., Model], tiny_model: Path, dtype: str) -> None:
+def test_images_and_features_are_the_same(spread_model: Callable[..., Model], tiny_model: Path, dtype: str) -> None:
     model = spread_model(dtype)
     plain = bigr_cli.load(tiny_model, device="cpu", dtype=dtype)
     assert (model.device, model.dtype) == (plain.device, plain.dtype)

@@ -1,4 +1,4 @@
-"""What holds for every task that works on many pictures: going on, watching, sheets, flat memory."""
+"""What holds for every task that works on many images: going on, watching, sheets, flat memory."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ def killed_and_started_again(bigr: Run, count: int, broken: int) -> None:
     done = bigr(*words)
     assert done.code == (1 if broken else 0), done.err
     assert f"skipped {len(made)}" in done.err
-    assert f"{broken} pictures of" in done.err or not broken
+    assert f"{broken} images of" in done.err or not broken
     assert {path: path.stat().st_mtime_ns for path in made} == made
     names = [path.name.partition("-")[0] for path in Path("out").glob("*.png")]
     assert sorted(names) == sorted(f"p{index}" for index in range(broken, count))
@@ -73,7 +73,7 @@ def test_a_run_that_was_killed_goes_on(bigr: Run) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_pictures_with_ten_broken_killed_in_the_middle(bigr: Run) -> None:
+def test_a_thousand_images_with_ten_broken_killed_in_the_middle(bigr: Run) -> None:
     killed_and_started_again(bigr, 1000, 10)
 
 
@@ -98,7 +98,7 @@ def test_a_watched_folder(bigr: Run) -> None:
         assert process.wait(timeout=30) == 130
 
 
-def test_a_sheet_has_a_row_for_each_picture(bigr: Run) -> None:
+def test_a_sheet_has_a_row_for_each_image(bigr: Run) -> None:
     folder("in", 2)
     done = bigr("inpaint", "in", *MASK, *QUICK, "-n", 3, "--seed", 1, "-o", "out/", "--grid", "sheet.png")
     assert done.code == 0, done.err
@@ -122,7 +122,7 @@ def test_interrupted_by_ctrl_c(bigr: Run) -> None:
 
 @pytest.mark.slow
 def test_memory_stays_flat() -> None:
-    """The peak of a run over many pictures is that of a run over few."""
+    """The peak of a run over many images is that of a run over few."""
     folder("in", 2000)
     peaks = []
     for count in (10, 2000):

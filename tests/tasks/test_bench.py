@@ -115,7 +115,7 @@ def test_batches_without_room_are_halved_and_the_last(bigr: Run, monkeypatch: py
     monkeypatch.setattr(BinaryModel, "sample_codes", crowded)
     done = bigr("bench", "--json", "--batch-sizes", "2,8,16")
     assert (done.code, [each["batch"] for each in json.loads(done.out)["batches"]]) == (0, [2, 4])
-    assert done.err.count("warning: there is too little memory for 8 pictures at once; going on with 4") == 1
+    assert done.err.count("warning: there is too little memory for 8 images at once; going on with 4") == 1
 
 
 @pytest.mark.parametrize("sizes", ["0", "1,", "a", "1;2", "-4", "1.5", ""])

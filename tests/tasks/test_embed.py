@@ -131,7 +131,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(bigr: Run, together: Run, monkeyp
     monkeypatch.setattr("bigr_cli.representation.embedding.SHARD", 8)
     done = bigr(*WORK, "-o", "killed.npz")
     assert done.code == 0, done.err
-    assert "24 of 45 pictures were done before" in done.err
+    assert "24 of 45 images were done before" in done.err
     assert bigr(*WORK, "-o", "whole.npz").code == 0
     assert Path("killed.npz").read_bytes() == Path("whole.npz").read_bytes()
     assert sorted(path.name for path in Path().iterdir()) == ["killed.npz", "whole.npz"]
@@ -159,7 +159,7 @@ def test_a_lost_share_is_done_later(bigr: Run, together: Run) -> None:
     assert done == {0, 2, 4, 1}
     first, second = together(2, *WORK, "-o", "shared.npz", before=BOTH_SMALL)
     assert (first.code, second.code) == (0, 0), first.err + second.err
-    assert "32 of 45 pictures were done before" in first.err
+    assert "32 of 45 images were done before" in first.err
     assert Path("shared.npz").read_bytes() == Path("whole.npz").read_bytes()
     assert sorted(path.name for path in Path().iterdir()) == ["shared.npz", "whole.npz"]
 
@@ -199,12 +199,12 @@ def test_other_settings_do_not_go_on_from_the_shards(bigr: Run, data: Path) -> N
     assert not Path(".f.npz.features").exists()
 
 
-def test_a_broken_picture_is_left_out_and_listed(bigr: Run, data: Path) -> None:
-    (data / "cat/p2.png").write_bytes(b"no picture")
+def test_a_broken_image_is_left_out_and_listed(bigr: Run, data: Path) -> None:
+    (data / "cat/p2.png").write_bytes(b"no image")
     done = bigr("embed", "data", "--recursive", "-o", "f.npz", "--json", "--failures", "failed.jsonl")
     assert done.code == 1
     assert "p2.png" in done.err
-    assert "1 picture of 6 failed" in done.err
+    assert "1 image of 6 failed" in done.err
     line = json.loads(done.out)
     assert line["count"] == 5
     assert line["failed"][0]["source"] == "data/cat/p2.png"
@@ -212,7 +212,7 @@ def test_a_broken_picture_is_left_out_and_listed(bigr: Run, data: Path) -> None:
     assert json.loads(Path("failed.jsonl").read_text())["source"] == "data/cat/p2.png"
 
 
-def test_nothing_is_written_if_no_picture_can_be_read(bigr: Run, tmp_path: Path) -> None:
+def test_nothing_is_written_if_no_image_can_be_read(bigr: Run, tmp_path: Path) -> None:
     Path("a.png").write_bytes(b"x")
     Path("b.png").write_bytes(b"")
     assert bigr("embed", "a.png", "-o", "f.npz").code == 2
@@ -232,7 +232,7 @@ def test_features_that_are_not_finite(bigr: Run, data: Path, monkeypatch: pytest
     assert [path.name for path in Path().iterdir()] == ["data"]
 
 
-def test_an_empty_folder_and_one_picture(bigr: Run, tmp_path: Path) -> None:
+def test_an_empty_folder_and_one_image(bigr: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = bigr("embed", "empty", "-o", "f.npz")
     assert done.code == 2

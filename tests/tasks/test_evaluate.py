@@ -19,7 +19,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> 
 
 
 def colours(root: Path, classes: dict[str, tuple[int, int, int]], count: int) -> Path:
-    """Pictures of one colour each, a little noisy: easy to tell apart."""
+    """Images of one colour each, a little noisy: easy to tell apart."""
     rng = np.random.default_rng(len(str(root)))
     for name, colour in classes.items():
         folder = root / name
@@ -99,11 +99,11 @@ def test_classify_leaves_out_what_is_broken(bigr: Run, tmp_path: Path) -> None:
     colours(tmp_path / "d", RGB, 5)
     assert bigr("evaluate", "probe", "--data", "d", "--save", "p.safetensors").code == 0
     assert bigr("evaluate", "probe", "--data", "d", "--save", "p.safetensors").code == 2
-    Path("d/red/1.png").write_bytes(b"no picture")
+    Path("d/red/1.png").write_bytes(b"no image")
     done = bigr("classify", "d", "--recursive", "--probe", "p.safetensors")
     assert done.code == 1
     assert len(done.out.splitlines()) == 14
-    assert "1 picture of 15 failed" in done.err
+    assert "1 image of 15 failed" in done.err
     assert bigr("classify", "d/red/1.png", "--probe", "p.safetensors").code == 2
     Path("q.safetensors").write_bytes(b"no probe")
     wrong = bigr("classify", "d/red/0.png", "--probe", "q.safetensors")
@@ -116,10 +116,10 @@ def test_classify_leaves_out_what_is_broken(bigr: Run, tmp_path: Path) -> None:
     [
         ({}, None, "holds no images"),
         ({"red": 5}, None, "one class only"),
-        ({"red": 5, "blue": 2}, None, "too few pictures of blue (2)"),
-        ({"red": 5, "blue": 1}, {"red": 2, "blue": 2}, "too few pictures of blue (1)"),
-        ({"red": 5, "blue": 5, "green": 5}, {"red": 2, "blue": 2}, "no picture of green"),
-        ({"red": 5, "blue": 5}, {"red": 2, "blue": 2, "green": 2}, "training pictures lack: green"),
+        ({"red": 5, "blue": 2}, None, "too few images of blue (2)"),
+        ({"red": 5, "blue": 1}, {"red": 2, "blue": 2}, "too few images of blue (1)"),
+        ({"red": 5, "blue": 5, "green": 5}, {"red": 2, "blue": 2}, "no image of green"),
+        ({"red": 5, "blue": 5}, {"red": 2, "blue": 2, "green": 2}, "training images lack: green"),
     ],
 )
 def test_bad_data(bigr: Run, tmp_path: Path, train: dict[str, int], test: dict[str, int] | None, message: str) -> None:
@@ -133,13 +133,13 @@ def test_bad_data(bigr: Run, tmp_path: Path, train: dict[str, int], test: dict[s
     assert message in done.err
 
 
-def test_flat_folders_missing_ones_and_broken_pictures(bigr: Run, tmp_path: Path) -> None:
+def test_flat_folders_missing_ones_and_broken_images(bigr: Run, tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
     Image.new("RGB", (16, 16)).save("flat/a.png")
     assert "no classes" in bigr("evaluate", "probe", "--data", "flat").err
     assert bigr("evaluate", "probe", "--data", "nowhere").code == 2
     colours(tmp_path / "d", RGB, 4)
-    Path("d/red/1.png").write_bytes(b"no picture")
+    Path("d/red/1.png").write_bytes(b"no image")
     done = bigr("evaluate", "probe", "--data", "d")
     assert done.code == 2
     assert "1.png" in done.err

@@ -217,15 +217,15 @@ def test_the_inception_score_needs_no_reference(bigr: Run) -> None:
         (("--features", "scenes", "--resize", 64), "nothing to compare with"),
         (("empty", "--reference", "real"), "holds no images"),
         (("nowhere", "--reference", "real"), "nowhere: no such folder"),
-        (("one", "--reference", "real", "--resize", 64), "1 picture; fid needs at least 2"),
-        (("real", "--reference", "one", "--resize", 64), "1 picture; fid needs at least 2"),
+        (("one", "--reference", "real", "--resize", 64), "1 image; fid needs at least 2"),
+        (("real", "--reference", "one", "--resize", 64), "1 image; fid needs at least 2"),
         (("two", "--reference", "real"), "figures would depend on how they are scaled"),
         (("real", "--reference", "two", "--features", "MODEL"), "figures would depend on how they are scaled"),
         (("real", "--reference", "large", "--features", "MODEL"), "20 × 16 pixels, the samples have 16 × 16"),
         (("real", "--reference", "real"), "scenes-classifier"),
         (("real", "other", "--reference", "real"), "expected one folder"),
         (("real", "--reference", "real", "--metrics", "fid,sid", "--resize", 64), "got 'sid'"),
-        (("real", "--reference", "real", "--seed", 3), "--seed is about pictures that are drawn"),
+        (("real", "--reference", "real", "--seed", 3), "--seed is about images that are drawn"),
         (("real", "--reference", "real", "--guidance-schedule", "linear"), "--guidance-schedule is about"),
         (("steps=1,2", "--reference", "real"), "follow --sweep"),
         (("--sweep", "stepps=1,2", "--reference", "real"), "did you mean steps"),
@@ -236,7 +236,7 @@ def test_the_inception_score_needs_no_reference(bigr: Run) -> None:
         (("--reference", "real", "--weights", "other.pth"), "other.pth: not the weights of inception"),
         (("--reference", "real", "--weights", "none.pth"), "none.pth: no such file"),
         (("--reference", "broken.npz", "--features", "MODEL"), "not a .npz file"),
-        (("--reference", "real", "--reference-count", 99, "--resize", 64), "99 pictures are wanted, 12 are there"),
+        (("--reference", "real", "--reference-count", 99, "--resize", 64), "99 images are wanted, 12 are there"),
         (("broken", "--reference", "real", "--resize", 64), "not an image of a kind that can be read"),
         (("real", "--reference", "real", "--resize", 64, "--report", "real"), "something else than a report"),
     ],
@@ -252,7 +252,7 @@ def test_bad_input(
     Image.new("RGB", (9, 16)).save("two/999.png")
     for folder in ("empty", "broken"):
         Path(folder).mkdir()
-    Path("broken/a.png").write_bytes(b"no picture")
+    Path("broken/a.png").write_bytes(b"no image")
     noise("broken", 12)
     Path("broken.npz").write_bytes(b"no numbers")
     before = sorted(Path().rglob("*"))
@@ -271,7 +271,7 @@ def test_features_that_are_not_finite(bigr: Run, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ScenesClassifier, "embedding", lambda *words: torch.full((len(words[1]), 160), torch.nan))
     done = bigr("evaluate", "generation", "real", "--reference", "real", "--features", "scenes", "--report", "r")
     assert done.code == 2
-    assert "features embedding are not finite, first at picture 0 of 12" in done.err
+    assert "features embedding are not finite, first at image 0 of 12" in done.err
     assert not Path("r").exists()
 
 

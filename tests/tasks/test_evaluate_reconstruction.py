@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "hub")
 
 
-def pictures(name: str, count: int, size: int = 16) -> Path:
+def several(name: str, count: int, size: int = 16) -> Path:
     rng = np.random.default_rng(count)
     Path(name).mkdir()
     for index in range(count):
@@ -34,7 +34,7 @@ def pictures(name: str, count: int, size: int = 16) -> Path:
 
 
 def test_every_figure_of_a_tokenizer(bigr: Run, tiny_model: Path) -> None:
-    pictures("in", 9)
+    several("in", 9)
     words = ("evaluate", "reconstruction", "--data", "in", "--features", tiny_model, "--device", "cpu")
     done = bigr(*words, "--json")
     assert done.code == 0, done.err
@@ -56,7 +56,7 @@ def test_every_figure_of_a_tokenizer(bigr: Run, tiny_model: Path) -> None:
 
 
 def test_only_the_metrics_that_are_asked_for(bigr: Run) -> None:
-    pictures("in", 3)
+    several("in", 3)
     done = bigr("evaluate", "reconstruction", "--data", "in", "--metrics", "ssim,bits", "--json")
     assert done.code == 0 and "rFID" not in done.err, done.err
     record = json.loads(done.out)
@@ -80,8 +80,8 @@ def test_ssim_is_that_of_the_paper() -> None:
     assert ssim(one, two) == pytest.approx(np.mean(channels))
 
 
-def test_the_worst_pictures_come_first(tiny_model: Path) -> None:
-    pictures("in", 10)
+def test_the_worst_images_come_first(tiny_model: Path) -> None:
+    several("in", 10)
     tokenizer, _ = load_tokenizer(tiny_model)
     found = [
         measure_tokenizer(
@@ -100,7 +100,7 @@ def test_the_worst_pictures_come_first(tiny_model: Path) -> None:
 
 
 def test_several_tokenizers_in_one_table(bigr: Run, tiny_model: Path) -> None:
-    pictures("in", 6, size=20)
+    several("in", 6, size=20)
     shutil.copytree(tiny_model, "other")
     words = ("evaluate", "reconstruction", tiny_model, "other", "--data", "in", "--features", tiny_model)
     done = bigr(*words, "--worst", "worst.png", "--report", "r")
@@ -117,8 +117,8 @@ def test_several_tokenizers_in_one_table(bigr: Run, tiny_model: Path) -> None:
     assert "exists already" in again.err
 
 
-def test_a_folder_that_is_called_like_the_built_in_pictures(bigr: Run, tiny_model: Path) -> None:
-    pictures("scenes", 4, size=20)
+def test_a_folder_that_is_called_like_the_built_in_images(bigr: Run, tiny_model: Path) -> None:
+    several("scenes", 4, size=20)
     for path in ("scenes/", "./scenes", Path("scenes").resolve()):
         done = bigr("evaluate", "reconstruction", tiny_model, "--data", path, "--json", "-q")
         assert done.code == 0, done.err
@@ -126,7 +126,7 @@ def test_a_folder_that_is_called_like_the_built_in_pictures(bigr: Run, tiny_mode
 
 
 def test_refined_codes_give_more_back(bigr: Run, tiny_model: Path) -> None:
-    pictures("in", 6, size=20)
+    several("in", 6, size=20)
     found = []
     for refine in (0, 8, 30):
         done = bigr("evaluate", "reconstruction", tiny_model, "--data", "in", "--refine", refine, "--json", "-q")
@@ -152,7 +152,7 @@ def test_the_shipped_model_gives_scenes_back_as_well_as_its_card_says(bigr: Run)
 
 
 def test_codes_are_looked_for_in_the_models_own_number_of_steps(bigr: Run, tiny_model: Path, tmp_path: Path) -> None:
-    pictures("in", 4, size=20)
+    several("in", 4, size=20)
     shutil.copytree(tiny_model, tmp_path / "searching")
     with Path(tmp_path / "searching/config.yaml").open("a") as config:
         config.write("refine: 8\n")
@@ -167,7 +167,7 @@ def test_codes_are_looked_for_in_the_models_own_number_of_steps(bigr: Run, tiny_
 
 
 def test_what_is_not_at_hand_is_left_out_and_said(bigr: Run) -> None:
-    pictures("in", 4)
+    several("in", 4)
     done = bigr("evaluate", "reconstruction", "--data", "in")
     assert done.code == 0, done.err
     assert "rFID is left out: inception-v3-compat: its weights are not here" in done.err
@@ -181,7 +181,7 @@ def test_what_is_not_at_hand_is_left_out_and_said(bigr: Run) -> None:
         (("--data", "empty"), "holds no images"),
         (("--data", "in", "--features", "scenes"), "reads 64 × 64"),
         (("--data", "in", "--weights", "w.pth"), "w.pth: no such file"),
-        (("--data", "in", "-n", 9), "9 pictures are wanted"),
+        (("--data", "in", "-n", 9), "9 images are wanted"),
         (("tinny", "--data", "in"), "unknown model"),
         (("--data", "broken"), "not an image of a kind that can be read"),
         (("--data", "in", "--worst", "w.txt"), "w.txt"),
@@ -193,11 +193,11 @@ def test_what_is_not_at_hand_is_left_out_and_said(bigr: Run) -> None:
     ],
 )
 def test_bad_input(bigr: Run, words: tuple[object, ...], message: str, tiny_model: Path) -> None:
-    pictures("in", 3)
-    pictures("one", 1)
+    several("in", 3)
+    several("one", 1)
     Path("empty").mkdir()
     Path("broken").mkdir()
-    Path("broken/a.png").write_bytes(b"no picture")
+    Path("broken/a.png").write_bytes(b"no image")
     words = tuple(tiny_model if word == "MODEL" else word for word in words)
     done = bigr("evaluate", "reconstruction", *words)
     assert done.code == 2, done.err

@@ -49,13 +49,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path
         parameter.data = torch.randn_like(parameter) * 0.4
     config = replace(config, name="scenes-64", labels=LABELS, generator=generator.config, sha256={})
     save_model(place / "model", config, load_tokenizer(tiny_model)[0], generator)
-    picture, _ = scene(0, 0, 64)
+    image, _ = scene(0, 0, 64)
     for name in ("scene", "blurred", "small", "sharp", "cat", "cat-7", "a", "b"):
-        picture.save(place / f"{name}.png")
-    mask = Image.new("L", picture.size)
+        image.save(place / f"{name}.png")
+    mask = Image.new("L", image.size)
     mask.paste(255, (20, 20, 40, 40))
     mask.save(place / "mask.png")
-    clear = picture.convert("RGBA")
+    clear = image.convert("RGBA")
     clear.putalpha(mask.point(lambda level: 255 - level))
     for folder in (
         "photos/train/cat",

@@ -1,4 +1,4 @@
-"""Mutated pictures, masks, manifests and options: an error of one line, no traceback, nothing left behind."""
+"""Mutated images, masks, manifests and options: an error of one line, no traceback, nothing left behind."""
 
 import io
 import json
@@ -78,7 +78,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-def picture(rng: random.Random) -> tuple[str, bytes]:
+def image(rng: random.Random) -> tuple[str, bytes]:
     suffix = rng.choice(list(KINDS))
     modes = {"webp": ("RGB", "RGBA"), "jpg": ("RGB", "L")}.get(suffix, ("RGB", "L", "1", "P"))
     width, height = rng.randrange(1, 40), rng.randrange(1, 40)
@@ -157,10 +157,10 @@ def attack(bigr: Run, seed: int) -> None:
     for old in list(Path().rglob("*")):
         if old.is_file():
             old.unlink()
-    suffix, data = picture(rng)
+    suffix, data = image(rng)
     name = f"in.{suffix}"
     Path(name).write_bytes(mutated(data, rng) if rng.random() < 0.6 else data)
-    _, mask = picture(rng)
+    _, mask = image(rng)
     Path("m.png").write_bytes(mutated(mask, rng))
     Path("jobs.jsonl").write_bytes(manifest(rng, name))
     before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}

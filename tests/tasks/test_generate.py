@@ -39,7 +39,7 @@ def pixels(path: str) -> bytes:
         return image.convert("RGB").tobytes()
 
 
-def test_one_picture(bigr: Run) -> None:
+def test_one_image(bigr: Run) -> None:
     done = bigr("generate", "cat", "--seed", 3)
     assert (done.code, done.out) == (0, "")
     assert done.err == "tiny on cpu in float32, seed 3\nwrote cat-3.png\n"
@@ -90,7 +90,7 @@ def test_patterns(bigr: Run) -> None:
     assert listing() == ["generate/tiny/cat/000-7.webp", "generate/tiny/dog/001-8.webp"]
 
 
-def test_stdout_gets_the_picture_alone(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_stdout_gets_the_image_alone(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main(["generate", "cat", "--seed", "3", "-o", "-"]) == 0
     captured = capfdbinary.readouterr()
     assert captured.err == b"tiny on cpu in float32, seed 3\n"
@@ -98,7 +98,7 @@ def test_stdout_gets_the_picture_alone(capfdbinary: pytest.CaptureFixture[bytes]
     assert captured.out == Path("cat-3.png").read_bytes()
 
 
-def test_json_is_one_line_per_picture(bigr: Run, tiny_model: Path) -> None:
+def test_json_is_one_line_per_image(bigr: Run, tiny_model: Path) -> None:
     done = bigr("generate", "cat", "dog", "--seed", 7, "--json")
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert [line["path"] for line in lines] == ["cat-7.png", "dog-8.png"]
@@ -119,7 +119,7 @@ def test_nothing_is_overwritten_unasked(bigr: Run) -> None:
     assert done.err.splitlines() == ["error: cat-4.png: exists already", "hint: pass --overwrite to replace it"]
     skipped = bigr("generate", "cat", "-n", 3, "--seed", 3, "--skip-existing", "--json")
     assert [json.loads(line)["seed"] for line in skipped.out.splitlines()] == [3, 5]
-    assert "skipped 1 picture that was there already" in skipped.err
+    assert "skipped 1 image that was there already" in skipped.err
     assert Path("cat-4.png").read_bytes() == b"mine"
     assert bigr("generate", "cat", "-n", 3, "--seed", 3, "--skip-existing").err.startswith("nothing to do")
     assert bigr("generate", "cat", "-n", 3, "--seed", 3, "--overwrite").code == 0
@@ -244,15 +244,15 @@ def test_what_is_finished_stays_after_an_interruption(bigr: Run, monkeypatch: py
     whole = Model.make
 
     def interrupted(self: Model, *arguments: Any, **options: Any) -> Iterator[Any]:
-        for picture in whole(self, *arguments, **options):
-            if picture.index == 2:
+        for image in whole(self, *arguments, **options):
+            if image.index == 2:
                 raise KeyboardInterrupt
-            yield picture
+            yield image
 
     monkeypatch.setattr(Model, "make", interrupted)
     done = bigr("generate", "cat", "-n", 5, "--seed", 0, "--grid", "g.png", "-o", "out/")
     assert done.code == 130
-    assert "wrote 2 pictures to out/" in done.err
+    assert "wrote 2 images to out/" in done.err
     assert listing() == ["out/cat-0.png", "out/cat-1.png"]
 
 
@@ -267,7 +267,7 @@ def test_a_file_that_cannot_be_written_does_not_stop_the_others(bigr: Run, monke
     done = bigr("generate", "cat", "dog", "tree", "--seed", 0, "-o", "{label}/{seed}.png")
     assert done.code == 1
     assert "error: dog/1.png: cannot be written" in done.err
-    assert done.err.splitlines()[-1] == "error: 1 picture of 3 failed"
+    assert done.err.splitlines()[-1] == "error: 1 image of 3 failed"
     assert listing() == ["cat/0.png", "dog", "tree/2.png"]
 
 

@@ -1,4 +1,4 @@
-"""`bigr inpaint` as its users meet it, and with it what every task does with pictures in and pictures out."""
+"""`bigr inpaint` as its users meet it, and with it what every task does with images in and images out."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Run = Callable[..., object]
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     path = tmp_path / "in.png"
     noise(40, 30).save(path)
     return path
@@ -43,18 +43,18 @@ def folder(path: Path, count: int) -> Path:
     return path
 
 
-def test_outside_the_mask_nothing_changes(bigr: Run, picture: Path) -> None:
-    done = bigr("inpaint", picture, "--mask-box", "5,5,10,10", "--seed", 3)
+def test_outside_the_mask_nothing_changes(bigr: Run, image: Path) -> None:
+    done = bigr("inpaint", image, "--mask-box", "5,5,10,10", "--seed", 3)
     assert done.code == 0, done.err
-    before, after = pixels(picture), pixels(Path("in-inpaint-3.png"))
+    before, after = pixels(image), pixels(Path("in-inpaint-3.png"))
     changed = (before != after).any(axis=-1)
     assert changed[5:15, 5:15].mean() > 0.9
     changed[5:15, 5:15] = False
     assert not changed.any()
 
 
-def test_the_recipe_makes_it_again(bigr: Run, picture: Path) -> None:
-    bigr("inpaint", picture, "--mask-box", "5,5,10,10", "--class", "dog", "--steps", 2, "-o", "a.png")
+def test_the_recipe_makes_it_again(bigr: Run, image: Path) -> None:
+    bigr("inpaint", image, "--mask-box", "5,5,10,10", "--class", "dog", "--steps", 2, "-o", "a.png")
     recipe = read_metadata(Path("a.png"))
     assert recipe.task == "inpaint"
     assert recipe.labels == ("dog",)
@@ -67,19 +67,19 @@ def test_the_recipe_makes_it_again(bigr: Run, picture: Path) -> None:
     assert np.array_equal(pixels(Path("a.png")), pixels(Path("b.png")))
 
 
-def test_variants_have_seeds_that_follow_and_each_can_be_made_alone(bigr: Run, picture: Path) -> None:
-    done = bigr("inpaint", picture, "--mask-box", "0,0,20,20", "-n", 3, "--seed", 7, "--json", "-o", "out/")
+def test_variants_have_seeds_that_follow_and_each_can_be_made_alone(bigr: Run, image: Path) -> None:
+    done = bigr("inpaint", image, "--mask-box", "0,0,20,20", "-n", 3, "--seed", 7, "--json", "-o", "out/")
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert [line["seed"] for line in lines] == [7, 8, 9]
     assert {line["task"] for line in lines} == {"inpaint"}
     assert {line["label"] for line in lines} == {"none"}
-    assert {line["source"] for line in lines} == {str(picture)}
+    assert {line["source"] for line in lines} == {str(image)}
     assert lines[1]["path"] == "out/in-inpaint-8.png"
-    bigr("inpaint", picture, "--mask-box", "0,0,20,20", "--seed", 8, "-o", "alone.png")
+    bigr("inpaint", image, "--mask-box", "0,0,20,20", "--seed", 8, "-o", "alone.png")
     assert np.array_equal(pixels(Path("alone.png")), pixels(Path("out/in-inpaint-8.png")))
 
 
-def test_batches_change_no_picture(bigr: Run, tmp_path: Path) -> None:
+def test_batches_change_no_image(bigr: Run, tmp_path: Path) -> None:
     folder(tmp_path / "many", 5)
     for size in (1, 3):
         done = bigr(
@@ -96,7 +96,7 @@ def test_a_broken_file_costs_only_itself(bigr: Run, tmp_path: Path) -> None:
     Path("many/p2.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     done = bigr("inpaint", "many", "--mask-box", "0,0,9,9", "--seed", 1, "-o", "out/", "--failures", "failed.jsonl")
     assert done.code == 1
-    assert "1 picture of 4 failed" in done.err
+    assert "1 image of 4 failed" in done.err
     assert "p2.png" in done.err
     assert len(list(Path("out").iterdir())) == 3
     (failure,) = [json.loads(line) for line in Path("failed.jsonl").read_text().splitlines()]
@@ -104,7 +104,7 @@ def test_a_broken_file_costs_only_itself(bigr: Run, tmp_path: Path) -> None:
 
 
 def test_a_single_broken_file_is_bad_input(bigr: Run) -> None:
-    Path("x.png").write_bytes(b"no picture")
+    Path("x.png").write_bytes(b"no image")
     done = bigr("inpaint", "x.png", "--mask-box", "0,0,9,9")
     assert done.code == 2
     assert done.err.count("x.png") == 1
@@ -124,14 +124,14 @@ def test_skip_existing_goes_on_whatever_seed_was_drawn(bigr: Run, tmp_path: Path
     assert "nothing to do" in again.err
 
 
-def test_nothing_is_overwritten_unasked(bigr: Run, picture: Path) -> None:
-    before = picture.read_bytes()
-    refused = bigr("inpaint", picture, "--mask-box", "0,0,9,9", "-o", picture)
+def test_nothing_is_overwritten_unasked(bigr: Run, image: Path) -> None:
+    before = image.read_bytes()
+    refused = bigr("inpaint", image, "--mask-box", "0,0,9,9", "-o", image)
     assert refused.code == 2
-    assert picture.read_bytes() == before
-    done = bigr("inpaint", picture, "--mask-box", "0,0,9,9", "-o", picture, "--overwrite")
+    assert image.read_bytes() == before
+    done = bigr("inpaint", image, "--mask-box", "0,0,9,9", "-o", image, "--overwrite")
     assert done.code == 0, done.err
-    assert picture.read_bytes() != before
+    assert image.read_bytes() != before
 
 
 @pytest.mark.parametrize(
@@ -139,50 +139,50 @@ def test_nothing_is_overwritten_unasked(bigr: Run, picture: Path) -> None:
     [
         ((), "no mask given"),
         (("--mask-box", "1,2,3"), "four numbers"),
-        (("--mask-box", "99,0,5,5"), "outside the picture"),
+        (("--mask-box", "99,0,5,5"), "outside the image"),
         (("--mask", "nowhere.png"), "nowhere.png"),
         (("--mask-alpha",), "no transparency"),
         (("--mask-box", "0,0,5,5", "--class", "catt"), "did you mean cat"),
         (("--mask-box", "0,0,5,5", "--class", "cat", "--guess-class"), "exclude each other"),
         (("--mask-box", "0,0,5,5", "--steps", "0"), "--steps"),
-        (("--mask-box", "0,0,5,5", "-o", "x.xyz"), "unknown kind of picture"),
-        (("--mask-box", "0,0,5,5", "-n", "2", "-o", "x.png"), "one file for 2 pictures"),
+        (("--mask-box", "0,0,5,5", "-o", "x.xyz"), "unknown kind of image"),
+        (("--mask-box", "0,0,5,5", "-n", "2", "-o", "x.png"), "one file for 2 images"),
         (("--mask-box", "0,0,5,5", "--seed", str(2**63 - 1), "-n", "2"), "beyond"),
     ],
 )
-def test_wrong_usage(bigr: Run, picture: Path, options: tuple[str, ...], message: str) -> None:
-    done = bigr("inpaint", picture, *options)
+def test_wrong_usage(bigr: Run, image: Path, options: tuple[str, ...], message: str) -> None:
+    done = bigr("inpaint", image, *options)
     assert done.code == 2
     assert message in done.err
     assert "Traceback" not in done.err
     assert [path.name for path in Path().iterdir()] == ["in.png"]
 
 
-def test_a_mask_of_another_size_is_resized_only_if_asked(bigr: Run, picture: Path) -> None:
+def test_a_mask_of_another_size_is_resized_only_if_asked(bigr: Run, image: Path) -> None:
     mask = Image.new("L", (4, 3))
     mask.putpixel((0, 0), 255)
     mask.save("m.png")
-    refused = bigr("inpaint", picture, "--mask", "m.png")
+    refused = bigr("inpaint", image, "--mask", "m.png")
     assert refused.code == 2
     assert "4×3" in refused.err
     assert "40×30" in refused.err
-    done = bigr("inpaint", picture, "--mask", "m.png", "--mask-resize", "-o", "x.png")
+    done = bigr("inpaint", image, "--mask", "m.png", "--mask-resize", "-o", "x.png")
     assert done.code == 0, done.err
-    changed = (pixels(picture) != pixels(Path("x.png"))).any(axis=-1)
+    changed = (pixels(image) != pixels(Path("x.png"))).any(axis=-1)
     assert not changed[10:, :].any()
     assert not changed[:, 10:].any()
     assert changed.any()
 
 
-def test_an_empty_mask_warns_and_a_full_one_is_allowed(bigr: Run, picture: Path) -> None:
+def test_an_empty_mask_warns_and_a_full_one_is_allowed(bigr: Run, image: Path) -> None:
     Image.new("L", (40, 30)).save("m.png")
-    done = bigr("inpaint", picture, "--mask", "m.png", "-o", "same.png")
+    done = bigr("inpaint", image, "--mask", "m.png", "-o", "same.png")
     assert done.code == 0
     assert "the mask is empty" in done.err
-    assert np.array_equal(pixels(picture), pixels(Path("same.png")))
-    done = bigr("inpaint", picture, "--mask", "m.png", "--invert-mask", "-o", "all.png")
+    assert np.array_equal(pixels(image), pixels(Path("same.png")))
+    done = bigr("inpaint", image, "--mask", "m.png", "--invert-mask", "-o", "all.png")
     assert done.code == 0
-    assert (pixels(picture) != pixels(Path("all.png"))).any(axis=-1).mean() > 0.9
+    assert (pixels(image) != pixels(Path("all.png"))).any(axis=-1).mean() > 0.9
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1", "I;16"])
@@ -202,12 +202,12 @@ def test_the_mode_stays(bigr: Run, mode: str) -> None:
     assert not changed.any()
 
 
-def test_a_pipe_carries_the_picture_alone(bigr_process: Run, picture: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_pipe_carries_the_image_alone(bigr_process: Run, image: Path, tiny_model: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
 
     words = [sys.executable, "-m", "bigr_cli", "inpaint", "-", "--mask-box", "0,0,9,9", "--seed", "1", "-o", "-"]
-    done = subprocess.run(words, input=picture.read_bytes(), capture_output=True, check=False, timeout=300)
+    done = subprocess.run(words, input=image.read_bytes(), capture_output=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     (tmp_path / "piped.png").write_bytes(done.stdout)
     assert pixels(tmp_path / "piped.png").shape == (30, 40, 3)
@@ -241,7 +241,7 @@ def test_a_manifest_has_a_job_a_line(bigr: Run, tmp_path: Path) -> None:
         ('{"image": "p0.png", "mask-box": "0,0,4,4", "steps": "many"}', "--steps"),
         ('{"image": "p0.png", "mask-box": {"x": 1}}', "expected text"),
         ('{"image": "p0.png"}', "no mask given"),
-        ('{"mask-box": "0,0,4,4"}', "no picture given"),
+        ('{"mask-box": "0,0,4,4"}', "no image given"),
         ("{", "is not JSON"),
     ],
 )
@@ -273,11 +273,11 @@ def test_folders_below_keep_their_places(bigr: Run, tmp_path: Path) -> None:
     assert found == ["out/deeper/p0-inpaint-1.png", "out/p0-inpaint-1.png"]
 
 
-def test_the_best_of_several_says_its_score(bigr: Run, picture: Path) -> None:
+def test_the_best_of_several_says_its_score(bigr: Run, image: Path) -> None:
     options = ("--mask-box", "0,0,20,20", "--seed", 2, "--json")
-    best = json.loads(bigr("inpaint", picture, *options, "--best-of", 3, "-o", "best.png").out)
+    best = json.loads(bigr("inpaint", image, *options, "--best-of", 3, "-o", "best.png").out)
     assert best["score"] < 0
-    assert "score" not in json.loads(bigr("inpaint", picture, *options, "-o", "one.png").out)
+    assert "score" not in json.loads(bigr("inpaint", image, *options, "-o", "one.png").out)
 
 
 def test_a_mode_that_png_lacks_becomes_tiff_unless_a_file_is_named(bigr: Run) -> None:

@@ -60,7 +60,7 @@ def test_frames_of_their_own(bigr: Run) -> None:
     assert sorted(path.name for path in Path("frames").iterdir()) == [f"cat-to-dog-1-00{i}.png" for i in range(3)]
 
 
-def test_pictures_are_met_at_both_ends(bigr: Run, tiny_model: Path) -> None:
+def test_images_are_met_at_both_ends(bigr: Run, tiny_model: Path) -> None:
     import bigr_cli
 
     Image.linear_gradient("L").convert("RGB").save("b.png")
@@ -73,8 +73,8 @@ def test_pictures_are_met_at_both_ends(bigr: Run, tiny_model: Path) -> None:
             assert np.array_equal(np.asarray(model.decode(model.encode(fitted))[0]), np.asarray(end))
 
 
-def test_classes_are_guessed_between_pictures(bigr: Run, tiny_model: Path) -> None:
-    """Each frame is guided by the class of the nearer picture, unless told otherwise."""
+def test_classes_are_guessed_between_images(bigr: Run, tiny_model: Path) -> None:
+    """Each frame is guided by the class of the nearer image, unless told otherwise."""
     import bigr_cli
 
     Image.linear_gradient("L").convert("RGB").save("b.png")
@@ -91,14 +91,12 @@ def test_classes_are_guessed_between_pictures(bigr: Run, tiny_model: Path) -> No
     for name, option in (("own", "--guess-class"), ("none", "--no-guess-class"), ("class", "--class cat")):
         assert f" {option} " in bigr("info", f"{name}.png").out
     model = bigr_cli.load(tiny_model)
-    pictures = [Image.open("in.png"), Image.open("b.png")]
-    frames = model.interpolate(pictures, frames=5, seed=3)
+    images = [Image.open("in.png"), Image.open("b.png")]
+    frames = model.interpolate(images, frames=5, seed=3)
     assert np.array_equal(np.hstack([np.asarray(frame) for frame in frames]), own)
 
 
-def test_a_variable_for_ways_between_pictures_does_not_hinder_others(
-    bigr: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_variable_for_ways_between_images_does_not_hinder_others(bigr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BIGR_REFINE", "3")
     assert bigr("interpolate", "cat", "dog", "--frames", 2, "-o", "a.png").code == 0
     assert "--refine" not in bigr("info", "a.png").out
@@ -110,7 +108,7 @@ def test_a_seed_that_is_drawn_is_said(bigr: Run) -> None:
     assert said and f"--seed {said[1]} " in bigr("info", "a.png").out
 
 
-def test_refined_ends_are_nearer_to_the_pictures(bigr: Run) -> None:
+def test_refined_ends_are_nearer_to_the_images(bigr: Run) -> None:
     Image.linear_gradient("L").convert("RGB").save("b.png")
     distances = []
     for refine in (0, 20):
@@ -141,14 +139,14 @@ def test_ends_are_looked_for_in_the_models_own_number_of_steps(bigr: Run, tiny_m
     ("arguments", "message"),
     [
         (("cat",), "two stops"),
-        (("cat", "in.png"), "either all labels or all pictures"),
+        (("cat", "in.png"), "either all labels or all images"),
         (("cat", "doge"), "did you mean dog"),
         (("cat", "none"), "no stop"),
         (("cat", "dog", "--frames", "1"), "--frames"),
         (("cat", "dog", "--class", "house"), "guides"),
         (("cat", "dog", "--strength", "1.5"), "--strength"),
-        (("cat", "dog", "--refine", "5"), "--refine is for ways between pictures"),
-        (("cat", "dog", "--no-guess-class"), "--guess-class is for ways between pictures"),
+        (("cat", "dog", "--refine", "5"), "--refine is for ways between images"),
+        (("cat", "dog", "--no-guess-class"), "--guess-class is for ways between images"),
         (("in.png", "in.png", "--guess-class", "--class", "cat"), "--class and --guess-class exclude each other"),
         (("in.png", "in.png", "--strength", "0.5"), "between labels or texts"),
         (("cat", "dog", "--fps", "100", "-o", "x.gif"), "at most 50"),

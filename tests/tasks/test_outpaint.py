@@ -23,7 +23,7 @@ def pixels(name: str) -> np.ndarray:
         (("--size", "41x50"), (41, 50), (0, 10)),
     ],
 )
-def test_the_canvas_grows_and_the_picture_stays(
+def test_the_canvas_grows_and_the_image_stays(
     bigr: Run, options: tuple[str, ...], size: tuple[int, int], corner: tuple[int, int]
 ) -> None:
     done = bigr("outpaint", "in.png", *options, "--seed", 1, "-o", "out.png")
@@ -38,7 +38,7 @@ def test_the_canvas_grows_and_the_picture_stays(
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
-def test_the_new_part_is_opaque_and_of_the_pictures_mode(bigr: Run, mode: str) -> None:
+def test_the_new_part_is_opaque_and_of_the_images_mode(bigr: Run, mode: str) -> None:
     with Image.open("in.png") as image:
         image.convert(mode).save("m.png")
     assert bigr("outpaint", "m.png", "--bottom", "10", "-o", "out.png").code == 0
@@ -64,7 +64,7 @@ def test_a_mask_says_what_to_keep(bigr: Run) -> None:
         (("--right", "0"), "nothing to paint"),
         (("--right", "-5"), "--right"),
         (("--right", "999999999"), "too large"),
-        (("--size", "10x10"), "smaller than the picture"),
+        (("--size", "10x10"), "smaller than the image"),
         (("--aspect", "wide"), "--aspect"),
         (("--aspect", "1:1", "--left", "5"), "exclude"),
     ],

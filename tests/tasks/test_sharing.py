@@ -1,4 +1,4 @@
-"""Pictures that several processes make together: the same files as one makes, and what is lost is made later."""
+"""Images that several processes make together: the same files as one makes, and what is lost is made later."""
 
 import json
 import os
@@ -17,7 +17,7 @@ WORK = ("generate", "cat", "dog", "-n", "3", "--seed", "5", "--device", "cpu", "
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 
-# Be killed on coming to the second picture.
+# Be killed on coming to the second image.
 DIES = """
 import os, signal
 from bigr_cli import generation
@@ -66,7 +66,7 @@ def test_two_processes_make_the_files_of_one(bigr: Run, together: Run) -> None:
     assert Path("two.png").read_bytes() == Path("one.png").read_bytes()
     lines = [[json.loads(line)["index"] for line in each.out.splitlines()] for each in (first, second)]
     assert lines == [[0, 2, 4], [1, 3, 5]]
-    assert "wrote 6 pictures" in first.err
+    assert "wrote 6 images" in first.err
     assert second.err == ""
 
 
@@ -117,9 +117,9 @@ def test_a_terminated_process_leaves_no_half_files(together: Run) -> None:
     assert "cat-6.png" in held("out")  # what was being written is whole
 
 
-def test_pictures_of_a_folder_are_shared(bigr: Run, together: Run) -> None:
+def test_images_of_a_folder_are_shared(bigr: Run, together: Run) -> None:
     assert bigr(*WORK, "-o", "in/").code == 0
-    Path("in/broken.png").write_bytes(b"no picture")
+    Path("in/broken.png").write_bytes(b"no image")
     paint = ("inpaint", "in", "--mask-box", "2,2,9,9", "--class", "dog", "--seed", "3", "--device", "cpu")
     alone = bigr(*paint, "-o", "one/", "--grid", "one.png", "--failures", "one.jsonl")
     first, second = together(2, *paint, "-o", "two/", "--grid", "two.png", "--failures", "two.jsonl", "--json")
@@ -128,7 +128,7 @@ def test_pictures_of_a_folder_are_shared(bigr: Run, together: Run) -> None:
     assert held("two") == held("one")
     for name in ("{}.png", "{}.jsonl"):
         assert Path(name.format("two")).read_bytes() == Path(name.format("one")).read_bytes()
-    assert "1 picture of 7 failed" in first.err
+    assert "1 image of 7 failed" in first.err
     assert len((first.out + second.out).splitlines()) == 6
 
 
@@ -146,7 +146,7 @@ def test_what_only_one_process_can_do(together: Run, words: tuple[str, ...], rea
     assert second.err == ""
 
 
-def test_more_processes_than_pictures(bigr: Run, together: Run) -> None:
+def test_more_processes_than_images(bigr: Run, together: Run) -> None:
     one = ("generate", "cat", "--seed", "5", "--device", "cpu", "--dtype", "float32")
     assert bigr(*one, "-o", "one.png").code == 0
     first, second = together(2, *one, "-o", "two.png")

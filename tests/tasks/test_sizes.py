@@ -28,7 +28,7 @@ TOKENIZERS: dict[str, TokenizerConfig] = {
     "7x7": AutoencoderConfig(112, 9, **AUTOENCODER),
     "32x32": WIDE,
 }
-# Whichever task it is, with a model of any size: words of the command; {in} and {other} are pictures.
+# Whichever task it is, with a model of any size: words of the command; {in} and {other} are images.
 TASKS = {
     "generate": ["cat", "-n", "2", "--order", "halton", "-o", "{out}/g-{{seed}}.png"],
     "generate in raster order": ["dog", "--order", "raster", "--steps-preview", "{out}/film.gif", "-o", "{out}/r.png"],
@@ -36,7 +36,7 @@ TASKS = {
     "outpaint": ["{in}", "--right", "9", "--top", "5", "-o", "{out}/o.png"],
     "edit": ["{in}", "--class", "cat", "--strength", "0.5", "-o", "{out}/e.png"],
     "interpolate": ["cat", "dog", "--frames", "3", "-o", "{out}/s.png"],
-    "interpolate pictures": ["{in}", "{other}", "--frames", "3", "-o", "{out}/t.png"],
+    "interpolate images": ["{in}", "{other}", "--frames", "3", "-o", "{out}/t.png"],
     "enrich": ["{in}", "--passes", "2", "--steps", "1", "-o", "{out}/n.png"],
     "enrich twice the size": ["{in}", "--scale", "2", "--steps", "1", "-o", "{out}/x.png"],
     "embed": ["{in}", "{other}", "--layer", "all", "-o", "{out}/f.npz"],
@@ -67,7 +67,7 @@ def made(folder: Path, tokenizer: TokenizerConfig) -> Path:
 
 
 def try_every_task(bigr: Bigr, place: Path, tokenizer: TokenizerConfig, *more: str, beyond: int = 13) -> None:
-    """Run all tasks on pictures that are not of the model's size, but wider, and look at what comes out."""
+    """Run all tasks on images that are not of the model's size, but wider, and look at what comes out."""
     model, size = made(place / "model", tokenizer), tokenizer.image_size
     wide, high = size + beyond, size + beyond // 3
     for name, seed in (("in", 0), ("other", 1)):

@@ -28,7 +28,7 @@ def pixels(path: str | Path) -> bytes:
         return image.convert("RGB").tobytes()
 
 
-def test_pictures_from_texts(bigr: Run) -> None:
+def test_images_from_texts(bigr: Run) -> None:
     done = bigr("generate", "A red  house", "a boat", "none", "-n", 2, "--seed", 5, "-o", "out/", "--json")
     assert done.code == 0
     records = [json.loads(line) for line in done.out.splitlines()]
@@ -103,7 +103,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_odd_texts_have_a_picture(bigr: Run, text: str) -> None:
+def test_odd_texts_have_a_image(bigr: Run, text: str) -> None:
     done = bigr("generate", "--seed", 1, "-o", "odd.png", "--json", "--", text)
     assert done.code == 0, done.err
     (record,) = [json.loads(line) for line in done.out.splitlines()]

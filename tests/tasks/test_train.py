@@ -37,7 +37,7 @@ def photos(root: Path, count: int = 20) -> Path:
     return root
 
 
-def test_scenes_from_nothing_to_pictures(bigr: Run, tmp_path: Path) -> None:
+def test_scenes_from_nothing_to_images(bigr: Run, tmp_path: Path) -> None:
     tokenizer, model = tmp_path / "tokenizer", tmp_path / "model"
     shown = bigr("train-tokenizer", "--data", "scenes", "-o", tokenizer, *TOKENIZER, *MACHINE)
     assert (shown.code, shown.out) == (0, "")
@@ -49,8 +49,8 @@ def test_scenes_from_nothing_to_pictures(bigr: Run, tmp_path: Path) -> None:
     record = json.loads(bigr("models", "show", model, "--json").out)
     assert record["config"]["labels"][:2] == ["house", "tree"]
     assert record["config"]["provenance"]["steps"] == 4
-    pictures = bigr_cli.load(model, device="cpu").generate("cat", count=2, seed=0)
-    assert [picture.size for picture in pictures] == [(16, 16)] * 2
+    images = bigr_cli.load(model, device="cpu").generate("cat", count=2, seed=0)
+    assert [image.size for image in images] == [(16, 16)] * 2
     finished = bigr("train-generator", "--resume", model, *MACHINE)
     assert finished.code == 0
     assert "finished, after 4 steps" in finished.err
@@ -68,7 +68,7 @@ def test_a_flat_folder_of_photos(bigr: Run, tmp_path: Path, tiny_model: Path) ->
     assert (config["labels"], config["generator"]["classes"]) == (["picture"], 1)
 
 
-def test_pictures_that_are_kept_make_the_same_model(bigr: Run, tmp_path: Path, home: Path) -> None:
+def test_images_that_are_kept_make_the_same_model(bigr: Run, tmp_path: Path, home: Path) -> None:
     source, made = photos(tmp_path / "photos"), []
     for name, more in (("a", ()), ("b", ("data.cache_pictures=true",)), ("c", ("data.cache_pictures=true",))):
         run = ("train-tokenizer", "--data", source, "-o", tmp_path / name, *TOKENIZER, *MACHINE, "run.steps=8", *more)
@@ -79,10 +79,10 @@ def test_pictures_that_are_kept_make_the_same_model(bigr: Run, tmp_path: Path, h
     assert rows.stat().st_size == 18 * (16 * 16 * 3 + 5)
 
 
-def test_a_broken_picture_is_named(bigr: Run, tmp_path: Path) -> None:
+def test_a_broken_image_is_named(bigr: Run, tmp_path: Path) -> None:
     source = photos(tmp_path / "photos")
     for number in range(20):
-        (source / f"{number}.jpg").write_bytes(b"no picture")
+        (source / f"{number}.jpg").write_bytes(b"no image")
     shown = bigr("train-tokenizer", "--data", source, "-o", tmp_path / "run", *TOKENIZER, *MACHINE)
     assert shown.code == 2
     errors = [line for line in shown.err.splitlines() if line.startswith("error: ")]

@@ -32,7 +32,7 @@ BYTES = ("generator.text.encoder=bytes", "generator.text.tokens=32", "generator.
 MACHINE = ("--device", "cpu", "--threads", "1")
 
 
-def picture(number: int) -> bytes:
+def image(number: int) -> bytes:
     stream = io.BytesIO()
     Image.effect_noise((24, 20), 40 + number).convert("RGB").save(stream, "JPEG")
     return stream.getvalue()
@@ -40,11 +40,11 @@ def picture(number: int) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twelve pictures, ten of them with captions, one of these broken."""
+    """Twelve images, ten of them with captions, one of these broken."""
     root = tmp_path / "photos"
     root.mkdir()
     for number in range(12):
-        (root / f"{number}.jpg").write_bytes(picture(number) if number else b"no picture")
+        (root / f"{number}.jpg").write_bytes(image(number) if number else b"no image")
     lines = [{"file": f"{n}.jpg", "caption": [f"noise {n}", f"a picture of noise {n}"]} for n in range(9)]
     (root / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     (root / "9.txt").write_text("beside", encoding="utf-8")
@@ -54,11 +54,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> str:
-    """A pattern for two shards with six pictures each."""
+    """A pattern for two shards with six images each."""
     for shard in range(2):
         with tarfile.open(tmp_path / f"shard-{shard}.tar", "w") as archive:
             for number in range(6 * shard, 6 * shard + 6):
-                for name, content in ((f"{number}.jpg", picture(number)), (f"{number}.txt", b"noise\nmore noise")):
+                for name, content in ((f"{number}.jpg", image(number)), (f"{number}.txt", b"noise\nmore noise")):
                     member = tarfile.TarInfo(name)
                     member.size = len(content)
                     archive.addfile(member, io.BytesIO(content))
@@ -101,7 +101,7 @@ def test_a_folder_with_captions(bigr: Run, tmp_path: Path, tiny_model: Path, fol
     words = ("--tokenizer", tiny_model, "--data", folder, "-o", tmp_path / "run", *SMALL, *BYTES, *MACHINE)
     shown = bigr("train-generator", *words)
     assert shown.code == 0
-    assert "2 of 12 pictures are left out: 1 without a caption" in shown.err
+    assert "2 of 12 images are left out: 1 without a caption" in shown.err
     assert "1 unreadable" in shown.err
     assert read_config(tmp_path / "run").provenance.data == str(folder)
     known = read_config(tmp_path / "run").vocabulary
@@ -138,11 +138,11 @@ def test_no_captions_to_train_on(bigr: Run, tmp_path: Path, tiny_model: Path, fo
     words = ("--tokenizer", tiny_model, "--data", folder, "-o", tmp_path / "run", *SMALL, *BYTES, *MACHINE)
     shown = bigr("train-generator", *words)
     assert shown.code == 2
-    assert "none of 12 pictures can be used: 12 without a caption" in shown.err
+    assert "none of 12 images can be used: 12 without a caption" in shown.err
     assert not (tmp_path / "run").exists()
 
 
-def test_a_picture_that_breaks_in_the_middle(bigr: Run, tmp_path: Path, tiny_model: Path, folder: Path) -> None:
+def test_a_image_that_breaks_in_the_middle(bigr: Run, tmp_path: Path, tiny_model: Path, folder: Path) -> None:
     for number in range(1, 12):
         content = (folder / f"{number}.jpg").read_bytes()
         (folder / f"{number}.jpg").write_bytes(content[:-100])
@@ -153,7 +153,7 @@ def test_a_picture_that_breaks_in_the_middle(bigr: Run, tmp_path: Path, tiny_mod
     assert "hint: data.check=pictures leaves out what cannot be read" in shown.err
     shown = bigr("train-generator", *words[: -len(MACHINE)], "data.check=pictures", *MACHINE, "-o", tmp_path / "other")
     assert shown.code == 2
-    assert "none of 12 pictures can be used: 1 without a caption" in shown.err
+    assert "none of 12 images can be used: 1 without a caption" in shown.err
 
 
 def test_a_model_of_classes_begins_one_of_texts(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:

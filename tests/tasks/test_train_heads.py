@@ -32,7 +32,7 @@ def train(bigr: Run, tokenizer: Path, run: Path, *settings: str) -> None:
 
 
 @pytest.mark.parametrize(("head", "attention"), [*((head, "bidirectional") for head in HEADS), ("direct", "causal")])
-def test_from_the_config_to_pictures(bigr: Run, tmp_path: Path, tiny_model: Path, head: str, attention: str) -> None:
+def test_from_the_config_to_images(bigr: Run, tmp_path: Path, tiny_model: Path, head: str, attention: str) -> None:
     """The loss falls, the model says what it is, and draws a picture of its own for each seed, the same each time."""
     run = tmp_path / "run"
     train(bigr, tiny_model, run, f"generator.head={head}", f"generator.attention={attention}")
@@ -43,12 +43,12 @@ def test_from_the_config_to_pictures(bigr: Run, tmp_path: Path, tiny_model: Path
     said = json.loads(bigr("models", "show", run, "--json").out)["config"]["generator"]
     assert (said.get("head", "flip"), said.get("attention", "bidirectional")) == (head, attention)
     assert (f"head: {head}" in bigr("models", "show", run).out) == (head != "flip")
-    pictures = []
+    images = []
     for name in ("one", "two"):
         made = bigr("generate", "cat", "-n", 2, "-m", run, "-o", tmp_path / name, "--seed", 3, *MACHINE)
         assert made.code == 0, made.err
-        pictures.append([Image.open(path).tobytes() for path in sorted((tmp_path / name).glob("*.png"))])
-    assert pictures[0] == pictures[1] and len(set(pictures[0])) == 2
+        images.append([Image.open(path).tobytes() for path in sorted((tmp_path / name).glob("*.png"))])
+    assert images[0] == images[1] and len(set(images[0])) == 2
 
 
 @pytest.fixture(scope="module")

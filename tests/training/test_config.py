@@ -143,7 +143,7 @@ def test_what_a_tokenizer_cannot_be_trained_on() -> None:
     small = CompactConfig(24, 8)
     with pytest.raises(ConfigError, match=r"data\.cache_codes"):
         TokenizerTraining(small, data=DataConfig("photos/", cache_codes=1))
-    with pytest.raises(ConfigError, match=r"losses\.adversarial\.layers.*pictures of 48, not 24"):
+    with pytest.raises(ConfigError, match=r"losses\.adversarial\.layers.*images of 48, not 24"):
         TokenizerTraining(small, losses=TokenizerLosses(adversarial=AdversarialConfig(weight=1, layers=4)))
     with pytest.raises(ConfigError, match=r"losses\.perceptual.*16 divides, got 24"):
         TokenizerTraining(small, losses=TokenizerLosses(perceptual=1))

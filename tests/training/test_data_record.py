@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.folders import FolderSource
-from bigr_cli.data.pictures import FileSource
 from bigr_cli.errors import CheckpointError, UsageError
 from bigr_cli.training.config import DataConfig
 from bigr_cli.training.data_record import DATA_FILE, labels_of_old_run, read_record

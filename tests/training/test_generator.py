@@ -199,7 +199,7 @@ def _run(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
 
 
-def test_codes_are_drawn_anew_and_pictures_decide(generator_training: GeneratorTraining) -> None:
+def test_codes_are_drawn_anew_and_images_decide(generator_training: GeneratorTraining) -> None:
     made = objective(generator_training)
     batch = next(all_batches(ScenesSource(16), 8))
     torch.manual_seed(0)
@@ -211,9 +211,7 @@ def test_codes_are_drawn_anew_and_pictures_decide(generator_training: GeneratorT
     assert torch.equal(made._draw_codes(batch), one)
 
 
-def test_cached_codes_stand_for_pictures(
-    generator_training: GeneratorTraining, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cached_codes_stand_for_images(generator_training: GeneratorTraining, monkeypatch: pytest.MonkeyPatch) -> None:
     data = DataConfig(count=12, validation=4, workers=0, cache_codes=2)
     made = objective(replace(generator_training, data=data))
     source = ScenesSource(16, count=12)

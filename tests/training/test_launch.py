@@ -147,14 +147,14 @@ def test_held_out_scenes_are_out_of_reach() -> None:
     assert training.start + len(training) <= HELD_OUT
 
 
-def pictures(root: Path, count: int) -> str:
+def images(root: Path, count: int) -> str:
     for number in range(count):
         Image.new("RGB", (20, 16), (number, 0, 0)).save(root / f"{number}.png")
     return str(root)
 
 
 def test_a_tenth_of_a_folder_is_held_out_at_most(tmp_path: Path) -> None:
-    source = pictures(tmp_path, 30)
+    source = images(tmp_path, 30)
     training, held_out = open_data(DataConfig(source, validation=512, flip=True, crop=0.8), 16)
     assert isinstance(training, FolderSource) and isinstance(held_out, FolderSource)
     assert (len(training), len(held_out)) == (27, 3)
@@ -163,9 +163,9 @@ def test_a_tenth_of_a_folder_is_held_out_at_most(tmp_path: Path) -> None:
     assert (len(training), len(held_out)) == (10, 2)
 
 
-def test_too_few_pictures(tmp_path: Path) -> None:
+def test_too_few_images(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected at least 10 images, of which one is held out, got 9"):
-        open_data(DataConfig(pictures(tmp_path, 9)), 16)
+        open_data(DataConfig(images(tmp_path, 9)), 16)
 
 
 Start = Callable[..., Path]

@@ -1,4 +1,4 @@
-"""The loop, on an objective that fits one number to the brightness of pictures."""
+"""The loop, on an objective that fits one number to the brightness of images."""
 
 import errno
 import json
@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bigr_cli import console
+from bigr_cli.data.file_source import Sample
 from bigr_cli.data.loading import Batch, as_floats
-from bigr_cli.data.pictures import Picture
 from bigr_cli.data.sources import ScenesSource
 from bigr_cli.errors import ConfigError, DeviceError, RunError
 from bigr_cli.training.checkpoint import list_checkpoints, load_checkpoint, step_of
@@ -268,20 +268,20 @@ def test_a_full_disk_stops_with_the_last_good_state(make: Make, monkeypatch: pyt
 
 
 class Deadly(ScenesSource):
-    """Kills the process that draws picture 5, unless it is the one that made the source."""
+    """Kills the process that draws image 5, unless it is the one that made the source."""
 
     home = os.getpid()
 
-    def picture(self, index: int, variant: int = 0) -> Picture:
+    def image(self, index: int, variant: int = 0) -> Sample:
         if index == 5 and os.getpid() != self.home:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().picture(index, variant)
+        return super().image(index, variant)
 
 
 @needs_signals
 def test_a_worker_that_is_killed(make: Make) -> None:
     made = make(source=Deadly(16, count=2**40), workers=1, steps=500)
-    with pytest.raises(RunError, match="a process that prepares pictures was ended from outside") as caught:
+    with pytest.raises(RunError, match="a process that prepares images was ended from outside") as caught:
         made.trainer.train()
     assert caught.value.hint
 
@@ -295,7 +295,7 @@ def test_a_worker_that_is_killed_while_it_hands_over(
 
     made = make(workers=1, steps=500)
     monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter._next_data", reset)
-    with pytest.raises(RunError, match="a process that prepares pictures was ended from outside") as caught:
+    with pytest.raises(RunError, match="a process that prepares images was ended from outside") as caught:
         made.trainer.train()
     assert caught.value.hint
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from bigr_cli.data.pictures import Picture
+from bigr_cli.data.file_source import Sample
 from bigr_cli.training.page import nearest
 
 
@@ -23,8 +23,8 @@ class Noise:
     def caption(self, index: int, variant: int = 0) -> str:
         return ""
 
-    def picture(self, index: int, variant: int = 0) -> Picture:
-        return Picture(self.pixels[index], 0)
+    def image(self, index: int, variant: int = 0) -> Sample:
+        return Sample(self.pixels[index], 0)
 
     def fingerprint(self) -> str:
         return "noise"

@@ -103,7 +103,7 @@ def test_validation_measures_and_leaves_everything_alone(tokenizer_training: Tok
     assert all(torch.equal(before[name], tensor) for name, tensor in made.state_dict().items())
 
 
-def test_pictures_without_an_object_have_no_box(tokenizer_training: TokenizerTraining, tmp_path: Path) -> None:
+def test_images_without_an_object_have_no_box(tokenizer_training: TokenizerTraining, tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (20, 20), "red").save(tmp_path / "a.png")
@@ -147,8 +147,8 @@ def test_a_larger_one_starts_from_it_too_and_is_fresh_beyond(
     start_from(str(tmp_path), TOKENIZER_FILE, grown.model)
     assert torch.equal(grown.model.embed[:bits], first.model.embed.half().float())
     assert torch.equal(grown.model.embed[bits:], fresh.model.embed[bits:])
-    pictures = torch.rand(2, 3, 16, 16)
-    before, after = (made.model.eval().bit_logits(pictures) for made in (first, grown))
+    images = torch.rand(2, 3, 16, 16)
+    before, after = (made.model.eval().bit_logits(images) for made in (first, grown))
     assert torch.allclose(after[..., :bits], before, atol=1e-2)  # the file has half precision
 
 

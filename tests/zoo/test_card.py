@@ -53,7 +53,7 @@ def test_what_is_not_as_published_is_said(config: ModelConfig) -> None:
     assert config.generator
     other = replace(config.generator, head="x0", attention="causal")
     card = render_card(replace(config, generator=other, refine=7))
-    assert "| codes of a picture to be shown | looked for in 7 steps |" in card
+    assert "| codes of an image to be shown | looked for in 7 steps |" in card
     assert "| head | x0, not the published flip |" in card
     assert "| attention | causal: next-token prediction |" in card
     plain = render_card(config)

@@ -44,7 +44,7 @@ def test_a_model_has_its_own(config: ModelConfig) -> None:
     assert (chosen.steps, chosen.order, chosen.guidance, chosen.gumbel) == (3, "halton", 5.0, config.sampling.gumbel)
 
 
-def test_where_a_picture_is_given_the_rest_is_as_for_painting(config: ModelConfig) -> None:
+def test_where_a_image_is_given_the_rest_is_as_for_painting(config: ModelConfig) -> None:
     own = replace(config, presets=OWN, painting=SamplingConfig(gumbel=0.7))  # type: ignore[arg-type]
     chosen = sampling_settings(own, {"preset": "fast"}, painting=True)
     assert (chosen.steps, chosen.gumbel) == (3, 0.7)

@@ -24,7 +24,7 @@ __all__ = [
 
 
 def scene(seed: int, index: int, size: int) -> tuple[Image.Image, Scene]:
-    """Image `index` of the data set `seed`: the picture (RGB, size × size pixels) and what it shows.
+    """Image `index` of the data set `seed`: the image (RGB, size × size pixels) and what it shows.
 
     Raises ValueError for numbers outside `describe`'s and `render`'s ranges.
     """

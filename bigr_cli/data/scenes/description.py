@@ -41,11 +41,11 @@ _LIMIT = 2**63
 _DRAWS = 96  # more than any scene consumes
 _PLACES = {"grass": "on grass", "sand": "on sand", "snow": "on snow", "sea": "on the sea"}
 _MOMENTS = {"day": "by day", "sunset": "at sunset", "night": "at night"}
-_MARGIN = 0.035  # the least gap between the object's box and the picture's edge: its outline fits in
+_MARGIN = 0.035  # the least gap between the object's box and the image's edge: its outline fits in
 
 
 class Cloud(NamedTuple):
-    """A cloud: centre and width in picture units."""
+    """A cloud: centre and width in image units."""
 
     x: float
     y: float
@@ -70,9 +70,9 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything needed to draw one picture, at any size.
+    """Everything needed to draw one image, at any size.
 
-    Lengths are in picture units: (0, 0) is the upper left corner, (1, 1) the lower right one. `x`, `y` is the centre
+    Lengths are in image units: (0, 0) is the upper left corner, (1, 1) the lower right one. `x`, `y` is the centre
     of the object's box, `size` the box's longer side before tilting, `tilt` is in degrees, clockwise.
     """
 
@@ -134,7 +134,7 @@ def ground_edge(horizon: float, swell: float, x: float) -> float:
 
 
 def _place(draw: _Stream, label: str, horizon: float, swell: float, flying: bool) -> tuple[float, float, float, float]:
-    """Centre, size and tilt of an object that lies wholly inside the picture, tilted or not."""
+    """Centre, size and tilt of an object that lies wholly inside the image, tilted or not."""
     size = draw.uniform(0.37, 0.54)
     tilt = draw.uniform(-12.0, 12.0) * (1.0 if flying else 0.55)
     width, height = PROPORTIONS[label]

@@ -37,7 +37,7 @@ def _sky(time: str, canvas: int) -> Image.Image:
 
 
 class _Pen:
-    """Draws on a canvas in picture units."""
+    """Draws on a canvas in image units."""
 
     def __init__(self, image: Image.Image) -> None:
         self.canvas = image.width
@@ -186,11 +186,11 @@ def draw_backdrop(scene: Scene, canvas: int) -> Image.Image:
 
 
 SIZES = range(16, 1025)
-_OUTLINE = 0.0115  # its width in picture units: 0.7 of a pixel at 64
+_OUTLINE = 0.0115  # its width in image units: 0.7 of a pixel at 64
 
 
 def _factor(size: int) -> int:
-    """How many times larger than the picture the canvas is."""
+    """How many times larger than the image the canvas is."""
     return 8 if size < 48 else 4 if size < 256 else 2
 
 
@@ -254,7 +254,7 @@ def _checked(size: int) -> int:
 
 
 def render(scene: Scene, size: int) -> Image.Image:
-    """The picture of a scene: RGB, size × size pixels. Raises ValueError for a size outside 16..1024."""
+    """The image of a scene: RGB, size × size pixels. Raises ValueError for a size outside 16..1024."""
     factor = _checked(size)
     image = draw_backdrop(scene, size * factor)
     _paint_object(image, scene)
@@ -262,7 +262,7 @@ def render(scene: Scene, size: int) -> Image.Image:
 
 
 def render_with_mask(scene: Scene, size: int) -> tuple[Image.Image, Image.Image]:
-    """The picture (RGB) and the object's coverage ('L', 255 where it fills the pixel), both size × size pixels.
+    """The image (RGB) and the object's coverage ('L', 255 where it fills the pixel), both size × size pixels.
 
     Raises ValueError for a size outside 16..1024.
     """

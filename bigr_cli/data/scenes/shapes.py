@@ -1,4 +1,4 @@
-"""A drawing as a list of filled polygons in the object's own coordinates, before it is placed in a picture."""
+"""A drawing as a list of filled polygons in the object's own coordinates, before it is placed in an image."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ _TAIL = ["residual", "attention", "residual", "norm", "conv"]
 
 
 def autoencoder_sizes(shapes: Shapes, *, image_size: int | None, grid: int) -> AutoencoderConfig:
-    """The tokenizer with these tensors (names without `ae.`), for pictures of `image_size` pixels or, where that is
+    """The tokenizer with these tensors (names without `ae.`), for images of `image_size` pixels or, where that is
     None, of as many as make `grid` tokens along a side.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pictures that lie in files or shards: cut to squares, scaled, augmented; those that cannot be read left out."""
+"""Images that lie in files or shards: cut to squares, scaled, augmented; those that cannot be read left out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _Rows = TypeVar("_Rows", bound="RowSource")
 
 
 @dataclass(frozen=True)
-class Picture:
+class Sample:
     """One example: `pixels` (size, size, 3) uint8; `focus` (size, size) uint8, how much of the object a pixel shows."""
 
     pixels: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Picture:
 
 
 class FileSource(ABC):
-    """Pictures that lie somewhere as files, cropped to squares and scaled to `size` pixels.
+    """Images that lie somewhere as files, cropped to squares and scaled to `size` pixels.
 
     Variants are mirrored (`flip`) and cut out of the square at random, with at least `crop` times its side; of several
     captions, variants take turns. Transparent pixels are composited on `background`.
@@ -57,43 +57,43 @@ class FileSource(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """How many images there are."""
 
     @abstractmethod
     def label(self, index: int) -> int:
-        """The class of picture `index`; 0 if there are no classes."""
+        """The class of image `index`; 0 if there are no classes."""
 
     @abstractmethod
     def captions_of(self, index: int) -> tuple[str, ...]:
-        """Every caption of picture `index`."""
+        """Every caption of image `index`."""
 
     def has_caption(self, index: int) -> bool:
-        """Whether picture `index` has any."""
+        """Whether image `index` has any."""
         return bool(self.captions_of(index))
 
     @abstractmethod
     def opened(self, index: int) -> AbstractContextManager[IO[bytes]]:
-        """The bytes of picture `index`."""
+        """The bytes of image `index`."""
 
     @abstractmethod
     def called(self, index: int) -> str:
-        """The name of picture `index`, for messages."""
+        """The name of image `index`, for messages."""
 
     @abstractmethod
     def take(self: _Source, indices: NDArray[np.int64], *, flip: bool = False, crop: float = 1.0) -> _Source:
-        """Some of the pictures, augmented in this way."""
+        """Some of the images, augmented in this way."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """What identifies the data: the same string means the same pictures."""
+        """What identifies the data: the same string means the same images."""
 
     def caption(self, index: int, variant: int = 0) -> str:
-        """One caption of picture `index`; empty if there is none."""
+        """One caption of image `index`; empty if there is none."""
         said = self.captions_of(index)
         return said[variant % len(said)] if said else ""
 
-    def picture(self, index: int, variant: int = 0) -> Picture:
-        """Picture `index`. Raises ImageError, with its name, if it cannot be read."""
+    def image(self, index: int, variant: int = 0) -> Sample:
+        """Image `index`. Raises ImageError, with its name, if it cannot be read."""
         rng = np.random.default_rng((variant, index)) if variant else None
 
         def crop(size: tuple[int, int]) -> Box:
@@ -108,22 +108,22 @@ class FileSource(ABC):
                 stream, self.size, self.called(index), background=self.background, crop=crop, share=self.crop
             )
         mirrored = rng is not None and self.flip and rng.random() < 0.5
-        return Picture(np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels, self.label(index))
+        return Sample(np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels, self.label(index))
 
     @abstractmethod
     def name_hashes(self) -> NDArray[np.uint64]:
-        """A hash of the name of each picture (N,), the same wherever the data lies."""
+        """A hash of the name of each image (N,), the same wherever the data lies."""
 
     @abstractmethod
     def states(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """The size in bytes of each picture (N,), and the time in ns at which its file was changed (N,)."""
+        """The size in bytes of each image (N,), and the time in ns at which its file was changed (N,)."""
 
     @abstractmethod
     def relabelled(self: _Source, labels: tuple[str, ...]) -> _Source:
         """With the classes in this order, among which all of its own must be; without any if there are none."""
 
     def chosen(self, count: int, *, seed: int) -> NDArray[np.bool_]:
-        """(N,): which `count` pictures the seed chooses, by their names: others beside them hardly change it."""
+        """(N,): which `count` images the seed chooses, by their names: others beside them hardly change it."""
         mixed = self.name_hashes() ^ np.uint64((seed * 0x9E3779B97F4A7C15) % 2**64)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):  # splitmix64
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
@@ -141,7 +141,7 @@ class FileSource(ABC):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RowSource(FileSource):
-    """Pictures that an array has a row for: `rows` (N, ...) are those in use."""
+    """Images that an array has a row for: `rows` (N, ...) are those in use."""
 
     rows: NDArray[Any]
     labels: tuple[str, ...]
@@ -161,14 +161,14 @@ class RowSource(FileSource):
         return np.array([labels.index(label) if labels else 0 for label in self.labels] or [0], dtype=np.int64)
 
     def _identified(self, about: str) -> str:
-        """The SHA-256 of the rows, of how pictures are made of them, and of `about`."""
+        """The SHA-256 of the rows, of how images are made of them, and of `about`."""
         made = f"{about}:{self.size}:{self.flip}:{self.crop}{beside_white(self.background)}"
         return hashlib.sha256(made.encode() + self.rows.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TableSource(RowSource):
-    """Pictures whose rows have fields: `target`, the number of the class (negative: none), and `name`, a hash."""
+    """Images whose rows have fields: `target`, the number of the class (negative: none), and `name`, a hash."""
 
     def label(self, index: int) -> int:
         return max(0, int(self.rows[index]["target"]))
@@ -215,13 +215,13 @@ class LeftOut:
             for reason, count in self._counts.items()
         ]
         if parts and self.count >= total:
-            raise UsageError(f"{where}: none of {total:,} pictures can be used: {', '.join(parts)}")
+            raise UsageError(f"{where}: none of {total:,} images can be used: {', '.join(parts)}")
         if parts:
-            console.warn(f"{where}: {self.count:,} of {total:,} pictures are left out: {', '.join(parts)}")
+            console.warn(f"{where}: {self.count:,} of {total:,} images are left out: {', '.join(parts)}")
 
 
 def is_readable(stream: IO[bytes], *, whole: bool) -> bool:
-    """Whether a file begins as a picture does, or is one that can be decoded to its end."""
+    """Whether a file begins as an image does, or is one that can be decoded to its end."""
     try:
         if whole:
             inspect_image(stream, "", lambda image: image.load())
@@ -233,7 +233,7 @@ def is_readable(stream: IO[bytes], *, whole: bool) -> bool:
 
 
 def unreadable(source: FileSource, *, whole: bool) -> list[int]:
-    """The numbers of the pictures that are none, by their beginnings or read whole."""
+    """The numbers of the images that are none, by their beginnings or read whole."""
 
     def broken(index: int) -> bool:
         try:
@@ -243,7 +243,7 @@ def unreadable(source: FileSource, *, whole: bool) -> list[int]:
             return True
 
     found: list[int] = []
-    with console.progress(len(source), "checking pictures") as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with console.progress(len(source), "checking images") as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for first in range(0, len(source), _AT_ONCE):
             chunk = range(len(source))[first : first + _AT_ONCE]
             found += [index for index, bad in zip(chunk, pool.map(broken, chunk), strict=True) if bad]
@@ -254,12 +254,12 @@ def unreadable(source: FileSource, *, whole: bool) -> list[int]:
 def usable(
     source: _Source, where: str, *, captions: bool, check: Check | None, left_out: LeftOut | None = None
 ) -> _Source:
-    """The pictures that can be trained on; warns of how many are not, and why.
+    """The images that can be trained on; warns of how many are not, and why.
 
     Args:
         where: what was asked for, for messages.
-        captions: whether a picture needs one.
-        check: what to look at of each picture; None looks at nothing.
+        captions: whether an image needs one.
+        check: what to look at of each image; None looks at nothing.
         left_out: what is known to be left out already.
 
     Raises:
