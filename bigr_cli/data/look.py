@@ -24,7 +24,7 @@ from bigr_cli.data.sources import Source
 from bigr_cli.errors import BigrError
 
 TINY = 16  # pixels: a smaller side is that of a thumbnail, or of an icon
-SECONDS = 20.0  # that looking at pixels may take; the rest is judged by headers
+SECONDS = 20.0  # that looking at pixels may take; the rest is evaluated by headers
 _ALIKE = 2.0  # grey levels that near-duplicates differ by in the mean
 _MOST_COMPARED = 500  # of a group: flat images all have the same hash
 _GREY = 6  # levels that the channels of a grey image differ by at the most, as JPEG files leave them

@@ -24,7 +24,7 @@ _START = 2**43  # beyond every scene that a training reaches
 _BATCH = 64
 
 Pairs = frozenset[tuple[str, str]]  # colours and objects
-Judge = Callable[["Asked", ImageSet, Callable[[int], None]], dict[str, float]]
+LoadedEvaluator = Callable[["Asked", ImageSet, Callable[[int], None]], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def asked_texts(path: Path) -> list[Asked]:
     return [Asked(path.name, tuple(read_texts(path)))]
 
 
-def scenes_judge(device: torch.device) -> Judge:
+def scenes_evaluator(device: torch.device) -> LoadedEvaluator:
     """Shares of images for which the classifier gives the right answer to each question, and to all of them.
 
     Raises:
@@ -61,7 +61,7 @@ def scenes_judge(device: torch.device) -> Judge:
     """
     network = load_classifier(device=device)
 
-    def judge(asked: Asked, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
+    def evaluator(asked: Asked, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
         right = {name: 0 for name in (*QUESTIONS, ALL)}
         for answers, images in _beside(asked.answers, image_set, advance):
             with torch.inference_mode():
@@ -77,10 +77,10 @@ def scenes_judge(device: torch.device) -> Judge:
             right[ALL] += sum(map(all, zip(*hits.values(), strict=True)))
         return {name: hit / len(asked.texts) for name, hit in right.items()}
 
-    return judge
+    return evaluator
 
 
-def clip_judge(folder: Path, device: torch.device) -> Judge:
+def clip_evaluator(folder: Path, device: torch.device) -> LoadedEvaluator:
     """The mean cosine of images and texts in CLIP's space, times 100, negative ones as 0 (CLIPScore, Hessel 2021).
 
     Args:
@@ -93,13 +93,13 @@ def clip_judge(folder: Path, device: torch.device) -> Judge:
 
     network = open_clip(folder, device)
 
-    def judge(asked: Asked, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
+    def evaluator(asked: Asked, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
         total = 0.0
         for texts, images in _beside(asked.texts, image_set, advance):
             total += float((100 * network.likeness(images, list(texts))).clamp_min(0).sum())
         return {CLIP: total / len(asked.texts)}
 
-    return judge
+    return evaluator
 
 
 def _captions(count: int, seed: int, apart: Pairs, *, inside: bool) -> list[scenes.Scene]:

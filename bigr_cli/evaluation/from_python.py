@@ -70,12 +70,12 @@ def generation(
         npz=targets[0],
         statistics=targets[1],
     )
-    judge = comparison.evaluator(model.device, batch_size)
+    evaluator = comparison.evaluator(model.device, batch_size)
     with for_caller(what[1], "evaluating", progress) as advance:
         if images is not None:
-            return compared(judge, comparison, given, given, overwrite=overwrite, advance=advance)
+            return compared(evaluator, comparison, given, given, overwrite=overwrite, advance=advance)
         drawn = draws(model, jobs, settings, batch_size)
-        record = compared(judge, comparison, drawn.images(advance), drawn.images(), overwrite=overwrite)
+        record = compared(evaluator, comparison, drawn.images(advance), drawn.images(), overwrite=overwrite)
     drawn.discard()
     return record
 

@@ -35,7 +35,7 @@ def _silent(_: int) -> None:
     """For those who watch no progress."""
 
 
-class Judge:
+class LoadedEvaluator:
     """An extractor, metrics and a reference, ready to judge any number of samples."""
 
     def __init__(
@@ -163,13 +163,13 @@ class Comparison:
     statistics: Path | None = None
     npz: Path | None = None
 
-    def evaluator(self, device: torch.device, batch: int | None) -> Judge | None:
+    def evaluator(self, device: torch.device, batch: int | None) -> LoadedEvaluator | None:
         """Loads the network and looks at the reference; None if no figure is wanted."""
         if self.extractor is None:
             return None
         extra = ("fid",) if self.statistics else ()
         with console.progress(None, "looking at the reference"):
-            return Judge(
+            return LoadedEvaluator(
                 self.extractor,
                 self.reference,
                 self.metrics,
@@ -223,7 +223,7 @@ def open_comparison(
 
 
 def compared(
-    judge: Judge | None,
+    evaluator: LoadedEvaluator | None,
     comparison: Comparison,
     samples: ImageSet,
     again: ImageSet,
@@ -237,17 +237,17 @@ def compared(
     """
     began = time.perf_counter()
     record: dict[str, Any]
-    if judge is None:
+    if evaluator is None:
         record = {"samples": again.resized(comparison.resize).record()}
     else:
-        features = judge.features(samples, advance)
-        record = judge.record(again, judge.figures(features))
+        features = evaluator.features(samples, advance)
+        record = evaluator.record(again, evaluator.figures(features))
         if comparison.statistics:
-            found = statistics_of(features[judge.extractor.layers["fid"]], judge.extractor)
+            found = statistics_of(features[evaluator.extractor.layers["fid"]], evaluator.extractor)
             write_statistics(comparison.statistics.expanduser(), found, overwrite=overwrite)
             console.say(f"wrote {comparison.statistics}")
     if comparison.npz:
-        source = samples if judge is None else again
+        source = samples if evaluator is None else again
         write_samples(comparison.npz.expanduser(), source.resized(comparison.resize), overwrite=overwrite)
         console.say(f"wrote {comparison.npz}")
     return record | {"seconds": round(time.perf_counter() - began, 3)}

@@ -22,13 +22,15 @@ def facts(record: Record) -> list[tuple[str, str]]:
     if record.get("reference"):
         found.append(("reference", _set(record["reference"])))
     if "extractor" in record:
-        judge = record["extractor"]
-        layers = ", ".join(dict.fromkeys(judge["layers"].values()))
-        found.append(("features", f"{judge['name']} ({judge['from']}), {layers}" if layers else judge["name"]))
+        evaluator = record["extractor"]
+        layers = ", ".join(dict.fromkeys(evaluator["layers"].values()))
+        found.append(
+            ("features", f"{evaluator['name']} ({evaluator['from']}), {layers}" if layers else evaluator["name"])
+        )
         resize = record["resize"]
         found.append(("resizing", f"to {resize['to']}: {resize['how']}" if resize else "none"))
         for name, counts in record.get("biased", {}).items():
-            few = f"{judge['name']} features, {counts['images']:,} images"
+            few = f"{evaluator['name']} features, {counts['images']:,} images"
             found.append((GENERATION[name].columns[0].short, f"{few}: biased; {counts['needed']:,} needed"))
         if real := record.get("real"):
             found.append((REAL, f"{real['images']:,} of the reference against {real['reference']:,} others of it"))

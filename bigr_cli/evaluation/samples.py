@@ -1,4 +1,4 @@
-"""Images that a model draws to be judged: the same ones in any batch, in any number of processes, after any stop.
+"""Images that a model draws to be evaluated: the same ones in any batch, in any number of processes, after any stop.
 
 Image i is of class i modulo the number of classes, or of text i, and has the seed SEED + i. What was drawn is kept
 as codes in a folder of the cache, a file for every 64 images, until the evaluation is through; a run that was stopped

@@ -13,7 +13,7 @@ from bigr_cli.help_pages import long_name
 if TYPE_CHECKING:
     from bigr_cli.evaluation.generation import Evaluator
 
-JUDGING = "Judging"
+EVALUATION = "Evaluation"
 
 
 Sweep = Annotated[
@@ -28,14 +28,14 @@ Sweep = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judging:
+class EvaluatorOptions:
     """What looks at the images."""
 
     features: Annotated[
         str | None,
         options.own_option(
             "--features",
-            panel=JUDGING,
+            panel=EVALUATION,
             metavar="NAME|MODEL|DIR",
             help="The network whose features are compared. That is scenes, a model, or one that torch-fidelity knows; "
             "without it, scenes for scenes, and Inception otherwise.",
@@ -45,7 +45,7 @@ class Judging:
         Path | None,
         options.own_option(
             "--weights",
-            panel=JUDGING,
+            panel=EVALUATION,
             metavar="FILE",
             help="Weights of torch-fidelity's Inception, or of what --features names.",
         ),
@@ -53,7 +53,7 @@ class Judging:
     fetch_weights: Annotated[
         bool,
         options.own_option(
-            "--fetch-weights", panel=JUDGING, help="Download weights of torch-fidelity's that are not here."
+            "--fetch-weights", panel=EVALUATION, help="Download weights of torch-fidelity's that are not here."
         ),
     ] = False
 
@@ -75,11 +75,11 @@ class Reporting:
     json: options.Json = False
 
 
-def evaluator_of(judging: Judging) -> "Evaluator":
+def evaluator_of(evaluating: EvaluatorOptions) -> "Evaluator":
     """What is to look at the images, as the evaluation takes it."""
     from bigr_cli.evaluation.generation import Evaluator
 
-    return Evaluator(features=judging.features, weights=judging.weights, fetch_weights=judging.fetch_weights)
+    return Evaluator(features=evaluating.features, weights=evaluating.weights, fetch_weights=evaluating.fetch_weights)
 
 
 def check_report(reporting: Reporting) -> Path | None:

@@ -10,7 +10,7 @@ from bigr_cli import options
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.metrics import GENERATION, choices
 from bigr_cli.option_groups import Sampling
-from bigr_cli.tasks._evaluation import JUDGING, Judging, Sweep, evaluator_of
+from bigr_cli.tasks._evaluation import EVALUATION, EvaluatorOptions, Sweep, evaluator_of
 
 if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig
@@ -56,7 +56,7 @@ class Comparing:
         str | None,
         options.own_option(
             "--metrics",
-            panel=JUDGING,
+            panel=EVALUATION,
             metavar="LIST",
             help=f"Which figures, such as fid,kid. Some of {choices(GENERATION)}; without it, all that can be had.",
         ),
@@ -131,7 +131,7 @@ def planned(
     model: str | None,
     *,
     comparing: Comparing,
-    judging: Judging,
+    evaluating: EvaluatorOptions,
     drawing: Drawing,
     sampling: Sampling,
     overwrite: bool,
@@ -159,7 +159,7 @@ def planned(
         reference_count=comparing.reference_count,
         metrics=comparing.metrics,
         resize=comparing.resize,
-        evaluator=evaluator_of(judging),
+        evaluator=evaluator_of(evaluating),
         statistics=drawing.statistics,
         npz=drawing.npz,
     )

@@ -10,7 +10,7 @@ from bigr_cli import console, options
 from bigr_cli.option_groups import Machine, Messages, Sampling, grouped
 from bigr_cli.registry import UNDERSTAND, group, task
 from bigr_cli.tasks import _evaluation
-from bigr_cli.tasks._evaluation import Judging, Reporting
+from bigr_cli.tasks._evaluation import EvaluatorOptions, Reporting
 from bigr_cli.tasks._generation import Comparing, Drawing, Plan, Words, planned
 from bigr_cli.tasks._representation import loaded
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    from bigr_cli.evaluation.generation import Judge
+    from bigr_cli.evaluation.generation import LoadedEvaluator
     from bigr_cli.evaluation.image_sets import ImageSet
     from bigr_cli.evaluation.samples import Draws
     from bigr_cli.evaluation.sweep import Point, Results
@@ -47,7 +47,7 @@ def generation(
     model: options.Model = None,
     *,
     comparing: Comparing,
-    judging: Judging,
+    evaluating: EvaluatorOptions,
     drawing: Drawing,
     sampling: Sampling,
     reporting: Reporting,
@@ -66,15 +66,15 @@ def generation(
         words or [],
         model,
         comparing=comparing,
-        judging=judging,
+        evaluating=evaluating,
         drawing=drawing,
         sampling=sampling,
         overwrite=reporting.overwrite,
     )
     run = _Run(plan, drawing, machine, reporting)
     if plan.images is not None:
-        run.judge_given(plan.images)
-    elif not run.judge_drawn(model):
+        run.evaluate_given(plan.images)
+    elif not run.evaluate_sampled(model):
         return
     try:
         if plan.comparison.metrics and not reporting.json:
@@ -98,13 +98,13 @@ class _Run:
 
     def __init__(self, plan: Plan, drawing: Drawing, machine: Machine, reporting: Reporting) -> None:
         self._plan, self._drawing, self._machine, self._reporting = plan, drawing, machine, reporting
-        self._judge: Judge | None = None
+        self._judge: LoadedEvaluator | None = None
         self._sets: list[ImageSet] = []
         self._draws: list[Draws] = []
         self._results: Results | None = None
         self.records: list[dict[str, Any]] = []
 
-    def judge_given(self, images: "ImageSet") -> None:
+    def evaluate_given(self, images: "ImageSet") -> None:
         """Images that are there already."""
         from bigr_cli.runtime.device import select_device, set_threads
 
@@ -114,7 +114,7 @@ class _Run:
         with console.progress(images.count, "looking at images") as bar:
             self._add(self._measured(images, images, {}, device, bar.advance))
 
-    def judge_drawn(self, name: str | None) -> bool:
+    def evaluate_sampled(self, name: str | None) -> bool:
         """Images of all points of the sweep; False in a process that only draws for another one."""
         from bigr_cli.evaluation.report_generation import said
         from bigr_cli.evaluation.samples import draws

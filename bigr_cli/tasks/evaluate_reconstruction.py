@@ -12,7 +12,7 @@ from bigr_cli.option_groups import Messages, grouped
 from bigr_cli.options.drawing import SameModels
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks import _evaluation
-from bigr_cli.tasks._evaluation import JUDGING, Judging, Reporting
+from bigr_cli.tasks._evaluation import EVALUATION, EvaluatorOptions, Reporting
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.image_sets import ImageSet
@@ -49,7 +49,7 @@ Metrics = Annotated[
     typer.Option(
         "--metrics",
         metavar="LIST",
-        rich_help_panel=JUDGING,
+        rich_help_panel=EVALUATION,
         help=f"Which figures, such as psnr,ssim. Some of {choices(RECONSTRUCTION)}; without it, all that can be had.",
         show_default=False,
     ),
@@ -91,7 +91,7 @@ def reconstruction(
     device: options.Device = "auto",
     threads: options.Threads = None,
     *,
-    judging: Judging,
+    evaluating: EvaluatorOptions,
     reporting: Reporting,
     messages: Messages,
 ) -> None:
@@ -110,13 +110,13 @@ def reconstruction(
     sheet = _checked(worst, overwrite=reporting.overwrite)
     rows = named(metrics, RECONSTRUCTION)
     sets = _opened([*(models or ()), *(model or ())] or [None], data, count)
-    evaluator, wanted = _evaluation.evaluator_of(judging), [images for _, images in sets]
+    evaluator, wanted = _evaluation.evaluator_of(evaluating), [images for _, images in sets]
     extractor = distance_extractor(evaluator, data, wanted, rows, asked=metrics is not None)
     set_threads(threads)
     chosen = select_device(device)
     records: list[dict[str, Any]] = []
     rebuilt: dict[str, Rebuilt] = {}
-    lpips = lpips_of(chosen, rows, fetch=judging.fetch_weights, asked=metrics is not None)
+    lpips = lpips_of(chosen, rows, fetch=evaluating.fetch_weights, asked=metrics is not None)
     for folder, images in sets:
         tokenizer, config = load_tokenizer(folder, device=chosen)
         with console.progress(images.count, config.name) as bar:

@@ -13,7 +13,7 @@ from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._representation import loaded
 
 if TYPE_CHECKING:
-    from bigr_cli.evaluation.agreement import Asked, Judge
+    from bigr_cli.evaluation.agreement import Asked, LoadedEvaluator
     from bigr_cli.evaluation.samples import Draws
     from bigr_cli.zoo.config import ModelConfig
 
@@ -65,7 +65,7 @@ class Asking:
         str | None,
         options.own_option(
             "--clip",
-            panel=_evaluation.JUDGING,
+            panel=_evaluation.EVALUATION,
             metavar="NAME[@REVISION]|DIR",
             help="Judge by this CLIP of transformers. Without it, by the classifier of scenes; a commit pins it.",
         ),
@@ -98,7 +98,7 @@ def text(
 
     A run that was stopped goes on where it was when it is started again.
     """
-    from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_judge, scenes_judge
+    from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_evaluator, scenes_evaluator
     from bigr_cli.evaluation.pretrained import find_clip
     from bigr_cli.evaluation.samples import draws
     from bigr_cli.evaluation.sweep import points
@@ -115,12 +115,12 @@ def text(
     settings = [(each, sampling_settings(config, given, each)) for each in points(asking.sweep or [], list(given))]
     kinds = _asked(config, asking)
     network = loaded(model, machine)
-    judge_name = SCENES
+    evaluator_name = SCENES
     if asking.clip:
-        folder, judge_name = find_clip(asking.clip)
-        judge: Judge = clip_judge(folder, network.device)
+        folder, evaluator_name = find_clip(asking.clip)
+        evaluator: LoadedEvaluator = clip_evaluator(folder, network.device)
     else:
-        judge = scenes_judge(network.device)
+        evaluator = scenes_evaluator(network.device)
     records: list[dict[str, Any]] = []
     kept: list[Draws] = []
     for point, chosen in settings:
@@ -130,10 +130,10 @@ def text(
             drawn = draws(network, jobs, chosen, machine.batch_size)
             kept.append(drawn)
             with console.progress(len(jobs), f"drawing {asked.kind}") as bar:
-                figures = judge(asked, drawn.images(), bar.advance)
+                figures = evaluator(asked, drawn.images(), bar.advance)
             record = {"task": TASK, "model": network.name, "point": point, "captions": asked.kind, "count": len(jobs)}
             rounded = {name: round(value, 6) for name, value in figures.items()}
-            record |= {**rounded, "judge": judge_name, "seed": asking.seed}
+            record |= {**rounded, "judge": evaluator_name, "seed": asking.seed}
             records.append(record | {"seconds": round(time.perf_counter() - began, 3)})
             if json:
                 console.json_line({**records[-1], "sampling": vars(chosen)})

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bigr_cli.data import scenes
-from bigr_cli.evaluation.agreement import QUESTIONS, Asked, asked_scenes, scenes_judge
+from bigr_cli.evaluation.agreement import QUESTIONS, Asked, asked_scenes, scenes_evaluator
 from bigr_cli.evaluation.image_sets import ImageSet
 
 APART = frozenset({("red", "house"), ("blue", "fish")})
@@ -29,12 +29,12 @@ def asked(shown: list[scenes.Scene]) -> Asked:
 
 def test_the_scenes_asked_for_agree_and_others_do_not() -> None:
     shown = [scenes.describe(7, index) for index in range(96)]
-    judge, seen = scenes_judge(torch.device("cpu")), list[int]()
-    right = judge(asked(shown), images(shown), seen.append)
+    evaluator, seen = scenes_evaluator(torch.device("cpu")), list[int]()
+    right = evaluator(asked(shown), images(shown), seen.append)
     assert sum(seen) == 96
     assert all(right[name] >= 0.95 for name in QUESTIONS) and right["all"] >= 0.9
     others = [scenes.describe(7, index + 1) for index in range(96)]  # the next object of the sixteen
-    wrong = judge(asked(others), images(shown), lambda _: None)
+    wrong = evaluator(asked(others), images(shown), lambda _: None)
     assert wrong["object"] <= 0.05 and wrong["all"] <= 0.05
     assert wrong["time"] < 0.6
 

@@ -15,7 +15,7 @@ from torch_fidelity.defaults import DEFAULTS
 from bigr_cli.errors import ModelFormatError, UnknownNameError, UsageError
 from bigr_cli.evaluation.extractors import Extractor, open_extractor
 from bigr_cli.evaluation.fidelity import Reference, check_counts, check_finite, frechet, frechet_distance, measure
-from bigr_cli.evaluation.generation import Judge
+from bigr_cli.evaluation.generation import LoadedEvaluator
 from bigr_cli.evaluation.image_sets import ImageSet, array, scenes
 from bigr_cli.evaluation.metrics import GENERATION
 from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference
@@ -63,13 +63,13 @@ def test_agreement_with_torch_fidelity(kind: str, tiny_model: Path) -> None:
     samples, reference = scenes(side, 40), scenes(side, 50, start=1000)
     metrics = choose_metrics(None, extractor, Opened("r", reference, StatisticsFile()))
     assert metrics == (["fid", "isc", "kid", "prc"] if kind == "scenes" else ["fid", "kid", "prc"])
-    judge = Judge(extractor, Opened("r", reference, StatisticsFile()), metrics)
-    figures = judge.figures(judge.features(samples))
+    evaluator = LoadedEvaluator(extractor, Opened("r", reference, StatisticsFile()), metrics)
+    figures = evaluator.figures(evaluator.features(samples))
     wanted = directly(extractor, tensor(samples), tensor(reference), 40)
     assert set(figures) == set(wanted)
     for name, value in wanted.items():
         assert figures[name] == pytest.approx(value, abs=1e-6), name
-    assert judge.record(samples, figures)["settings"]["kid_subset_size"] == 40
+    assert evaluator.record(samples, figures)["settings"]["kid_subset_size"] == 40
 
 
 @given(
@@ -106,9 +106,9 @@ def test_frechet_distance_of_any_gaussians_by_another_formula() -> None:
 def test_statistics_give_the_same_distance_as_images(tmp_path: Path) -> None:
     extractor = open_extractor("scenes")
     samples, real = scenes(64, 60), scenes(64, 60, start=500)
-    judge = Judge(extractor, Opened("r", real, StatisticsFile()), ["fid"])
-    from_images = judge.figures(judge.features(samples))[FID]
-    found = judge.reference
+    evaluator = LoadedEvaluator(extractor, Opened("r", real, StatisticsFile()), ["fid"])
+    from_images = evaluator.figures(evaluator.features(samples))[FID]
+    found = evaluator.reference
     assert found is not None
     from bigr_cli.evaluation.fidelity import statistics_of
 
@@ -120,14 +120,14 @@ def test_statistics_give_the_same_distance_as_images(tmp_path: Path) -> None:
     assert np.array_equal(again.mu, statistics.mu)
     assert np.array_equal(again.sigma, statistics.sigma)
     opened = open_reference(str(tmp_path / "real.npz"), (64, 64), count=None, resize=None)
-    from_file = Judge(extractor, opened, ["fid"])
+    from_file = LoadedEvaluator(extractor, opened, ["fid"])
     assert from_file.figures(from_file.features(samples))[FID] == pytest.approx(from_images, abs=1e-3)
     # What torch-fidelity keeps in its cache: features of one layer, or statistics.
     torch.save(found.features["embedding"], tmp_path / "features.pt")
     torch.save({"mu": again.mu.astype(np.float32), "sigma": again.sigma}, tmp_path / "stat.pt")
     for name in ("features.pt", "stat.pt"):
         opened = open_reference(str(tmp_path / name), (64, 64), count=None, resize=None)
-        from_file = Judge(extractor, opened, ["fid"])
+        from_file = LoadedEvaluator(extractor, opened, ["fid"])
         assert from_file.figures(from_file.features(samples))[FID] == pytest.approx(from_images, abs=1e-3)
 
 
@@ -152,10 +152,10 @@ def test_adm_statistics_serve_fid_and_their_images_the_rest(tmp_path: Path) -> N
     width = 160
     np.savez(tmp_path / "r.npz", arr_0=np.zeros((9, 64, 64, 3), np.uint8), mu=np.zeros(width), sigma=np.eye(width))
     opened = open_reference(str(tmp_path / "r.npz"), (64, 64), count=None, resize=None)
-    judge = Judge(extractor, opened, ["fid", "prc"])
+    evaluator = LoadedEvaluator(extractor, opened, ["fid", "prc"])
     samples = scenes(64, 10)
-    figures = judge.figures(judge.features(samples))
-    features = judge.features(samples)["embedding"]
+    figures = evaluator.figures(evaluator.features(samples))
+    features = evaluator.features(samples)["embedding"]
     assert features.shape == (10, width)
     wanted = frechet(features, Statistics(np.zeros(width), np.eye(width)))[FID]
     assert figures[FID] == pytest.approx(wanted)
@@ -206,11 +206,11 @@ def test_statistics_of_another_network() -> None:
     extractor = open_extractor("scenes")
     file = StatisticsFile(Statistics(np.zeros(160), np.eye(160), "inception-v3-compat", 5))
     with pytest.raises(UsageError, match="was made with inception-v3-compat"):
-        Judge(extractor, Opened("s.npz", None, file), ["fid"])
+        LoadedEvaluator(extractor, Opened("s.npz", None, file), ["fid"])
     narrow = Opened("s.npz", None, StatisticsFile(Statistics(np.zeros(3), np.eye(3))))
-    judge = Judge(extractor, narrow, ["fid"])
+    evaluator = LoadedEvaluator(extractor, narrow, ["fid"])
     with pytest.raises(UsageError, match="features of 3 numbers, the extractor gives 160"):
-        judge.figures(judge.features(scenes(64, 4)))
+        evaluator.figures(evaluator.features(scenes(64, 4)))
 
 
 def test_too_few_images_and_features_that_are_not_finite() -> None:

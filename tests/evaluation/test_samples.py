@@ -1,4 +1,4 @@
-"""Images drawn to be judged: the same in any batch, any number of processes, and after a stop."""
+"""Images drawn to be evaluated: the same in any batch, any number of processes, and after a stop."""
 
 from pathlib import Path
 
