@@ -120,7 +120,7 @@ class GeneratorObjective(Objective):
         tokenizer: Tokenizer = self._frozen[0].to(self.model.positions.device)
         return tokenizer
 
-    def players(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
+    def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
         return {"model": (self.model, self.config.optimizer)}
 
     def batches(self, source: Source, positions: Positions, *, workers: int) -> Batches[Batch, None, None]:

@@ -75,10 +75,12 @@ class Trainer:
             checkpoint_blocks(objective.model)
         if sharding is not None:
             self.average = sharding.apply(objective, self.average, self.device)
-        self.players = {name: (module, Optimizers(module, c), c) for name, (module, c) in objective.players().items()}
+        self.optimizers = {
+            name: (module, Optimizers(module, c), c) for name, (module, c) in objective.optimizers().items()
+        }
         if run.compile:
             compile_blocks(objective.model)
-        optimizers = {name: optimizers for name, (_, optimizers, _) in self.players.items()}
+        optimizers = {name: optimizers for name, (_, optimizers, _) in self.optimizers.items()}
         spread = sharding is not None
         self.state = TrainingState(objective, self.average, optimizers, self.accelerator, spread)
         self.step = 0
@@ -202,7 +204,7 @@ class Trainer:
             with interrupted.aborting(long):
                 values = self._gradients(batches, turns)
         except StepAborted:
-            for _, optimizers, _ in self.players.values():
+            for _, optimizers, _ in self.optimizers.values():
                 optimizers.zero_grad()
             raise
         self._update(turns, values)
@@ -234,12 +236,12 @@ class Trainer:
         norms = {turn: self._clip(turn) for turn in turns}
         for turn, norm in norms.items():
             values[f"{turn}_gradient" if turn != "model" else "gradient"] = norm
-            _, optimizers, config = self.players[turn]
+            _, optimizers, config = self.optimizers[turn]
             optimizers.set_rate(rate_share(config, self.step, self.run.steps))
             optimizers.step(self.accelerator.scaler)
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.update()
-        for _, optimizers, _ in self.players.values():
+        for _, optimizers, _ in self.optimizers.values():
             optimizers.zero_grad()
         self.step += 1
         self.average.update(self.objective.model, self.step)
@@ -252,7 +254,7 @@ class Trainer:
 
     def _clip(self, turn: str) -> Tensor:
         """Limit the gradients' norm, over all processes, and return what it was."""
-        module, optimizers, config = self.players[turn]
+        module, optimizers, config = self.optimizers[turn]
         gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
         if self.accelerator.num_processes > 1 and not self.state.spread:
             joined = self.accelerator.reduce(torch.cat([each.flatten() for each in gradients]), reduction="mean")

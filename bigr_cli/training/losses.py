@@ -138,7 +138,7 @@ class VggFeatures(nn.Module):
         return stages
 
 
-class PatchCritic(nn.Module):
+class PatchDiscriminator(nn.Module):
     """Convolutions that judge overlapping patches: (B, 3, H, W) in [0, 1] → (B, 1, h, w) logits."""
 
     def __init__(self, config: AdversarialConfig) -> None:
@@ -159,8 +159,8 @@ class PatchCritic(nn.Module):
         return logits
 
 
-def critic_loss(critic: nn.Module, given: Tensor, made: Tensor, *, augment: bool) -> Tensor:
-    """Hinge loss of the critic; `made` must be detached from the tokenizer."""
+def discriminator_loss(critic: nn.Module, given: Tensor, made: Tensor, *, augment: bool) -> Tensor:
+    """Hinge loss of the discriminator; `made` must be detached from the tokenizer."""
     if augment:
         given, made = augmented(given, made)
     return (F.relu(1 - critic(given)).mean() + F.relu(1 + critic(made)).mean()) / 2

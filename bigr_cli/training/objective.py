@@ -34,7 +34,7 @@ class Objective(nn.Module):
         """Who is trained in this step, in order; "model" is always among them."""
         return ["model"]
 
-    def players(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
+    def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
         """The modules that have an optimiser of their own."""
         raise TypeError(f"{type(self).__name__} has no players")
 

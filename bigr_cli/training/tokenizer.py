@@ -14,7 +14,7 @@ from bigr_cli.data.sources import Source
 from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
 from bigr_cli.training import losses
 from bigr_cli.training.config import OptimizerConfig, TokenizerTraining
-from bigr_cli.training.losses import PatchCritic, adaptive_share, critic_loss, perceptual_network
+from bigr_cli.training.losses import PatchDiscriminator, adaptive_share, discriminator_loss, perceptual_network
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.results import require_memory, run_model_config, write_run_model
 
@@ -26,7 +26,7 @@ _BATCH = 64
 
 
 class TokenizerObjective(Objective):
-    """The tokenizer against pixels, edges, features and, late in training, a critic."""
+    """The tokenizer against pixels, edges, features and, late in training, a discriminator."""
 
     model: Tokenizer
 
@@ -39,17 +39,17 @@ class TokenizerObjective(Objective):
         self.model = Tokenizer(config.tokenizer)
         for part in (self.model.encoder, self.model.to_bits):
             part.requires_grad_(not config.freeze_encoder)
-        self.critic = PatchCritic(config.losses.adversarial) if config.losses.adversarial.weight > 0 else None
+        self.critic = PatchDiscriminator(config.losses.adversarial) if config.losses.adversarial.weight > 0 else None
         network = perceptual_network(config.losses.perceptual_network) if config.losses.perceptual > 0 else None
         self._frozen: list[Any] = [network]  # a list hides it from the module tree
         self._made = torch.empty(0)
 
-    def players(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
-        players: dict[str, tuple[nn.Module, OptimizerConfig]] = {"model": (self.model, self.config.optimizer)}
+    def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
+        optimizers: dict[str, tuple[nn.Module, OptimizerConfig]] = {"model": (self.model, self.config.optimizer)}
         if self.critic is not None:
             rate = self.config.losses.adversarial.rate
-            players["critic"] = (self.critic, OptimizerConfig(rate=rate, betas=(0.5, 0.9), weight_decay=0))
-        return players
+            optimizers["critic"] = (self.critic, OptimizerConfig(rate=rate, betas=(0.5, 0.9), weight_decay=0))
+        return optimizers
 
     def turns(self, step: int) -> list[str]:
         late = self.critic is not None and step + 1 >= self.config.losses.adversarial.start
@@ -59,7 +59,7 @@ class TokenizerObjective(Objective):
         given = as_floats(batch.images)
         if turn == "critic" and self.critic is not None:
             self.critic.requires_grad_(True)
-            loss = critic_loss(self.critic, given, self._made, augment=self.config.losses.adversarial.augment)
+            loss = discriminator_loss(self.critic, given, self._made, augment=self.config.losses.adversarial.augment)
             return loss, {"critic": loss}
         probabilities = self.model.bit_probabilities(given)
         bits = losses.StraightThrough.apply(probabilities, torch.rand_like(probabilities))

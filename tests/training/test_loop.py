@@ -55,7 +55,7 @@ class Brightness(Objective):
         self.change, self.noise = change, noise
         self.written: list[int] = []
 
-    def players(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
+    def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
         return {"model": (self.model, OptimizerConfig(rate=0.01, warmup=2))}
 
     def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -239,7 +239,7 @@ def test_other_optimisers_are_refused(make: Make) -> None:
     made = make()
     made.trainer.train()
     other = make(name="other")
-    _, optimizers, _ = other.trainer.players["model"]
+    _, optimizers, _ = other.trainer.optimizers["model"]
     optimizers.parts = optimizers.parts * 2
     with pytest.raises(ConfigError, match=r"was saved with other optimisers \(optimizer\.name\)"):
         other.trainer.resume(list_checkpoints(made.folder)[-1])

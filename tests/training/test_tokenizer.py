@@ -59,7 +59,7 @@ def test_players_take_turns(tokenizer_training: TokenizerTraining, batch: Batch)
         ["model", "critic"],
         ["model", "critic"],
     ]
-    assert set(made.players()) == {"model", "critic"}
+    assert set(made.optimizers()) == {"model", "critic"}
     made(batch, "model", 2)[0].backward()
     assert made.critic is not None
     assert all(parameter.grad is None for parameter in made.critic.parameters())
@@ -73,7 +73,7 @@ def test_players_take_turns(tokenizer_training: TokenizerTraining, batch: Batch)
 
 def test_without_a_critic_there_is_one_player(tokenizer_training: TokenizerTraining) -> None:
     made = objective(tokenizer_training, TokenizerLosses())
-    assert set(made.players()) == {"model"}
+    assert set(made.optimizers()) == {"model"}
     assert made.turns(10**6) == ["model"]
     assert not any(name.startswith("critic") for name in made.state_dict())
 
