@@ -96,7 +96,7 @@ def clip_evaluator(folder: Path, device: torch.device) -> LoadedEvaluator:
     def evaluator(asked: Asked, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
         total = 0.0
         for texts, images in _beside(asked.texts, image_set, advance):
-            total += float((100 * network.likeness(images, list(texts))).clamp_min(0).sum())
+            total += float((100 * network.similarity(images, list(texts))).clamp_min(0).sum())
         return {CLIP: total / len(asked.texts)}
 
     return evaluator

@@ -103,7 +103,7 @@ class Clip:
         self._network, self._processor, self._device = network.to(device).eval(), processor, device
 
     @torch.inference_mode()
-    def likeness(self, images: Tensor, texts: Sequence[str]) -> Tensor:
+    def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(B, 3, H, W) images in [0, 1] and B texts → the cosine of each pair, (B,); long texts are cut off."""
         arrays = list((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
         given = self._processor(text=list(texts), images=arrays, return_tensors="pt", padding=True, truncation=True)

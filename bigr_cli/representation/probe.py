@@ -299,8 +299,8 @@ def neighbour_accuracy(
     votes_of = F.one_hot(targets, classes).to(known)
     right = 0
     for rows, wanted in zip(test.split(_ROWS_AT_ONCE), test_targets.split(_ROWS_AT_ONCE), strict=True):
-        likeness = F.normalize(scaling.scaled(rows), dim=1) @ known.T  # (B, N)
-        near = likeness.topk(min(NEIGHBOURS, len(known)))
+        similarity = F.normalize(scaling.scaled(rows), dim=1) @ known.T  # (B, N)
+        near = similarity.topk(min(NEIGHBOURS, len(known)))
         votes = (votes_of[near.indices] * near.values.clamp_min(0)[..., None]).sum(dim=1)
         right += int((votes.argmax(dim=1).cpu() == wanted).sum())
     return right / len(test_targets)
