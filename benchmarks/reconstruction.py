@@ -1,4 +1,4 @@
-"""How well a tokenizer gives back scenes that no network of ours has seen.
+"""How well a tokenizer reconstructs scenes that no network of ours has seen.
 
     python benchmarks/reconstruction.py --model scenes-64 --count 5000 --picture reconstructions.png
 
@@ -25,7 +25,7 @@ from bigr_cli.data.sources import ScenesSource
 from bigr_cli.evaluation.classifier import ScenesClassifier
 from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
-from bigr_cli.evaluation.tokenizers import given_back
+from bigr_cli.evaluation.tokenizers import reconstructed
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.imaging.grids import grid
 from bigr_cli.runtime.device import select_device
@@ -43,7 +43,7 @@ def reconstruct(
     """Originals and what came back (N, 3, H, W) uint8, the object's coverage (N, 1, H, W), codes (N, L, K)."""
     parts = []
     for given in all_batches(source, batch):
-        made, codes = given_back(tokenizer, given.images, refine)
+        made, codes = reconstructed(tokenizer, given.images, refine)
         parts.append((given.images, made, given.focus, codes))
     originals, made, focus, codes = (torch.cat(part) for part in zip(*parts, strict=True))
     return originals, made, focus, codes

@@ -33,7 +33,7 @@ from bigr_cli.evaluation.samples import balanced, draws
 from bigr_cli.model import Model, load
 
 
-def given_back(image_set: ImageSet, model: Model) -> ImageSet:
+def reconstructed(image_set: ImageSet, model: Model) -> ImageSet:
     """Images after the tokenizer has encoded and decoded them."""
 
     def batches(at_once: int) -> Iterator[Tensor]:
@@ -75,7 +75,7 @@ def main() -> None:
         drawn.share(0, 1, bar.advance)
     kinds = {
         "real scenes": real,
-        "reconstructions": given_back(real, model),
+        "reconstructions": reconstructed(real, model),
         **{f"blurred by {radius:g}": blurred(real, radius) for radius in options.blur},
         model.name: drawn.image_set(),
     }

@@ -28,7 +28,7 @@ SUFFIX = {"JPEG": "jpg", "TIFF": "tif", "JPEG2000": "jp2", "MPO": "jpg"}
 
 
 def levels(mode: str, width: int, height: int, seed: int) -> Image.Image:
-    """An image of a mode, with bytes that its decoders give back or change as they like."""
+    """An image of a mode, with bytes that its decoders reconstruct or change as they like."""
     random = np.random.default_rng(seed)
     if mode in ("I;16", "I;16B"):
         values = random.integers(0, 65536, (height, width)).astype("<u2" if mode == "I;16" else ">u2")

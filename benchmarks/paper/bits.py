@@ -33,7 +33,7 @@ def main() -> None:
     """Train both for each number of bits, draw, measure and report."""
     made = trained_parser(__doc__)
     made.add_argument("--tokenizer-steps", type=int, help="of each tokenizer's training")
-    made.add_argument("--rebuilt", type=int, default=512, help="images to give back (default 512)")
+    made.add_argument("--rebuilt", type=int, default=512, help="images to reconstruct (default 512)")
     options = made.parse_args()
     work = Work(options.work)
     found: dict[int, list[Row]] = {bits: [] for bits in BITS}
@@ -42,9 +42,9 @@ def main() -> None:
             changes = {"tokenizer": {"bits": bits}}
             made_of, spent = tokenizer(work, f"bits-{bits}", changes, seed=seed, steps=options.tokenizer_steps)
             model, seconds = generator(work, f"on-{bits}", {"tokenizer": made_of}, seed=seed, steps=options.steps)
-            given_back = rebuilt(work, model, options.rebuilt)
+            reconstructed = reconstructions(work, model, options.reconstructions)
             drawn = images(work, model, SAMPLING, options, seed)
-            found[bits].append({**given_back, **drawn, "tokenizer": spent, "training": seconds})
+            found[bits].append({**reconstructed, **drawn, "tokenizer": spent, "training": seconds})
     columns = (
         Column("psnr", "PSNR in dB"),
         Column("given_back", "Fréchet distance, reconstructed"),
@@ -55,11 +55,11 @@ def main() -> None:
         TRAINING,
     )
     rows: list[dict[str, Any]] = [{"bits": bits, "repeats": repeats} for bits, repeats in found.items()]
-    about = f"trainings of both, {options.count} images sampled, {options.rebuilt} reconstructed"
+    about = f"trainings of both, {options.count} images sampled, {options.reconstructions} reconstructed"
     report("bits", rows, columns, options, work, repeats=about, panels=PANELS)
 
 
-def rebuilt(work: Work, model: str, count: int) -> Row:
+def reconstructions(work: Work, model: str, count: int) -> Row:
     """How well a model's tokenizer gives unseen scenes back."""
 
     def measure() -> Row:

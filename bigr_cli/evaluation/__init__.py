@@ -1,1 +1,1 @@
-"""Evaluating images: how well they are given back, how much they look like real ones, what they show."""
+"""Evaluating images: how well they are reconstructed, how much they look like real ones, what they show."""

@@ -8,7 +8,7 @@ from typing import Any
 from bigr_cli.evaluation.metrics import RECONSTRUCTION, Column, by_key, columns_of
 from bigr_cli.evaluation.plots import bars, histogram
 from bigr_cli.evaluation.report import Report, Table, made_by
-from bigr_cli.evaluation.tokenizers import Rebuilt
+from bigr_cli.evaluation.tokenizers import Reconstructions
 
 Record = dict[str, Any]
 
@@ -50,15 +50,21 @@ def facts(record: Record) -> list[tuple[str, str]]:
     return found + [said[key] for key in said if key in record]
 
 
-def reconstruction_report(records: Sequence[Record], rebuilt: Mapping[str, Rebuilt], command: str) -> Report:
+def reconstruction_report(
+    records: Sequence[Record], reconstructions: Mapping[str, Reconstructions], command: str
+) -> Report:
     """The page about tokenizers, by name."""
-    spread = histogram({name: made.psnr for name, made in rebuilt.items()}, x="PSNR (dB) ↑", y="number of images")
-    shares = {name: sorted(made.counts.shares().tolist()) for name, made in rebuilt.items()}
-    entropies = {name: sorted(made.counts.entropies().tolist()) for name, made in rebuilt.items()}
-    largest = {name: sorted(made.counts.correlations().max(dim=1).values.tolist()) for name, made in rebuilt.items()}
+    spread = histogram(
+        {name: made.psnr for name, made in reconstructions.items()}, x="PSNR (dB) ↑", y="number of images"
+    )
+    shares = {name: sorted(made.counts.shares().tolist()) for name, made in reconstructions.items()}
+    entropies = {name: sorted(made.counts.entropies().tolist()) for name, made in reconstructions.items()}
+    largest = {
+        name: sorted(made.counts.correlations().max(dim=1).values.tolist()) for name, made in reconstructions.items()
+    }
     order = "bits in ascending order"
     return Report(
-        title="What tokenizers give back",
+        title="What tokenizers reconstruct",
         summary=f"{records[0]['pictures']['count']:,} images, measured by {made_by()}",
         table=table(records),
         facts=facts(records[0]),
@@ -72,6 +78,6 @@ def reconstruction_report(records: Sequence[Record], rebuilt: Mapping[str, Rebui
                 bars(largest, x=order, y="absolute correlation", limit=0.9),
             ),
         },
-        images=[(f"{name}: the worst images, originals above", made.sheet()) for name, made in rebuilt.items()],
+        images=[(f"{name}: the worst images, originals above", made.sheet()) for name, made in reconstructions.items()],
         command=command,
     )

@@ -40,7 +40,7 @@ _ORDER = "psnr"  # the metric by which images are the worst
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class Reconstructions:
     """What was measured of a tokenizer: figures, the values of every image, use of the bits, and the worst images.
 
     `worst` has pairs of original and reconstruction (H, W, 3) uint8 with the PSNR, the lowest first.
@@ -98,7 +98,7 @@ class Pairs:
 
 
 @torch.inference_mode()
-def given_back(tokenizer: Tokenizer, images: Tensor, refine: int = 0) -> tuple[Tensor, Tensor]:
+def reconstructed(tokenizer: Tokenizer, images: Tensor, refine: int = 0) -> tuple[Tensor, Tensor]:
     """(B, 3, H, W) uint8 → what comes back, likewise, on the CPU, and the codes (B, L, K) in between."""
     given = as_floats(images.to(tokenizer.embed.device))
     codes = refined(tokenizer, given, tokenizer.bit_logits(given), refine)
@@ -163,7 +163,7 @@ def reconstruction_record(
     refine: int | None,
     metrics: Sequence[ReconstructionMetric] = ALL,
     advance: Callable[[int], None] = lambda count: None,
-) -> tuple[dict[str, Any], Rebuilt]:
+) -> tuple[dict[str, Any], Reconstructions]:
     """How well a tokenizer reconstructs images: the figures with everything that they depend on, and all measured.
 
     Args:
@@ -215,7 +215,7 @@ def measure_tokenizer(
     refine: int = 0,
     metrics: Sequence[ReconstructionMetric] = ALL,
     advance: Callable[[int], None],
-) -> Rebuilt:
+) -> Reconstructions:
     """Encode and decode images of the tokenizer's size, and compare what comes back, rounded to 8 bits.
 
     Args:
@@ -238,7 +238,7 @@ def measure_tokenizer(
     seen, batches = Seen(image_set.what, BitCounts(config.bits)), Batches(batch)
     with torch.inference_mode():
         for images in image_set.batches(batch):
-            for some, (made, codes) in batches.run(images, lambda some: given_back(tokenizer, some, refine)):
+            for some, (made, codes) in batches.run(images, lambda some: reconstructed(tokenizer, some, refine)):
                 seen.counts.add(codes)
                 _compare(seen, Pairs(some, made, device, lpips, network), known, shown)
                 advance(len(some))
@@ -249,7 +249,7 @@ def measure_tokenizer(
     for metric in metrics:
         missing = metric.needs in without
         figures |= {one.key: None for one in metric.columns} if missing else metric.whole(seen)
-    return Rebuilt(figures, seen.values[_ORDER], seen.counts, worst)
+    return Reconstructions(figures, seen.values[_ORDER], seen.counts, worst)
 
 
 def load_lpips(device: torch.device) -> nn.Module:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TASK = "evaluate generation"
 
-group("evaluate", help="Measure how well a model draws, gives back and understands images.")
+group("evaluate", help="Measure how well a model draws, reconstructs and understands images.")
 
 
 @task(

@@ -16,7 +16,7 @@ from bigr_cli.tasks._evaluation import EVALUATION, EvaluatorOptions, Reporting
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.image_sets import ImageSet
-    from bigr_cli.evaluation.tokenizers import Rebuilt
+    from bigr_cli.evaluation.tokenizers import Reconstructions
 
 TASK = "evaluate reconstruction"
 
@@ -115,7 +115,7 @@ def reconstruction(
     set_threads(threads)
     chosen = select_device(device)
     records: list[dict[str, Any]] = []
-    rebuilt: dict[str, Rebuilt] = {}
+    reconstructions: dict[str, Reconstructions] = {}
     lpips = lpips_of(chosen, rows, fetch=evaluating.fetch_weights, asked=metrics is not None)
     for folder, images in sets:
         tokenizer, config = load_tokenizer(folder, device=chosen)
@@ -133,10 +133,10 @@ def reconstruction(
                 advance=bar.advance,
             )
         records.append({"task": TASK, **record})
-        rebuilt[f"{config.name} ({folder})" if config.name in rebuilt else config.name] = made
+        reconstructions[f"{config.name} ({folder})" if config.name in reconstructions else config.name] = made
         if reporting.json:
             console.json_line(records[-1])
-    _finish(records, rebuilt, sheet, report, reporting, again)
+    _finish(records, reconstructions, sheet, report, reporting, again)
 
 
 def _checked(worst: Path | None, *, overwrite: bool) -> Path | None:
@@ -168,7 +168,7 @@ def _opened(models: "list[str] | list[None]", data: str, count: int | None) -> "
 
 def _finish(
     records: list[dict[str, Any]],
-    rebuilt: "dict[str, Rebuilt]",
+    reconstructions: "dict[str, Reconstructions]",
     sheet: Path | None,
     report: Path | None,
     reporting: Reporting,
@@ -185,11 +185,11 @@ def _finish(
             _show(records)
     finally:  # the files have the figures, even if nobody reads stdout
         if sheet is not None:
-            made = [each.sheet() for each in rebuilt.values()]
+            made = [each.sheet() for each in reconstructions.values()]
             write_image(sheet, grid(made, columns=1), overwrite=reporting.overwrite)
             console.say(f"wrote {sheet}")
         if report is not None:
-            page = reconstruction_report(records, rebuilt, again)
+            page = reconstruction_report(records, reconstructions, again)
             write_report(report, page, overwrite=reporting.overwrite)
             console.say(f"wrote {report / 'index.html'}")
 

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bigr_cli.evaluation.image_sets import folder
-from bigr_cli.evaluation.tokenizers import given_back, measure_tokenizer, ssim
+from bigr_cli.evaluation.tokenizers import measure_tokenizer, reconstructed, ssim
 from bigr_cli.zoo.folder import load_tokenizer
 
 Run = Callable[..., object]
@@ -41,7 +41,7 @@ def test_every_figure_of_a_tokenizer(bigr: Run, tiny_model: Path) -> None:
     record = json.loads(done.out)
     tokenizer, _ = load_tokenizer(tiny_model)
     images = torch.cat(list(folder(Path("in"), resize=16).batches(9)))
-    made, codes = given_back(tokenizer, images)
+    made, codes = reconstructed(tokenizer, images)
     pairs = [part.permute(0, 2, 3, 1).numpy() for part in (images, made)]
     wanted = [peak_signal_noise_ratio(one, two) for one, two in zip(*pairs, strict=True)]
     assert record["psnr"] == pytest.approx(np.mean(wanted), abs=1e-4)

@@ -225,7 +225,7 @@ def _ring(canvas: int) -> tuple[tuple[int, int], ...]:
 
 
 def _paint_object(image: Image.Image, scene: Scene) -> tuple[Image.Image, tuple[int, int]]:
-    """Draws the object with its outline; gives back its silhouette ('L', 0 or 255) and where that lies."""
+    """Draws the object with its outline; reconstructs its silhouette ('L', 0 or 255) and where that lies."""
     canvas = image.width
     polygons = _placed(scene, canvas)
     xs = [x for points, _ in polygons for x, _ in points]

@@ -40,7 +40,7 @@ def _file(index: int) -> str:
 
 
 def _draw(job: _Job) -> list[str]:
-    """Writes the images of a job and gives back their lines of captions.jsonl."""
+    """Writes the images of a job and reconstructs their lines of captions.jsonl."""
     lines = []
     for index in range(job.start, job.stop):
         scene = describe(job.seed, index)
