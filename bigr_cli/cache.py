@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import BadZipFile
 
 from bigr_cli import console, home
-from bigr_cli.files import cache_file, whole_file
+from bigr_cli.files import atomic_write, cache_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,8 +89,8 @@ class Cache:
         """Have `write` fill a file, which then is there whole; False, and a warning, if there is no writing there."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with (whole_file if self.durable else cache_file)(path) as hidden:
-                write(hidden)
+            with (atomic_write if self.durable else cache_file)(path) as temporary:
+                write(temporary)
         except OSError as error:
             if self.what:
                 reason = f"{error.strerror or error} ({home.HINT})"

@@ -19,7 +19,7 @@ def is_pattern(text: str) -> bool:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether it is what this package calls a file that is not whole yet; see `files.whole_file`."""
+    """Whether it is what this package calls a file that is not whole yet; see `files.atomic_write`."""
     return _TEMPORARY.fullmatch(name) is not None
 
 

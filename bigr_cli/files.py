@@ -27,7 +27,7 @@ _LEFTOVER = re.compile(r"\..+\.bigr\d*\.part")
 
 
 @contextmanager
-def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """A path to write to, which takes the place of `path` when the block ends; after an error it is removed.
 
     A link stays a link: the file behind it is replaced, and keeps its mode and owner. A new file has the mode that
@@ -42,7 +42,7 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def cache_file(path: Path) -> Iterator[Path]:
-    """As `whole_file`, without waiting for the disk: for what can be made again, and is checked when it is read."""
+    """As `atomic_write`, without waiting for the disk: for what can be made again, and is checked when it is read."""
     with _temporary(path, replace=True, durable=False) as hidden:
         yield hidden
 

@@ -19,7 +19,7 @@ from bigr_cli.core.familiarity import FEWEST, held_out_statistics
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import open_source
 from bigr_cli.errors import UsageError
-from bigr_cli.files import whole_file
+from bigr_cli.files import atomic_write
 from bigr_cli.training.launch import HELD_OUT
 from bigr_cli.zoo.card import with_held_out
 from bigr_cli.zoo.config import CARD_FILE, CONFIG_FILE, dump_config
@@ -43,8 +43,8 @@ def note(folder: Path, data: str, count: int) -> None:
     card = (folder / CARD_FILE).read_text(encoding="utf-8")
     texts = {CARD_FILE: with_held_out(card, found), CONFIG_FILE: dump_config(replace(config, held_out=found))}
     for name, text in texts.items():
-        with whole_file(folder / name) as hidden:
-            hidden.write_text(text, encoding="utf-8", newline="\n")
+        with atomic_write(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
     console.say(f"{folder}: {found}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bigr_cli.files import cache_file, clear_leftovers, whole_directory, whole_file
+from bigr_cli.files import atomic_write, cache_file, clear_leftovers, whole_directory
 
 OWN = ("old", "new", "newer", "one", "two", "x")
 
@@ -21,8 +21,8 @@ def names(folder: Path) -> list[str]:
 def test_a_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "f.txt"
     path.write_text("old")
-    with whole_file(path) as hidden:
-        hidden.write_text("new")
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert names(tmp_path) == ["f.txt"]
@@ -31,8 +31,8 @@ def test_a_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
 def test_after_an_error_the_old_file_is_there(tmp_path: Path) -> None:
     path = tmp_path / "f.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), whole_file(path) as hidden:
-        hidden.write_text("half")
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as temporary:
+        temporary.write_text("half")
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert names(tmp_path) == ["f.txt"]
@@ -165,7 +165,7 @@ def umask() -> Iterator[Callable[[int], None]]:
 
 
 @posix
-@pytest.mark.parametrize("write", [whole_file, cache_file])
+@pytest.mark.parametrize("write", [atomic_write, cache_file])
 def test_links_stay_links_and_files_keep_their_mode(write: Callable, tmp_path: Path, umask: Callable) -> None:
     real, link = tmp_path / "real" / "f", tmp_path / "link"
     real.parent.mkdir()
@@ -186,26 +186,26 @@ def test_links_stay_links_and_files_keep_their_mode(write: Callable, tmp_path: P
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664), (0o027, 0o640)])
 def test_new_files_have_the_mode_that_the_umask_leaves(tmp_path: Path, umask: Callable, mask: int, mode: int) -> None:
     umask(mask)
-    with whole_file(tmp_path / "plain") as hidden:
-        hidden.write_text("x")
-    with whole_file(tmp_path / "private") as hidden:  # as the safetensors library writes
-        hidden.unlink()
-        os.close(os.open(hidden, os.O_CREAT | os.O_WRONLY, 0o600))
+    with atomic_write(tmp_path / "plain") as temporary:
+        temporary.write_text("x")
+    with atomic_write(tmp_path / "private") as temporary:  # as the safetensors library writes
+        temporary.unlink()
+        os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
     assert mode_of(tmp_path / "plain") == mode_of(tmp_path / "private") == mode
 
 
 @posix
 def test_a_link_to_nothing_leads_to_a_new_file_and_a_loop_to_an_error(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("new")
-    with whole_file(tmp_path / "link") as hidden:
-        hidden.write_text("x")
+    with atomic_write(tmp_path / "link") as temporary:
+        temporary.write_text("x")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "new").read_text() == "x"
     (tmp_path / "one").symlink_to("two")
     (tmp_path / "two").symlink_to("one")
-    with pytest.raises(OSError, match="symbolic links"), whole_file(tmp_path / "one"):
+    with pytest.raises(OSError, match="symbolic links"), atomic_write(tmp_path / "one"):
         pass
-    with pytest.raises(FileExistsError), whole_file(tmp_path / "link", replace=False) as hidden:
-        hidden.write_text("y")
+    with pytest.raises(FileExistsError), atomic_write(tmp_path / "link", replace=False) as temporary:
+        temporary.write_text("y")
     assert (tmp_path / "new").read_text() == "x"
 
 
@@ -214,13 +214,13 @@ def test_nothing_takes_the_place_of_a_device_or_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
-    with whole_file(pipe) as hidden:
-        hidden.write_text("through")
+    with atomic_write(pipe) as temporary:
+        temporary.write_text("through")
     assert reader.communicate(timeout=30)[0] == b"through"
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     (tmp_path / "null").symlink_to(os.devnull)
-    with whole_file(tmp_path / "null") as hidden:
-        hidden.write_text("x")
+    with atomic_write(tmp_path / "null") as temporary:
+        temporary.write_text("x")
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
 
 
@@ -228,8 +228,8 @@ def killed_while_writing(path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from bigr_cli.files import whole_file
-with whole_file(Path({str(path)!r})) as hidden:
+from bigr_cli.files import atomic_write
+with atomic_write(Path({str(path)!r})) as hidden:
     hidden.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -242,8 +242,8 @@ def test_what_a_killed_process_left_of_a_file_is_cleared_by_the_next_run(tmp_pat
     (tmp_path / ".other.png.part").write_text("somebody's")
     killed_while_writing(tmp_path / name)
     assert len(names(tmp_path)) == 2
-    with whole_file(tmp_path / name) as hidden:
-        hidden.write_text("whole")
+    with atomic_write(tmp_path / name) as temporary:
+        temporary.write_text("whole")
     assert names(tmp_path) == sorted([".other.png.part", name])
     assert (tmp_path / name).read_text() == "whole"
 
@@ -251,10 +251,10 @@ def test_what_a_killed_process_left_of_a_file_is_cleared_by_the_next_run(tmp_pat
 @posix
 def test_a_file_that_another_process_writes_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    with whole_file(path) as first:
+    with atomic_write(path) as first:
         first.write_text("one")
         clear_leftovers(tmp_path)
-        with whole_file(path) as second:
+        with atomic_write(path) as second:
             second.write_text("two")
         assert first != second and path.read_text() == "two"
     assert path.read_text() == "one"
@@ -266,7 +266,7 @@ def test_leftovers_of_a_folder(tmp_path: Path) -> None:
     killed_while_writing(tmp_path / "a")
     killed_while_writing(tmp_path / "b")
     (tmp_path / ".c.part").touch()
-    with whole_file(tmp_path / "d"):
+    with atomic_write(tmp_path / "d"):
         assert len(names(tmp_path)) == 4
         clear_leftovers(tmp_path)
         assert len(names(tmp_path)) == 2
@@ -276,11 +276,11 @@ def test_leftovers_of_a_folder(tmp_path: Path) -> None:
 @posix
 def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
-    with whole_file(tmp_path / "f") as hidden:
-        name = hidden.name
+    with atomic_write(tmp_path / "f") as temporary:
+        name = temporary.name
     (tmp_path / name).symlink_to("precious")
-    with whole_file(tmp_path / "f") as hidden:
-        hidden.write_text("x")
+    with atomic_write(tmp_path / "f") as temporary:
+        temporary.write_text("x")
     assert (tmp_path / "precious").read_text() == "mine"
 
 

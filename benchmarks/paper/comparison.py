@@ -23,7 +23,7 @@ from generation import draw, judged
 from plotting import Panel, write_plot
 from work import Work
 
-from bigr_cli.files import whole_file
+from bigr_cli.files import atomic_write
 from bigr_cli.model import Model, load
 from bigr_cli.runtime.device import model_name
 
@@ -153,15 +153,15 @@ def report(
     table = markdown(rows, columns)
     print(table)
     RESULTS.mkdir(exist_ok=True)
-    with whole_file(RESULTS / f"{name}.json") as hidden:
-        hidden.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    with atomic_write(RESULTS / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     image = f"paper-{name}.png"
     write_plot(PAGE.parent / "images" / image, rows, panels)
     cost = f"{work.seconds / 60:.0f} minutes of one core"
     foot = f"`{results['command'].strip()}`: {repeats}; {cost} ({results['processor']}, torch {results['torch']})."
     block = f"{table}\n\n{foot}\n\n![{panels[0].title}, {name}](images/{image})"
-    with whole_file(PAGE) as hidden:
-        hidden.write_text(refreshed(PAGE.read_text(encoding="utf-8"), name, block), encoding="utf-8")
+    with atomic_write(PAGE) as temporary:
+        temporary.write_text(refreshed(PAGE.read_text(encoding="utf-8"), name, block), encoding="utf-8")
 
 
 def markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:

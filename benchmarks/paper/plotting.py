@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from bigr_cli.files import whole_file
+from bigr_cli.files import atomic_write
 
 Row = Mapping[str, Any]
 
@@ -43,8 +43,8 @@ def write_plot(path: Path, rows: Sequence[Row], panels: Sequence[Panel]) -> None
         _draw(axes, rows, panel)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
-    with whole_file(path) as hidden, Image.open(stream) as image:
-        image.convert("RGB").quantize(64).save(hidden, format="png", optimize=True)
+    with atomic_write(path) as temporary, Image.open(stream) as image:
+        image.convert("RGB").quantize(64).save(temporary, format="png", optimize=True)
 
 
 def _draw(axes: Any, rows: Sequence[Row], panel: Panel) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bigr_cli import yaml_text
-from bigr_cli.files import whole_file
+from bigr_cli.files import atomic_write
 
 Settings = Mapping[str, Any]
 
@@ -37,8 +37,8 @@ class Work:
             found = measure()
             kept = {"identity": identity, "found": found, "seconds": _processor_seconds() - start}
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as hidden:
-                hidden.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            with atomic_write(path) as temporary:
+                temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
             print(f"{name}: {found}", file=sys.stderr, flush=True)
         kept = json.loads(path.read_text(encoding="utf-8"))
         self.seconds += kept["seconds"]

@@ -135,15 +135,15 @@ def save_classifier(directory: Path, model: ScenesClassifier, **provenance: Any)
 
     from safetensors.torch import save
 
-    from bigr_cli.files import whole_file
+    from bigr_cli.files import atomic_write
 
     directory.mkdir(parents=True, exist_ok=True)
     raw = save({name: value.half().contiguous() for name, value in model.state_dict().items()})
     digest = hashlib.sha256(raw).hexdigest()
     config = ClassifierConfig(widths=model.widths, heads=model.answers, sha256=digest, **provenance)
-    with whole_file(directory / WEIGHTS_FILE) as file:
+    with atomic_write(directory / WEIGHTS_FILE) as file:
         file.write_bytes(raw)
-    with whole_file(directory / CONFIG_FILE) as file:
+    with atomic_write(directory / CONFIG_FILE) as file:
         file.write_text(yaml_text.dump(_plain(config)), encoding="utf-8")
     return config
 

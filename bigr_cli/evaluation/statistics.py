@@ -17,7 +17,7 @@ from bigr_cli.data.array_files import array_names, read_arrays
 from bigr_cli.errors import ModelFormatError, UsageError
 from bigr_cli.evaluation.image_sets import ImageSet
 from bigr_cli.evaluation.pretrained import load_tensors
-from bigr_cli.files import whole_file, writing
+from bigr_cli.files import atomic_write, writing
 from bigr_cli.imaging.files import existing
 
 SUFFIXES = (".npz", ".pt")
@@ -100,8 +100,8 @@ def _written(path: Path, *, overwrite: bool) -> Iterator[Path]:
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path, replace=overwrite) as hidden:
-                yield hidden
+            with atomic_write(path, replace=overwrite) as temporary:
+                yield temporary
         except FileExistsError as error:
             raise existing(path) from error
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.file_names import irregular
-from bigr_cli.files import behind_links, check_writable, reason_of, whole_file, writing
+from bigr_cli.files import atomic_write, behind_links, check_writable, reason_of, writing
 from bigr_cli.imaging.formats import storable
 from bigr_cli.imaging.metadata import KEY, embedding
 from bigr_cli.recipe import Recipe, parse_recipe
@@ -109,8 +109,8 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
     made: list[Path] = []
     try:
         _make_folders(path.parent, made)
-        with whole_file(path, replace=overwrite) as hidden:
-            hidden.write_bytes(data)
+        with atomic_write(path, replace=overwrite) as temporary:
+            temporary.write_bytes(data)
     except BaseException as error:
         for folder in made:
             with suppress(OSError):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bigr_cli import console
 from bigr_cli.data.array_files import read_arrays
 from bigr_cli.errors import BigrError, ImageError, ModelFormatError, RunError, UsageError
-from bigr_cli.files import whole_file, writing
+from bigr_cli.files import atomic_write, writing
 from bigr_cli.imaging.files import existing
 from bigr_cli.representation.embedding import Embedded, embed_items, gathered, identity, shard_size
 from bigr_cli.representation.features import Wanted
@@ -90,7 +90,7 @@ def write_table(path: Path, table: Table, blocks: Iterable[NDArray[Any]], *, ove
     write = {".npz": _npz, ".npy": _npy, ".safetensors": _safetensors, ".jsonl": _jsonl, ".parquet": _parquet}[suffix]
     with writing(path):
         try:
-            with whole_file(path, replace=overwrite) as hidden, hidden.open("wb") as stream:
+            with atomic_write(path, replace=overwrite) as temporary, temporary.open("wb") as stream:
                 write(stream, table, blocks)
         except FileExistsError as error:
             raise existing(path) from error

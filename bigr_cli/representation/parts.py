@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bigr_cli.cache import intact
 from bigr_cli.errors import RunError
-from bigr_cli.files import whole_file, writing
+from bigr_cli.files import atomic_write, writing
 from bigr_cli.locks import FolderLock, InUseError
 
 _IDENTITY = "identity"
@@ -56,8 +56,8 @@ class Shards:
                 if self._found() != self.identity:
                     self._clear()
                     self.folder.mkdir(parents=True, exist_ok=True)
-                    with whole_file(self.folder / _IDENTITY) as hidden:
-                        hidden.write_text(self.identity, encoding="utf-8")
+                    with atomic_write(self.folder / _IDENTITY) as temporary:
+                        temporary.write_text(self.identity, encoding="utf-8")
             except InUseError as error:
                 reason = str(error).removeprefix(f"{self.folder}: ")
                 raise InUseError(f"{self._output}: {reason}", hint=error.hint) from error
@@ -74,7 +74,7 @@ class Shards:
         """Keep a shard; RunError if it cannot be written."""
         record = {"paths": shard.paths, "labels": shard.labels, "failed": shard.failed}
         path = self._path(number)
-        with writing(path), whole_file(path) as hidden, hidden.open("wb") as stream:
+        with writing(path), atomic_write(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, features=shard.features, record=np.array(json.dumps(record)))
 
     def read(self, number: int) -> Shard:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bigr_cli.errors import ModelFormatError
-from bigr_cli.files import whole_file
+from bigr_cli.files import atomic_write
 from bigr_cli.runtime.tensor_headers import read_header
 
 # How the format names the number formats of weights, in the order in which the safetensors library stores tensors.
@@ -103,7 +103,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], dtype: torch.dtype 
     text = json.dumps({"__metadata__": {"format": "pt", **metadata}, **header}, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
-    with whole_file(path) as hidden, hidden.open("wb") as stream:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         for part in (len(text).to_bytes(8, "little"), text):
             digest.update(part)
             stream.write(part)

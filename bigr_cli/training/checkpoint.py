@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from bigr_cli.errors import CheckpointError, RunError
-from bigr_cli.files import whole_file
+from bigr_cli.files import atomic_write
 
 FOLDER = "checkpoints"
 STATE_FILE = "train.yaml"  # in the folder of a training of several stages, each in a folder below it
@@ -40,9 +40,9 @@ def save_checkpoint(run: Path, step: int, state: dict[str, Any], *, keep: int | 
     target = folder / f"step-{step:08d}.safetensors"
     with writing(run):
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(target) as hidden:
+        with atomic_write(target) as temporary:
             # One entry only: several would come in a new order each time, and equal states make equal files.
-            save_file(tensors, hidden, metadata={"state": json.dumps(skeleton)})
+            save_file(tensors, temporary, metadata={"state": json.dumps(skeleton)})
     prune(run, keep)
     return target
 

@@ -13,7 +13,7 @@ import torch
 from bigr_cli import console
 from bigr_cli.data import look as looks
 from bigr_cli.errors import UsageError
-from bigr_cli.files import whole_file, writing
+from bigr_cli.files import atomic_write, writing
 from bigr_cli.training.planning import Planner
 from bigr_cli.training.request import Request, look_for
 from bigr_cli.training.train import TOKENIZER, Training, TrainState, adjusted, prepare_folder, write_state
@@ -72,5 +72,5 @@ def _train(folder: Path, device: torch.device, *, settings: Sequence[str] = ()) 
 
 
 def _list_broken(path: Path, names: Sequence[str]) -> None:
-    with writing(path), whole_file(path) as hidden:
-        hidden.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="surrogateescape")
+    with writing(path), atomic_write(path) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="surrogateescape")

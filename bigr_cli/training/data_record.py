@@ -19,7 +19,7 @@ from bigr_cli import console
 from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.folders import FolderSource
 from bigr_cli.errors import CheckpointError
-from bigr_cli.files import whole_file
+from bigr_cli.files import atomic_write
 
 DATA_FILE = "data.npz"
 
@@ -44,7 +44,7 @@ class DataRecord:
     def write(self, run: Path) -> None:
         """Write it into a run's folder. OSError if that cannot be."""
         about = json.dumps({"labels": self.labels, "digests": self.digests})
-        with whole_file(run / DATA_FILE) as temporary, temporary.open("wb") as stream:
+        with atomic_write(run / DATA_FILE) as temporary, temporary.open("wb") as stream:
             np.savez(stream, about=np.array(about), **{name: getattr(self, name) for name in _COLUMNS})
 
 

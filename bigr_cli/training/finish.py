@@ -15,7 +15,7 @@ from bigr_cli import console
 from bigr_cli.core.sampler import sample
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import Source
-from bigr_cli.files import whole_file, writing
+from bigr_cli.files import atomic_write, writing
 from bigr_cli.training.config import GeneratorTraining
 from bigr_cli.training.launch import open_recorded
 from bigr_cli.training.page import NEAREST, nearest, write_pairs
@@ -78,8 +78,8 @@ def finish(
 
 
 def _fill_card(path: Path, results: Sequence[Result]) -> None:
-    with writing(path), whole_file(path) as hidden:
-        hidden.write_text(with_results(path.read_text(encoding="utf-8"), results), encoding="utf-8", newline="\n")
+    with writing(path), atomic_write(path) as temporary:
+        temporary.write_text(with_results(path.read_text(encoding="utf-8"), results), encoding="utf-8", newline="\n")
 
 
 def _samples(network: BinaryModel, config: ModelConfig, captions: Source | None) -> Tensor:

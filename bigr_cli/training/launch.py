@@ -18,7 +18,7 @@ from bigr_cli.data.codes import KeptSource
 from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, UsageError
-from bigr_cli.files import clear_leftovers, is_leftover, whole_file, writing
+from bigr_cli.files import atomic_write, clear_leftovers, is_leftover, writing
 from bigr_cli.locks import FolderLock, folder_lock
 from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.training.checkpoint import FOLDER, clear_unfinished, list_checkpoints, step_of
@@ -313,7 +313,7 @@ def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining, reco
         for place in (folder, folder / FOLDER, folder / "samples"):
             clear_leftovers(place)
         clear_unfinished(folder)
-        with whole_file(folder / TRAINING_FILE) as hidden:
-            hidden.write_text(schema.dump_yaml(training), encoding="utf-8")
+        with atomic_write(folder / TRAINING_FILE) as temporary:
+            temporary.write_text(schema.dump_yaml(training), encoding="utf-8")
         if record is not None:
             record.write(folder)

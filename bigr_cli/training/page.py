@@ -18,7 +18,7 @@ from bigr_cli import console
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import Source
 from bigr_cli.evaluation.plots import lines
-from bigr_cli.files import whole_file, writing
+from bigr_cli.files import atomic_write, writing
 from bigr_cli.pages import Shown, rendered, shown
 
 _BATCH = 64
@@ -89,8 +89,8 @@ def write_pairs(path: Path, samples: Tensor, training: Source, found: Nearest) -
             yield from (mine, nearest_to)
 
     sheet = grid(to_images(torch.cat(list(rows()))), columns=8)
-    with whole_file(path) as hidden:
-        sheet.save(hidden, format="PNG")
+    with atomic_write(path) as temporary:
+        sheet.save(temporary, format="PNG")
 
 
 PAGE = "report.html"
@@ -137,8 +137,8 @@ def write_page(folder: Path, name: str, plan: Sequence[str], notes: Sequence[str
         curves=curves,
         refresh=_REFRESH,
     )
-    with writing(folder / PAGE), whole_file(folder / PAGE) as hidden:
-        hidden.write_text(page, encoding="utf-8")
+    with writing(folder / PAGE), atomic_write(folder / PAGE) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _shown(path: Path, caption: str) -> Shown:

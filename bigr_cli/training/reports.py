@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bigr_cli import console
 from bigr_cli.errors import UsageError
-from bigr_cli.files import whole_file
+from bigr_cli.files import atomic_write
 from bigr_cli.progress import SILENCE, readable_time
 from bigr_cli.training.checkpoint import writing
 from bigr_cli.training.interrupts import Interrupts, StepAborted
@@ -37,8 +37,8 @@ class MetricsLog:
         self.path = run / "metrics.jsonl"
         if self.path.exists():
             kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _is_before(line, step)]
-            with whole_file(self.path) as hidden:
-                hidden.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            with atomic_write(self.path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def write(self, step: int, values: dict[str, float], *, kind: str) -> None:
         """Record values after `step` steps; `kind` is "train" or "validation". What is not finite becomes null."""
@@ -214,8 +214,8 @@ class Reports:
         path = trainer.folder / "samples" / f"step-{trainer.step:08d}.png"
         with writing(trainer.folder):
             path.parent.mkdir(exist_ok=True)
-            with whole_file(path) as hidden:
-                image.save(hidden, format="PNG")
+            with atomic_write(path) as temporary:
+                image.save(temporary, format="PNG")
         self.bar.facts({"samples": str(path)})
 
     def _write_model(self, average: nn.Module, measures: dict[str, float]) -> None:

@@ -19,7 +19,7 @@ import torch
 
 from bigr_cli import console, schema
 from bigr_cli.errors import UsageError
-from bigr_cli.files import is_leftover, whole_file, writing
+from bigr_cli.files import atomic_write, is_leftover, writing
 from bigr_cli.locks import folder_lock
 from bigr_cli.training.checkpoint import STATE_FILE
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
@@ -96,8 +96,8 @@ def write_state(folder: Path, state: TrainState) -> None:
     """Write train.yaml. Raises RunError if that is not possible."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / STATE_FILE) as hidden:
-            hidden.write_text(schema.dump_yaml(state), encoding="utf-8")
+        with atomic_write(folder / STATE_FILE) as temporary:
+            temporary.write_text(schema.dump_yaml(state), encoding="utf-8")
 
 
 def read_state(folder: Path) -> TrainState:
@@ -210,9 +210,9 @@ class Training:
                 TokenizerTraining if name == TOKENIZER else GeneratorTraining
             )
             training = schema.load_yaml(kind, path)
-            with whole_file(path) as hidden:
+            with atomic_write(path) as temporary:
                 text = schema.dump_yaml(replace(training, run=replace(training.run, steps=steps)))
-                hidden.write_text(text, encoding="utf-8")
+                temporary.write_text(text, encoding="utf-8")
         self.state = replace(self.state, spent={**self.state.spent, name: round(spent, 1)})
         write_state(self.folder, self.state)
 
@@ -221,5 +221,5 @@ def publish(stage: Path, folder: Path) -> None:
     """Copy a stage's model to the folder of the whole training, its config last."""
     config = read_config(stage)
     for name in (*config.weight_files, CARD_FILE, CONFIG_FILE):
-        with whole_file(folder / name) as hidden:
-            shutil.copyfile(stage / name, hidden)
+        with atomic_write(folder / name) as temporary:
+            shutil.copyfile(stage / name, temporary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from bigr_cli.files import whole_file, writing
+from bigr_cli.files import atomic_write, writing
 from bigr_cli.zoo.config import CONFIG_FILE, ModelConfig, RepresentationConfig, dump_config, read_config
 
 
@@ -18,6 +18,6 @@ def set_default_layer(directory: Path, layer: int) -> ModelConfig:
     """
     config = replace(read_config(directory), representation=RepresentationConfig(layer=layer))
     path = directory / CONFIG_FILE
-    with writing(path), whole_file(path) as hidden:
-        hidden.write_text(dump_config(config), encoding="utf-8", newline="\n")
+    with writing(path), atomic_write(path) as temporary:
+        temporary.write_text(dump_config(config), encoding="utf-8", newline="\n")
     return config

@@ -16,7 +16,7 @@ from bigr_cli import schema
 from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig, TokenizerConfig
 from bigr_cli.core.schedule import BernoulliSchedule
 from bigr_cli.errors import ModelFormatError, UsageError
-from bigr_cli.files import check_writable, whole_directory, whole_file, writing
+from bigr_cli.files import atomic_write, check_writable, whole_directory, writing
 from bigr_cli.runtime.tensor_file import write_tensors
 from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, ModelConfig, read_config
 from bigr_cli.zoo.folder import check_model
@@ -137,8 +137,8 @@ def _write_one(
     plain = schema.to_mapping(config)
     output.parent.mkdir(parents=True, exist_ok=True)
     if kind == "torch-checkpoint":
-        with whole_file(output) as hidden:
-            _save({"config": plain, "tokenizer": dict(tokenizer), "generator": dict(generator)}, hidden)
+        with atomic_write(output) as temporary:
+            _save({"config": plain, "tokenizer": dict(tokenizer), "generator": dict(generator)}, temporary)
         return
     parts = {"tokenizer": tokenizer, "generator": generator}
     tensors = {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}

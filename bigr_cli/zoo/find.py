@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bigr_cli import home
 from bigr_cli.errors import ConfigError, ModelError, UnknownNameError
-from bigr_cli.files import reading, whole_file, writing
+from bigr_cli.files import atomic_write, reading, writing
 from bigr_cli.zoo.config import CONFIG_FILE, ModelConfig, check_name, read_config
 from bigr_cli.zoo.sizes import stored_parameters
 
@@ -82,8 +82,8 @@ def set_default_model(name_or_dir: str) -> str:
     file = _default_file()
     with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as hidden:
-            hidden.write_text(noted + "\n", encoding="utf-8")
+        with atomic_write(file) as temporary:
+            temporary.write_text(noted + "\n", encoding="utf-8")
     return noted
 
 

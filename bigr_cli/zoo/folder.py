@@ -14,7 +14,7 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.errors import ModelError, ModelFormatError, UsageError
-from bigr_cli.files import check_writable, whole_directory, whole_file, writing
+from bigr_cli.files import atomic_write, check_writable, whole_directory, writing
 from bigr_cli.runtime import prepacked
 from bigr_cli.runtime.int8 import to_int8
 from bigr_cli.runtime.offload import Spread, fill_spread
@@ -210,8 +210,8 @@ def _check_states(directory: Path, config: ModelConfig, states: Mapping[str, Map
 
 
 def _write_text(path: Path, text: str) -> None:
-    with whole_file(path) as hidden:
-        hidden.write_text(text, encoding="utf-8", newline="\n")
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _part_problems(directory: Path, parts: Mapping[str, nn.Module]) -> list[str]:

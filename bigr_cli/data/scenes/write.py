@@ -15,7 +15,7 @@ from pathlib import Path
 from bigr_cli.data.scenes.description import LABELS, describe
 from bigr_cli.data.scenes.render import SIZES, box, render_with_mask
 from bigr_cli.errors import RunError, UsageError
-from bigr_cli.files import behind_links, cache_file, clear_leftovers, whole_file
+from bigr_cli.files import atomic_write, behind_links, cache_file, clear_leftovers
 
 CAPTIONS = "captions.jsonl"
 _CHUNK = 64  # images between two reports of progress
@@ -99,7 +99,7 @@ def _refuse_existing(directory: Path, start: int, stop: int) -> None:
 
 
 def _write_captions(path: Path, lines: list[str]) -> None:
-    with whole_file(path) as hidden, hidden.open("w", encoding="utf-8", newline="\n") as stream:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.writelines(lines)
 
 
