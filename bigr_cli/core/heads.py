@@ -1,7 +1,7 @@
 """What the transcoder predicts of a token's bits, and how they are drawn by it: several ways behind one interface.
 
 The published way is `FlipHead`. All heads have the same network with the same names of weights; they differ in what
-goes in beside the condition, what the logits mean, the loss, and the walk that ends in the bits' probabilities.
+goes in beside the condition, what the logits mean, the loss, and the denoising that ends in the bits' probabilities.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Rows(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """How the transcoder is walked: the settings of one iteration that it needs."""
+    """How the transcoder is denoised: the settings of one iteration that it needs."""
 
     timesteps: list[int]  # as the head's `timesteps` gives them
     guidance: float
@@ -64,7 +64,7 @@ class Head(Transcoder, ABC):
         """The levels of a chain of so many timesteps, first to last. Raises ValueError for more than there can be."""
 
     @abstractmethod
-    def walk(self, conds: Tensor, rows: Rows, chain: Chain) -> Tensor:
+    def denoised_probabilities(self, conds: Tensor, rows: Rows, chain: Chain) -> Tensor:
         """The probabilities by which the bits are drawn: (N, K) float32, P(bit = 1) of each row.
 
         A bit is 1 if its number in the stream BITS is below its probability, and it is the caller who draws it. A walk
@@ -126,14 +126,14 @@ class ChainHead(Head):
         noise = uniform(rows.seed, Stream.SCORE, rows.position, self.bits) < 0.5
         return self._logit(noise, self.logits(noise, self.trained, cond).float())
 
-    def walk(self, conds: Tensor, rows: Rows, chain: Chain) -> Tensor:
+    def denoised_probabilities(self, conds: Tensor, rows: Rows, chain: Chain) -> Tensor:
         count, bits = conds.shape[1], self.bits
         condition = self.condition_embedding(conds)  # (G, N, W)
         walked = torch.tensor(chain.timesteps, device=conds.device)
         times = self.timestep_embedding(walked - 1)  # (S, W)
         x = uniform(rows.seed, Stream.NOISE, rows.position, bits, iteration=chain.iteration) < 0.5
         found = conds.new_empty(count, bits, dtype=torch.float32)
-        active = torch.arange(count, device=conds.device)  # the rows that are still walked on
+        active = torch.arange(count, device=conds.device)  # the rows that are still denoised further
         p: Tensor | None = None
         numbers: Tensor | None = None
         block = max(1, _BLOCK // max(1, count * bits))
@@ -235,7 +235,7 @@ class DirectHead(PlainHead):
     def timesteps(self, count: int) -> list[int]:
         return [self.unknown]
 
-    def walk(self, conds: Tensor, rows: Rows, chain: Chain) -> Tensor:
+    def denoised_probabilities(self, conds: Tensor, rows: Rows, chain: Chain) -> Tensor:
         time = self.timestep_embedding(torch.zeros(1, dtype=torch.int64, device=conds.device))
         nothing = _unknown((conds.shape[1], self.bits), conds)
         return self._guided(nothing, self.condition_embedding(conds) + time, chain).sigmoid()
@@ -266,7 +266,7 @@ class MaskedBitsHead(PlainHead):
     def timesteps(self, count: int) -> list[int]:
         return hidden_counts(self.bits, count)
 
-    def walk(self, conds: Tensor, rows: Rows, chain: Chain) -> Tensor:
+    def denoised_probabilities(self, conds: Tensor, rows: Rows, chain: Chain) -> Tensor:
         condition = self.condition_embedding(conds)  # (G, N, W)
         times = self.timestep_embedding(torch.tensor(chain.timesteps, device=conds.device) - 1)  # (R, W)
         place = ranks(uniform(rows.seed, Stream.REVEAL, rows.position, self.bits, iteration=chain.iteration))

@@ -120,14 +120,14 @@ def _unmask(work: _Work, codes: Tensor, masked: Tensor, *, correction: int = 0) 
                 ranking = chain
                 if 0 < short < len(chain.timesteps):
                     ranking = chain._replace(timesteps=generator.transcoder.timesteps(short))
-                p = generator.transcoder.walk(conds, rows, ranking)
+                p = generator.transcoder.denoised_probabilities(conds, rows, ranking)
                 noise = gumbel_at(settings.gumbel, settings.gumbel_schedule, like, settings.steps)
                 chosen = _first(_keys(p, rows, masked, settings, noise, iteration), masked, quota)
                 settled = chosen[rows.item, rows.position]
                 rows, conds = rows.at(settled), conds[:, settled]
                 p = p[settled] if ranking is chain else None
             if p is None:
-                p = generator.transcoder.walk(conds, rows, chain)
+                p = generator.transcoder.denoised_probabilities(conds, rows, chain)
             codes[rows.item, rows.position] = (
                 uniform(rows.seed, Stream.BITS, rows.position, config.bits, iteration=iteration) < p
             )

@@ -90,19 +90,19 @@ def test_a_image_depends_on_its_seed_alone(
 def test_a_walk_gives_probabilities_row_by_row(calm: Generator, timesteps: int, count: int, tolerance: float) -> None:
     """Float32 between 0 and 1; a row's are the same beside other rows and without them."""
     wanted, given_conds, work = chain(calm, timesteps, tolerance=tolerance), conds(count), rows(count)
-    p = calm.transcoder.walk(given_conds, work, wanted)
+    p = calm.transcoder.denoised_probabilities(given_conds, work, wanted)
     assert p.shape == (count, BITS) and p.dtype == torch.float32
     assert bool(((p > 0) & (p < 1)).all())
-    last = calm.transcoder.walk(given_conds[:, -1:], work.at(torch.tensor([count - 1])), wanted)
+    last = calm.transcoder.denoised_probabilities(given_conds[:, -1:], work.at(torch.tensor([count - 1])), wanted)
     torch.testing.assert_close(last[0], p[-1], atol=1e-5, rtol=1e-5)
 
 
 def test_guidance_1_and_0_are_one_of_two_variants(calm: Generator) -> None:
     """Mixing two variants with 1 or 0 gives what each alone gives, and 2 leads away from the second."""
     both, work = conds(9, variants=2), rows(9)
-    walked = {g: calm.transcoder.walk(both, work, chain(calm, guidance=float(g))) for g in (0, 1, 2)}
+    walked = {g: calm.transcoder.denoised_probabilities(both, work, chain(calm, guidance=float(g))) for g in (0, 1, 2)}
     for guidance, variant in ((1, 0), (0, 1)):
-        alone = calm.transcoder.walk(both[variant : variant + 1], work, chain(calm))
+        alone = calm.transcoder.denoised_probabilities(both[variant : variant + 1], work, chain(calm))
         torch.testing.assert_close(walked[guidance], alone, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(walked[2], walked[1], atol=1e-2)
 
@@ -111,8 +111,8 @@ def test_one_step_mixes_and_divides_the_logits(calm: Generator) -> None:
     """In a chain of one step, logit p is ((1 − s) u + s c) / τ, with c and u the variants' own."""
     both, work = conds(9, variants=2, seed=5), rows(9)
     one = chain(calm, 1)
-    c, u = (calm.transcoder.walk(both[i : i + 1], work, one).logit() for i in (0, 1))
-    found = calm.transcoder.walk(both, work, one._replace(guidance=2.0, temperature=3.0)).logit()
+    c, u = (calm.transcoder.denoised_probabilities(both[i : i + 1], work, one).logit() for i in (0, 1))
+    found = calm.transcoder.denoised_probabilities(both, work, one._replace(guidance=2.0, temperature=3.0)).logit()
     torch.testing.assert_close(found, (u + 2 * (c - u)) / 3, atol=1e-3, rtol=1e-3)
 
 
@@ -120,11 +120,15 @@ def test_the_condition_matters_and_an_untrained_head_throws_coins(
     generator: Generator, tiny_config: Callable[..., GeneratorConfig]
 ) -> None:
     work = rows(9)
-    p = generator.transcoder.walk(conds(9), work, chain(generator))
-    assert not torch.allclose(p, generator.transcoder.walk(conds(9, seed=1), work, chain(generator)), atol=1e-2)
+    p = generator.transcoder.denoised_probabilities(conds(9), work, chain(generator))
+    assert not torch.allclose(
+        p, generator.transcoder.denoised_probabilities(conds(9, seed=1), work, chain(generator)), atol=1e-2
+    )
     fresh = Generator(tiny_config(head=generator.config.head))
     with torch.no_grad():
-        assert torch.equal(fresh.transcoder.walk(conds(9), work, chain(fresh)), torch.full((9, BITS), 0.5))
+        assert torch.equal(
+            fresh.transcoder.denoised_probabilities(conds(9), work, chain(fresh)), torch.full((9, BITS), 0.5)
+        )
         assert torch.allclose(fresh.transcoder.first_logits(conds(9)[0], work), torch.zeros(9, BITS))
         bits = torch.rand(4000, BITS) < 0.5
         loss = fresh.transcoder.loss(conds(4000)[0], bits)
@@ -164,7 +168,7 @@ class TestDirect:
         masked, labels = torch.rand(2, TOKENS) < 0.5, torch.tensor([0, 1])
         scores = token_scores(direct, codes, labels, masked, torch.tensor([0, 0]))
         cond = direct.condition(codes, labels, masked)[masked]
-        p = direct.transcoder.walk(cond[None], rows(len(cond)), chain(direct))
+        p = direct.transcoder.denoised_probabilities(cond[None], rows(len(cond)), chain(direct))
         right = torch.where(codes[masked], p, 1 - p).log().mean(dim=1)
         torch.testing.assert_close(scores[masked], right, atol=1e-4, rtol=1e-4)
 
@@ -196,7 +200,7 @@ class TestMaskedBits:
         layer = masked_bits.transcoder.bit_embedding
         handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
         work = rows(9)
-        p = masked_bits.transcoder.walk(conds(9), work, chain(masked_bits, BITS, iteration=2))
+        p = masked_bits.transcoder.denoised_probabilities(conds(9), work, chain(masked_bits, BITS, iteration=2))
         handle.remove()
         drawn = uniform(work.seed, Stream.BITS, work.position, BITS, iteration=2) < p
         assert [int((round_ == 0).sum(dim=1).unique()) for round_ in seen] == [4, 3, 2, 1]
@@ -208,7 +212,7 @@ class TestMaskedBits:
         layer = masked_bits.transcoder.bit_embedding
         handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
         count = 4000
-        masked_bits.transcoder.walk(conds(count), rows(count), chain(masked_bits, BITS))
+        masked_bits.transcoder.denoised_probabilities(conds(count), rows(count), chain(masked_bits, BITS))
         handle.remove()
         first = (seen[1] != 0).float().mean(dim=0)
         assert bool((first - 1 / BITS).abs().max() < 5 * (BITS * count) ** -0.5)
@@ -254,7 +258,9 @@ def test_what_bits_have_to_do_with_each_other(head: HeadKind, least: float | Non
     seeds = torch.arange(2000)
     work = Rows(seeds, torch.zeros_like(seeds), seeds)
     with torch.no_grad():
-        p = transcoder.walk(torch.zeros(1, 2000, DIM), work, Chain(transcoder.timesteps(32), 1.0, 1.0, 0.0, 0))
+        p = transcoder.denoised_probabilities(
+            torch.zeros(1, 2000, DIM), work, Chain(transcoder.timesteps(32), 1.0, 1.0, 0.0, 0)
+        )
     drawn = uniform(work.seed, Stream.BITS, work.position, BITS) < p
     assert bool((drawn.float().mean(dim=0) - 0.5).abs().max() < 0.08)
     same, never, unrelated = (float((drawn[:, a] == drawn[:, b]).float().mean()) for a, b in ((0, 1), (2, 3), (0, 2)))

@@ -268,7 +268,7 @@ def test_a_token_that_is_left_keeps_its_probability(generator: Generator) -> Non
         rows = Rows(numbers(0, 0), numbers(2, 5), numbers(7, 7))
         chain = Chain([8, 3, 1] if tolerance else [8, 3], 1.0, 1.0, tolerance, 0)
         conds = torch.randn(1, 2, generator.config.dim, generator=torch.Generator().manual_seed(0))
-        seen.append(generator.transcoder.walk(conds, rows, chain))
+        seen.append(generator.transcoder.denoised_probabilities(conds, rows, chain))
     assert torch.equal(seen[0], seen[1])
 
 
