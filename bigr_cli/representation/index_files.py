@@ -151,14 +151,14 @@ def _make_shards(
     fail: Callable[[str, BigrError], None],
 ) -> int:
     """Have all shards there, made before or now, by this process and the others; gives how many there are."""
-    if processes.told(shards.identity) != shards.identity:
+    if processes.broadcast(shards.identity) != shards.identity:
         what = "images, model, settings and number format must be the same"
         raise UsageError(f"process {processes.rank} would make other features: {what}", hint="try --dtype float32")
     size = shard_size(wanted, batch)
     number = -(-len(items) // size)
     if processes.first:
         shards.open()
-    missing = processes.told(shards.missing(number) if processes.first else [])
+    missing = processes.broadcast(shards.missing(number) if processes.first else [])
     mine = missing[processes.rank :: processes.count]
     left, my_share = (sum(min(size, len(items) - each * size) for each in some) for some in (missing, mine))
     if left < len(items):

@@ -38,9 +38,9 @@ class Team:
 
     def wait(self) -> None:
         """Return when all processes are here. RunError if one of them has ended."""
-        self.told(None)
+        self.broadcast(None)
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """What the first process gives, to all of them. RunError if one of them has ended."""
         if self.count == 1:
             return value
@@ -89,12 +89,12 @@ class Team:
             try:
                 made = make()
             except BigrError as error:
-                self.told((None, error.exit_code))
+                self.broadcast((None, error.exit_code))
                 raise
-        told, code = self.told((shown(made) if made is not None else None, 0))
+        broadcast, code = self.broadcast((shown(made) if made is not None else None, 0))
         if code:
             raise SystemExit(code)
-        return made if self.first else told  # type: ignore[return-value]
+        return made if self.first else broadcast  # type: ignore[return-value]
 
     def _lost(self) -> RunError:
         return RunError(f"process {self.rank}: another process has ended", hint=self.hint)

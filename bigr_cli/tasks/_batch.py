@@ -67,7 +67,7 @@ def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes
         return lines, chooser, name, read_config(find_model(name)), before_after_path(batch, writing), listed
 
     lines, chooser, name, config, sheet, listed = processes.after_the_first(prepared)
-    drawn, model = processes.told(secrets.randbelow(2**32)), None
+    drawn, model = processes.broadcast(secrets.randbelow(2**32)), None
     watch = Watch(Earlier(task, watching=batch.watch))
     results: Results | None = None
     failed: list[tuple[str, BigrError]] = []
@@ -125,7 +125,7 @@ def _planned(processes: Team, make: Callable[[], Plan], *, json: bool) -> Plan:
         return planned
 
     planned = processes.after_the_first(checked)
-    paths = processes.told(planned.paths)
+    paths = processes.broadcast(planned.paths)
     if paths != planned.paths:
         raise UsageError(f"process {processes.rank} finds other images than the first one")
     processes.wait()

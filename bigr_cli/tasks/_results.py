@@ -146,8 +146,8 @@ class Results:
 
     def _gather(self, processes: Team) -> None:
         """Let the first process have what all have written, and what failed; the others keep nothing."""
-        told = [(name, str(error), error.hint) for name, error in self.failures]
-        every = processes.gathered((self._written, told, self.unfamiliar.count))
+        broadcast = [(name, str(error), error.hint) for name, error in self.failures]
+        every = processes.gathered((self._written, broadcast, self.unfamiliar.count))
         if not processes.first:
             self._written, self.failures = [], []
             return

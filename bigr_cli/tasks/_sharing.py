@@ -68,7 +68,7 @@ def load_alike(name: str | None, placing: dict[str, Any], processes: Team) -> "M
 
     model = processes.after_the_first(lambda: load(name, **placing))
     numbers = f"{model.device.type} in {str(model.dtype).removeprefix('torch.')}"
-    expected = processes.told(numbers)
+    expected = processes.broadcast(numbers)
     if expected != numbers:
         message = f"process {processes.rank} would make other images: it computes on {numbers}, the first on {expected}"
         raise UsageError(message, hint="--device and --dtype make them alike")

@@ -118,7 +118,7 @@ def embed(
         if not processes.first:
             console.configure(quiet=True)
         network = processes.after_the_first(lambda: loaded(model, machine))
-        batch = processes.told(batch_size(network, wanted, machine.batch_size))  # what is free differs among them
+        batch = processes.broadcast(batch_size(network, wanted, machine.batch_size))  # what is free differs among them
         made = embed_to_file(
             network,
             items,

@@ -125,7 +125,7 @@ def interpolate(
     with sharing() as processes:
         chooser = processes.after_the_first(lambda: Chooser(base, recipe))
         name = processes.decided(lambda: chooser.model(model))
-        drawn = processes.told(secrets.randbelow(2**32))
+        drawn = processes.broadcast(secrets.randbelow(2**32))
         jobs = processes.after_the_first(lambda: _plan(context, base, name, drawn, processes))
         kept = {"overwrite": writing.overwrite, "skip_existing": writing.skip_existing}
         listed = processes.after_the_first(lambda: FailureList(failures, **kept))

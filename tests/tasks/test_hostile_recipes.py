@@ -75,9 +75,9 @@ def test_a_folder_counts_by_its_weights_and_not_by_what_its_config_claims(
         refused = bigr("generate", "--recipe", written(**changes), "-o", "y.png")
         assert (refused.code, Path("y.png").exists()) == (2, False)
         assert refused.err.startswith("error: unknown model")
-        told = bigr("info", "r.json")
-        assert "no model here has the weights" in told.err
-        assert "-m evil" not in told.out and "-m ./evil" not in told.out
+        broadcast = bigr("info", "r.json")
+        assert "no model here has the weights" in broadcast.err
+        assert "-m evil" not in broadcast.out and "-m ./evil" not in broadcast.out
     asked = bigr("generate", "--recipe", "r.json", "-m", "evil", "-o", "y.png")
     assert (asked.code, asked.err.startswith("evil on cpu")) == (0, True)
 

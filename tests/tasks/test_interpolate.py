@@ -240,6 +240,6 @@ def test_one_of_several_that_fails_costs_only_itself(bigr: Run) -> None:
 def test_a_dry_run(bigr: Run, workplace: Path) -> None:
     said = bigr("interpolate", "cat", "dog", "--frames", 3, "--seed", 4, "--dry-run", "-o", "a.gif")
     assert (said.code, said.out) == (0, "cat-to-dog, 3 frames -> a.gif\n")
-    told = json.loads(bigr("interpolate", "cat", "dog", "--seed", 4, "--dry-run", "--json", "-o", "b.png").out)
-    assert (told["path"], told["seed"], told["frames"]) == ("b.png", 4, 9)
+    broadcast = json.loads(bigr("interpolate", "cat", "dog", "--seed", 4, "--dry-run", "--json", "-o", "b.png").out)
+    assert (broadcast["path"], broadcast["seed"], broadcast["frames"]) == ("b.png", 4, 9)
     assert sorted(path.name for path in workplace.iterdir()) == ["in.png"]
