@@ -54,7 +54,7 @@ class Team:
             raise self._lost() from error
         return given[0]
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """What each process gives, in their order, to all of them. RunError if one of them has ended."""
         if self.count == 1:
             return [value]

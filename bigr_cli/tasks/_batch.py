@@ -18,7 +18,7 @@ from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._given import Chooser, Given, given_by, given_by_manifest
 from bigr_cli.tasks._jobs import FailureList, Job, Plan, pass_path, plan
 from bigr_cli.tasks._results import Results, check_stdout
-from bigr_cli.tasks._sharing import Turn, load_alike, sharing, turn
+from bigr_cli.tasks._sharing import Turn, load_on_every_rank, sharing, turn
 from bigr_cli.tasks._sheets import before_after_path, write_before_after
 from bigr_cli.tasks._watching import POLL, Watch
 
@@ -133,7 +133,7 @@ def _planned(processes: Team, make: Callable[[], Plan], *, json: bool) -> Plan:
 
 
 def _loaded(name: str | None, dtype: str, machine: Machine, planned: Plan, processes: Team) -> "Model":
-    model = load_alike(name, machine.placing(dtype), processes)
+    model = load_on_every_rank(name, machine.placing(dtype), processes)
     console.say(model.drawing(planned.jobs[0].seed, drawn=planned.jobs[0].drawn))
     return model
 
@@ -190,7 +190,7 @@ def _work(
     _close(results, planned, listed, failed, processes)
     if len(planned.jobs) > 1:
         console.detail(f"{len(planned.jobs) / (time.perf_counter() - began):.2f} images a second")
-    every = [entry for part in processes.gathered(kept) for entry in part]
+    every = [entry for part in processes.all_gather(kept) for entry in part]
     return results, [(planned.jobs[index], image) for index, image in every]
 
 

@@ -147,7 +147,7 @@ class Results:
     def _gather(self, processes: Team) -> None:
         """Let the first process have what all have written, and what failed; the others keep nothing."""
         broadcast = [(name, str(error), error.hint) for name, error in self.failures]
-        every = processes.gathered((self._written, broadcast, self.unfamiliar.count))
+        every = processes.all_gather((self._written, broadcast, self.unfamiliar.count))
         if not processes.first:
             self._written, self.failures = [], []
             return

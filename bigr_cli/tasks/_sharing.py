@@ -57,7 +57,7 @@ def turn(processes: Team, output: str | None, *, skip_existing: bool) -> Iterato
         given.leave()
 
 
-def load_alike(name: str | None, placing: dict[str, Any], processes: Team) -> "Model":
+def load_on_every_rank(name: str | None, placing: dict[str, Any], processes: Team) -> "Model":
     """The model, as `bigr_cli.load` gives it, in all processes.
 
     Raises:

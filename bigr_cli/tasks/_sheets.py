@@ -87,7 +87,7 @@ class SheetMaker:
 
     def gather(self, processes: Team) -> None:
         """Have the images of all processes."""
-        for images in processes.gathered(self._images):
+        for images in processes.all_gather(self._images):
             self._images |= images
 
     def watch(self, model: "Model", jobs: "Sequence[Job]", iteration: int, codes: "Tensor", masked: "Tensor") -> None:

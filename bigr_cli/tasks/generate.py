@@ -16,7 +16,7 @@ from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._given import Chooser, given_by
 from bigr_cli.tasks._results import Results, check_stdout
-from bigr_cli.tasks._sharing import load_alike, sharing, turn
+from bigr_cli.tasks._sharing import load_on_every_rank, sharing, turn
 from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def generate(
         if not any(targets.wanted) and targets.grid is None:
             console.say(f"nothing to do: all {len(made.jobs)} are there already")
             return
-        loaded = load_alike(name, machine.placing(chooser.option("dtype", machine.dtype)), processes)
+        loaded = load_on_every_rank(name, machine.placing(chooser.option("dtype", machine.dtype)), processes)
         console.say(loaded.drawing(made.jobs[0].seed, drawn=made.drawn))
         _make(loaded, made, targets, writing, sheets, machine.batch_size, processes)
 

@@ -22,7 +22,7 @@ from bigr_cli.tasks._frames import Target, target_of, write_frames
 from bigr_cli.tasks._given import Chooser, Given, given_by, given_by_manifest
 from bigr_cli.tasks._jobs import FailureList
 from bigr_cli.tasks._results import Unfamiliar
-from bigr_cli.tasks._sharing import load_alike, sharing
+from bigr_cli.tasks._sharing import load_on_every_rank, sharing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -137,10 +137,10 @@ def interpolate(
         if not todo:
             console.say(f"nothing to do: {'it is' if len(jobs) == 1 else 'all are'} there already")
             return
-        loaded = load_alike(name, machine.placing(chooser.option("dtype", machine.dtype)), processes)
+        loaded = load_on_every_rank(name, machine.placing(chooser.option("dtype", machine.dtype)), processes)
         console.say(loaded.drawing(todo[0].seed, drawn=todo[0].drawn))
         failed = _work(loaded, processes.share(todo), writing, machine.batch_size, alone=len(todo) == 1)
-        every = [one for part in processes.gathered(failed) for one in part]
+        every = [one for part in processes.all_gather(failed) for one in part]
         if processes.first:
             listed.write([(name, str(error)) for name, error in every])
         if every and processes.first:
