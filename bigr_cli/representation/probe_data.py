@@ -19,7 +19,7 @@ from bigr_cli.data.loading import as_floats, load_batches, workers_watched
 from bigr_cli.data.sources import SCENES, Source, open_source
 from bigr_cli.errors import ModelError, UsageError
 from bigr_cli.runtime.batches import Batches
-from bigr_cli.runtime.offload import spread_like
+from bigr_cli.runtime.offload import offload_like
 
 if TYPE_CHECKING:
     from bigr_cli.core.model import BinaryModel
@@ -231,7 +231,7 @@ def untrained(generator: Generator, seed: int) -> Generator:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = made(generator.config)
-    return spread_like(fresh, generator).eval().requires_grad_(False)
+    return offload_like(fresh, generator).eval().requires_grad_(False)
 
 
 def _some(names: list[str], limit: int = 5) -> str:

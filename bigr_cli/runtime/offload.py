@@ -20,7 +20,7 @@ from bigr_cli.core.network import Block, Generator
 from bigr_cli.errors import DeviceError
 from bigr_cli.runtime.tensor_file import Renamed, StoredTensors
 
-Spread = Literal["offload", "auto"]
+Offload = Literal["offload", "auto"]
 # Where a block is kept: on a device; "memory": in main memory; "disk": in the model's file. From the last two it is
 # brought to the device, and forgotten, each time it is used.
 Place = torch.device | Literal["memory", "disk"]
@@ -28,7 +28,7 @@ Place = torch.device | Literal["memory", "disk"]
 _FOR_NUMBERS = 0.9  # of a GPU's free memory is for weights, the rest for what is computed
 
 
-def fill_spread(generator: Generator, path: Path, device: torch.device, dtype: torch.dtype, how: Spread) -> None:
+def fill_offloaded(generator: Generator, path: Path, device: torch.device, dtype: torch.dtype, how: Offload) -> None:
     """Give a generator that was laid out on the meta device its weights.
 
     Args:
@@ -61,7 +61,7 @@ def plan(
     generator: Generator,
     device: torch.device,
     dtype: torch.dtype,
-    how: Spread,
+    how: Offload,
     memory: Mapping[str | int, int] | None = None,
 ) -> list[Place]:
     """Where each block is kept; `memory` has free bytes by accelerate's names of devices, None asks for them."""
@@ -130,7 +130,7 @@ def _hook(
     add_hook_to_module(block, hook)
 
 
-def spread_like(generator: Generator, other: Generator) -> Generator:
+def offload_like(generator: Generator, other: Generator) -> Generator:
     """Put a generator that is in main memory where another one of the same sizes is; what is elsewhere stays there."""
     hooks = [getattr(block, "_hf_hook", None) for block in other.blocks]
     blocks = generator.blocks

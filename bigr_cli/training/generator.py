@@ -89,7 +89,7 @@ class GeneratorObjective(Objective):
     """The generator on codes that a frozen tokenizer draws."""
 
     model: Generator
-    can_be_spread = True
+    can_be_offloaded = True
 
     def __init__(self, config: GeneratorTraining, tokenizer: Tokenizer, base: ModelConfig, held_out: Source) -> None:
         """`base` describes the tokenizer's model.

@@ -247,7 +247,7 @@ class Trainer:
         self.average.update(self.objective.model, self.step)
 
     def _synchronise(self, last: bool) -> None:
-        """Spread weights send their gradients after the last part of a step only."""
+        """Offload weights send their gradients after the last part of a step only."""
         send: Any = getattr(self.objective, "set_requires_gradient_sync", None)
         if send is not None:
             send(last)

@@ -24,7 +24,7 @@ class Objective(nn.Module):
     """
 
     model: nn.Module
-    can_be_spread = False  # whether `forward` never touches a block's weights but by calling the block
+    can_be_offloaded = False  # whether `forward` never touches a block's weights but by calling the block
 
     def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the player whose turn it is, and values to be shown."""

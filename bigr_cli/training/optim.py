@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bigr_cli.training.config import OptimizerConfig
-from bigr_cli.training.sharding import spread_like, whole_tensor
+from bigr_cli.training.sharding import offload_like, whole_tensor
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
@@ -92,7 +92,7 @@ class Muon(torch.optim.Optimizer):
                 for parameter, update in zip(parameters, updates, strict=True):
                     moved = update.view(parameter.shape).to(parameter.dtype)
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(spread_like(moved, parameter), alpha=-rate)
+                    parameter.add_(offload_like(moved, parameter), alpha=-rate)
         return loss
 
     def _direction(self, parameter: nn.Parameter, momentum: float) -> Tensor:

@@ -56,7 +56,7 @@ def whole_tensor(tensor: Tensor) -> Tensor:
     return tensor if gather is None else gather()
 
 
-def spread_like(tensor: Tensor, pattern: Tensor) -> Tensor:
+def offload_like(tensor: Tensor, pattern: Tensor) -> Tensor:
     """A tensor that is whole in each process, spread as `pattern` is; nothing is sent."""
     if not hasattr(pattern, "full_tensor"):
         return tensor
@@ -69,7 +69,7 @@ def spread_like(tensor: Tensor, pattern: Tensor) -> Tensor:
 @torch.no_grad()
 def fill(target: Tensor, whole: Tensor) -> None:
     """Copy a whole tensor into one that may be spread."""
-    target.copy_(spread_like(whole.to(target.device, target.dtype), target))
+    target.copy_(offload_like(whole.to(target.device, target.dtype), target))
 
 
 def is_block(name: str, module: nn.Module) -> bool:
@@ -114,7 +114,7 @@ class Sharding:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        if not objective.can_be_spread:
+        if not objective.can_be_offloaded:
             raise UsageError("run.shard: spreads the generator's weights; a tokenizer's are whole in every process")
         mesh = init_device_mesh(device.type, (get_world_size(),))
         for name, part in list(objective.named_modules()):

@@ -17,7 +17,7 @@ from bigr_cli.errors import ModelError, ModelFormatError, UsageError
 from bigr_cli.files import atomic_write, check_writable, whole_directory, writing
 from bigr_cli.runtime import prepacked
 from bigr_cli.runtime.int8 import to_int8
-from bigr_cli.runtime.offload import Spread, fill_spread
+from bigr_cli.runtime.offload import Offload, fill_offloaded
 from bigr_cli.runtime.tensor_file import StoredTensors, write_tensors
 from bigr_cli.runtime.tensor_headers import hash_problems
 from bigr_cli.zoo.card import render_card
@@ -111,7 +111,7 @@ def load_model(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     tokenizer_dtype: torch.dtype | None = None,
-    spread: Spread | None = None,
+    spread: Offload | None = None,
     verify: bool = False,
 ) -> tuple[BinaryModel, ModelConfig]:
     """Load a model for use: in eval mode, without gradients.
@@ -141,7 +141,7 @@ def load_model(
     model.tokenizer.to(device)
     if spread is not None:
         where = torch.device(device)
-        fill_spread(model.generator, directory / GENERATOR_FILE, where, floats or torch.float32, spread)
+        fill_offloaded(model.generator, directory / GENERATOR_FILE, where, floats or torch.float32, spread)
     elif dtype is torch.int8:
         to_int8(model.generator, StoredTensors(directory / GENERATOR_FILE, torch.float32))
     elif dtype is torch.bfloat16 and torch.device(device).type == "cpu" and prepacked.works():

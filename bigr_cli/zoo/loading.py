@@ -10,7 +10,7 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.errors import UsageError
 from bigr_cli.runtime import device as devices
 from bigr_cli.runtime.compiled import check_compiler, compile_networks
-from bigr_cli.runtime.offload import Spread
+from bigr_cli.runtime.offload import Offload
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.folder import load_model
 
@@ -32,7 +32,7 @@ def load_networks(
         raise UsageError("--offload and --device-map exclude each other")
     if compile and (offload or device_map):
         raise UsageError("--compile: layers that are kept elsewhere cannot be compiled")
-    spread: Spread | None = "offload" if offload else "auto" if device_map else None
+    spread: Offload | None = "offload" if offload else "auto" if device_map else None
     devices.set_threads(threads)
     chosen = devices.select_device(device)
     if compile:

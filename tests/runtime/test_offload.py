@@ -14,7 +14,7 @@ from bigr_cli.core.network import Generator
 from bigr_cli.errors import DeviceError, UsageError
 from bigr_cli.model import Model
 from bigr_cli.runtime import offload as spread
-from bigr_cli.runtime.offload import plan, spread_like
+from bigr_cli.runtime.offload import offload_like, plan
 from bigr_cli.zoo.folder import load_model
 
 CPU, FIRST, SECOND = torch.device("cpu"), torch.device("cuda", 0), torch.device("cuda", 1)
@@ -117,7 +117,7 @@ def test_a_fresh_generator_is_spread_likewise(tiny_model: Path) -> None:
     for other, spread_out in ((offloaded.generator, True), (plain.generator, False)):
         fresh = Generator(plain.generator.config)
         fresh.load_state_dict(state)
-        made = spread_like(fresh, other).eval()
+        made = offload_like(fresh, other).eval()
         assert all(tensor.is_meta == spread_out for tensor in made.blocks.parameters())
         codes, labels = torch.ones(1, 16, 6), torch.tensor([1])
         with torch.no_grad():

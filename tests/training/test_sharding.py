@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.training.checkpoint import list_checkpoints
 from bigr_cli.training.config import RunConfig
-from bigr_cli.training.sharding import Sharding, fill, spread_like, whole_tensor
+from bigr_cli.training.sharding import Sharding, fill, offload_like, whole_tensor
 
 Run = Callable[..., Any]
 SETTINGS = """
@@ -168,6 +168,6 @@ def test_accelerates_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tensors_that_are_not_spread_stay() -> None:
     tensor, other = torch.rand(3), torch.zeros(3)
     assert whole_tensor(tensor) is tensor
-    assert spread_like(tensor, other) is tensor
+    assert offload_like(tensor, other) is tensor
     fill(other, tensor)
     assert torch.equal(other, tensor)
