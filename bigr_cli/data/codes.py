@@ -27,7 +27,7 @@ from bigr_cli.home import HINT
 _HEAD = struct.Struct("<?I")  # whether the row was written, and the CRC-32 of what follows
 
 
-class KeptSource:
+class CachedSource:
     """A source whose images are looked up in a file of rows, and written there where they are not.
 
     Any number of processes may share the file: a row that another is just writing, or did not finish, counts as not

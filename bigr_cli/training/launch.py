@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bigr_cli import console, schema, yaml_text
 from bigr_cli.colours import parse_colour
-from bigr_cli.data.codes import KeptSource
+from bigr_cli.data.codes import CachedSource
 from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, UsageError
@@ -142,7 +142,7 @@ def open_recorded(
         training, held_out = _scenes(data, size)
     else:
         training, held_out, record = _files(data, size, captions, classes, run)
-    return (KeptSource(training) if data.cache_pictures else training), held_out, record
+    return (CachedSource(training) if data.cache_pictures else training), held_out, record
 
 
 def _scenes(data: DataConfig, size: int) -> tuple[Source, Source]:

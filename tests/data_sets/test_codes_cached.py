@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bigr_cli.data.codes import KeptSource
+from bigr_cli.data.codes import CachedSource
 from bigr_cli.data.file_source import Sample
 from bigr_cli.data.sources import ScenesSource
 
@@ -48,26 +48,28 @@ def same(one: Sample, other: Sample) -> bool:
 @pytest.mark.parametrize("focused", [False, True])
 def test_each_image_is_asked_for_once(tmp_path: Path, focused: bool) -> None:
     source = Counting(focused)
-    kept = KeptSource(source, tmp_path)
+    kept = CachedSource(source, tmp_path)
     source.asked.clear()
     for _ in range(3):
         for index in (3, 0, 4):
             assert same(kept.image(index, 7), Counting(focused).image(index))
     assert source.asked == [3, 0, 4]
-    again = KeptSource(Counting(focused), tmp_path)
+    again = CachedSource(Counting(focused), tmp_path)
     assert same(again.image(3), Counting(focused).image(3))
     assert again.source.asked == [0]  # type: ignore[attr-defined]
     assert (kept.label(3), kept.caption(3, 2), len(kept), kept.fingerprint()) == (1, "3, 2", 5, source.fingerprint())
 
 
 def test_other_sources_have_files_of_their_own(tmp_path: Path) -> None:
-    assert KeptSource(Counting(True), tmp_path).path != KeptSource(Counting(False), tmp_path).path
-    assert KeptSource(ScenesSource(16, 0, 0, 9), tmp_path).path != KeptSource(ScenesSource(16, 0, 0, 8), tmp_path).path
+    assert CachedSource(Counting(True), tmp_path).path != CachedSource(Counting(False), tmp_path).path
+    assert (
+        CachedSource(ScenesSource(16, 0, 0, 9), tmp_path).path != CachedSource(ScenesSource(16, 0, 0, 8), tmp_path).path
+    )
 
 
 @pytest.mark.parametrize("spoil", ["cut", "changed", "zeros"])
 def test_a_spoilt_row_is_made_again(tmp_path: Path, spoil: str) -> None:
-    kept = KeptSource(Counting(), tmp_path)
+    kept = CachedSource(Counting(), tmp_path)
     for index in range(5):
         kept.image(index)
     data = bytearray(kept.path.read_bytes())
@@ -80,7 +82,7 @@ def test_a_spoilt_row_is_made_again(tmp_path: Path, spoil: str) -> None:
         data[4 * row :] = bytes(row)
     kept.path.write_bytes(data)
     source = Counting()
-    again = KeptSource(source, tmp_path)
+    again = CachedSource(source, tmp_path)
     source.asked.clear()
     assert all(same(again.image(index), Counting().image(index)) for index in range(5))
     assert source.asked == [4]
@@ -90,7 +92,7 @@ def test_a_spoilt_row_is_made_again(tmp_path: Path, spoil: str) -> None:
 def test_a_full_disk_ends_the_keeping_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = KeptSource(Counting(), tmp_path)
+    kept = CachedSource(Counting(), tmp_path)
     with Path("/dev/full").open("r+b", buffering=0) as full:
         monkeypatch.setattr(kept, "_opened", lambda: full)
         for index in (1, 2):
@@ -98,7 +100,7 @@ def test_a_full_disk_ends_the_keeping_and_nothing_else(
     assert capsys.readouterr().err.count("no more images are kept") == 1
 
 
-def ask(kept: KeptSource, times: int) -> None:
+def ask(kept: CachedSource, times: int) -> None:
     for number in range(times):
         index = (number * 7 + os.getpid()) % len(kept)
         if not same(kept.image(index), kept.source.image(index)):
@@ -106,7 +108,7 @@ def ask(kept: KeptSource, times: int) -> None:
 
 
 def test_processes_share_a_file(tmp_path: Path) -> None:
-    kept = KeptSource(ScenesSource(16, 0, 0, 40), tmp_path)
+    kept = CachedSource(ScenesSource(16, 0, 0, 40), tmp_path)
     kept.image(0)
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=ask, args=(kept, 120)) for _ in range(4)]
