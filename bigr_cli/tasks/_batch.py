@@ -40,9 +40,9 @@ _SLOW = 2.0  # seconds that an image takes before its own progress is shown
 
 def run(context: typer.Context, task: str, kind: "type[EditRequest]") -> None:
     """Do a task for all images that the command line, or its manifest, asks for; several processes share them."""
-    writing, foretold = given_by(context).group(Writing), bool(context.params["dry_run"])
+    writing, dry_run = given_by(context).group(Writing), bool(context.params["dry_run"])
     with sharing() as processes:
-        waits = writing.skip_existing and not foretold
+        waits = writing.skip_existing and not dry_run
         with turn(processes, writing.output, skip_existing=waits) as mine:
             _run(context, task, kind, processes, mine)
 
@@ -93,7 +93,7 @@ def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes
         )
         if batch.dry_run:
             if processes.first:
-                _foretell(planned, task, json=writing.json)
+                _list_dry_run(planned, task, json=writing.json)
             return
         if planned.jobs:
             if model is None:
@@ -278,7 +278,7 @@ def _opened(job: Job, background: "Background") -> "tuple[Original, EditRequest]
     return image, job.request.for_image(image)
 
 
-def _foretell(planned: Plan, task: str, *, json: bool) -> None:
+def _list_dry_run(planned: Plan, task: str, *, json: bool) -> None:
     """Say what would be done."""
     paths: Sequence[Path | str] = planned.paths or ["-"] * len(planned.jobs)
     for job, path in zip(planned.jobs, paths, strict=True):

@@ -132,7 +132,7 @@ def interpolate(
         processes.wait()
         todo = [job for job in jobs if job.target.wanted]
         if dry_run:
-            _foretell(todo if processes.first else [], json=writing.json)
+            _list_dry_run(todo if processes.first else [], json=writing.json)
             return
         if not todo:
             console.say(f"nothing to do: {'it is' if len(jobs) == 1 else 'all are'} there already")
@@ -203,7 +203,7 @@ def _jobs_of(given: Given, config: "ModelConfig", drawn: int) -> Iterator[Job]:
         )
 
 
-def _foretell(jobs: Sequence[Job], *, json: bool) -> None:
+def _list_dry_run(jobs: Sequence[Job], *, json: bool) -> None:
     """Say what would be done."""
     for job in jobs:
         if json:
