@@ -162,7 +162,7 @@ _GREY, _VEIL = 128, 0.8
 _FRAME, _LAST = 200, 2000  # milliseconds
 
 
-class SettlingFilm:
+class SamplingFilm:
     """Collects the states of images, and joins those of one iteration to a frame."""
 
     def __init__(self, *, columns: int | None = None) -> None:

@@ -73,12 +73,12 @@ class SheetMaker:
     """Collects images, and their states on the way, and writes what was asked for."""
 
     def __init__(self, *, grid: Path | None, film: Path | None, columns: int, captions: bool) -> None:
-        from bigr_cli.imaging.animation import SettlingFilm
+        from bigr_cli.imaging.animation import SamplingFilm
 
         self._grid, self._film = grid, film
         self._columns, self._captions = columns, captions
         self._images: dict[int, tuple[Image, str]] = {}
-        self._states = SettlingFilm(columns=columns)
+        self._states = SamplingFilm(columns=columns)
 
     def add(self, index: int, image: "Image", label: str) -> None:
         """A finished image, by its place in the request."""

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from bigr_cli.imaging.animation import SettlingFilm, veiled
+from bigr_cli.imaging.animation import SamplingFilm, veiled
 
 
 def test_masked_tokens_are_greyed_and_the_others_left() -> None:
@@ -14,7 +14,7 @@ def test_masked_tokens_are_greyed_and_the_others_left() -> None:
 
 
 def test_film_has_a_frame_per_iteration_whatever_the_order_of_batches() -> None:
-    film, clear = SettlingFilm(), np.zeros((2, 2), dtype=bool)
+    film, clear = SamplingFilm(), np.zeros((2, 2), dtype=bool)
     for index in (1, 0):
         for iteration in range(3):
             film.add(iteration, index, Image.new("RGB", (16, 16), (index * 50, iteration * 50, 0)), clear)
@@ -27,10 +27,10 @@ def test_film_has_a_frame_per_iteration_whatever_the_order_of_batches() -> None:
 
 
 def test_nothing_added_is_no_film() -> None:
-    assert SettlingFilm().frames()[0] == []
+    assert SamplingFilm().frames()[0] == []
 
 
 def test_large_images_are_not_enlarged() -> None:
-    film = SettlingFilm()
+    film = SamplingFilm()
     film.add(0, 0, Image.new("RGB", (300, 300)), np.ones((2, 2), dtype=bool))
     assert film.frames()[0][0].size == (300, 300)
