@@ -68,7 +68,7 @@ def chain(generator: Generator, timesteps: int = 3, **changes: Any) -> Chain:
 
 @settings(max_examples=40, deadline=None)
 @given(SETTINGS, st.lists(SEEDS, min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_a_image_depends_on_its_seed_alone(
+def test_an_image_depends_on_its_seed_alone(
     generator: Generator, wanted: SamplingConfig, seeds: list[int], chance: Any
 ) -> None:
     """Shapes, the same bits again, and the same bits alone, for any guidance and temperature; known tokens stay."""

@@ -128,7 +128,7 @@ class TestCondition:
 
 
 class TestSampling:
-    def test_a_image_depends_on_its_text_and_seed_alone(self, model: BinaryModel) -> None:
+    def test_an_image_depends_on_its_text_and_seed_alone(self, model: BinaryModel) -> None:
         texts = ["a red house", "", "a boat", "x"]
         options = {"steps": 3, "timesteps": 3, "guidance": 2.0}
         together = model.sample_codes(model.conditions(texts), [1, 2, 3, 4], **options)

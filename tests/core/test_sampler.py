@@ -119,7 +119,7 @@ def test_nothing_is_left_masked(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(jobs(most=5), SETTINGS, st.randoms(use_true_random=False))
-def test_a_image_does_not_depend_on_its_batch(
+def test_an_image_does_not_depend_on_its_batch(
     generator: Generator, job: Any, wanted: SamplingConfig, chance: Any
 ) -> None:
     """Alone or in a batch, at any place in it: the same bits."""

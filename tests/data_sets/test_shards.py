@@ -132,7 +132,7 @@ def test_what_is_broken_is_left_out_with_a_count(tmp_path: Path, capsys: pytest.
     assert len(opened(path)) == 6  # without captions, the mute ones are images as well
 
 
-def test_a_image_that_is_broken_behind_its_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_image_that_is_broken_behind_its_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = image(9)
     cut = Image.effect_noise((99, 99), 50)
     stream = io.BytesIO()

@@ -82,7 +82,7 @@ def test_broken_captions_name_the_line(tmp_path: Path, line: str) -> None:
         open_source(str(tmp_path), 16)
 
 
-def test_a_image_beside_the_class_folders_is_an_error(tmp_path: Path) -> None:
+def test_an_image_beside_the_class_folders_is_an_error(tmp_path: Path) -> None:
     fill(tmp_path, ["cat/a.png", "stray.png"])
     with pytest.raises(UsageError, match=r"stray\.png has no class, while cat/a\.png has one"):
         open_source(str(tmp_path), 16)

@@ -67,7 +67,7 @@ def _grown(region: np.ndarray) -> np.ndarray:
     return np.any([padded[i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0)
 
 
-def test_a_image_of_the_models_size_is_the_models_own_inpainting(network: BinaryModel, run: Run) -> None:
+def test_an_image_of_the_models_size_is_the_models_own_inpainting(network: BinaryModel, run: Run) -> None:
     pixels = noise(16, 16)
     region = np.zeros((16, 16), dtype=bool)
     region[5:9, 2:3] = True  # token rows 1 and 2, column 0

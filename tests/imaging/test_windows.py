@@ -20,7 +20,7 @@ def test_a_window_is_no_larger_than_the_image_unless_that_is_a_strip(
     assert side <= min(height, width) or side <= size // 2
 
 
-def test_a_image_of_the_models_size_is_seen_whole() -> None:
+def test_an_image_of_the_models_size_is_seen_whole() -> None:
     assert [window_side(extent, (64, 64), 64) for extent in (1, 20, 64)] == [64, 64, 64]
 
 

@@ -113,7 +113,7 @@ def test_from_weights_of_which_few_are_there_at_once(pair: tuple[Generator, Gene
     assert torch.equal(empty.transcoder.flip_logits(bits, 9, rows), other.transcoder.flip_logits(bits, 9, rows))
 
 
-def test_a_image_does_not_depend_on_its_batch(pair: tuple[Generator, Generator]) -> None:
+def test_an_image_does_not_depend_on_its_batch(pair: tuple[Generator, Generator]) -> None:
     settings = SamplingConfig(steps=4, timesteps=6, guidance=2.0)
     labels, seeds = torch.tensor([0, 1, 2]), torch.tensor([5, 6, 7])
     together = sample(pair[1], labels, seeds, settings)

@@ -74,7 +74,7 @@ def test_the_command_makes_the_same_file(
     assert Path(name).read_bytes() == Path("../first", name).read_bytes()
 
 
-def test_a_image_of_many_is_made_again_alone(bigr: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_of_many_is_made_again_alone(bigr: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bigr("generate", "cat", "dog", "none", "-n", 3, "-m", tiny_model).code == 0
     names = sorted(str(path) for path in Path().iterdir())
     commands = [command_of(bigr("info", name).out) for name in names]

@@ -22,7 +22,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> 
 @pytest.mark.parametrize(
     ("pool", "suffix", "best"), [("mean", "npz", 1), ("tokens", "npz", 1), ("codes", "safetensors", 0)]
 )
-def test_a_image_is_nearest_to_itself(bigr: Run, pool: str, suffix: str, best: int) -> None:
+def test_an_image_is_nearest_to_itself(bigr: Run, pool: str, suffix: str, best: int) -> None:
     index = f"i.{suffix}"
     exact = ("--dtype", "float32")
     assert bigr("embed", "scenes", "--count", 12, "--pool", pool, "-o", index, *exact).code == 0

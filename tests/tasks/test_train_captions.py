@@ -142,7 +142,7 @@ def test_no_captions_to_train_on(bigr: Run, tmp_path: Path, tiny_model: Path, fo
     assert not (tmp_path / "run").exists()
 
 
-def test_a_image_that_breaks_in_the_middle(bigr: Run, tmp_path: Path, tiny_model: Path, folder: Path) -> None:
+def test_an_image_that_breaks_in_the_middle(bigr: Run, tmp_path: Path, tiny_model: Path, folder: Path) -> None:
     for number in range(1, 12):
         content = (folder / f"{number}.jpg").read_bytes()
         (folder / f"{number}.jpg").write_bytes(content[:-100])
