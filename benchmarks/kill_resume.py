@@ -52,7 +52,7 @@ generator: {layers: 2, heads: 2, dim: 32, ffn_multiple: 16, transcoder_layers: 1
   diffusion_timesteps: 16}
 sampling: {steps: 3, timesteps: 3}
 data: {validation: 8}
-masking: {share: image, timesteps_per_token: 2}
+masking: {share: picture, timesteps_per_token: 2}
 optimizer: {name: muon, rate: 0.001, matrix_rate: 0.003, warmup: 5, schedule: cosine}
 run: {steps: 40, batch: 8, ema: 0.99, log_every: 7, validate_every: 15, checkpoint_every: 4}
 """
@@ -185,11 +185,16 @@ def differing_bits(one: Path, other: Path, stages: Sequence[str] = ()) -> int:
     """Between the files of two finished runs; a file that only one has, or a length that differs, counts in full."""
     count = 0
     for name in (*COMPARED, *(f"{stage}/{name}" for stage in stages if stage for name in COMPARED)):
-        first, second = (path.read_bytes() if path.exists() else b"" for path in (one / name, other / name))
+        first, second = (_content(run / name, run) for run in (one, other))
         length = max(len(first), len(second))
         left, right = (int.from_bytes(each.ljust(length, b"\0"), "little") for each in (first, second))
         count += (left ^ right).bit_count() + 8 * abs(len(first) - len(second))
     return count
+
+
+def _content(path: Path, run: Path) -> bytes:
+    """A file's bytes, without the run's own place, which a run of two stages notes; none if it is not there."""
+    return path.read_bytes().replace(str(run).encode(), b"RUN") if path.exists() else b""
 
 
 Due = Callable[[], bool]

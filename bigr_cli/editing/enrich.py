@@ -64,7 +64,8 @@ def enrich(network: BinaryModel, original: Original, request: Enrich, seed: int)
         codes = encode(network, cut(plain, seen, size))
         unknown = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
         request = replace(request, label=likeliest_label(network, codes, unknown, seed))
-    side = request.window or max(min(size, width, height), min(size // 2, max(width, height)))
+    longest = max(width, height)  # a larger window would show nothing but what lies beyond the image
+    side = min(request.window or max(min(size, width, height), size // 2), longest)
     windows = [Window(x, y, side) for y in _starts(height, side) for x in _starts(width, side)]
     look = Look(network)
     resampled = [_resample(network, plain, window, request, seed, index, look) for index, window in enumerate(windows)]
