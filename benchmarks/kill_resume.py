@@ -260,7 +260,7 @@ def kill_when(process: BaseProcess, due: Due) -> bool:
     return False
 
 
-def steps_saved(run: Path, stages: Sequence[str]) -> int:
+def steps_saved(run: Path, stages: Sequence[str] = ("",)) -> int:
     """The numbers of the stages' newest checkpoints together, 0 where there is none."""
     found = ([path.stem for path in (run / stage / "checkpoints").glob("step-*.safetensors")] for stage in stages)
     return sum(int(max(names).removeprefix("step-")) if names else 0 for names in found)

@@ -188,7 +188,7 @@ def test_lists_and_cards_tell_of_texts(bigr: Run, tiny_text_model: Path, home: P
     (home / "models").mkdir(parents=True)
     (home / "models" / "tiny-text").symlink_to(tiny_text_model)
     assert "text (bytes)" in bigr("models", "list").out
-    assert "pictures from texts" in (tiny_text_model / "README.md").read_text(encoding="utf-8")
+    assert "images from texts" in (tiny_text_model / "README.md").read_text(encoding="utf-8")
 
 
 def test_from_python(tiny_text_model: Path) -> None:
