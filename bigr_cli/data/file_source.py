@@ -92,6 +92,10 @@ class FileSource(ABC):
         said = self.captions_of(index)
         return said[variant % len(said)] if said else ""
 
+    def picture(self, index: int, variant: int = 0) -> Sample:
+        """`image`, by its former name, which scripts use."""
+        return self.image(index, variant)
+
     def image(self, index: int, variant: int = 0) -> Sample:
         """Image `index`. Raises ImageError, with its name, if it cannot be read."""
         rng = np.random.default_rng((variant, index)) if variant else None

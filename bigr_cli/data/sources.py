@@ -99,6 +99,10 @@ class ScenesSource:
     def caption(self, index: int, variant: int = 0) -> str:
         return phrase(self.scene(index))
 
+    def picture(self, index: int, variant: int = 0) -> Sample:
+        """`image`, by its former name, which scripts use."""
+        return self.image(index, variant)
+
     def image(self, index: int, variant: int = 0) -> Sample:
         scene = self.scene(index)
         image, mask = scenes.render_with_mask(scene, self.size)

@@ -167,3 +167,10 @@ def test_the_fingerprint_changes_with_what_is_seen(tmp_path: Path) -> None:
         ScenesSource(size, seed, start, 9).fingerprint() for size in (8, 16) for seed in (0, 1) for start in (0, 1)
     }
     assert len(numbers) == 8
+
+
+def test_the_former_name_of_image_works(tmp_path: Path) -> None:
+    for number in range(2):
+        Image.new("RGB", (16, 16), (number * 90, 10, 10)).save(tmp_path / f"{number}.png")
+    for source in (ScenesSource(16, count=2), open_source(str(tmp_path), 16)):
+        assert np.array_equal(source.picture(1).pixels, source.image(1).pixels)
