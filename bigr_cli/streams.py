@@ -4,12 +4,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from bigr_cli.errors import RunError
+
+_Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
 _closed: set[str] = set()
 _INTERRUPTED = 130
@@ -64,17 +66,8 @@ def interruptible_imports() -> Iterator[None]:
 
     KeyboardInterrupt would come out of modules that take it for something else, or with their traceback.
     """
-    try:
-        wanted = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if wanted:
-            signal.signal(signal.SIGINT, _interrupt)
-    except ValueError:  # not the main thread
-        wanted = False
-    try:
+    with _handled(signal.SIGINT, signal.default_int_handler, _interrupt):
         yield
-    finally:
-        if wanted and signal.getsignal(signal.SIGINT) is _interrupt:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
@@ -83,17 +76,24 @@ def terminable() -> Iterator[None]:
 
     After five seconds the process ends in any case. Those who handle the signal themselves inside are left to it.
     """
+    with _handled(signal.SIGTERM, signal.SIG_DFL, _terminate):
+        yield
+
+
+@contextmanager
+def _handled(number: signal.Signals, usual: _Handler, handler: _Handler) -> Iterator[None]:
+    """While the block runs, `handler` stands in for the usual one, where nobody has set another."""
     try:
-        wanted = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        wanted = signal.getsignal(number) is usual
         if wanted:
-            signal.signal(signal.SIGTERM, _terminate)
+            signal.signal(number, handler)
     except ValueError:  # not the main thread
         wanted = False
     try:
         yield
     finally:
-        if wanted and signal.getsignal(signal.SIGTERM) is _terminate:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if wanted and signal.getsignal(number) is handler:
+            signal.signal(number, usual)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -157,7 +157,6 @@ def _enlarged(frame: Image.Image) -> Image.Image:
 
 
 MOST = 64  # images in one animation
-_LEAST_SIDE = 256  # pixels: a frame has at least so many along its shorter side
 _GREY, _VEIL = 128, 0.8
 _FRAME, _LAST = 200, 2000  # milliseconds
 
@@ -178,7 +177,7 @@ class SamplingFilm:
         sheets = []
         for _, state in sorted(self._states.items()):
             images = [image for _, image in sorted(state.items())]
-            sheets.append(_enlarged_levels(grid(images, columns=self._columns or square_columns(len(images)))))
+            sheets.append(_enlarged(grid(images, columns=self._columns or square_columns(len(images)))))
         return sheets, [_FRAME] * (len(sheets) - 1) + [_LAST]
 
 
@@ -188,10 +187,3 @@ def veiled(image: Image.Image, masked: NDArray[np.bool_]) -> Image.Image:
     cells = Image.fromarray(masked.astype(np.uint8)).resize(image.size, Image.Resampling.NEAREST)
     share = _VEIL * np.asarray(cells, dtype=np.float32)[..., None]
     return Image.fromarray((pixels * (1 - share) + _GREY * share).round().astype(np.uint8))
-
-
-def _enlarged_levels(sheet: Image.Image) -> Image.Image:
-    factor = -(-_LEAST_SIDE // min(sheet.size))
-    return (
-        sheet if factor <= 1 else sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.NEAREST)
-    )

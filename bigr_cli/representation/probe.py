@@ -127,7 +127,6 @@ NEIGHBOURS = 10
 
 _HELD_OUT = 0.2
 _OVERFITTED = 1.3  # times the least loss on the images held out
-_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -282,7 +281,7 @@ def probe(
 def measure(model: Linear, features: Tensor, targets: Tensor) -> tuple[float, float, float]:
     """Top-1 and top-5 accuracy and mean cross-entropy of a classifier on (N, D)."""
     total = torch.zeros(3, dtype=torch.float64)
-    for rows, wanted in zip(features.split(_ROWS_AT_ONCE), targets.split(_ROWS_AT_ONCE), strict=True):
+    for rows, wanted in zip(features.split(_AT_ONCE), targets.split(_AT_ONCE), strict=True):
         logits = model.logits(rows).cpu()  # (B, C)
         hit = logits.topk(min(5, logits.shape[1])).indices == wanted[:, None]
         losses = F.cross_entropy(logits, wanted, reduction="none")
@@ -298,7 +297,7 @@ def neighbour_accuracy(
     known = F.normalize(scaling.scaled(train), dim=1)
     votes_of = F.one_hot(targets, classes).to(known)
     right = 0
-    for rows, wanted in zip(test.split(_ROWS_AT_ONCE), test_targets.split(_ROWS_AT_ONCE), strict=True):
+    for rows, wanted in zip(test.split(_AT_ONCE), test_targets.split(_AT_ONCE), strict=True):
         similarity = F.normalize(scaling.scaled(rows), dim=1) @ known.T  # (B, N)
         near = similarity.topk(min(NEIGHBOURS, len(known)))
         votes = (votes_of[near.indices] * near.values.clamp_min(0)[..., None]).sum(dim=1)

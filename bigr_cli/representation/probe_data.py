@@ -165,7 +165,7 @@ def _check_counts(labelled: Labelled, labels: tuple[str, ...], where: str, *, le
 @workers_watched()
 def collect(
     network: BinaryModel,
-    random: Generator,
+    random: Generator | None,
     labelled: Labelled,
     *,
     batch: int,
@@ -175,7 +175,7 @@ def collect(
     """All features of images, in one pass: by name (F, N, D), on the CPU.
 
     Args:
-        random: a generator that was never trained, whose block `layer` is taken.
+        random: a generator that was never trained, whose block `layer` is taken; None leaves its features out.
         batch: how many images at once; `advance` is told how many more are done.
 
     Raises:
@@ -208,7 +208,7 @@ def _check_finite(name: str, features: Tensor) -> None:
 
 
 @torch.inference_mode()
-def _features(network: BinaryModel, random: Generator, levels: Tensor, layer: int) -> dict[str, Tensor]:
+def _features(network: BinaryModel, random: Generator | None, levels: Tensor, layer: int) -> dict[str, Tensor]:
     """(B, 3, H, W) uint8 → by name (B, F, D)."""
     tokenizer, generator = network.tokenizer, network.generator
     images = as_floats(levels.to(tokenizer.embed.device))
@@ -220,7 +220,7 @@ def _features(network: BinaryModel, random: Generator, levels: Tensor, layer: in
         PIXELS: adaptive_avg_pool2d(images, side).flatten(1)[:, None],
         CODES: codes.flatten(1)[:, None],
         ENCODER: encoded.float().mean(dim=(2, 3))[:, None],
-        RANDOM: layer_features(random, codes, labels, [layer]),
+        **({} if random is None else {RANDOM: layer_features(random, codes, labels, [layer])}),
         LAYERS: layer_features(generator, codes, labels, range(generator.config.layers)),
     }
 

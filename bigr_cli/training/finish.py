@@ -116,8 +116,7 @@ def _distances(
     count = min(len(samples), len(held_out), len(source))
     if count < _FEWEST:
         return []
-    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
-
+    from bigr_cli.evaluation.metrics import GENERATION
     from bigr_cli.representation.features import embed_batch, wanted_features
 
     wanted = wanted_features(config)
@@ -125,12 +124,9 @@ def _distances(
     def features(images: Tensor) -> Tensor:
         return torch.from_numpy(np.concatenate([embed_batch(network, some, wanted) for some in images.split(_BATCH)]))
 
-    real = features(_images(held_out, count))
-    found = [
-        kid_features_to_metric(features(images[:count]), real, kid_subset_size=count, verbose=False)
-        for images in (samples, _images(source, count))
-    ]
-    ours, theirs = (float(each[KEY_METRIC_KID_MEAN]) for each in found)
+    kid, real = GENERATION["kid"], features(_images(held_out, count))
+    found = [kid.compute(features(images[:count]), real) for images in (samples, _images(source, count))]
+    ours, theirs = (float(each[kid.columns[0].key]) for each in found)
     about = f"in the model's own features of block {wanted.layer}, {count} images of each kind"
     value = f"{1000 * ours:.1f}; of training images {1000 * theirs:.1f} ({about}; lower is better)"
     return [Result("1000 x KID of samples, from held-out images", value)]
@@ -140,19 +136,18 @@ def _probes(network: BinaryModel, config: ModelConfig, source: Source, held_out:
     """How often linear probes of the features and of raw pixels name the class of a held-out image."""
     from bigr_cli.representation.features import wanted_features
     from bigr_cli.representation.probe import probe
-    from bigr_cli.representation.probe_data import LAYERS, PIXELS, Labelled, collect, untrained
+    from bigr_cli.representation.probe_data import LAYERS, PIXELS, Labelled, collect
 
     classes = len(source.labels)
     train, test = (_labelled(each, most) for each, most in ((source, _PROBED), (held_out, _PROBE_TESTED)))
     if classes < 2 or len(test[0]) < _FEWEST or int(np.bincount(train[1], minlength=classes).min()) < 5:
         return []
     layer = wanted_features(config).layers[0]
-    random = untrained(network.generator, 0)
     collected = []
     with console.progress(len(train[0]) + len(test[0]), "features for linear probes") as bar:
         for each, (places, targets) in ((source, train), (held_out, test)):
             images = Labelled(each, places, targets)
-            collected.append(collect(network, random, images, batch=_LAYER_BATCH, layer=layer, advance=bar.advance))
+            collected.append(collect(network, None, images, batch=_LAYER_BATCH, layer=layer, advance=bar.advance))
     accuracy = {}
     for name, place in ((LAYERS, layer), (PIXELS, 0)):
         ours, theirs = (found[name][place].float() for found in collected)
