@@ -1,4 +1,4 @@
-"""Texts from anywhere, made fit to be shown and read."""
+"""Texts from anywhere, made fit to be shown and read, and durations as people write them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ _JOINERS = f"\u200c{_JOINER}"  # Persian and other scripts are not written right
 _UNSHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, invisible formatting, half surrogate pairs, line separators
 _TAG, _ENTITY = re.compile(r"<(?=[A-Za-z/!?])"), re.compile(r"&(?=#?[A-Za-z0-9]+;)")  # as CommonMark has them
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+_NUMBER = r"(\d{1,6}(?:\.\d{1,6})?)"
+_TIME = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?")
+_UNITS = (86400.0, 3600.0, 60.0, 1.0)  # seconds
 
 
 def plain_text(text: str) -> str:
@@ -61,11 +65,6 @@ def in_markdown(text: str) -> str:
     """The text on one line of Markdown, where nothing in it is HTML, a link, an image or the border of a cell."""
     line = escaped(" ".join(text.split())).replace("|", "\\|").replace("](", "]\\(")
     return _TAG.sub("&lt;", _ENTITY.sub("&amp;", line))
-
-
-_NUMBER = r"(\d{1,6}(?:\.\d{1,6})?)"
-_TIME = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?")
-_UNITS = (86400.0, 3600.0, 60.0, 1.0)  # seconds
 
 
 def seconds_of(text: str) -> float:

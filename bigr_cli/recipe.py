@@ -1,4 +1,4 @@
-"""Which of the models that are here a recipe means."""
+"""How an image was made: the recipe, the command that makes it again, and which model it means."""
 
 from __future__ import annotations
 
@@ -16,20 +16,9 @@ from bigr_cli.plain_text import escaped, is_plain
 from bigr_cli.version import __version__
 from bigr_cli.zoo.with_weights import model_with_weights
 
-
-def model_of(recipe: Recipe) -> tuple[str, bool]:
-    """The model that a recipe asks for, as --model takes it, and whether its weights are those of the recipe.
-
-    Where they are others, a folder that the recipe names is not to be used unless somebody asks for it.
-    """
-    found = model_with_weights(recipe.model, recipe.folder, recipe.weights)
-    return (recipe.folder or recipe.model, False) if found is None else (found, True)
-
-
 FORMAT = 1
 GENERATE = "generate"
 MOST = 1_000_000  # images in one request
-
 # A recipe comes out of a file that somebody else may have made. Of the options in it, a command is printed with those
 # alone that say what is painted and how: none that says where anything is written, that fetches, or that runs.
 _SUBJECTS = ("image", "stops")  # options that the command line has as arguments
@@ -50,6 +39,15 @@ _VALUES = frozenset(
 )
 _TASKS = ("inpaint", "outpaint", "edit", "enrich", "interpolate")
 _DEEPEST = 20  # levels of lists and mappings in a recipe
+
+
+def model_of(recipe: Recipe) -> tuple[str, bool]:
+    """The model that a recipe asks for, as --model takes it, and whether its weights are those of the recipe.
+
+    Where they are others, a folder that the recipe names is not to be used unless somebody asks for it.
+    """
+    found = model_with_weights(recipe.model, recipe.folder, recipe.weights)
+    return (recipe.folder or recipe.model, False) if found is None else (found, True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ _CACHED = 1 << 18  # numbers of one activation that a processor's cache holds be
 _SCORES = 1 << 21  # numbers of attention's scores that it holds
 _KEPT_SCORES = 1 << 23  # of them that training may keep for each layer: 16 MiB
 
+_FREQUENCIES = 256
+
 
 def in_cache(
     function: Callable[..., Tensor], *tensors: Tensor, dim: int = 0, numbers: int | None = None, most: int = _CACHED
@@ -123,9 +125,6 @@ class SelfBlock(nn.Module):
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """x · (1 + scale) + shift."""
     return torch.addcmul(shift, x, 1 + scale)
-
-
-_FREQUENCIES = 256
 
 
 class TimestepEmbedding(nn.Module):

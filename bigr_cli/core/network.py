@@ -14,6 +14,10 @@ from bigr_cli.core.config import BYTES, GeneratorConfig, Guide, TextConfig
 from bigr_cli.core.heads import Head, make_head
 from bigr_cli.core.layers import RMSNorm, SelfBlock, SwiGLU, Table, attend, in_cache, modulate, normal
 
+Ratios = tuple[float | Tensor, ...]
+_PADDING = 256  # what stands after the last byte
+Observer = Callable[[int, Tensor], None]  # called after a block with its number and what `hidden` gives of it
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -36,7 +40,6 @@ class Texts:
 
 Condition = Tensor | Texts
 Labels = Condition | tuple[Condition, ...]
-Ratios = tuple[float | Tensor, ...]
 
 
 class Prefix(NamedTuple):
@@ -142,9 +145,6 @@ def _numbers(labels: Condition) -> Tensor:
     if isinstance(labels, Texts):
         raise ValueError("labels: expected class numbers, got texts")
     return labels
-
-
-_PADDING = 256  # what stands after the last byte
 
 
 def fitting_bytes(text: str, most: int) -> bytes:
@@ -261,9 +261,6 @@ def _texts(labels: Condition) -> Texts:
 
 def _empty(texts: Texts) -> Texts:
     return Texts(torch.zeros_like(texts.features), torch.zeros_like(texts.mask))
-
-
-Observer = Callable[[int, Tensor], None]  # called after a block with its number and what `hidden` gives of it
 
 
 def rope_table(grid: int, head_dim: int, base: float, prefix: int = 1, *, turned: bool = False) -> Tensor:

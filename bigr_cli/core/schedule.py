@@ -1,4 +1,4 @@
-"""Schedules, all pure functions: the Bernoulli noise of the transcoder, the masking and the guidance of the sampler."""
+"""Schedules, all pure functions: noise, masking and guidance; and the orders in which tokens are unmasked."""
 
 from __future__ import annotations
 

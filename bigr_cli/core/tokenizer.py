@@ -1,4 +1,4 @@
-"""Images to binary codes and back, whatever the architecture in between."""
+"""Images to binary codes and back, whatever the architecture in between, and the latent optimisation of codes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from bigr_cli.core.architectures import imported
 from bigr_cli.core.config import TokenizerConfig
 from bigr_cli.core.layers import normal
 from bigr_cli.core.random import Stream, uniform
+
+_RATE, _BETAS = 0.25, (0.7, 0.99)
+_MOST = 2.0  # the median logit's magnitude at the start: with more, the few steps that are taken would flip no bit
+_LEAST = 1e-6  # of the squared error, whose logarithm is lowered
 
 
 class Tokenizer(nn.Module):
@@ -61,11 +65,6 @@ class Tokenizer(nn.Module):
             raise ValueError(f"codes: expected (B, {grid * grid}, {bits}), got {tuple(codes.shape)}")
         features = codes.to(self.embed.dtype) @ self.embed  # (B, L, E)
         return self.decoder(features.transpose(1, 2).unflatten(2, (grid, grid)))  # type: ignore[no-any-return]
-
-
-_RATE, _BETAS = 0.25, (0.7, 0.99)
-_MOST = 2.0  # the median logit's magnitude at the start: with more, the few steps that are taken would flip no bit
-_LEAST = 1e-6  # of the squared error, whose logarithm is lowered
 
 
 def refined(tokenizer: Tokenizer, images: Tensor, logits: Tensor, steps: int) -> Tensor:

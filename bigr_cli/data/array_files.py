@@ -1,4 +1,4 @@
-"""Pickles, which run what they say when they are read: they are refused, and the way out is named."""
+"""Images in arrays: .npz files and IDX files of MNIST; pickles, which run what they say, are refused."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ _WAY_OUT = (
     "hf://datasets/OWNER/NAME (hf://datasets/uoft-cs/cifar10 for CIFAR-10)"
 )
 
+_ENCRYPTED = 1  # of a member's flags
+_FORMAT: Any = np.lib.format
+SPLITS = ("train", "val", "test")
+_IDX = re.compile(r"(.*)images[-.]idx3-ubyte(\.gz)?", re.IGNORECASE)
+_MAGIC_IMAGES, _MAGIC_LABELS = 0x803, 0x801  # unsigned bytes in three dimensions, in one
+_MOST_BYTES = 2**34  # that a header may claim
+
 
 def refuse_pickles(path: Path) -> None:
     """Raise UsageError for a pickle, or a folder that has nothing but such and small files of text."""
@@ -51,10 +58,6 @@ def refuse_pickles(path: Path) -> None:
 
 def _is_pickle(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES or _CIFAR.fullmatch(path.name) is not None
-
-
-_ENCRYPTED = 1  # of a member's flags
-_FORMAT: Any = np.lib.format
 
 
 def array_names(path: Path) -> list[str]:
@@ -115,12 +118,6 @@ def _list(names: Sequence[str]) -> str:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-SPLITS = ("train", "val", "test")
-_IDX = re.compile(r"(.*)images[-.]idx3-ubyte(\.gz)?", re.IGNORECASE)
-_MAGIC_IMAGES, _MAGIC_LABELS = 0x803, 0x801  # unsigned bytes in three dimensions, in one
-_MOST_BYTES = 2**34  # that a header may claim
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

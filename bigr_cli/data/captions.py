@@ -1,4 +1,4 @@
-"""Files that list the images of a folder: captions.jsonl, and the metadata files of Hugging Face's image folders."""
+"""Captions: from files that list the images of a folder, and from texts beside images."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ LISTING = "captions.jsonl"
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 csv.field_size_limit(2**24)
+
+_FILE_KEYS = ("file", "file_name")
+_TEXT_SUFFIXES = (".txt", ".caption")
+LARGEST_TEXT = 2**24  # bytes of a file of captions or of JSON beside an image
 
 
 def listed_rows(path: Path) -> Iterator[tuple[int, Any]]:
@@ -65,11 +69,6 @@ def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
 
     for batch in opened_table(path).iter_batches(batch_size=1024):
         yield from batch.to_pylist()
-
-
-_FILE_KEYS = ("file", "file_name")
-_TEXT_SUFFIXES = (".txt", ".caption")
-LARGEST_TEXT = 2**24  # bytes of a file of captions or of JSON beside an image
 
 
 @dataclass(frozen=True)

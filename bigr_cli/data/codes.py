@@ -1,4 +1,4 @@
-"""Images as they are trained on, kept on disk once they were asked for: later passes neither decode nor draw them."""
+"""Images and codes that are kept on disk once they were asked for, so that later passes need not make them again."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ from bigr_cli.errors import RunError
 from bigr_cli.home import HINT
 
 _HEAD = struct.Struct("<?I")  # whether the row was written, and the CRC-32 of what follows
+
+_BATCH = 64
+_CACHE = Cache("codes", "codes of images, which are encoded anew each time,", durable=True)
 
 
 class CachedSource:
@@ -109,10 +112,6 @@ class CachedSource:
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_file": None}
-
-
-_BATCH = 64
-_CACHE = Cache("codes", "codes of images, which are encoded anew each time,", durable=True)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From an opened image file to its pixels in memory: upright, with nothing noted but what can be written again."""
+"""From the bytes of an image file to pixels in memory: formats, limits, and the upright orientation."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ TURNS = {
 }
 QUARTER_TURNS = (5, 6, 7, 8)
 _GREATEST_DPI = 65535  # what JPEG has room for
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "ICO")
+MAX_PIXELS = 178_956_970  # the most that Pillow reads by itself
+MAX_PIXELS_VARIABLE = "BIGR_MAX_PIXELS"
+_HUNGRY = {"JPEG2000": 4, "AVIF": 2}  # decoders that take 18 and 11 bytes a pixel: without the variable, so much less
+_PNG = b"\x89PNG\r\n\x1a\n"
+_NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS")
+_WELCOME = (b"eXIf", b"iCCP", b"pHYs")
+_RECIPE = b"bigr\0"
+_LOCK = threading.Lock()
+_users = 0  # threads that are decoding: Pillow's limit and Python's warning filters are the whole process's
+_restore: list[Any] = []
+_libtiff: list[Any] = []
 
 
 def upright(opened: Image.Image) -> Image.Image:
@@ -112,19 +125,6 @@ def _dpi(value: object, *, turned: bool) -> tuple[float, float] | None:
         return None
     return (down, across) if turned else (across, down)
 
-
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "ICO")
-MAX_PIXELS = 178_956_970  # the most that Pillow reads by itself
-MAX_PIXELS_VARIABLE = "BIGR_MAX_PIXELS"
-_HUNGRY = {"JPEG2000": 4, "AVIF": 2}  # decoders that take 18 and 11 bytes a pixel: without the variable, so much less
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS")
-_WELCOME = (b"eXIf", b"iCCP", b"pHYs")
-_RECIPE = b"bigr\0"
-_LOCK = threading.Lock()
-_users = 0  # threads that are decoding: Pillow's limit and Python's warning filters are the whole process's
-_restore: list[Any] = []
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # or else what it logs of damaged files goes to stderr
 
@@ -234,9 +234,6 @@ def _guarded(limit: int) -> Iterator[None]:
             if _users == 0:
                 catching, Image.MAX_IMAGE_PIXELS = _restore
                 catching.__exit__(None, None, None)
-
-
-_libtiff: list[Any] = []
 
 
 def _silence_libtiff() -> None:

@@ -33,6 +33,8 @@ _SIZE = (6.0, 3.6)  # inches
 _LETTERS = 70  # of a line of the legend
 _COLOURS, _MARKERS = 10, "os^Dv"
 
+KINDS = (".svg", ".png")
+
 
 def lines(series: Mapping[str, Line], *, x: str, y: str, names: Sequence[str] = (), marker: str = "o") -> str:
     """Lines with a dot at each value, one for each name; `names` are those of the values 0, 1, … along x."""
@@ -105,9 +107,6 @@ def _svg(draw: Any, x: str, y: str, *, beside: bool = False) -> str:
         figure.savefig(buffer, format="svg", metadata=nothing)
     # What stands before the element names addresses on the network, and has no place inside a page.
     return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)
-
-
-KINDS = (".svg", ".png")
 
 
 def check_plot(path: Path) -> None:

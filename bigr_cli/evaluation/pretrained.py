@@ -1,4 +1,4 @@
-"""Weights of torch-fidelity's own networks: whether they are here already, and whether a file holds any."""
+"""Pretrained networks for evaluation: weights of torch-fidelity's own, and CLIP models."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from bigr_cli.zoo.text_encoders.t5 import quiet_transformers, require_transforme
 
 INCEPTION = "inception-v3-compat"
 LPIPS = "lpips-vgg16"
+
+_FILES = ("*.json", "*.safetensors", "merges.txt")
 
 
 def weights_for(name: str) -> Path | None:
@@ -91,9 +93,6 @@ def _urls() -> dict[str, str]:
 def _cached(url: str) -> Path | None:
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     return path if path.is_file() else None
-
-
-_FILES = ("*.json", "*.safetensors", "merges.txt")
 
 
 class Clip:

@@ -1,4 +1,4 @@
-"""Animated GIF and WebP."""
+"""Animations: GIF and WebP, films with a frame rate, and the film of a sampling."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ from bigr_cli.imaging.files import ANIMATED, kind_of, write_bytes
 from bigr_cli.imaging.grids import grid, square_columns
 from bigr_cli.imaging.metadata import embedding
 from bigr_cli.recipe import Recipe
+
+FILMS = (".gif", ".webp", ".mp4")
+_SLOWEST, _FASTEST = 0.1, 120.0  # frames a second that every kind can say
+_FASTEST_GIF = 50  # frames a second; viewers slow down what is faster
+_SMALLEST = 256  # pixels along the shorter side of a film, so that players show more than a stamp
+_BT709 = 1  # its number in FFmpeg's lists, for the range the one for "limited"
+_QUALITY = "16"  # x264's constant rate factor: hardly to be told from lossless
+MOST = 64  # images in one animation
+_GREY, _VEIL = 128, 0.8
+_FRAME, _LAST = 200, 2000  # milliseconds
 
 
 def encode_animation(
@@ -62,14 +72,6 @@ def write_animation(
     """Write an animation as .gif or .webp; errors as `write_bytes`, and UsageError for another suffix."""
     kind = kind_of(path, ANIMATED)
     write_bytes(path, encode_animation(frames, durations, kind, recipe), overwrite=overwrite)
-
-
-FILMS = (".gif", ".webp", ".mp4")
-_SLOWEST, _FASTEST = 0.1, 120.0  # frames a second that every kind can say
-_FASTEST_GIF = 50  # frames a second; viewers slow down what is faster
-_SMALLEST = 256  # pixels along the shorter side of a film, so that players show more than a stamp
-_BT709 = 1  # its number in FFmpeg's lists, for the range the one for "limited"
-_QUALITY = "16"  # x264's constant rate factor: hardly to be told from lossless
 
 
 def strip(frames: Sequence[Image.Image], *, gap: int = 0) -> Image.Image:
@@ -154,11 +156,6 @@ def _enlarged(frame: Image.Image) -> Image.Image:
     return (
         frame if factor == 1 else frame.resize((frame.width * factor, frame.height * factor), Image.Resampling.NEAREST)
     )
-
-
-MOST = 64  # images in one animation
-_GREY, _VEIL = 128, 0.8
-_FRAME, _LAST = 200, 2000  # milliseconds
 
 
 class SamplingFilm:

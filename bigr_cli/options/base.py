@@ -1,4 +1,4 @@
-"""Options out of the settings that dataclasses describe themselves by; see `bigr_cli.setting`."""
+"""How options are made: panels, and options out of the settings that dataclasses describe themselves by."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ from bigr_cli.plain_text import seconds_of
 from bigr_cli.setting import Parameter, members, parameters
 
 _INTERVAL = tuple[float, float]
+
+# Panels of a command's help; `help_pages` has their order.
+ARGUMENTS = "Arguments"
+INPUT = "Input"
+MASK = "Mask"
+PAINTING = "Painting"
+MODEL = "Model"
+TRAINING = "Training"
+OUTPUT = "Files"
+SAMPLING = "Advanced"
+MACHINE = "Machine"
+RARE = "Rarely needed"  # which --help-all alone shows
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def command_parameters(kind: type, *, given: bool = False) -> list[inspect.Parameter]:
@@ -65,21 +78,6 @@ def _option(parameter: Parameter, kind: Any) -> Any:
 
 def _whole(bound: float | None) -> int | None:
     return None if bound is None else int(bound)
-
-
-# Panels of a command's help; `help_pages` has their order.
-ARGUMENTS = "Arguments"
-INPUT = "Input"
-MASK = "Mask"
-PAINTING = "Painting"
-MODEL = "Model"
-TRAINING = "Training"
-OUTPUT = "Files"
-SAMPLING = "Advanced"
-MACHINE = "Machine"
-RARE = "Rarely needed"  # which --help-all alone shows
-
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 class Interval(NamedTuple):

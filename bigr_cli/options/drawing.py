@@ -1,4 +1,4 @@
-"""Options of whatever draws: the model, what is drawn and how, and where it goes."""
+"""Options of whatever samples and edits: the model, the prompt, the images, and where results go."""
 
 from __future__ import annotations
 
@@ -114,14 +114,6 @@ Negative = Annotated[
     ),
 ]
 
-
-def one_model(argument: str | None, option: str | None) -> str | None:
-    """The model, given as an argument or as -m; UsageError if both are."""
-    if argument is not None and option is not None:
-        raise UsageError(f"two models are given: {argument} and -m {option}")
-    return argument if option is None else option
-
-
 Images = Annotated[
     list[str] | None,
     typer.Argument(
@@ -156,3 +148,10 @@ Failures = Annotated[
         help="Write a line of JSON for each image that failed. With --skip-existing, add it.",
     ),
 ]
+
+
+def one_model(argument: str | None, option: str | None) -> str | None:
+    """The model, given as an argument or as -m; UsageError if both are."""
+    if argument is not None and option is not None:
+        raise UsageError(f"two models are given: {argument} and -m {option}")
+    return argument if option is None else option

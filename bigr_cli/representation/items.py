@@ -1,4 +1,4 @@
-"""What features were made with, as it stands in the files that hold them or were made of them."""
+"""Images to embed, from files and scenes, and the provenance of features in the files that hold them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ from bigr_cli.version import __version__
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.with_weights import model_with_weights
+
+SCENES = "scenes"
+DEFAULT_COUNT = 1000
+_SCENE = re.compile(r"scenes:([0-9]{1,18}):([0-9]{1,12})")
+_READERS = 2
+_AHEAD = 2  # batches that are read while one is worked on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +105,6 @@ def parse_about(text: str, source: str) -> About:
     if not fits:
         raise ModelFormatError(f"{source}: what it says of how it was made cannot be read")
     return made
-
-
-SCENES = "scenes"
-DEFAULT_COUNT = 1000
-
-_SCENE = re.compile(r"scenes:([0-9]{1,18}):([0-9]{1,12})")
-_READERS = 2
-_AHEAD = 2  # batches that are read while one is worked on
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Linear classifiers of fixed features: multinomial logistic regression, solved to its optimum."""
+"""Linear probes: how well the classes of images can be read off features, by logistic regression."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 _STEPS = 300  # of the solver, at most, for each classifier
 _TOLERANCE = 1e-5  # of the loss, for a step of the solver; with less, the same images are told apart
 _AT_ONCE = 1024
+
+DECAYS = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001, 1e-4, 1e-5)
+NEIGHBOURS = 10
+_HELD_OUT = 0.2
+_OVERFITTED = 1.3  # times the least loss on the images held out
 
 
 @dataclass(frozen=True)
@@ -120,13 +125,6 @@ class _Problem:
         error = likely.exp_().scatter_add_(1, places, likely.new_full(places.shape, -1)) / len(places)
         gradient = torch.cat([self.features.T @ error + decay * weight, error.sum(dim=0, keepdim=True)])
         return float(value), gradient.double().cpu().numpy().ravel()
-
-
-DECAYS = (1.0, 0.1, 0.03, 0.01, 0.003, 0.001, 1e-4, 1e-5)
-NEIGHBOURS = 10
-
-_HELD_OUT = 0.2
-_OVERFITTED = 1.3  # times the least loss on the images held out
 
 
 @dataclass(frozen=True)

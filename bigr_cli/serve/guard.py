@@ -1,4 +1,4 @@
-"""What a server accepts at most, so that its memory is bounded whatever comes."""
+"""What a server accepts at most, and who may ask: the right Host, no foreign Origin, the token."""
 
 from __future__ import annotations
 
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
 
 MIB = 2**20
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# How long a refused request's body is thrown away, so that the client reads why, and how much of it.
+_DRAIN = 3.0  # seconds
+_DRAINED = 256 * 2**20  # bytes
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"no-store"),
+)
+# What API responses may do in a browser: nothing. The page has a policy of its own.
+NOTHING = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,22 +82,6 @@ class Budget:
     def release(self, count: int) -> None:
         """Hand so many bytes back."""
         self.used -= count
-
-
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# How long a refused request's body is thrown away, so that the client reads why, and how much of it.
-_DRAIN = 3.0  # seconds
-_DRAINED = 256 * 2**20  # bytes
-_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"x-frame-options", b"DENY"),
-    (b"cache-control", b"no-store"),
-)
-# What API responses may do in a browser: nothing. The page has a policy of its own.
-NOTHING = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 def is_loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Tasks on one image: the request of the command of the same name, so that both make the same bytes."""
+"""From requests in JSON to jobs of the worker: the requests of the commands, so that both make the same bytes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from bigr_cli.imaging.originals import Original
     from bigr_cli.model import Model
     from bigr_cli.serve.jobs import Output
+
+
+_MOST_REFINE = 200  # steps, which cannot be cancelled one by one
+_FRAMES = 4  # for each result that a job may have
 
 
 class Editing(Operation):
@@ -127,10 +131,6 @@ class Editing(Operation):
                 f"best_of: {tries} variants of this size are {work:,} pixels, of {self._limits.work:,} at once"
             )
         return work
-
-
-_MOST_REFINE = 200  # steps, which cannot be cancelled one by one
-_FRAMES = 4  # for each result that a job may have
 
 
 class Generating(Operation):

@@ -1,4 +1,4 @@
-"""What is being sampled, as it looks after an iteration."""
+"""What a job gives: results, and previews of what is being sampled."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from bigr_cli.model import Model
 
 
+_KINDS = {"png": "PNG", "tif": "TIFF"}
+
+
 def preview(model: Model, seen: Iteration, row: int) -> Preview:
     """The image of one row of a batch, as a PNG file; bits of masked tokens count as undecided."""
     (image,) = model.decode(seen.codes[row : row + 1], seen.masked[row : row + 1])
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return Preview(buffer.getvalue(), seen.requests[row].box)
-
-
-_KINDS = {"png": "PNG", "tif": "TIFF"}
 
 
 def image_output(

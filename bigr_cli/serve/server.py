@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1, with a time limit for clients that send or read slowly."""
+"""Starting and stopping: the model, its worker, the socket, and uvicorn's HTTP/1.1 with time limits."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ _TIMED_OUT = (
 )
 _LEAST = 64 * 2**10  # bytes that a client has to read in the time, or all that is left
 _LEFT_OVER = 2**20  # bytes of a body that are still taken, unread, once its request is answered
+
+_SHORTEST_TOKEN = 8
+_CHECKERS = 2  # uploads that are decoded at the same time
+_IDLE = 5  # seconds that an idle connection is kept
+_GOODBYE = 3  # seconds that open connections get when the server ends
 
 
 def protocol(seconds: float) -> type[H11Protocol]:
@@ -116,12 +121,6 @@ def _cancelled(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
     if timer is not None:
         timer.cancel()
     return None
-
-
-_SHORTEST_TOKEN = 8
-_CHECKERS = 2  # uploads that are decoded at the same time
-_IDLE = 5  # seconds that an idle connection is kept
-_GOODBYE = 3  # seconds that open connections get when the server ends
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The images that `bigr serve` was given, one after the other, and results that are saved beside them."""
+"""What a running server holds: its model, jobs and limits, and the images that it was given."""
 
 from __future__ import annotations
 

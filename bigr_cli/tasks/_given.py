@@ -1,4 +1,4 @@
-"""What was asked for: the options of the command line, or of one line of a manifest on top of them."""
+"""What was asked for: options of the command line, a line of a manifest on top of them, and recipes."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ _OF_THE_RUN = {
 _PATHS = {"images", "mask", "output", "recipe"}
 
 _Group = TypeVar("_Group")
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,6 @@ def _names(context: typer.Context) -> dict[str, str]:
         if parameter.name and parameter.name not in ("images", "stops"):
             names |= {word[2:]: parameter.name for word in parameter.opts if word.startswith("--")}
     return names
-
-
-_Value = TypeVar("_Value")
 
 
 class Chooser:

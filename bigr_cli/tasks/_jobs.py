@@ -1,4 +1,4 @@
-"""`--failures FILE`: a line of JSON for each image that failed; the list loses nothing that was there unasked."""
+"""The jobs of a batch and the names of their outputs, and the list of those that failed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bigr_cli.imaging.inputs import Input
     from bigr_cli.imaging.output_names import Earlier
     from bigr_cli.zoo.config import ModelConfig
+
+
+PATTERN = "{stem}-{task}-{seed}.{suffix}"
+MOST = 10_000_000
 
 
 class FailureList:
@@ -63,10 +67,6 @@ def _lines(path: Path) -> list[str]:
         hint = "pass --overwrite to replace it, or name another file"
         raise UsageError(f"{path}: exists and is no list of failures", hint=hint) from error
     return lines
-
-
-PATTERN = "{stem}-{task}-{seed}.{suffix}"
-MOST = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`bigr models export`: models as files for other programs."""
+"""`bigr models pull`, `push` and `export`: models from a hub, to it, and as files for other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of the tokenizer's loss (reference section 1)."""
+"""The tokenizer's loss (reference section 1): its parts, the perceptual network and the discriminator."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from bigr_cli.errors import UsageError
 from bigr_cli.training.config import AdversarialConfig
 
 _LEAST = 1e-5  # squared error, 50 dB: below it an image's logarithm would ask for ever more
+
+_VGG_STAGES = (3, 8, 15, 22, 29)  # the ReLU before each pooling of VGG16
 
 
 def pixel_weights(focus: Tensor, strength: float) -> Tensor:
@@ -83,9 +85,6 @@ class StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient, None
-
-
-_VGG_STAGES = (3, 8, 15, 22, 29)  # the ReLU before each pooling of VGG16
 
 
 def perceptual_network(name: str) -> nn.Module:

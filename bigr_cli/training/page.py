@@ -1,4 +1,4 @@
-"""How near a model's samples are to images that it was trained on: what is learned by heart should be known."""
+"""report.html of a training, and how near its samples are to images that it was trained on."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ from bigr_cli.pages import Shown, rendered, shown
 _BATCH = 64
 _MOST = 20_000  # training images that are compared
 _NEAR_SHARE = 0.05  # of the held-out images that are nearer to a training image than the limit
+
+PAGE = "report.html"
+_CURVES = {
+    "tokenizer": (("psnr", "PSNR in dB ↑", "held-out images", "validation"), ("loss", "loss ↓", "training", "train")),
+    "generator": (("loss", "loss ↓", "held-out images", "validation"), ("loss", "loss ↓", "training", "train")),
+}
+_SHEETS = (
+    ("Samples", "generator", "the first classes or captions in turn, always with the same seeds"),
+    ("Reconstructions", "tokenizer", "held-out images in one row, their reconstructions in the row below"),
+)
+_REFRESH = 60  # seconds
 
 
 @dataclass(frozen=True)
@@ -93,18 +104,7 @@ def write_pairs(path: Path, samples: Tensor, training: Source, found: Nearest) -
         sheet.save(temporary, format="PNG")
 
 
-PAGE = "report.html"
 NEAREST = "nearest.png"
-
-_CURVES = {
-    "tokenizer": (("psnr", "PSNR in dB ↑", "held-out images", "validation"), ("loss", "loss ↓", "training", "train")),
-    "generator": (("loss", "loss ↓", "held-out images", "validation"), ("loss", "loss ↓", "training", "train")),
-}
-_SHEETS = (
-    ("Samples", "generator", "the first classes or captions in turn, always with the same seeds"),
-    ("Reconstructions", "tokenizer", "held-out images in one row, their reconstructions in the row below"),
-)
-_REFRESH = 60  # seconds
 
 
 def write_page(folder: Path, name: str, plan: Sequence[str], notes: Sequence[str] = ()) -> None:

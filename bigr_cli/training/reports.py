@@ -1,4 +1,4 @@
-"""What a training says about itself: metrics.jsonl, a line on the terminal, TensorBoard."""
+"""What a training says about itself: metrics.jsonl, a line on the terminal, TensorBoard, samples."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from bigr_cli.training.interrupts import Interrupts, StepAborted
 
 if TYPE_CHECKING:
     from bigr_cli.training.loop import Trainer
+
+
+_FIRST_SAMPLES = 10  # steps; then twice as many, and so on, until validations come
 
 
 class MetricsLog:
@@ -114,9 +117,6 @@ def _is_before(line: str, step: int) -> bool:
         return bool(json.loads(line)["step"] <= step)
     except (ValueError, KeyError, TypeError):
         return False  # a line that was cut off when the run was killed
-
-
-_FIRST_SAMPLES = 10  # steps; then twice as many, and so on, until validations come
 
 
 class Reports:

@@ -1,4 +1,4 @@
-"""What is done to all residual blocks of a network before it is trained."""
+"""Networks in parts: checkpointed and compiled blocks, weights sharded over processes, and their checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything behind the object: sky, sun or moon, clouds, stars, hills, ground, and what the object stands on."""
+"""Scenes as pixels: sky, ground and all that is behind the object, the object itself, and its mask."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from bigr_cli.data.scenes.shapes import (
     ink,
     mix,
 )
+
+SIZES = range(16, 1025)
+_OUTLINE = 0.0115  # its width in image units: 0.7 of a pixel at 64
 
 
 @lru_cache(maxsize=6)
@@ -183,10 +186,6 @@ def draw_backdrop(scene: Scene, canvas: int) -> Image.Image:
     _draw_ground(pen, scene)
     _draw_footing(pen, scene)
     return image
-
-
-SIZES = range(16, 1025)
-_OUTLINE = 0.0115  # its width in image units: 0.7 of a pixel at 64
 
 
 def _factor(size: int) -> int:

@@ -1,4 +1,4 @@
-"""A drawing as a list of filled polygons in the object's own coordinates, before it is placed in an image."""
+"""A drawing as a list of filled polygons in the object's own coordinates, and the colours of scenes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,73 @@ from functools import cache
 from typing import NamedTuple
 
 Point = tuple[float, float]
+
+Color = tuple[int, int, int]
+WHITE: Color = (255, 255, 255)
+BLACK: Color = (24, 24, 32)
+BROWN: Color = (122, 78, 46)
+CREAM: Color = (250, 240, 218)
+GLASS: Color = (190, 226, 246)
+GLOW: Color = (255, 222, 110)
+LEAF: Color = (44, 132, 62)
+AMBER: Color = (255, 190, 48)
+EMBER: Color = (226, 92, 30)
+STEEL: Color = (104, 110, 122)
+TYRE: Color = (44, 46, 56)
+BLUSH: Color = (250, 140, 150)
+# name: (base, dark, light)
+_OBJECT: dict[str, tuple[Color, Color, Color]] = {
+    "red": ((222, 44, 50), (158, 24, 40), (246, 104, 98)),
+    "orange": ((250, 136, 26), (204, 92, 10), (255, 178, 92)),
+    "yellow": ((255, 214, 34), (222, 164, 8), (255, 236, 132)),
+    "green": ((28, 146, 72), (14, 100, 52), (84, 190, 114)),
+    "blue": ((42, 92, 222), (24, 58, 160), (104, 150, 248)),
+    "purple": ((136, 66, 200), (92, 38, 148), (178, 120, 232)),
+    "pink": ((255, 128, 186), (222, 78, 144), (255, 182, 216)),
+    "white": ((252, 252, 254), (168, 180, 202), (228, 234, 245)),
+}
+_OUTLINE: dict[str, Color] = {
+    "red": (104, 14, 28), "orange": (140, 58, 6), "yellow": (150, 100, 6), "green": (8, 66, 36),
+    "blue": (14, 34, 106), "purple": (58, 22, 98), "pink": (156, 42, 98), "white": (96, 108, 136),
+}  # fmt: skip
+# time: (top, middle, bottom) of the sky
+SKIES: dict[str, tuple[Color, Color, Color]] = {
+    "day": ((92, 172, 240), (150, 206, 248), (222, 240, 252)),
+    "sunset": ((222, 122, 146), (250, 170, 126), (255, 228, 172)),
+    "night": ((10, 14, 44), (26, 32, 78), (54, 58, 112)),
+}
+# time: ground: (near, far: the hills, detail: tufts, pebbles, waves)
+GROUND_COLORS: dict[str, dict[str, tuple[Color, Color, Color]]] = {
+    "day": {
+        "grass": ((136, 198, 92), (98, 168, 84), (84, 154, 66)),
+        "sand": ((236, 214, 162), (214, 182, 124), (204, 172, 114)),
+        "snow": ((238, 244, 252), (156, 182, 216), (204, 218, 238)),
+        "sea": ((54, 158, 200), (94, 150, 132), (150, 214, 236)),
+    },
+    "sunset": {
+        "grass": ((138, 160, 78), (116, 124, 76), (98, 118, 56)),
+        "sand": ((226, 178, 124), (188, 134, 104), (194, 142, 98)),
+        "snow": ((244, 222, 222), (210, 172, 190), (218, 184, 196)),
+        "sea": ((96, 112, 164), (132, 96, 120), (240, 176, 140)),
+    },
+    "night": {
+        "grass": ((30, 72, 54), (22, 50, 50), (50, 100, 72)),
+        "sand": ((104, 94, 92), (68, 62, 76), (80, 72, 76)),
+        "snow": ((132, 146, 184), (82, 94, 138), (162, 176, 208)),
+        "sea": ((18, 50, 98), (24, 34, 66), (62, 104, 156)),
+    },
+}
+CLOUD_COLORS: dict[str, tuple[Color, Color]] = {
+    "day": ((255, 255, 255), (224, 236, 248)),
+    "sunset": ((255, 226, 206), (250, 196, 176)),
+    "night": ((74, 80, 128), (58, 64, 110)),
+}
+LIGHT_COLORS: dict[str, tuple[Color, Color]] = {
+    "day": ((255, 226, 92), (255, 240, 160)),
+    "sunset": ((255, 240, 170), (255, 206, 132)),
+    "night": ((246, 240, 214), (218, 210, 184)),
+}
+STAR_COLOR: Color = (244, 240, 214)
 
 
 @cache
@@ -85,77 +152,6 @@ class Drawing:
         self.polygon(left + right[::-1], color)
         for x, y in (points[0], points[-1]):
             self.polygon(arc(x, y, half, half, steps=12), color)
-
-
-Color = tuple[int, int, int]
-
-WHITE: Color = (255, 255, 255)
-BLACK: Color = (24, 24, 32)
-BROWN: Color = (122, 78, 46)
-CREAM: Color = (250, 240, 218)
-GLASS: Color = (190, 226, 246)
-GLOW: Color = (255, 222, 110)
-LEAF: Color = (44, 132, 62)
-AMBER: Color = (255, 190, 48)
-EMBER: Color = (226, 92, 30)
-STEEL: Color = (104, 110, 122)
-TYRE: Color = (44, 46, 56)
-BLUSH: Color = (250, 140, 150)
-
-# name: (base, dark, light)
-_OBJECT: dict[str, tuple[Color, Color, Color]] = {
-    "red": ((222, 44, 50), (158, 24, 40), (246, 104, 98)),
-    "orange": ((250, 136, 26), (204, 92, 10), (255, 178, 92)),
-    "yellow": ((255, 214, 34), (222, 164, 8), (255, 236, 132)),
-    "green": ((28, 146, 72), (14, 100, 52), (84, 190, 114)),
-    "blue": ((42, 92, 222), (24, 58, 160), (104, 150, 248)),
-    "purple": ((136, 66, 200), (92, 38, 148), (178, 120, 232)),
-    "pink": ((255, 128, 186), (222, 78, 144), (255, 182, 216)),
-    "white": ((252, 252, 254), (168, 180, 202), (228, 234, 245)),
-}
-_OUTLINE: dict[str, Color] = {
-    "red": (104, 14, 28), "orange": (140, 58, 6), "yellow": (150, 100, 6), "green": (8, 66, 36),
-    "blue": (14, 34, 106), "purple": (58, 22, 98), "pink": (156, 42, 98), "white": (96, 108, 136),
-}  # fmt: skip
-
-# time: (top, middle, bottom) of the sky
-SKIES: dict[str, tuple[Color, Color, Color]] = {
-    "day": ((92, 172, 240), (150, 206, 248), (222, 240, 252)),
-    "sunset": ((222, 122, 146), (250, 170, 126), (255, 228, 172)),
-    "night": ((10, 14, 44), (26, 32, 78), (54, 58, 112)),
-}
-# time: ground: (near, far: the hills, detail: tufts, pebbles, waves)
-GROUND_COLORS: dict[str, dict[str, tuple[Color, Color, Color]]] = {
-    "day": {
-        "grass": ((136, 198, 92), (98, 168, 84), (84, 154, 66)),
-        "sand": ((236, 214, 162), (214, 182, 124), (204, 172, 114)),
-        "snow": ((238, 244, 252), (156, 182, 216), (204, 218, 238)),
-        "sea": ((54, 158, 200), (94, 150, 132), (150, 214, 236)),
-    },
-    "sunset": {
-        "grass": ((138, 160, 78), (116, 124, 76), (98, 118, 56)),
-        "sand": ((226, 178, 124), (188, 134, 104), (194, 142, 98)),
-        "snow": ((244, 222, 222), (210, 172, 190), (218, 184, 196)),
-        "sea": ((96, 112, 164), (132, 96, 120), (240, 176, 140)),
-    },
-    "night": {
-        "grass": ((30, 72, 54), (22, 50, 50), (50, 100, 72)),
-        "sand": ((104, 94, 92), (68, 62, 76), (80, 72, 76)),
-        "snow": ((132, 146, 184), (82, 94, 138), (162, 176, 208)),
-        "sea": ((18, 50, 98), (24, 34, 66), (62, 104, 156)),
-    },
-}
-CLOUD_COLORS: dict[str, tuple[Color, Color]] = {
-    "day": ((255, 255, 255), (224, 236, 248)),
-    "sunset": ((255, 226, 206), (250, 196, 176)),
-    "night": ((74, 80, 128), (58, 64, 110)),
-}
-LIGHT_COLORS: dict[str, tuple[Color, Color]] = {
-    "day": ((255, 226, 92), (255, 240, 160)),
-    "sunset": ((255, 240, 170), (255, 206, 132)),
-    "night": ((246, 240, 214), (218, 210, 184)),
-}
-STAR_COLOR: Color = (244, 240, 214)
 
 
 def mix(a: Color, b: Color, share: float) -> Color:

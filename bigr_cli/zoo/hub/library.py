@@ -1,4 +1,4 @@
-"""What a hub refuses, and what breaks on the way to it, as errors that say what to do."""
+"""huggingface_hub: what is used of it, and what goes wrong with it as errors that say what to do."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ from bigr_cli.errors import BigrError, ModelError, RunError
 LOGIN_HINT = "log in with hf auth login, or put a token in HF_TOKEN"
 _AGAIN_HINT = "run the same command again: it goes on where this one stopped"
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quota error
+
+# The base of what httpx raises; requests, in older versions of huggingface_hub, raises kinds of OSError.
+TRANSPORT: type[Exception] = cast(Any, HfHubHTTPError).__bases__[0]
+FAILURES = (TRANSPORT, OSError, EntryNotFoundError, HFValidationError, OfflineModeIsEnabled)
 
 
 class MissingFileError(ModelError):
@@ -77,7 +81,3 @@ def private(module: Any, name: str) -> Any:
 http_get = private(file_download, "http_get")
 build_hf_headers = private(utils, "build_hf_headers")
 WeakFileLock = private(utils, "WeakFileLock")
-
-# The base of what httpx raises; requests, in older versions of huggingface_hub, raises kinds of OSError.
-TRANSPORT: type[Exception] = cast(Any, HfHubHTTPError).__bases__[0]
-FAILURES = (TRANSPORT, OSError, EntryNotFoundError, HFValidationError, OfflineModeIsEnabled)

@@ -1,4 +1,4 @@
-"""Models from a hub into the user's home, whole or not at all."""
+"""Models from a hub into the user's home, whole or not at all, and model folders to a hub."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ from bigr_cli.zoo.source import is_repository, readable_size
 StoredDtype = Literal["float16", "bfloat16", "float32"]
 STORED = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 _LARGEST_TEXT = 10_000_000  # bytes of a config or card
+
+_bars_disabled = private(utils, "are_progress_bars_disabled")
+_disable_bars, _enable_bars = private(utils, "disable_progress_bars"), private(utils, "enable_progress_bars")
 
 
 def pull_model(
@@ -199,10 +202,6 @@ def _require_space(output: Path, config: ModelConfig, files: Sequence[hub.HubFil
     width = (dtype or torch.float32).itemsize
     made = sum(parameters(config).values()) * width
     hub.require_space(output, made + sum(file.missing for file in files))
-
-
-_bars_disabled = private(utils, "are_progress_bars_disabled")
-_disable_bars, _enable_bars = private(utils, "disable_progress_bars"), private(utils, "enable_progress_bars")
 
 
 def push_model(directory: Path, repository: str, *, private: bool = False, quiet: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""How the published checkpoints name their tensors, and how this package does."""
+"""The published checkpoints: how they name their tensors, and the sizes read off these."""
 
 from __future__ import annotations
 
@@ -35,6 +35,28 @@ _TOKENIZER = (
     ("quantize.embed.weight", "embed"),
 )
 
+Shapes = Mapping[str, tuple[int, ...]]
+_SCHEDULE = "diffusion_processor.scheduler.k_final"
+_TIMESTEPS = 256  # where the file does not say
+_FFN_MULTIPLES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+# Attention heads of the published generators (L, XL, XXL), which their tensors do not tell, by layers and width.
+_HEADS = {(24, 1024): 16, (36, 1280): 20, (48, 1536): 24}
+# Tensors that tell sizes, and how many axes they have.
+_GENERATOR_SIZES = {
+    "tok_embeddings.weight": 2,
+    "diffusion_pos_embed_learned": 3,
+    "cls_embedding.embedding_table.weight": 2,
+    "layers.0.feed_forward.w1.weight": 2,
+    "denoise_mlp.x_embedder.weight": 2,
+}
+# What blocks of the tokenizer are, by what only they have; a single one may be missing, and is named later.
+_KINDS = {
+    **dict.fromkeys(("norm1", "conv1", "norm2", "conv2"), "residual"),
+    **dict.fromkeys(("q", "k", "v", "proj_out"), "attention"),
+    "conv": "scale",
+}
+_TAIL = ["residual", "attention", "residual", "norm", "conv"]
+
 
 def generator_name(published: str) -> str | None:
     """Our name of a tensor of a published generator; None for the second copies, which are not needed."""
@@ -62,29 +84,6 @@ def _renamed(name: str, rules: tuple[tuple[str, str], ...] | list[tuple[str, str
         if re.match(expression, name):
             return re.sub(expression, replacement.replace("{}", r"\1"), name, count=1)
     return None
-
-
-Shapes = Mapping[str, tuple[int, ...]]
-_SCHEDULE = "diffusion_processor.scheduler.k_final"
-_TIMESTEPS = 256  # where the file does not say
-_FFN_MULTIPLES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
-# Attention heads of the published generators (L, XL, XXL), which their tensors do not tell, by layers and width.
-_HEADS = {(24, 1024): 16, (36, 1280): 20, (48, 1536): 24}
-# Tensors that tell sizes, and how many axes they have.
-_GENERATOR_SIZES = {
-    "tok_embeddings.weight": 2,
-    "diffusion_pos_embed_learned": 3,
-    "cls_embedding.embedding_table.weight": 2,
-    "layers.0.feed_forward.w1.weight": 2,
-    "denoise_mlp.x_embedder.weight": 2,
-}
-# What blocks of the tokenizer are, by what only they have; a single one may be missing, and is named later.
-_KINDS = {
-    **dict.fromkeys(("norm1", "conv1", "norm2", "conv2"), "residual"),
-    **dict.fromkeys(("q", "k", "v", "proj_out"), "attention"),
-    "conv": "scale",
-}
-_TAIL = ["residual", "attention", "residual", "norm", "conv"]
 
 
 def autoencoder_sizes(shapes: Shapes, *, image_size: int | None, grid: int) -> AutoencoderConfig:

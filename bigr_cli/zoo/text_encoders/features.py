@@ -1,4 +1,4 @@
-"""What reads the texts of a model: bytes as they are, or the features of a text encoder, kept on disk."""
+"""What reads the texts of a model: the registry of encoders, bytes as they are, and features kept on disk."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from bigr_cli.plugins import BUILT_IN, Fault, Origin, plugin_entry_points
 _CACHE = Cache("texts", "features of texts")
 _CPU = torch.device("cpu")
 _AT_ONCE = 256  # texts, between two writes to the cache
+
+ENCODER_GROUP = "bigr.text_encoders"
 
 
 class TextReader(Protocol):
@@ -123,9 +125,6 @@ class FeatureReader:
     def _write(self, text: str, features: Tensor) -> None:
         if self.keep:
             self.keep = _CACHE.write(self._path(text), lambda hidden: save_array(hidden, features.numpy()))
-
-
-ENCODER_GROUP = "bigr.text_encoders"
 
 
 class TextEncoder(Protocol):
