@@ -445,8 +445,10 @@ class Model:
             images: of any size and mode, of which the middle square is taken, scaled to the model's size; or a tensor
                 (N, 3, S, S) in [0, 1] of that size. With `output`, what the command takes: files, folders, patterns,
                 "scenes", one or a list of these.
-            layer: the block whose output is taken, 0 is the first, or "all"; None is the model's default or the middle.
-            pool: "mean" over the tokens, all "tokens", or the "codes", one bit a bit.
+            layer: the block whose output is taken, 0 is the first, several side by side ("4,6"), or "all", each by
+                itself; None is the model's default or the middle.
+            pool: "mean" over the tokens; "grid2", "grid3" or "grid4": means over 2 × 2 to 4 × 4 cells of their grid;
+                all "tokens"; or the "codes", one bit a bit.
             label: under which the generator sees them; None is no label.
             output: .npz, .npy, .safetensors, .jsonl or .parquet. The first and the third are an index for `search`.
             batch_size: how many to look at once.
@@ -454,9 +456,10 @@ class Model:
             files: with `output` only: `count` and `seed` of scenes, `recursive`, `overwrite`.
 
         Returns:
-            For D numbers a token: (N, D) float32 for "mean", (N, L, D) float32 for "tokens", each with an axis for the
-            layers after the first if `layer` is "all"; (N, ⌈L·K / 8⌉) uint8 for "codes". With `output`, the paths and
-            labels of the file's rows, and what could not be read.
+            For D numbers a token: (N, D) float32 for "mean", (N, 4 · D) for "grid2", (N, L, D) for "tokens", each with
+            an axis for the layers after the first if `layer` is "all", or n times as wide for n layers side by side;
+            (N, ⌈L·K / 8⌉) uint8 for "codes". With `output`, the paths and labels of the file's rows, and what could
+            not be read.
 
         Raises:
             UsageError: no such layer or pool, no image; the file is there already. UnknownNameError: no such label.
@@ -525,6 +528,8 @@ class Model:
         count: int | None = None,
         test_count: int | None = None,
         seed: int = 0,
+        layer: int | str | None = None,
+        pool: str = "mean",
         save: str | PathLike[str] | None = None,
         overwrite: bool = False,
         batch_size: int | None = None,
@@ -537,6 +542,10 @@ class Model:
             test: another one to test on; None keeps a part of `data` apart.
             count: how many images to train on, of which None is all of a folder, or 2000 scenes; `test_count` likewise.
             seed: which images are taken, where not all are.
+            layer: a block, several side by side ("4,6"), or "all", each by itself; None is all, with attention the
+                model's default.
+            pool: how tokens are pooled: "mean", "grid2", "grid3", "grid4" as in `embed`, or "attention", where for each
+                class a trained query says which tokens count.
             save: a .safetensors file for the best layer's classifier.
             batch_size: how many images to look at once.
             progress: whether, or how, to show it; see `Model`.
@@ -557,6 +566,8 @@ class Model:
             count=count,
             test_count=test_count,
             seed=seed,
+            layer=layer,
+            pool=pool,
             save=save,
             overwrite=overwrite,
             batch_size=batch_size,

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from bigr_cli.core.model import BinaryModel
 
-Pool = Literal["mean", "tokens", "codes"]
+Pool = Literal["mean", "tokens", "codes", "grid2", "grid3", "grid4"]
+CELLS: dict[str, int | None] = {"mean": 1, "grid2": 2, "grid3": 3, "grid4": 4, "tokens": None}
+"""Cells along a side whose tokens are averaged, by the pooling's name; None averages none."""
 ALL = "all"
 
 
@@ -30,9 +32,10 @@ class Wanted:
     """Which features of an image are wanted.
 
     Attributes:
-        pool: "mean" over the tokens, all "tokens", or the "codes" themselves, packed.
+        pool: "mean" over the tokens; "grid2" to "grid4": means over 2 × 2 to 4 × 4 cells of their grid, side by side;
+            all "tokens"; or the "codes" themselves, packed.
         layers: the blocks whose output is taken, 0 is the first; none for codes.
-        every: whether there is an axis for the layers even if there is only one.
+        every: whether each layer has a row of its own along an axis. Without it, several are put side by side.
         label: the class, or text, under which the generator sees the image; None is none.
         label_name: its name.
         shape: of the features of one image.
@@ -47,10 +50,26 @@ class Wanted:
 
     @property
     def layer(self) -> int | str | None:
-        """The layer as it is asked for: a number, "all", or None for codes."""
+        """The layer as it is asked for: a number, several ("4,6"), "all", or None for codes."""
         if not self.layers:
             return None
-        return ALL if self.every else self.layers[0]
+        if self.every:
+            return ALL
+        return self.layers[0] if len(self.layers) == 1 else ",".join(map(str, self.layers))
+
+    @property
+    def cells(self) -> int | None:
+        """Cells along a side whose tokens are averaged; None averages none."""
+        return CELLS[self.pool]
+
+    def averaged(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Features (N, …) of one row of this kind, with all cells or tokens averaged: (N, layers · D)."""
+        if self.cells is None:
+            return features.mean(axis=-2)  # type: ignore[no-any-return]
+        if self.cells == 1:
+            return features
+        apart = features.reshape(len(features), 1 if self.every else len(self.layers), self.cells**2, -1)
+        return apart.mean(axis=2).reshape(len(features), -1)  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -63,31 +82,40 @@ def wanted_features(
     """What these settings mean for a model.
 
     Args:
-        layer: the number of a block, 0 is the first, or "all"; None is the model's default, or the middle one.
-        pool: "mean", "tokens" or "codes".
+        layer: the number of a block, 0 is the first, several with commas ("4,6"), or "all"; None is the model's
+            default, or the middle one.
+        pool: "mean", "tokens", "codes", "grid2", "grid3" or "grid4".
         label: by name or number; None is no label.
 
     Raises:
-        UsageError: there is no such layer or pool, or a layer or label is given for codes, which have none.
+        UsageError: there is no such layer or pool, the model has fewer tokens than the pool has cells, or a layer or
+            label is given for codes, which have none.
         UnknownNameError: there is no such label.
     """
-    if pool not in get_args(Pool):
-        raise UsageError(f"pool: expected {', '.join(get_args(Pool))}, got {pool!r}")
+    kinds: tuple[Pool, ...] = get_args(Pool)
+    kind = next((each for each in kinds if each == pool), None)
+    if kind is None:
+        raise UsageError(f"pool: expected {', '.join(kinds)}, got {pool!r}")
     guide = guide_of(config, label)
     generator = config.generator
     if generator is None:  # guide_of has raised the error already; this is for the type checker
         raise UsageError(f"{config.name}: has no generator")
-    if pool == "codes":
+    if kind == "codes":
         if layer is not None or guide is not None:
             raise UsageError("codes come from the tokenizer: they have no layer and no label")
         return Wanted("codes", (), False, guide, name_of(config, guide), (-(-generator.tokens * generator.bits // 8),))
-    every = layer == ALL
+    cells, every = CELLS[kind], layer == ALL
+    if cells is not None and cells > generator.grid:
+        raise UsageError(
+            f"pool: {kind} needs {cells} × {cells} tokens, {config.name} has {generator.grid} × {generator.grid}"
+        )
     if layer is None and config.representation is not None:
         layer = config.representation.layer
-    layers = tuple(range(generator.layers)) if every else (_number(layer, generator.layers),)
-    inner = (generator.dim,) if pool == "mean" else (generator.tokens, generator.dim)
+    layers = tuple(range(generator.layers)) if every else _numbers(layer, generator.layers)
+    width = generator.dim * (1 if every else len(layers))
+    inner = (generator.tokens, width) if cells is None else (cells * cells * width,)
     return Wanted(
-        pool="mean" if pool == "mean" else "tokens",
+        pool=kind,
         layers=layers,
         every=every,
         label=guide,
@@ -113,13 +141,20 @@ def embed_batch(network: BinaryModel, images: Tensor, wanted: Wanted) -> NDArray
         if wanted.pool == "codes":
             return packed(codes)
         labels = network.conditions([wanted.label] * len(codes))
-        found = layer_features(network.generator, codes, labels, wanted.layers, mean=wanted.pool == "mean")
-        features: NDArray[Any] = (found if wanted.every else found[:, 0]).cpu().numpy()
+        found = layer_features(network.generator, codes, labels, wanted.layers, cells=wanted.cells)
+        features: NDArray[Any] = (found if wanted.every else side_by_side(found)).cpu().numpy()
     finite = np.isfinite(features).reshape(*features.shape[: 1 + wanted.every], -1).all(axis=-1)  # (B,) or (B, layers)
     if not finite.all():
         layer = int(np.argwhere(~finite)[:, 1].min()) if wanted.every else wanted.layer
         raise ModelError(f"layer {layer}: features are not finite", hint="--dtype float32 has a larger range")
     return features
+
+
+def side_by_side(layers: Tensor) -> Tensor:
+    """Features of several layers (B, layers, …, D) as one: (B, …, layers · D)."""
+    import torch
+
+    return layers[:, 0] if layers.shape[1] == 1 else torch.cat(tuple(layers.unbind(1)), dim=-1)
 
 
 def embed_images(
@@ -158,13 +193,16 @@ def embed_images(
     return np.concatenate([made for _, made in batches.run(images, embedded)])
 
 
-def _number(layer: int | str | None, count: int) -> int:
-    """The layer as a number; the middle one if it is None."""
+def _numbers(layer: int | str | None, count: int) -> tuple[int, ...]:
+    """The layers as numbers, rising; the middle one if it is None."""
     if layer is None:
         from bigr_cli.core.representation import middle_layer
 
-        return middle_layer(count)
-    text = str(layer)
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < count):
-        raise UsageError(f"layer: expected 0 to {count - 1} or all, got {layer}")
-    return int(text)
+        return (middle_layer(count),)
+    texts = [text.strip() for text in str(layer).split(",")]
+    if not all(text.isascii() and text.isdigit() and len(text) < 6 and int(text) < count for text in texts):
+        raise UsageError(f"layer: expected 0 to {count - 1} or all, or several such as 0,{count - 1}; got {layer}")
+    numbers = tuple(sorted(map(int, texts)))
+    if len(set(numbers)) < len(numbers):
+        raise UsageError(f"layer: names a block twice: {layer}")
+    return numbers

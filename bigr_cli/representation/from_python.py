@@ -18,7 +18,7 @@ from bigr_cli.representation.features import Wanted, embed_images
 from bigr_cli.representation.index_files import Index, check_kind, embed_to_file, read_index
 from bigr_cli.representation.items import About, find_items
 from bigr_cli.representation.neighbours import Found, check_features, ranked
-from bigr_cli.representation.probe import Probed, probe_layers
+from bigr_cli.representation.probe import Probed, probe_features, probe_layers
 from bigr_cli.representation.probe_data import open_split
 from bigr_cli.representation.probe_files import (
     Classified,
@@ -97,7 +97,7 @@ def classified_images(
     given = originals(images, model.config.ground)
     batches = Batches(_batch_size(model, wanted, batch_size))
     features = embed_images(model.network, given, wanted, batches, model.config.ground)
-    return likeliest(known, features, [one.name if one.kind else "" for one in given])
+    return likeliest(known, wanted, features, [one.name if one.kind else "" for one in given])
 
 
 def probed(
@@ -108,6 +108,8 @@ def probed(
     count: int | None,
     test_count: int | None,
     seed: int,
+    layer: int | str | None,
+    pool: str,
     save: NamedFile | None,
     overwrite: bool,
     batch_size: int | None,
@@ -118,6 +120,7 @@ def probed(
     if path is not None:
         check_probe_path(path)
         check_targets([path], overwrite=overwrite)
+    probe_features(model.config, layer, pool)
     split = open_split(
         fspath(data),
         None if test is None else fspath(test),
@@ -134,7 +137,7 @@ def probed(
             bars.close()
             return bars.enter_context(_shown(total, text, progress))
 
-        found = probe_layers(model, split, batch=batch, seed=seed, steps=steps)
+        found = probe_layers(model, split, batch=batch, seed=seed, steps=steps, layer=layer, pool=pool)
     if path is not None:
         save_probe(path, found.classifier(model), overwrite=overwrite)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from bigr_cli.core.representation import layer_features
 from bigr_cli.data.loading import as_floats, load_batches, workers_watched
 from bigr_cli.data.sources import SCENES, Source, open_source
 from bigr_cli.errors import ModelError, UsageError
+from bigr_cli.representation.features import Wanted, side_by_side
 from bigr_cli.runtime.batches import Batches
 from bigr_cli.runtime.offload import offload_like
 
@@ -170,12 +171,14 @@ def collect(
     *,
     batch: int,
     layer: int,
+    wanted: Wanted | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Tensor]:
-    """All features of images, in one pass: by name (F, N, D), on the CPU.
+    """All features of images, in one pass: by name (F, N, D), of tokens (F, N, L, D), on the CPU.
 
     Args:
         random: a generator that was never trained, whose block `layer` is taken; None leaves its features out.
+        wanted: which features of both generators; None is the mean over the tokens of each block by itself.
         batch: how many images at once; `advance` is told how many more are done.
 
     Raises:
@@ -187,10 +190,10 @@ def collect(
     keys = [[(int(i), 0) for i in labelled.indices[at : at + batch]] for at in range(0, len(labelled), batch)]
     workers = 0 if len(labelled) < _FEW else min(4, max(1, (os.cpu_count() or 1) - 1))
     for loaded in load_batches(labelled.source, keys, workers=workers):
-        for images, made in batches.run(loaded.images, lambda images: _features(network, random, images, layer)):
+        for images, made in batches.run(loaded.images, lambda some: _features(network, random, some, layer, wanted)):
             for name, features in made.items():
                 if name not in found:
-                    shape = (features.shape[1], len(labelled), features.shape[2])
+                    shape = (features.shape[1], len(labelled), *features.shape[2:])
                     found[name] = torch.empty(shape, dtype=features.dtype)
                 _check_finite(name, features)
                 found[name][:, start : start + len(images)].copy_(features.transpose(0, 1))
@@ -200,28 +203,37 @@ def collect(
 
 
 def _check_finite(name: str, features: Tensor) -> None:
-    """Raise ModelError if there is a number in features (B, F, D) that is none."""
-    bad = ~features.isfinite().all(dim=2).all(dim=0) if features.is_floating_point() else torch.zeros(1)
+    """Raise ModelError if there is a number in features (B, F, …) that is none."""
+    finite = features.isfinite().flatten(2).all(dim=2).all(dim=0) if features.is_floating_point() else torch.ones(1)
+    bad = ~finite.bool()
     if bool(bad.any()):
         where = f"layer {int(bad.nonzero()[0])}" if name == LAYERS else name
         raise ModelError(f"{where}: features are not finite", hint="--dtype float32 has a larger range")
 
 
 @torch.inference_mode()
-def _features(network: BinaryModel, random: Generator | None, levels: Tensor, layer: int) -> dict[str, Tensor]:
-    """(B, 3, H, W) uint8 → by name (B, F, D)."""
+def _features(
+    network: BinaryModel, random: Generator | None, levels: Tensor, layer: int, wanted: Wanted | None
+) -> dict[str, Tensor]:
+    """(B, 3, H, W) uint8 → by name (B, F, D), of tokens (B, F, L, D)."""
     tokenizer, generator = network.tokenizer, network.generator
     images = as_floats(levels.to(tokenizer.embed.device))
     encoded = tokenizer.encoder(images.to(tokenizer.embed.dtype))  # (B, C, h, w)
     codes = (tokenizer.to_bits(encoded) > 0).flatten(2).transpose(1, 2)  # (B, L, K)
     labels = network.conditions([None] * len(images))
     side = min(PIXEL_SIDE, images.shape[-1])
+
+    def of(generator: Generator, layers: Sequence[int]) -> Tensor:
+        found = layer_features(generator, codes, labels, layers, cells=1 if wanted is None else wanted.cells)
+        return found if wanted is None or wanted.every else side_by_side(found)[:, None]
+
+    joined = wanted is not None and not wanted.every
     return {
         PIXELS: adaptive_avg_pool2d(images, side).flatten(1)[:, None],
         CODES: codes.flatten(1)[:, None],
         ENCODER: encoded.float().mean(dim=(2, 3))[:, None],
-        **({} if random is None else {RANDOM: layer_features(random, codes, labels, [layer])}),
-        LAYERS: layer_features(generator, codes, labels, range(generator.config.layers)),
+        **({} if random is None else {RANDOM: of(random, wanted.layers if joined and wanted else [layer])}),
+        LAYERS: of(generator, range(generator.config.layers) if wanted is None else wanted.layers),
     }
 
 

@@ -69,7 +69,8 @@ def familiar(features: NDArray[Any]) -> Familiar | None:
 class Probe:
     """`weight` (C, D) and `bias` (C,) float32, the names of the classes, and which features they read.
 
-    `familiar` tells images that are of none of the classes; None where that is not known.
+    `familiar` tells images that are of none of the classes; None where that is not known. With a `query` for each class
+    (C, D) the features are tokens, and the softmax over them of token · query says how much each of them counts.
     """
 
     weight: NDArray[np.float32]
@@ -77,13 +78,22 @@ class Probe:
     labels: tuple[str, ...]
     about: About
     familiar: Familiar | None = None
+    query: NDArray[np.float32] | None = None
 
     def probabilities(self, features: NDArray[Any]) -> NDArray[np.float64]:
-        """(N, D) → (N, C), each row adding up to 1."""
-        logits = features.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        result: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-        return result
+        """(N, D), or with a query (N, L, D) → (N, C), each row adding up to 1."""
+        rows = features.astype(np.float64)
+        logits = rows @ self.weight.T.astype(np.float64)
+        if self.query is not None:
+            logits = (logits * _softmax(rows @ self.query.T.astype(np.float64))).sum(axis=1)
+        return _softmax(logits + self.bias)
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Along axis 1."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,14 +124,20 @@ class Classified:
 def wanted_by(probe: Probe, config: ModelConfig, *, source: str, model: str) -> Wanted:
     """The features that a probe reads; ModelFormatError, naming its file, if the model gives others."""
     wanted = probe.about.wanted(config)
-    if wanted.shape != probe.weight.shape[1:]:
+    tokens = wanted.shape[:1] if probe.query is not None and wanted.cells is None else ()
+    if wanted.every or wanted.shape != (*tokens, *probe.weight.shape[1:]):
         raise ModelFormatError(f"{source}: does not read features of the shape that {model} gives")
+    averages = wanted.averaged(np.zeros((1, *wanted.shape), np.float32)).shape[1]
+    if probe.familiar is not None and len(probe.familiar.mean) != averages:
+        raise ModelFormatError(f"{source}: what it says of its training images does not fit the features of {model}")
     return wanted
 
 
-def likeliest(probe: Probe, features: NDArray[Any], paths: Sequence[str]) -> list[Classified]:
-    """The likeliest label of each of (N, D) features, whose images are called `paths`."""
-    distances = probe.familiar.distances(features).tolist() if probe.familiar else [None] * len(paths)
+def likeliest(probe: Probe, wanted: Wanted, features: NDArray[Any], paths: Sequence[str]) -> list[Classified]:
+    """The likeliest label of each of (N, …) features, whose images are called `paths`."""
+    distances: list[float | None] = [None] * len(paths)
+    if probe.familiar is not None:
+        distances = probe.familiar.distances(wanted.averaged(features)).tolist()
     return [
         Classified(path=path, label=probe.labels[int(row.argmax())], probability=float(row.max()), distance=distance)
         for path, row, distance in zip(paths, probe.probabilities(features), distances, strict=True)
@@ -149,7 +165,7 @@ def classified(
                 fail(item.name, read)
         there = pixels_of(rows)
         features = embed_pixels(model, [pixels for _, pixels in there], wanted, batches)
-        yield from likeliest(probe, features, [item.name for item, _ in there])
+        yield from likeliest(probe, wanted, features, [item.name for item, _ in there])
         advance(len(rows))
 
 
@@ -166,6 +182,8 @@ def save_probe(path: Path, probe: Probe, *, overwrite: bool = False) -> None:
     check_probe_path(path)
     texts = {"labels": json.dumps(probe.labels), "about": probe.about.to_json()}
     tensors = {"weight": probe.weight, "bias": probe.bias}
+    if probe.query is not None:
+        tensors["query"] = probe.query
     if probe.familiar is not None:
         tensors |= {"mean": probe.familiar.mean, "whitener": probe.familiar.whitener}
         texts["scale"] = repr(probe.familiar.scale)
@@ -187,8 +205,9 @@ def load_probe(path: Path) -> Probe:
         with safe_open(path, framework="numpy") as file:
             texts = file.metadata() or {}
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
-            known = None
-            if "whitener" in set(file.keys()):
+            known, there = None, set(file.keys())
+            query = file.get_tensor("query") if "query" in there else None
+            if "whitener" in there:
                 known = Familiar(file.get_tensor("mean"), file.get_tensor("whitener"), float(texts["scale"]))
         labels = tuple(map(str, json.loads(texts["labels"])))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError, ArithmeticError) as error:
@@ -196,11 +215,13 @@ def load_probe(path: Path) -> Probe:
         raise ModelFormatError(message, hint="bigr evaluate probe --save FILE makes one") from error
     if weight.ndim != 2 or bias.shape != weight.shape[:1] or len(labels) != len(bias):
         raise ModelFormatError(f"{path}: its weights do not fit its labels")
-    width, arrays = weight.shape[1], [weight, bias, *([known.mean, known.whitener] if known else [])]
-    if known is not None and (known.mean.shape, known.whitener.shape) != ((width,), (width, width)):
+    if query is not None and query.shape != weight.shape:
+        raise ModelFormatError(f"{path}: its queries do not fit its weights")
+    arrays = [weight, bias, *([] if query is None else [query]), *([known.mean, known.whitener] if known else [])]
+    if known is not None and known.whitener.shape != 2 * known.mean.shape:
         raise ModelFormatError(f"{path}: what it says of its training images does not fit its weights")
     if known is not None and not (0 < known.scale < np.inf):
         raise ModelFormatError(f"{path}: scale: expected a number above 0, got {known.scale}")
     if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays):
         raise ModelFormatError(f"{path}: its weights hold NaN or infinite numbers, or none at all")
-    return Probe(weight, bias, labels, parse_about(texts.get("about", ""), str(path)), known)
+    return Probe(weight, bias, labels, parse_about(texts.get("about", ""), str(path)), known, query)

@@ -27,19 +27,20 @@ Layer = Annotated[
     str | None,
     typer.Option(
         "--layer",
-        metavar="N|all",
+        metavar="N|N,M|all",
         rich_help_panel=FEATURES,
-        help="The block whose output is taken, 0 is the first. Without it, the middle one.",
+        help="The block whose output is taken, 0 is the first; 4,6: several, side by side. Without it, the middle one.",
         show_default=False,
     ),
 ]
 Pool = Annotated[
-    Literal["mean", "tokens", "codes"],
+    Literal["mean", "tokens", "codes", "grid2", "grid3", "grid4"],
     typer.Option(
         "--pool",
         metavar="NAME",
         rich_help_panel=FEATURES,
-        help="mean over the tokens, all tokens, or codes. The last are the tokenizer's bits, bit-packed.",
+        help="mean over the tokens, or over the cells of a grid: grid2 is 2 × 2, up to grid4. Or all tokens, or codes. "
+        "The last are the tokenizer's bits, bit-packed.",
     ),
 ]
 Label = Annotated[
@@ -66,6 +67,7 @@ Output = Annotated[
         "bigr embed photos/ -o photos.npz",
         "bigr embed data/ --recursive --layer all -o data.safetensors",
         "bigr embed 'photos/**/*.jpg' --pool codes -o codes.npz",
+        "bigr embed photos/ --pool grid2 --layer 4,6 -o photos.npz",
         "bigr embed scenes --count 5000 -o scenes.parquet",
     ),
 )

@@ -3,11 +3,12 @@
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bigr_cli import console, options
+from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._representation import ImageSeed, loaded
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bigr_cli.representation.probe_files import Probe
 
 TASK = "evaluate probe"
+FEATURES = "Features"
 
 Data = Annotated[
     str,
@@ -61,6 +63,26 @@ TestCount = Annotated[
         show_default=False,
     ),
 ]
+Layer = Annotated[
+    str | None,
+    typer.Option(
+        "--layer",
+        metavar="N|N,M|all",
+        rich_help_panel=FEATURES,
+        help="Which block, 0 is the first; 4,6 puts several side by side. Without it all, each by itself.",
+        show_default=False,
+    ),
+]
+Pool = Annotated[
+    Literal["mean", "grid2", "grid3", "grid4", "attention"],
+    typer.Option(
+        "--pool",
+        metavar="NAME",
+        rich_help_panel=FEATURES,
+        help="mean over the tokens, or over the cells of a grid: grid2 is 2 × 2, up to grid4. "
+        "With attention, a query for each class, trained with the classifier, says which tokens count.",
+    ),
+]
 Save = Annotated[
     Path | None,
     typer.Option(
@@ -100,6 +122,7 @@ SetDefault = Annotated[
         "bigr evaluate probe --data photos/train --test photos/val --json",
         "bigr evaluate probe --data scenes --plot layers.svg --save probe.safetensors",
         "bigr evaluate probe --data photos/ -m runs/mine --set-default",
+        "bigr evaluate probe --data scenes --pool attention --layer 4,6",
     ),
 )
 @grouped
@@ -110,6 +133,8 @@ def probe(
     count: Count = None,
     test_count: TestCount = None,
     seed: ImageSeed = 0,
+    layer: Layer = None,
+    pool: Pool = "mean",
     save: Save = None,
     plot: Plot = None,
     set_default: SetDefault = False,
@@ -119,7 +144,8 @@ def probe(
     machine: Machine,
     messages: Messages,
 ) -> None:
-    """One pass over the images gives the features of all layers: the mean over the tokens, without a label.
+    """One pass over the images gives the features of all layers: the mean over the tokens, or what --pool says, without
+    a label.
 
     Beside them stand pixels (at most 32 × 32), the codes, the mean of the encoder's output, and the middle layer of a
     generator that was never trained.
@@ -141,14 +167,18 @@ def probe(
     check_targets([path for path in (save, plot) if path is not None], overwrite=overwrite)
     folder = find_model(model)
     config = read_config(folder)
+    from bigr_cli.representation.probe import probe_features, probe_layers
     from bigr_cli.representation.probe_data import open_split
 
+    wanted = probe_features(config, layer, pool)
+    if plot is not None and not wanted.every:
+        raise UsageError("--plot draws the accuracy by layer: leave --layer out, and --pool attention")
+    if set_default and not wanted.every and len(wanted.layers) > 1:
+        raise UsageError("--set-default notes one layer, not several side by side", hint="leave --layer out")
     split = open_split(
         data, test, config.image_size, count=count, test_count=test_count, seed=seed, background=config.ground
     )
     network = loaded(model, machine)
-    from bigr_cli.representation.probe import probe_layers
-
     batch = machine.batch_size or network.coding_batch_size()
     with ExitStack() as bars:
 
@@ -156,16 +186,16 @@ def probe(
             bars.close()
             return bars.enter_context(console.progress(total, text)).advance
 
-        found = probe_layers(network, split, batch=batch, seed=seed, steps=steps)
-    layer = found.layer
+        found = probe_layers(network, split, batch=batch, seed=seed, steps=steps, layer=layer, pool=pool)
+    best = found.layer
     with ExitStack() as after:  # the last one first; one that fails, such as for a closed stdout, stops no other
         if json:
             facts = {"task": TASK, "model": network.name, "data": data, "test_data": test, "seed": seed}
-            files = {"path": save, "plot": plot, "default_layer": layer if set_default else None}
+            files = {"path": save, "plot": plot, "default_layer": best if set_default else None}
             seconds = round(time.perf_counter() - began, 3)
             after.callback(console.json_line, {**facts, **found.record(), **files, "seconds": seconds})
         if set_default:
-            after.callback(_make_default, folder, network.name, layer)
+            after.callback(_make_default, folder, network.name, int(best))
         if plot is not None:
             title = f"{network.name} on {data}, {found.train} images"
             after.callback(_plot, plot, found, title, overwrite=overwrite)
@@ -173,7 +203,10 @@ def probe(
             after.callback(_save, save, found.classifier(network), overwrite=overwrite)
         if not json:
             held_out = f"by the images held out of {found.train}; {found.test} to test"
-            after.callback(console.say, f"best layer: {layer}, {held_out}")
+            after.callback(
+                console.say,
+                f"best layer: {best}, {held_out}" if wanted.every else f"layer {best}; {found.test} to test",
+            )
             after.callback(_show, found)
 
 
@@ -201,7 +234,7 @@ def _plot(path: Path, found: "Probed", title: str, *, overwrite: bool) -> None:
         f"{NEIGHBOURS} nearest": [score.neighbours for score in layers],
     }
     baselines = {row.features: row.score.top1 for row in found.rows if row.layer is None}
-    write_layer_plot(path, curves, baselines, best=found.layer, title=title, overwrite=overwrite)
+    write_layer_plot(path, curves, baselines, best=int(found.layer), title=title, overwrite=overwrite)
     console.say(f"wrote {path}")
 
 
@@ -210,7 +243,7 @@ def _show(found: "Probed") -> None:
     console.table(columns, [_cells(row, best=found.layer) for row in found.rows])
 
 
-def _cells(row: "Row", *, best: int) -> list[str]:
+def _cells(row: "Row", *, best: int | str) -> list[str]:
     mark, score = " *" if row.layer == best else "", row.score
     shares = (score.top1, score.top5, score.neighbours, score.held_out)
     return [

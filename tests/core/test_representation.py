@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.network import Generator
-from bigr_cli.core.representation import layer_features, middle_layer, packed
+from bigr_cli.core.representation import layer_features, middle_layer, packed, pooled
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,28 @@ def test_one_pass_gives_what_each_layer_gives_alone(generator: Generator) -> Non
     codes = torch.rand(4, 4, 5) > 0.5
     labels = torch.tensor([0, 1, 2, 3])
     each = [generator.hidden(codes, labels, layer) for layer in range(3)]
-    found = layer_features(generator, codes, labels, [2, 0, 1], mean=False)
+    found = layer_features(generator, codes, labels, [2, 0, 1], cells=None)
     assert torch.equal(found, torch.stack([each[2], each[0], each[1]], dim=1))
     means = layer_features(generator, codes, labels, [0, 2])
     assert torch.equal(means, torch.stack([each[0].mean(dim=1), each[2].mean(dim=1)], dim=1))
+
+
+def test_cells_are_means_of_their_part_of_the_grid(generator: Generator) -> None:
+    states = torch.rand(2, 16, 5)
+    grid = states.view(2, 4, 4, 5)
+    quarters = [grid[:, r : r + 2, c : c + 2].flatten(1, 2).mean(dim=1) for r in (0, 2) for c in (0, 2)]
+    torch.testing.assert_close(pooled(states, 2), torch.cat(quarters, dim=1))
+    ninths = [grid[:, r : r + 2, c : c + 2].flatten(1, 2).mean(dim=1) for r in range(3) for c in range(3)]
+    torch.testing.assert_close(pooled(states, 3), torch.cat(ninths, dim=1))  # they overlap by a token
+    torch.testing.assert_close(pooled(states, 4), states.flatten(1))
+    assert torch.equal(pooled(states, 1), states.mean(dim=1))
+    with pytest.raises(ValueError, match="1 to 4, got 5"):
+        pooled(states, 5)
+    codes, labels = torch.rand(3, 4, 5) > 0.5, torch.tensor([0, 1, 2])
+    assert torch.equal(
+        layer_features(generator, codes, labels, [1], cells=2)[:, 0],
+        generator.hidden(codes, labels, 1).flatten(1),
+    )
 
 
 @pytest.mark.parametrize("layers", [[], [3], [-1]])

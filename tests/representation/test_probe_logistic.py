@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import logsumexp
 
-from bigr_cli.representation.probe import Linear, classifiers, moments
+from bigr_cli.representation.classifiers import Linear, classifiers, moments
 
 CPU = torch.device("cpu")
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 Run = Callable[..., object]
 
@@ -55,6 +57,66 @@ def test_a_table_of_layers_and_baselines_and_a_classifier(bigr: Run, tmp_path: P
     assert len(said) == 12
     assert sum(right) / 12 == pytest.approx(line["best"]["top1"])
     assert all(1 / 3 <= row["probability"] <= 1 for row in said)
+
+
+def sides(root: Path, count: int) -> Path:
+    """A light square in the left half of the image, or in the right one, on noise."""
+    rng = np.random.default_rng(len(str(root)))
+    for name, start in (("left", 0), ("right", 8)):
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            levels = rng.integers(0, 90, (16, 16, 3), dtype=np.uint8)
+            row = rng.integers(0, 10)
+            levels[row : row + 6, start + 1 : start + 7] = 250
+            Image.fromarray(levels).save(root / name / f"{index}.png")
+    return root
+
+
+@pytest.mark.parametrize(("pool", "layer"), [("grid2", "0,1"), ("attention", "1"), ("attention", None)])
+def test_pools_and_several_layers_are_kept_and_used(bigr: Run, tmp_path: Path, pool: str, layer: str | None) -> None:
+    sides(tmp_path / "train", 60)
+    sides(tmp_path / "val", 20)
+    options = ("--data", "train", "--test", "val", "--pool", pool, *(("--layer", layer) if layer else ()))
+    done = bigr("evaluate", "probe", *options, "--save", "p.safetensors", "--json", "--dtype", "float32")
+    assert done.code == 0, done.err
+    line = json.loads(done.out)
+    (row,) = (row for row in line["rows"] if row["features"] == "generator")
+    assert line["pool"] == pool
+    assert str(row["layer"]) == (layer or "0")
+    assert row["top1"] > 0.9
+    said = bigr("classify", "val", "--recursive", "--probe", "p.safetensors", "--json", "--dtype", "float32")
+    assert said.code == 0, said.err
+    found = [json.loads(each) for each in said.out.splitlines()]
+    assert sum(Path(each["path"]).parent.name == each["label"] for each in found) == round(40 * row["top1"])
+    assert sum(each["none_of_these"] for each in found) <= 4
+
+    with safe_open("p.safetensors", framework="numpy") as file:
+        texts = file.metadata()
+    tensors = load_file("p.safetensors")
+    damaged = dict(tensors, weight=tensors["weight"][:, :-1])
+    save_file(damaged, "q.safetensors", metadata=texts)
+    assert bigr("classify", "val/left/0.png", "--probe", "q.safetensors").code == 2
+    damaged = dict(tensors, mean=tensors["mean"][:5], whitener=tensors["whitener"][:5, :5])
+    save_file(damaged, "r.safetensors", metadata=texts)
+    wrong = bigr("classify", "val/left/0.png", "--probe", "r.safetensors")
+    assert wrong.code == 2 and "training images" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--pool", "attention", "--layer", "all"), "name one block"),
+        (("--pool", "tokens"), "attention"),
+        (("--layer", "0,1", "--plot", "a.svg"), "leave --layer out"),
+        (("--layer", "0,1", "--set-default"), "one layer"),
+        (("--layer", "5"), "0 to 1 or all"),
+    ],
+)
+def test_layers_and_pools_that_cannot_be(bigr: Run, words: tuple[str, ...], message: str) -> None:
+    done = bigr("evaluate", "probe", "--data", "scenes", "--count", 40, *words)
+    assert done.code == 2
+    assert message in done.err
+    assert not list(Path().iterdir())
 
 
 def test_scenes_and_a_table(bigr: Run) -> None:

@@ -20,7 +20,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("pool", "suffix", "best"), [("mean", "npz", 1), ("tokens", "npz", 1), ("codes", "safetensors", 0)]
+    ("pool", "suffix", "best"),
+    [("mean", "npz", 1), ("tokens", "npz", 1), ("grid3", "npz", 1), ("codes", "safetensors", 0)],
 )
 def test_an_image_is_nearest_to_itself(bigr: Run, pool: str, suffix: str, best: int) -> None:
     index = f"i.{suffix}"
