@@ -70,11 +70,11 @@ def main() -> None:
                         "device": device,
                         "dtype": dtype,
                         "batch": size,
-                        "pictures": options.count,
+                        "images": options.count,
                         "bits": first.numel(),
-                        "pictures_from_batch_1": images,
+                        "images_from_batch_1": images,
                         "bits_from_batch_1": bits,
-                        "pictures_from_first_row": far_images,
+                        "images_from_first_row": far_images,
                         "bits_from_first_row": far_bits,
                     }
                 )

@@ -49,9 +49,9 @@ def main() -> None:
     count = options.count
     work = together - begin
     rows = [
-        {"what": "one process, batches", "seconds": together, "pictures_per_second": count / together},
-        {"what": "one process, one at a time", "seconds": single, "pictures_per_second": count / single},
-        {"what": "a process for each", "seconds": alone * count, "pictures_per_second": 1 / alone},
+        {"what": "one process, batches", "seconds": together, "images_per_second": count / together},
+        {"what": "one process, one at a time", "seconds": single, "images_per_second": count / single},
+        {"what": "a process for each", "seconds": alone * count, "images_per_second": 1 / alone},
     ]
     speedups = [1.0, (single - begin) / work, alone * count / together]
     show([row | {"batches_are_faster": speedup} for row, speedup in zip(rows, speedups, strict=True)],

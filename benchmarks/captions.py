@@ -129,7 +129,7 @@ def main() -> None:
                 for first in range(0, options.steps * BATCH, 256):  # all that the training will see
                     reader([source.caption(index) for index in range(first, first + 256)], device)
             rate = trained([*shared, *settings], Path(name) / str(number), device)
-            rows.append({"condition": kind, "pictures_per_second": rate, **cost})
+            rows.append({"condition": kind, "images_per_second": rate, **cost})
     threads, load = torch.get_num_threads(), os.getloadavg()[0]
     show([row | {"threads": threads, "device": str(device)} for row in rows], as_json=options.json)
     print(f"{os.cpu_count()} cores, load {load:.1f} at the end", file=sys.stderr)

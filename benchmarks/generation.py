@@ -153,18 +153,18 @@ def main() -> None:
         if options.grid and number == 0:
             sheet = grid(to_images(as_floats(images[: ROWS * len(scenes.LABELS)])), columns=len(scenes.LABELS))
             sheet.save(options.grid)
-        named = {"pictures": model.config.name, **values} if values else {"pictures": model.config.name}
+        named = {"images": model.config.name, **values} if values else {"images": model.config.name}
         row = named | judged(images, labels, real=options.real, device=device) | {"seconds": seconds}
         rows.append(row)
         if options.json:
             show([row], as_json=True)
-    rows.append({"pictures": "real"} | real_row(options, device))
+    rows.append({"images": "real"} | real_row(options, device))
     if options.json:
         show(rows[-1:], as_json=True)
         return
     show([{name: value for name, value in row.items() if name != "by_label"} for row in rows])
     print()
-    show([{"recognised_%": row["pictures"], **row["by_label"]} for row in rows])
+    show([{"recognised_%": row["images"], **row["by_label"]} for row in rows])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 `labels`: the rank correlation of the judge's probability of the second label with the frame's number, how far frames
 are from each other, and in how many ways the last one shows the second label.
-`pictures`: pairs of unseen scenes with different objects, guided by the classes that are guessed and not guided; the
+`images`: pairs of unseen scenes with different objects, guided by the classes that are guessed and not guided; the
 judge's probability of the likelier of both objects in the frames between, and in the worst of them; the mean step.
 """
 
@@ -92,7 +92,7 @@ def _judged(model: Model, coroutines: Sequence[SamplingCoroutine[list[Image.Imag
     return torch.stack(chances), torch.stack(steps)
 
 
-PARTS = {"labels": labels, "pictures": images}
+PARTS = {"labels": labels, "images": images}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The memory of drawing a model with random weights: one image, or many one after the other.
 
     python benchmarks/memory.py --dtypes float32 bfloat16 int8      # an image, two iterations, in each format
-    python benchmarks/memory.py --pictures 200 --dtypes bfloat16    # so many images against ten
+    python benchmarks/memory.py --images 200 --dtypes bfloat16    # so many images against ten
 
 "resident" is all that the system counts, with the pages of mapped files, and "own" what it cannot take back; see
 `published.py`.
@@ -71,7 +71,7 @@ def memory(options: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def images(options: argparse.Namespace) -> list[dict[str, object]]:
-    """Rows for ten images and for `--pictures` of them, one after the other, in the first of the formats."""
+    """Rows for ten images and for `--images` of them, one after the other, in the first of the formats."""
     dtype, rows = options.dtypes[0], list[dict[str, object]]()
     with tempfile.TemporaryDirectory(dir=options.place) as place:
         folder, _ = _stored(options, "float32", dtype, Path(place))
@@ -81,7 +81,7 @@ def images(options: argparse.Namespace) -> list[dict[str, object]]:
             output = Path(place) / str(count)
             done = published.run([*published.BIGR, "generate", "207", "-m", folder, "-n", count, "-o", output, *cheap])
             peaks = {"resident GB": done.resident / 1e9, "own GB": done.own / 1e9}
-            rows.append({"dtype": dtype, "pictures": len(list(output.iterdir())), "seconds": done.seconds, **peaks})
+            rows.append({"dtype": dtype, "images": len(list(output.iterdir())), "seconds": done.seconds, **peaks})
     return rows
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="bigr-l-d24", help="whose architecture (default bigr-l-d24)")
     parser.add_argument("--dtypes", nargs="+", choices=device.DTYPES, default=["float32"], metavar="NAME")
-    parser.add_argument("--pictures", type=int, metavar="N", help="of so many images, and of ten; the first format")
+    parser.add_argument("--images", type=int, metavar="N", help="of so many images, and of ten; the first format")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default 0)")
     parser.add_argument("--place", type=Path, help="where models go; a temporary folder")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of a table")

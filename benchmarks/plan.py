@@ -159,7 +159,7 @@ def decoded(images: list[Path], size: int, seconds: float) -> dict[str, float]:
         source = open_source(folder, size)
         if not isinstance(source, FileSource):
             raise TypeError(f"expected files, got {type(source).__name__}")
-        training, _ = source.split(4, seed=0, count=None, flip=True, crop=0.8)
+        training, _ = source.split(np.arange(len(source)) < 4, count=None, flip=True, crop=0.8)
         batches = load_batches(training, Positions(len(training), 16, seed=0), workers=0)
         next(batches)
         done, start = 0, time.process_time()
@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--model", default="bigr-l-d24", help="whose sizes are taken (default bigr-l-d24)")
     parser.add_argument("--batch", type=int, default=2, help="images of the step that is timed here (default 2)")
     parser.add_argument("--steps", type=int, default=1, help="steps that are timed here (default 1)")
-    parser.add_argument("--pictures", type=Path, nargs="+", help="photographs to be decoded; else scikit-image's own")
+    parser.add_argument("--images", type=Path, nargs="+", help="photographs to be decoded; else scikit-image's own")
     parser.add_argument("--peak", type=float, default=989, help="TFLOP/s of a device, bfloat16 (default 989, H100)")
     parser.add_argument("--share", type=float, default=0.4, help="of that, as is assumed to be reached (default 0.4)")
     parser.add_argument("--price", type=float, default=2.5, help="assumed, of an hour of a device (default 2.5)")

@@ -1,10 +1,10 @@
 """How well a tokenizer reconstructs scenes that no network of ours has seen.
 
-    python benchmarks/reconstruction.py --model scenes-64 --count 5000 --picture reconstructions.png
+    python benchmarks/reconstruction.py --model scenes-64 --count 5000 --image reconstructions.png
 
 PSNR (the mean of the images' decibels) over whole images and inside the object's box; what the judge reads off the
 originals and off what came back, and the Fréchet distance between the two; how the bits are used. All of it on images
-rounded to 8 bits, as they are saved. --picture shows 16 of them, originals above, four times enlarged.
+rounded to 8 bits, as they are saved. --image shows 16 of them, originals above, four times enlarged.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--refine", type=int, metavar="N", help="steps in which better codes are looked for")
-    parser.add_argument("--picture", type=Path, help="write originals and reconstructions to this file")
+    parser.add_argument("--image", type=Path, help="write originals and reconstructions to this file")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args()
     device = select_device(options.device)
@@ -112,7 +112,7 @@ def main() -> None:
     source = ScenesSource(SIZE, options.seed, options.start, options.count)
     refine = config.refine if options.refine is None else options.refine
     originals, made, focus, codes = reconstruct(tokenizer, source, options.batch_size, refine)
-    measures: dict[str, object] = {"model": config.name, "pictures": len(source), "refine": refine}
+    measures: dict[str, object] = {"model": config.name, "images": len(source), "refine": refine}
     measures |= fidelity(originals, made, focus)
     measures |= read(originals, made, truth(judge, source), judge)
     measures |= {"frechet": frechet_distance(embeddings(originals, judge), embeddings(made, judge))}

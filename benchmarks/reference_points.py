@@ -26,7 +26,7 @@ from torch import Tensor
 from bigr_cli import console
 from bigr_cli.data.loading import as_floats
 from bigr_cli.evaluation.extractors import SCENES, open_extractor
-from bigr_cli.evaluation.generation import Judge
+from bigr_cli.evaluation.generation import LoadedEvaluator
 from bigr_cli.evaluation.image_sets import UNSEEN, ImageSet, scenes, stacked
 from bigr_cli.evaluation.references import choose_metrics, open_reference
 from bigr_cli.evaluation.samples import balanced, draws
@@ -77,17 +77,19 @@ def main() -> None:
         "real scenes": real,
         "reconstructions": reconstructed(real, model),
         **{f"blurred by {radius:g}": blurred(real, radius) for radius in options.blur},
-        model.name: drawn.image_set(),
+        model.name: drawn.images(),
     }
     for features in options.features:
         extractor = open_extractor(features)
         reference = open_reference(SCENES, (size, size), count=options.count, resize=None)
-        judge = Judge(extractor, reference, choose_metrics(None, extractor, reference), device=model.device)
+        evaluator = LoadedEvaluator(
+            extractor, reference, choose_metrics(None, extractor, reference), device=model.device
+        )
         rows = []
         with torch.inference_mode():
             for name, image_set in kinds.items():
-                figures = judge.figures(judge.features(image_set))
-                rows.append({"pictures": name, "features": extractor.about["name"], "count": options.count} | figures)
+                figures = evaluator.figures(evaluator.features(image_set))
+                rows.append({"images": name, "features": extractor.about["name"], "count": options.count} | figures)
         if options.json:
             show(rows, as_json=True)
         else:

@@ -224,7 +224,7 @@ def _row(
         "what": what,
         "dtype": dtype,
         "seconds": seconds,
-        "pictures/s": batch / seconds,
+        "images/s": batch / seconds,
         "times as fast": baseline / seconds,
         "TFLOP": work / 1e3,
         "matrix rate in GFLOP/s": rate.best,

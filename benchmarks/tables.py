@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 Row = Mapping[str, object]
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 
 
 def show(rows: Sequence[Row], *, as_json: bool = False) -> None:
@@ -28,3 +33,22 @@ def _text(value: object) -> str:
     if value is None:
         return "—"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def add_record(parser: argparse.ArgumentParser) -> None:
+    """The option that keeps what was measured for the pages."""
+    parser.add_argument("--record", metavar="NAME", help="write docs/results/NAME.json, for scripts/results.py")
+
+
+def record(name: str | None, values: Mapping[str, object]) -> None:
+    """Write what was measured, with the command line, where `scripts/results.py` takes the numbers of pages from.
+
+    `name` None, where nothing is to be kept, does nothing.
+    """
+    if name is None:
+        return
+    words = list(sys.argv[1:])
+    place = words.index("--record") if "--record" in words else len(words)
+    command = ["python", f"benchmarks/{Path(sys.argv[0]).name}", *words[:place], *words[place + 2 :]]
+    text = json.dumps({"command": shlex.join(command), **values}, indent=2)
+    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -136,7 +136,7 @@ def train(options: argparse.Namespace) -> ScenesClassifier:
         average.update(model, step + 1)
         if step % 50 == 49 or step + 1 == steps:
             speed = (step + 1) * options.batch / (time.perf_counter() - began)
-            print(f"step {step + 1}/{steps}  loss {loss.item():.3f}  {speed:.0f} pictures/s", file=sys.stderr)
+            print(f"step {step + 1}/{steps}  loss {loss.item():.3f}  {speed:.0f} images/s", file=sys.stderr)
     return folded(average.module).to(device)
 
 
@@ -212,7 +212,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of the weights and the changes")
     parser.add_argument("--data-seed", type=int, default=0, help="of the scenes")
     parser.add_argument("--start", type=int, default=0, help="number of the first scene")
-    parser.add_argument("--pictures", type=int, default=60_000, help="how many to train on")
+    parser.add_argument("--images", type=int, default=60_000, help="how many to train on")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--width", type=int, default=8, help="the blocks have 3, 5, 10 and 20 times as many channels")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate of AdamW")

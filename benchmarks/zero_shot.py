@@ -98,7 +98,7 @@ def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
             {
                 "what": name,
                 "margin": margin,
-                "pictures": len(made),
+                "images": len(made),
                 "recognised_%": 100 * float(right.mean()),
                 "changed_outside": int((~kept).any(axis=(1, 2)).sum()),
             }
@@ -133,7 +133,7 @@ def seams(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     for name, wanted in (("no label", [None] * len(images)), ("true label", labels.tolist())):
         made = inpainted(model, images, masks, wanted, options.blend)
         step = border_steps(made, masks) / real
-        rows.append({"what": f"a box somewhere, {name}", "pictures": len(made), "border_step_of_real": step})
+        rows.append({"what": f"a box somewhere, {name}", "images": len(made), "border_step_of_real": step})
     return rows
 
 
@@ -168,7 +168,7 @@ def wider(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     return [
         {
             "what": f"outpaint, {what}",
-            "pictures": len(made),
+            "images": len(made),
             "border_step_of_real": float(steps[columns].mean() / real.mean()),
         }
         for what, columns in places.items()
@@ -182,7 +182,7 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     small = [Image.fromarray(image).resize((32, 32), Image.Resampling.BOX) for image in images]
     poor = [image.resize((64, 64), Image.Resampling.BILINEAR) for image in small]
     before = frechet_distance(embeddings(as_judged(np.stack([np.asarray(image) for image in poor]))), real)
-    rows = [{"what": "reduced and enlarged", "pictures": len(poor), "frechet": before}]
+    rows = [{"what": "reduced and enlarged", "images": len(poor), "frechet": before}]
     ways: tuple[tuple[str, dict[str, Any]], ...] = (
         ("the defaults", {}),
         ("label guessed", {"guess": True}),
@@ -197,7 +197,7 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
         rows.append(
             {
                 "what": f"enriched, {name}",
-                "pictures": len(made),
+                "images": len(made),
                 "frechet": after,
                 "frechet_change_%": 100 * (after / before - 1),
             }

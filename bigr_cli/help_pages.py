@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from bigr_cli.options import base
 from bigr_cli.registry import MAKE, MANAGE, TRAIN, UNDERSTAND
+from bigr_cli.usage_errors import require_values
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,11 @@ class _Help:
 
 
 class Command(_Help, TyperCommand):
-    """A command with such help."""
+    """A command with such help, whose options do not take each other for their values."""
+
+    def parse_args(self, context: Any, words: list[str]) -> list[str]:
+        require_values(self, words)
+        return super().parse_args(context, words)
 
 
 class Group(_Help, TyperGroup):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bigr_cli.errors import nearest
+from bigr_cli.errors import UsageError, nearest
 from bigr_cli.registry import Task
 
 _SIZE = "the model's size decides: scenes-64 makes 64×64; bigr enrich --scale and bigr outpaint --size make larger ones"
@@ -168,6 +169,22 @@ def _reason(error: Any, message: str) -> str:
 def _plain_type(name: str) -> str:
     """A number format as torch calls it: float16 for fp16."""
     return re.sub(r"^(?:torch\.)?(b?)f(?:p|loat)?(\d+)$", lambda found: f"{found[1]}float{found[2]}", name)
+
+
+def require_values(command: Any, words: Sequence[str]) -> None:
+    """Raise UsageError where an option that takes a value is followed by another option instead.
+
+    click would take `--seed` in `--grid --seed 3` for the name of a file, and complain of the 3.
+    """
+    options = {name: option for option in command.params for name in getattr(option, "opts", ()) if name[:1] == "-"}
+    words = words[: words.index("--")] if "--" in words else words
+    for word, value in itertools.pairwise(words):
+        option = options.get(word.replace("_", "-"))
+        if option is None or getattr(option, "is_flag", False) or value.replace("_", "-") not in options:
+            continue
+        wanted = option.metavar or str(option.name).upper()
+        hint = f"{word} {wanted}; if {value} is what is meant, {word}={value}"
+        raise UsageError(f"{word}: requires a value, and {value} is another option", hint=hint)
 
 
 def _example(task: Task) -> str:

@@ -56,6 +56,9 @@ generate cat --gpu ;; --gpu ;; --device cuda
 generate cat --format webp ;; --format ;; -o image.webp
 generate cat --label house ;; --label ;; bigr generate cat
 generate cat --steps ten ;; --steps.*'ten' ;; expected a whole number
+generate cat --grid --seed 3 ;; --grid.*--seed ;; --grid FILE
+generate cat -n --seed 3 ;; -n.*--seed ;; -n N
+inpaint a.png --mask --mask_grow 4 ;; --mask.*--mask_grow ;; --mask FILE
 generate cat --steps 0 ;; --steps.*'0' ;; expected at least 1
 generate cat --steps 1000 ;; steps.*1000 ;; expected 1 to 64
 generate cat --timesteps 9999 ;; timesteps.*9999 ;; expected 1 to 256

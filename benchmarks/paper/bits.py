@@ -42,7 +42,7 @@ def main() -> None:
             changes = {"tokenizer": {"bits": bits}}
             made_of, spent = tokenizer(work, f"bits-{bits}", changes, seed=seed, steps=options.tokenizer_steps)
             model, seconds = generator(work, f"on-{bits}", {"tokenizer": made_of}, seed=seed, steps=options.steps)
-            reconstructed = reconstructions(work, model, options.reconstructions)
+            reconstructed = reconstructions(work, model, options.rebuilt)
             drawn = images(work, model, SAMPLING, options, seed)
             found[bits].append({**reconstructed, **drawn, "tokenizer": spent, "training": seconds})
     columns = (
@@ -55,7 +55,7 @@ def main() -> None:
         TRAINING,
     )
     rows: list[dict[str, Any]] = [{"bits": bits, "repeats": repeats} for bits, repeats in found.items()]
-    about = f"trainings of both, {options.count} images sampled, {options.reconstructions} reconstructed"
+    about = f"trainings of both, {options.count} images sampled, {options.rebuilt} reconstructed"
     report("bits", rows, columns, options, work, repeats=about, panels=PANELS)
 
 
@@ -64,7 +64,7 @@ def reconstructions(work: Work, model: str, count: int) -> Row:
 
     def measure() -> Row:
         opened = comparison.opened(model)
-        originals, made, focus, _ = reconstruct(opened.tokenizer, ScenesSource(SIZE, 0, UNSEEN, count), 64)
+        originals, made, focus, _ = reconstruct(opened.tokenizer, ScenesSource(SIZE, 0, UNSEEN, count), 64, 0)
         _, labels = real_images(count)
         return {
             "psnr": fidelity(originals, made, focus)["psnr"],

@@ -90,7 +90,7 @@ def images(work: Work, model: str, settings: Mapping[str, Any], options: argpars
             "milliseconds": 1000 * seconds / options.count,
         }
 
-    return work.measured("pictures", identity, measure)
+    return work.measured("images", identity, measure)
 
 
 def probe(work: Work, model: str, *, count: int, test_count: int, seed: int) -> Row:

@@ -6,6 +6,8 @@ parameters, a model without weights, a table of the schedule) is there in a mome
 
 import math
 
+MOST_REFINE = 10_000  # steps of latent optimisation, as of the option
+
 LARGEST = {
     # tokenizer
     "image_size": 16_384,

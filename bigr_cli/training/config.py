@@ -19,7 +19,7 @@ from bigr_cli.core.config import (
     require,
     require_positive,
 )
-from bigr_cli.core.limits import whole
+from bigr_cli.core.limits import MOST_REFINE, whole
 
 _MOST_WORKERS = 1_024
 _MOST_BATCH = 1 << 20  # images of a step
@@ -224,13 +224,15 @@ class MaskingConfig:
 class TokenizerTraining:
     """Everything that `bigr train-tokenizer` can be told. `init`, a model's name or folder, gives the first weights.
 
-    With `freeze_encoder` only the decoder is trained, so that a generator of the same codes stays valid.
+    With `freeze_encoder` only the decoder is trained, so that a generator of the same codes stays valid. `refine` is
+    the model's: steps that look for the codes of an image that is shown as it is.
     """
 
     tokenizer: TokenizerConfig
     name: str = "my-tokenizer"
     init: str = ""
     freeze_encoder: bool = False
+    refine: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     losses: TokenizerLosses = field(default_factory=TokenizerLosses)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -238,6 +240,7 @@ class TokenizerTraining:
 
     def __post_init__(self) -> None:
         size, losses = self.tokenizer.image_size, self.losses
+        refuse(whole("refine", self.refine, least=0, most=MOST_REFINE))
         require(bool(self.init) or not self.freeze_encoder, "freeze_encoder: needs init, whose encoder it is")
         require(self.data.cache_codes == 0, "data.cache_codes: only a generator trains on codes; expected 0")
         if losses.adversarial.weight > 0:

@@ -205,5 +205,5 @@ class GeneratorObjective(Objective):
 
     def _describe(self, step: int) -> ModelConfig:
         tokenizer, labels = self.base.tokenizer, self.labels
-        about = {"labels": labels, "vocabulary": self._vocabulary}
+        about = {"labels": labels, "vocabulary": self._vocabulary, "refine": self.base.refine}
         return run_model_config(self.config, step, tokenizer=tokenizer, generator=self.sizes, **about)  # type: ignore[arg-type]

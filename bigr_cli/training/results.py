@@ -31,6 +31,7 @@ def run_model_config(
     generator: GeneratorConfig | None = None,
     labels: tuple[str, ...] = (),
     vocabulary: Vocabulary | None = None,
+    refine: int = 0,
 ) -> ModelConfig:
     """What a run's model folder says about itself after `step` steps."""
     return ModelConfig(
@@ -43,6 +44,7 @@ def run_model_config(
         painting=training.painting if isinstance(training, GeneratorTraining) else None,
         background=training.data.background,
         vocabulary=vocabulary,
+        refine=refine,
         provenance=Provenance(
             data=training.data.source,
             without=training.data.without,

@@ -138,5 +138,5 @@ class TokenizerObjective(Objective):
         return grid(to_images(torch.cat(rows)), columns=8)
 
     def write(self, average: nn.Module, run: Path, step: int, measures: dict[str, float]) -> None:
-        config = run_model_config(self.config, step, tokenizer=self.config.tokenizer)
+        config = run_model_config(self.config, step, tokenizer=self.config.tokenizer, refine=self.config.refine)
         write_run_model(run, config, tokenizer=average, generator=None, measures=measures)

@@ -19,7 +19,7 @@ from bigr_cli.core.config import (
     require,
 )
 from bigr_cli.core.held_out import HeldOut
-from bigr_cli.core.limits import whole
+from bigr_cli.core.limits import MOST_REFINE, whole
 from bigr_cli.errors import ConfigError, ModelFormatError
 from bigr_cli.files import reading
 from bigr_cli.vocabulary import Vocabulary
@@ -35,7 +35,7 @@ CARD_FILE = "README.md"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MOST_STEPS = 1_024  # of a model with fewer tokens than that
-_MOST_REFINE = 10_000  # as of the option
+
 _LONGEST = 1_000  # characters of a message about a config
 _QUOTED = 100  # characters of a text in a message
 
@@ -121,7 +121,7 @@ class ModelConfig:
                     got = getattr(sampling, field_name)
                     require(got <= most, f"{name}.{field_name}: the generator has {most}, got {got}")
         parse_colour(self.background, "background")
-        refuse(whole("refine", self.refine, least=0, most=_MOST_REFINE))
+        refuse(whole("refine", self.refine, least=0, most=MOST_REFINE))
         if self.representation is not None:
             blocks, layer = self.generator.layers if self.generator else 0, self.representation.layer
             require(0 <= layer < blocks, f"representation.layer: the generator has {blocks} blocks, got {layer}")
