@@ -21,7 +21,7 @@ import torch
 from judging import UNSEEN, embeddings
 from numpy.typing import NDArray
 from PIL import Image
-from tables import show
+from tables import add_record, record, show
 from zero_shot import all_done
 
 from bigr_cli import console
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--reduced-by", choices=("means", "Lanczos"), default="means")
     parser.add_argument("--output", type=Path, help="write examples: given, enriched, Lanczos, truth")
     parser.add_argument("--json", action="store_true")
+    add_record(parser)
     options = parser.parse_args()
     model = load(options.model)
     rows = [
@@ -105,6 +106,7 @@ def main() -> None:
         for factor, count in ((1, options.count), (2, options.count // _FEWER))
         for row in compared(model, factor * model.config.image_size, count, options.reduced_by, options.output)
     ]
+    record(options.record, {"count": options.count, "rows": rows})
     show(rows, as_json=options.json)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from judging import SIZE, UNSEEN, answers, embeddings, load_judge, real_images
 from numpy.typing import NDArray
-from tables import show
+from tables import add_record, record, show
 from torch import Tensor
 
 from bigr_cli import console
@@ -144,6 +144,7 @@ def main() -> None:
     add_common(parser, count=1600)
     add_sampling(parser)
     parser.add_argument("--grid", type=Path, help=f"write a sheet, {ROWS} of each label, to this file (first row only)")
+    add_record(parser)
     options = parser.parse_args()
     model = open_model(parser, options)
     device, rows = str(model.device), []
@@ -158,6 +159,8 @@ def main() -> None:
         rows.append(row)
         if options.json:
             show([row], as_json=True)
+    named = {"recognised_%": "label_recognised", "frechet": "frechet", "by_label": "by_label"}
+    record(options.record, {"images": options.count} | {there: rows[0][here] for here, there in named.items()})
     rows.append({"images": "real"} | real_row(options, device))
     if options.json:
         show(rows[-1:], as_json=True)

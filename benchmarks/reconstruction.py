@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from judging import SIZE, UNSEEN, answers, embeddings, load_judge
 from PIL import Image
-from tables import show
+from tables import add_record, record, show
 from torch import Tensor
 
 from bigr_cli.core.tokenizer import Tokenizer
@@ -103,6 +103,7 @@ def main() -> None:
     parser.add_argument("--refine", type=int, metavar="N", help="steps in which better codes are looked for")
     parser.add_argument("--image", type=Path, help="write originals and reconstructions to this file")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    add_record(parser)
     options = parser.parse_args()
     device = select_device(options.device)
     tokenizer, config = load_tokenizer(find_model(options.model), device=device)
@@ -117,6 +118,10 @@ def main() -> None:
     measures |= read(originals, made, truth(judge, source), judge)
     measures |= {"frechet": frechet_distance(embeddings(originals, judge), embeddings(made, judge))}
     measures |= bit_usage(codes)
+    if options.record:
+        alone = reconstruct(tokenizer, source, options.batch_size, 0)[1]
+        others = {f"{name}_encoder_alone": value for name, value in fidelity(originals, alone, focus).items()}
+        record(options.record, measures | others)
     if options.image:
         image(originals, made).save(options.image)
     if options.json:

@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from tables import show
+from tables import add_record, record, show
 
 BIGR = [sys.executable, "-m", "bigr_cli"]
 LOOP = 200  # images that the plain loop sees
@@ -68,6 +68,10 @@ def probe(place: Path, options: argparse.Namespace) -> list[Row]:
     best, rows = found["best"], found["rows"]
     others = {row["features"]: row["top1"] for row in rows if row["layer"] is None}
     layers = " ".join(f"{100 * row['top1']:.1f}" for row in rows if row["layer"] is not None)
+    record(
+        options.record,
+        {"train": 1000, "test": 500, "best_layer": best["layer"], "top1": round(100 * best["top1"], 2)},
+    )
     above = {name: 100 * (best["top1"] - other) for name, other in others.items()}
     return [
         {"what": "probe, best layer, % right", "value": 100 * best["top1"], "layer": best["layer"]},
@@ -182,7 +186,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--count", type=int, default=10_000, help="images to embed (default 10000)")
     parser.add_argument("--json", action="store_true")
+    add_record(parser)
     options = parser.parse_args()
+    if options.record and options.only != ["probe"]:
+        parser.error("--record: keeps what --only probe measures")
     for name in options.only:
         with TemporaryDirectory() as folder:
             show(PARTS[name](Path(folder), options), as_json=options.json)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
-from tables import show
+from tables import add_record, record, show
 
 from bigr_cli import console
 from bigr_cli.data.images import read_image
@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=0)
     parser.add_argument("--cost", type=int, default=0, metavar="TIMES")
     parser.add_argument("--json", action="store_true")
+    add_record(parser)
     options = parser.parse_args()
     model = load(options.model)
     rows = [row(model, str(folder), files(folder, options.most)) for folder in options.images]
@@ -146,6 +147,7 @@ def main() -> None:
         rows.append(row(model, "scenes as JPEG", scenes(size, fewer, jpeg=True)))
     if options.cost:
         rows.append(cost(model, options.cost))
+    record(options.record, {"rows": rows})
     show(rows, as_json=options.json)
 
 
