@@ -193,7 +193,7 @@ def lines(look: DataLook) -> list[str]:
         said.append(f"{look.captioned:,} images with captions, {look.captions:,} different ones")
     if not look.classes and not look.captioned:
         said.append("no classes and no captions: images are generated without a prompt")
-    said.append("grey: few bits are needed" if look.grey else f"colour{_some_grey(look)}")
+    said.append("grey" if look.grey else f"colour{_some_grey(look)}")
     if look.transparent:
         said.append(f"{look.transparent:,} with transparent parts: white there")
     if look.tiny:

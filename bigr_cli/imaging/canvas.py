@@ -27,7 +27,7 @@ class Margins:
     bottom: int = 0
 
     def canvas(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(width, height) of the canvas around a picture of such a size.
+        """(width, height) of the canvas around an image of such a size.
 
         Raises:
             UsageError: a margin is negative, all are 0, or the canvas would be too large.
@@ -74,7 +74,7 @@ class CanvasRequest:
         return any(vars(self).values())
 
     def margins(self, size: tuple[int, int]) -> Margins:
-        """The margins of a picture of such a size (width, height).
+        """The margins of an image of such a size (width, height).
 
         Raises:
             UsageError: the canvas would be smaller than the image.

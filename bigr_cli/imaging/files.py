@@ -68,7 +68,7 @@ def encode_image(image: Image.Image, kind: str, recipe: Recipe | None = None) ->
         clean.save(buffer, kind, **saving, **carried)
     except (OSError, ValueError) as error:  # such as a WebP of more than 16383 pixels along a side
         width, height = image.size
-        raise ImageError(f"a {kind} file cannot hold a picture of {width} × {height} pixels ({error})") from error
+        raise ImageError(f"a {kind} file cannot hold an image of {width} × {height} pixels ({error})") from error
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Square windows in which a model of one size sees a picture of any size.
+"""Square windows in which a model of one size sees an image of any size.
 
 A window is cut out of the image and scaled to the model's size; what it shows beyond the image's border is unknown.
 """

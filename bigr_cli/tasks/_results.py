@@ -30,7 +30,7 @@ def check_stdout(*, json: bool) -> None:
     if streams.is_closed("stdout"):
         raise UsageError("stdout is closed, so no image can go there", hint="-o FILE writes a file")
     if sys.stdout.isatty():
-        raise UsageError("stdout is a terminal, which shows no image", hint="for example: -o - > picture.png")
+        raise UsageError("stdout is a terminal, which shows no image", hint="for example: -o - > image.png")
 
 
 class Unfamiliar:

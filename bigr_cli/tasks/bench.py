@@ -224,7 +224,7 @@ def _show(record: dict[str, Any]) -> None:
     console.result(
         f"memory: {needs}, {_megabytes(record['memory_free'])} free: {record['batch_size']} at once by default"
     )
-    columns = ("at once", "s/iteration", "transformer", "transcoder", "rest", "decode s", "write s", "pictures/s")
+    columns = ("at once", "s/iteration", "transformer", "transcoder", "rest", "decode s", "write s", "images/s")
     rows = []
     for each in record["batches"]:
         parts = each["iteration_seconds"]
@@ -235,7 +235,7 @@ def _show(record: dict[str, Any]) -> None:
     console.table((*columns, "share of peak", "memory"), rows)
     training = record["training"]
     if training is not None:
-        speed = f"{training['pictures_per_second']:.3g} pictures/s, {training['step_seconds']:.3g} s a step"
+        speed = f"{training['pictures_per_second']:.3g} images/s, {training['step_seconds']:.3g} s a step"
         more = f"of {training['batch']}, {_share(training)} of peak, {_megabytes(training['memory'])}"
         console.result(f"training: {speed} {more}")
 

@@ -89,7 +89,7 @@ def embed(
     machine: Machine,
     messages: Messages,
 ) -> None:
-    """Of a picture of any size the middle square is taken, scaled to the model's size.
+    """Of an image of any size the middle square is taken, scaled to the model's size.
 
     Each has its path beside its features, and the name of its class folder, the top one below the folder given.
 

@@ -93,7 +93,7 @@ class Targets:
     help="Generate images from labels or texts.",
     examples=(
         "bigr generate cat",
-        "bigr generate cat house -n 4 --seed 7 -o pictures/",
+        "bigr generate cat house -n 4 --seed 7 -o images/",
         "bigr generate all -n 8 --grid sheet.png -o 'all/{label}/{index:04}.webp'",
         "bigr generate cat --steps 10 --guidance 4 --order halton --steps-preview cat.gif",
         "bigr generate tree -o - > tree.png",

@@ -20,7 +20,7 @@ _LONGEST = 2_000  # characters of a value that are shown
     help="Show how an image was made, and the command that makes it again.",
     examples=(
         "bigr info cat-7.png",
-        "bigr info --json 'pictures/*.png' > recipes.jsonl",
+        "bigr info --json 'images/*.png' > recipes.jsonl",
         "bigr generate cat -o - | tee cat.png | bigr info -",
     ),
 )

@@ -16,9 +16,16 @@ import torch
 
 from bigr_cli.data.loading import workers_watched
 from bigr_cli.errors import ImageError, RunError
+from bigr_cli.streams import TERMINATED
 from bigr_cli.training.checkpoint import last_state
 
 _SAVING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Terminated(KeyboardInterrupt):
+    """A training was ended by SIGTERM: for whoever calls it as good as Ctrl-C, for a shell another exit code."""
+
+    exit_code = TERMINATED
 
 
 class StepAborted(Exception):
@@ -29,6 +36,11 @@ class Interrupts(list[int]):
     """The signals that were received."""
 
     _aborting = False
+
+    @property
+    def ending(self) -> KeyboardInterrupt:
+        """What a training raises that these have ended."""
+        return Terminated() if self and self[0] == signal.SIGTERM else KeyboardInterrupt()
 
     @contextmanager
     def aborting(self, wanted: bool) -> Iterator[None]:

@@ -128,7 +128,7 @@ class Trainer:
                     self._save(keep=self.run.keep)
                 reports.stopped()
                 console.say(f"stopped after step {self.step}; go on with --resume {self.stage.whole}")
-                raise KeyboardInterrupt
+                raise interrupted.ending
 
     def _keep_pace(self, bar: console.ProgressBar) -> None:
         """After a checkpoint: fewer steps or more, if the time is used up sooner or later than was planned."""

@@ -167,7 +167,7 @@ class Reports:
         with writing(trainer.folder):
             self.log.write(trainer.step, numbers | {"pictures_per_second": rate}, kind="train")
         left = readable_time((trainer.run.steps - trainer.step) * trainer.run.batch / max(rate, 1e-9))
-        speed = f"{rate:.1f} pictures/s"
+        speed = f"{rate:.1f} images/s"
         if self.bar.visible:
             self.bar.facts({"loss": shown(numbers), "speed": f"{speed}, {left} left"})
         else:

@@ -64,7 +64,7 @@ def test_a_table_for_people_and_nothing_left_behind(bigr: Run, workplace: Path) 
     assert lines[1].endswith("64 at once by default")
     assert lines[2].split()[:3] == ["at", "once", "s/iteration"]
     assert lines[3].split()[0] == "2" and "%" in lines[3]
-    assert lines[4].startswith("training: ") and "pictures/s" in lines[4]
+    assert lines[4].startswith("training: ") and "images/s" in lines[4]
     assert sorted(workplace.iterdir()) == before
 
 

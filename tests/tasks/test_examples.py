@@ -136,7 +136,7 @@ def test_an_example_runs(
     if words[:2] == ["models", "default"]:
         (home / "models" / words[2]).symlink_to(place / "model")
     if words[0] == "info":
-        for name in ("cat-7.png", "pictures/1.png"):
+        for name in ("cat-7.png", "images/1.png"):
             assert main(["generate", "cat", "-o", name, "--overwrite"]) == 0
     before = set(place.rglob("*"))
     assert main(expanded(words)) == 0, example

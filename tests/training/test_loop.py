@@ -25,6 +25,7 @@ from bigr_cli.data.sources import ScenesSource
 from bigr_cli.errors import ConfigError, DeviceError, RunError
 from bigr_cli.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from bigr_cli.training.config import DataConfig, OptimizerConfig, RunConfig
+from bigr_cli.training.interrupts import Terminated
 from bigr_cli.training.loop import Trainer, step_seed
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.pace import Pace, Stage
@@ -141,7 +142,7 @@ def test_what_a_run_leaves(make: Make, capsys: pytest.CaptureFixture[str]) -> No
     assert all(not torch.equal(one, other) for one, other in zip(before, made.weights(), strict=True))
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "step 4/6  loss " in shown.err and " pictures/s  0m0" in shown.err
+    assert "step 4/6  loss " in shown.err and " images/s  0m0" in shown.err
     assert "validation after step 3: bias " in shown.err
 
 
@@ -370,7 +371,7 @@ def test_a_live_panel_on_a_terminal(
     assert Bar.done == 6 and totals[0] == 6
     losses = [facts for facts in known if "loss" in facts]
     assert len(losses) == 3
-    assert all("pictures/s, 0m0" in facts["speed"] and facts["speed"].endswith(" left") for facts in losses)
+    assert all("images/s, 0m0" in facts["speed"] and facts["speed"].endswith(" left") for facts in losses)
     assert [facts["validation"][-8:] for facts in known if "validation" in facts] == ["(step 3)", "(step 6)"]
     assert known[-1]["samples"] == str(made.folder / "samples" / "step-00000006.png")
     assert "step 2/6" not in capsys.readouterr().err
@@ -427,8 +428,9 @@ def test_a_long_step_is_broken_off(make: Make, monkeypatch: pytest.MonkeyPatch, 
 
     whole, made = make(name="whole"), make(Brightness(change))
     whole.trainer.train()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Terminated) as ended:
         made.trainer.train()
+    assert ended.value.exit_code == 143
     assert made.saved() == [2]
     assert made.objective.written == [2]  # a model, too
     second = make()

@@ -127,6 +127,7 @@ def test_both_stages_killed_and_stopped_end_with_the_same_bits(kill_resume: Modu
         if process.exitcode is None:  # type: ignore[attr-defined]
             os.kill(process.pid, number)  # type: ignore[attr-defined]
         process.join()  # type: ignore[attr-defined]
+        assert process.exitcode in (0, -9, 143)  # type: ignore[attr-defined]
     finish(killed)
     for name in ("config.yaml", "tokenizer.safetensors", "generator.safetensors", "README.md"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
