@@ -410,10 +410,19 @@ class Generator(nn.Module):
             keep = back[None, None] if keep is None else keep & back
         return keep
 
-    def hidden(self, codes: Tensor, labels: Labels, layer: int, observe: Observer | None = None) -> Tensor:
-        """The residual stream after block `layer` (0 is the first), for unmasked codes: (B, L, D).
+    def hidden(
+        self,
+        codes: Tensor,
+        labels: Labels,
+        layer: int,
+        observe: Observer | None = None,
+        *,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """The residual stream after block `layer` (0 is the first): (B, L, D).
 
-        With causal attention a place knows of the tokens before it only, and none of the last.
+        No token is masked, or those of `mask` (B, L). With causal attention a place knows of the tokens before it only,
+        and none of the last.
         `observe` is called after every block up to that one.
 
         Raises:
@@ -421,19 +430,28 @@ class Generator(nn.Module):
         """
         if not 0 <= layer < len(self.blocks):
             raise ValueError(f"layer: expected 0 to {len(self.blocks) - 1}, got {layer}")
-        return self._run(self.embed(codes, None), self.condition_tokens(labels), layer + 1, observe)
+        return self._run(self.embed(codes, mask), self.condition_tokens(labels), layer + 1, observe)
 
-    def condition(self, codes: Tensor, labels: Labels | Prefix, mask: Tensor, *, ratios: Ratios = (1.0,)) -> Tensor:
+    def condition(
+        self,
+        codes: Tensor,
+        labels: Labels | Prefix,
+        mask: Tensor,
+        *,
+        ratios: Ratios = (1.0,),
+        observe: Observer | None = None,
+    ) -> Tensor:
         """The transcoder's condition of every token; with causal attention, of what stands before it.
 
         Args:
             codes: (B, L, K) bool or 0/1; what stands at masked places does not matter.
             labels: (B,) int64 or texts, or a tuple of such, mixed by `ratios`; or the condition's tokens already.
             mask: (B, L) bool, True = masked.
+            observe: called after every block, as in `hidden`.
 
         Returns:
             (B, L, D)
         """
         prefix = labels if isinstance(labels, Prefix) else self.condition_tokens(labels, ratios)
-        x = self._run(self.embed(codes, mask), prefix, len(self.blocks))
+        x = self._run(self.embed(codes, mask), prefix, len(self.blocks), observe)
         return self.norm(x) + self.positions  # type: ignore[no-any-return]

@@ -207,17 +207,49 @@ class MaskingConfig:
 
     `timesteps_per_token` noise levels are drawn for each masked token: more make better use of the transformer's pass.
     `focus` weighs tokens of the object (where the data says which they are) this much more than the others.
+    `corrupt_bits` flips bits of the known tokens, of each image a share that is sampled uniformly from 0 to this, and
+    tokens with a flipped bit are predicted too (Infinity, arXiv 2412.04431).
     """
 
     share: Literal["batch", "picture"] = "batch"
     label_dropout: float = 0.1
     timesteps_per_token: int = 1
     focus: float = 0.0
+    corrupt_bits: float = 0.0
 
     def __post_init__(self) -> None:
         require_positive(self, "timesteps_per_token", most=_MOST_VARIANTS)
         require(0 <= self.focus < float("inf"), f"focus: expected a number >= 0, got {self.focus}")
         require(0 <= self.label_dropout <= 1, f"label_dropout: expected 0 to 1, got {self.label_dropout}")
+        require(0 <= self.corrupt_bits <= 0.5, f"corrupt_bits: expected 0 to 0.5, got {self.corrupt_bits}")
+
+
+@dataclass(frozen=True)
+class AlignmentConfig:
+    """Self-alignment; see `training.alignment`. Its loss is added with `weight`; 0 leaves it out.
+
+    Block `early` predicts block `late` (0 is the first; None is a third and two thirds of the way). The late block is
+    the `teacher`'s, who sees the share `revealed` of the masked tokens: the `average` of the weights, or the network
+    itself (`self`).
+    """
+
+    weight: float = 0.0
+    early: int | None = None
+    late: int | None = None
+    revealed: float = 0.5
+    teacher: Literal["average", "self"] = "average"
+
+    def __post_init__(self) -> None:
+        require(0 <= self.weight < float("inf"), f"weight: expected a number >= 0, got {self.weight}")
+        require(0 < self.revealed <= 1, f"revealed: expected 0 < revealed <= 1, got {self.revealed}")
+
+    def blocks(self, layers: int) -> tuple[int, int]:
+        """The early and the late block of so many. Raises ConfigError if there are no two such."""
+        early = layers // 3 if self.early is None else self.early
+        late = max(early + 1, 2 * layers // 3) if self.late is None else self.late
+        fits = 0 <= early < late < layers
+        require(fits, f"alignment: expected 0 <= early < late < {layers} blocks, got early {early} and late {late}")
+        return early, late
 
 
 @dataclass(frozen=True)
@@ -295,9 +327,16 @@ class GeneratorTraining:
     painting: SamplingConfig | None = None
     data: DataConfig = field(default_factory=DataConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
         cached = self.masking.focus > 0 and self.data.cache_codes > 0
         require(not cached, "masking.focus: cached codes do not say where the object is; set it or cache_codes to 0")
+        if self.alignment.weight > 0:
+            causal = self.generator.attention == "causal"
+            require(not causal, "alignment.weight: expected 0 with generator.attention: causal, which masks nothing")
+            self.alignment.blocks(self.generator.layers)
+            there = self.alignment.teacher == "self" or not self.run.shard
+            require(there, "alignment.teacher: with run.shard no process has the whole average; expected self")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator as Batches
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +13,17 @@ from torch import Tensor, nn
 
 from bigr_cli.core.familiarity import mean_likelihoods, summary, token_errors
 from bigr_cli.core.held_out import HeldOut
-from bigr_cli.core.network import Condition, Generator
+from bigr_cli.core.network import Condition, Generator, Observer
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import cosine_mask
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.codes import cached_codes, code_batches
 from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats
 from bigr_cli.data.sources import Source, vocabulary_of
+from bigr_cli.errors import UsageError
+from bigr_cli.training.alignment import Projector, alignment_loss, late_states, less_masked
 from bigr_cli.training.config import GeneratorTraining, MaskingConfig, OptimizerConfig
+from bigr_cli.training.ema import WeightAverage
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.results import require_memory, run_model_config, write_run_model
 from bigr_cli.vocabulary import Vocabulary
@@ -41,26 +44,71 @@ def draw_mask(batch: int, tokens: int, config: MaskingConfig, device: torch.devi
     return cosine_mask(draws, batch, tokens)
 
 
+class View(NamedTuple):
+    """What the generator is shown of codes in a step, and what of it counts.
+
+    `codes` (B, L, K) may have flipped bits; tokens are `masked` (B, L) or known; `predicted` (B, L) are in the loss.
+    """
+
+    codes: Tensor
+    labels: Condition
+    masked: Tensor
+    predicted: Tensor
+
+
+def training_view(generator: Generator, codes: Tensor, labels: Condition, config: MaskingConfig) -> View:
+    """(B, L, K) bool codes with (B,) labels or texts, freshly masked, corrupted and without some of the labels.
+
+    With causal attention nothing is masked and all tokens are predicted, each from those before it.
+    """
+    device = codes.device
+    if generator.config.attention == "causal":
+        predicted = torch.ones(codes.shape[:2], dtype=torch.bool, device=device)
+        masked = ~predicted
+    else:
+        masked = predicted = draw_mask(codes.shape[0], codes.shape[1], config, device)
+    dropped = torch.rand(len(labels), device=device) < config.label_dropout
+    labels = generator.condition_tokens.dropped(labels, dropped)
+    if config.corrupt_bits == 0:
+        return View(codes, labels, masked, predicted)
+    flipped = corruption(codes, config.corrupt_bits) & ~masked[..., None]
+    return View(codes ^ flipped, labels, masked, predicted | flipped.any(dim=2))
+
+
+def corruption(codes: Tensor, most: float) -> Tensor:
+    """Bits to be flipped, as (B, L, K) bool: of each image a share that is sampled uniformly from 0 to `most`."""
+    share = most * torch.rand(len(codes), 1, 1, device=codes.device)
+    return torch.rand(codes.shape, device=codes.device) < share
+
+
 def masked_loss(
     generator: Generator, codes: Tensor, labels: Condition, config: MaskingConfig, cover: Tensor | None = None
 ) -> Tensor:
     """The head's loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels or texts: scalar.
 
-    With causal attention it is the loss over all tokens, and none is masked: each is predicted from those before it.
     `cover` (B, L) in [0, 1] says how much of each token shows the object, which `config.focus` weighs.
     """
-    device = codes.device
-    if generator.config.attention == "causal":
-        predicted = torch.ones(codes.shape[:2], dtype=torch.bool, device=device)
-        hidden = ~predicted
-    else:
-        hidden = predicted = draw_mask(codes.shape[0], codes.shape[1], config, device)
-    dropped = torch.rand(len(labels), device=device) < config.label_dropout
-    labels = generator.condition_tokens.dropped(labels, dropped)
-    rows = predicted.flatten().nonzero().flatten().repeat(config.timesteps_per_token)
+    return view_loss(generator, training_view(generator, codes, labels, config), codes, config, cover)
+
+
+def view_loss(
+    generator: Generator,
+    view: View,
+    codes: Tensor,
+    config: MaskingConfig,
+    cover: Tensor | None = None,
+    observe: Observer | None = None,
+) -> Tensor:
+    """The head's loss over the tokens that a view predicts of (B, L, K) bool codes: scalar; `cover` as above.
+
+    `observe` is called after every block of the transformer.
+    """
+    rows = view.predicted.flatten().nonzero().flatten().repeat(config.timesteps_per_token)
     count = len(rows)
     rows = _repeated_to(rows, codes.shape[0] * codes.shape[1] * config.timesteps_per_token)
-    cond = generator.condition(codes, labels, hidden).flatten(0, 1)[rows]
+    given = view.codes, view.labels, view.masked
+    whole = generator.condition(*given) if observe is None else generator.condition(*given, observe=observe)
+    cond = whole.flatten(0, 1)[rows]
     per_bit = generator.transcoder.loss(cond, codes.flatten(0, 1)[rows])[:count]
     if cover is None or config.focus == 0:
         return per_bit.mean()
@@ -108,6 +156,8 @@ class GeneratorObjective(Objective):
         require_memory(self._describe(0))  # what is wrong with it shows now, not hours later
         torch.manual_seed(config.run.seed)
         self.model = Generator(self.sizes)
+        self.projector = Projector(self.sizes.dim) if config.alignment.weight > 0 else None
+        self._average: WeightAverage | None = None
         self._frozen: list[Any] = [tokenizer]  # a list hides it from the module tree
         self.read = text_reader(self.sizes.text, keep=config.data.cache_texts)
         self._validation: list[tuple[Tensor, Condition]] = []
@@ -121,7 +171,19 @@ class GeneratorObjective(Objective):
         return tokenizer
 
     def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
-        return {"model": (self.model, self.config.optimizer)}
+        moved: dict[str, tuple[nn.Module, OptimizerConfig]] = {"model": (self.model, self.config.optimizer)}
+        if self.projector is not None:
+            moved["projector"] = (self.projector, self.config.optimizer)
+        return moved
+
+    def players(self, turn: str) -> list[str]:
+        return [turn] if self.projector is None else [turn, "projector"]
+
+    def follow(self, average: WeightAverage) -> None:
+        self._average = average
+        needed = self.projector is not None and self.config.alignment.teacher == "average"
+        if needed and not hasattr(average, "module"):
+            raise UsageError("alignment.teacher: with sharded weights no process has the whole average; expected self")
 
     def batches(self, source: Source, positions: Positions, *, workers: int) -> Batches[Batch, None, None]:
         data = self.config.data
@@ -142,8 +204,27 @@ class GeneratorObjective(Objective):
     def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes = self._draw_codes(batch) if batch.codes is None else batch.codes
         cover = token_cover(batch.focus, self.sizes.grid) if self.config.masking.focus > 0 else None
-        loss = masked_loss(self.model, codes, self._conditions(batch), self.config.masking, cover)
-        return loss, {"loss": loss}
+        view = training_view(self.model, codes, self._conditions(batch), self.config.masking)
+        if self.projector is None:
+            loss = view_loss(self.model, view, codes, self.config.masking, cover)
+            return loss, {"loss": loss}
+        return self._aligned(self.projector, view, codes, cover)
+
+    def _aligned(
+        self, projector: Projector, view: View, codes: Tensor, cover: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss with that of self-alignment added, and both."""
+        config, kept = self.config.alignment, dict[int, Tensor]()
+        early, late = config.blocks(self.sizes.layers)
+        loss = view_loss(self.model, view, codes, self.config.masking, cover, kept.__setitem__)
+        teacher = self.model if config.teacher == "self" or self._average is None else self._average.module
+        if not isinstance(teacher, Generator):
+            raise TypeError(f"expected a generator, got {type(teacher).__name__}")
+        # After the pass with gradients: autocast would keep weights cast without them, and give these to that pass.
+        shown = less_masked(view.masked, config.revealed)
+        states = late_states(teacher, codes, view.labels, shown, late)
+        aligned = alignment_loss(projector(kept[early]), states)
+        return loss + config.weight * aligned, {"loss": loss, "alignment": aligned}
 
     def _conditions(self, batch: Batch) -> Condition:
         """What the images are conditioned on: their captions or their classes."""

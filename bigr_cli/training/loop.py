@@ -75,6 +75,7 @@ class Trainer:
             checkpoint_blocks(objective.model)
         if sharding is not None:
             self.average = sharding.apply(objective, self.average, self.device)
+        objective.follow(self.average)
         self.optimizers = {
             name: (module, Optimizers(module, c), c) for name, (module, c) in objective.optimizers().items()
         }
@@ -233,10 +234,10 @@ class Trainer:
 
     def _update(self, turns: list[str], values: dict[str, Tensor]) -> None:
         """Move the weights of every player whose turn it is, and the average; adds the gradients' norms to `values`."""
-        norms = {turn: self._clip(turn) for turn in turns}
-        for turn, norm in norms.items():
-            values[f"{turn}_gradient" if turn != "model" else "gradient"] = norm
-            _, optimizers, config = self.optimizers[turn]
+        norms = {player: self._clip(player) for turn in turns for player in self.objective.players(turn)}
+        for player, norm in norms.items():
+            values[f"{player}_gradient" if player != "model" else "gradient"] = norm
+            _, optimizers, config = self.optimizers[player]
             optimizers.set_rate(rate_share(config, self.step, self.run.steps))
             optimizers.step(self.accelerator.scaler)
         if self.accelerator.scaler is not None:

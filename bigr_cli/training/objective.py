@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bigr_cli.data.loading import Batch, Positions, load_batches
 from bigr_cli.data.sources import Source
 from bigr_cli.training.config import OptimizerConfig
+from bigr_cli.training.ema import WeightAverage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +34,13 @@ class Objective(nn.Module):
     def turns(self, step: int) -> list[str]:
         """Who is trained in this step, in order; "model" is always among them."""
         return ["model"]
+
+    def players(self, turn: str) -> list[str]:
+        """Whose weights move by the gradients of a turn's loss."""
+        return [turn]
+
+    def follow(self, average: WeightAverage) -> None:
+        """Told, once, of the average of the model's weights. UsageError if the loss needs what this has not."""
 
     def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
         """The modules that have an optimiser of their own."""

@@ -38,7 +38,16 @@ TOKENIZER, GENERATOR = "tokenizer", "generator"
 
 _T = TypeVar("_T", TokenizerTraining, GeneratorTraining)
 _FIRST_ONLY = {"tokenizer", "losses", "freeze_encoder"}
-_SECOND_ONLY = {"generator", "sampling", "painting", "masking", "name", "data.cache_codes", "data.cache_texts"}
+_SECOND_ONLY = {
+    "generator",
+    "sampling",
+    "painting",
+    "masking",
+    "alignment",
+    "name",
+    "data.cache_codes",
+    "data.cache_texts",
+}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from bigr_cli.core.config import CompactConfig, SamplingConfig
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.config import (
     AdversarialConfig,
+    AlignmentConfig,
     DataConfig,
     GeneratorShape,
     GeneratorTraining,
@@ -72,7 +73,13 @@ generator_training = st.builds(
     generator=st.builds(GeneratorShape, layers=positive, dropout=st.floats(0, 0.9)),
     sampling=st.builds(SamplingConfig, steps=st.integers(1, 100_000), guidance=weight),
     data=data,
-    masking=st.builds(MaskingConfig, share=st.sampled_from(["batch", "picture"]), label_dropout=share),
+    masking=st.builds(
+        MaskingConfig,
+        share=st.sampled_from(["batch", "picture"]),
+        label_dropout=share,
+        corrupt_bits=st.floats(0, 0.5),
+    ),
+    alignment=st.builds(AlignmentConfig, early=st.none() | st.integers(0, 9), revealed=st.floats(0.01, 1)),
     optimizer=optimizer,
     run=run,
 )
@@ -95,6 +102,10 @@ def test_configs_come_back_from_yaml(tmp_path_factory: pytest.TempPathFactory, t
         (DataConfig, {"crop": 1.5}),
         (DataConfig, {"cache_codes": -1}),
         (DataConfig, {"cache_codes": 2}),  # of scenes without end
+        (MaskingConfig, {"corrupt_bits": 0.6}),
+        (MaskingConfig, {"corrupt_bits": float("nan")}),
+        (AlignmentConfig, {"weight": -1.0}),
+        (AlignmentConfig, {"revealed": 0.0}),
         (OptimizerConfig, {"rate": 0.0}),
         (OptimizerConfig, {"rate": float("nan")}),
         (OptimizerConfig, {"clip": float("inf")}),

@@ -19,7 +19,7 @@ from bigr_cli.data.loading import Positions, all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.config import DataConfig, GeneratorShape, GeneratorTraining, MaskingConfig
-from bigr_cli.training.generator import GeneratorObjective, draw_mask, masked_loss, token_cover
+from bigr_cli.training.generator import GeneratorObjective, draw_mask, masked_loss, token_cover, training_view
 from bigr_cli.training.results import start_from
 from bigr_cli.zoo.config import GENERATOR_FILE
 from bigr_cli.zoo.folder import check_model, load_model, load_tokenizer
@@ -178,6 +178,68 @@ def test_the_transcoder_meets_few_shapes_and_the_loss_counts_each_token_once(
         assert float(found) == pytest.approx((masked - 1) / 2)  # the mean of 0, 1 … masked - 1
         assert masked <= seen[-1] < masked + -(-8 * tokens * per_token // 16)
     assert len(set(seen)) <= 16
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_without_corruption_the_loss_is_bit_for_bit_what_it_was(attention: AttentionKind) -> None:
+    """Step by step as it was before known tokens could be corrupted: the same random numbers in the same order."""
+    torch.manual_seed(0)
+    model = Generator(replace(small().config, attention=attention))
+    torch.nn.init.normal_(model.transcoder.final.weight)
+    codes, labels = torch.rand(8, 9, 5) < 0.5, torch.randint(4, (8,))
+    torch.manual_seed(1)
+    found = masked_loss(model, codes, labels, MaskingConfig("picture", timesteps_per_token=2))
+    torch.manual_seed(1)
+    predicted = torch.ones(8, 9, dtype=torch.bool)
+    masked = ~predicted
+    if attention == "bidirectional":
+        predicted = masked = draw_mask(8, 9, MaskingConfig("picture"), CPU)
+    seen = labels.masked_fill(torch.rand(8) < 0.1, 4)
+    rows = predicted.flatten().nonzero().flatten().repeat(2)
+    count = len(rows)
+    more = -count % 9
+    rows = torch.cat([rows, rows.repeat(9)[:more]])
+    cond = model.condition(codes, seen, masked).flatten(0, 1)[rows]
+    assert torch.equal(found, model.transcoder.loss(cond, codes.flatten(0, 1)[rows])[:count].mean())
+
+
+def test_bits_of_known_tokens_are_flipped_and_these_tokens_predicted() -> None:
+    model, most = small(), 0.2
+    codes, labels = torch.rand(4000, 9, 5) < 0.5, torch.randint(4, (4000,))
+    torch.manual_seed(0)
+    view = training_view(model, codes, labels, MaskingConfig("picture", corrupt_bits=most))
+    torch.manual_seed(0)
+    plain = training_view(model, codes, labels, MaskingConfig("picture"))
+    assert torch.equal(view.masked, plain.masked) and torch.equal(view.labels, plain.labels)
+    flipped = view.codes != codes
+    assert not flipped[view.masked].any()
+    assert torch.equal(view.predicted, view.masked | flipped.any(dim=2))
+    known = ~view.masked
+    each = torch.stack([part[keep].float().mean() for part, keep in zip(flipped, known, strict=True) if keep.any()])
+    assert float(each.mean()) == pytest.approx(most / 2, abs=0.005)  # an image's share is uniform below `most`
+    assert float((each == 0).float().mean()) > 0.1 and float(each.max()) > most
+    torch.manual_seed(0)
+    causal = Generator(replace(model.config, attention="causal"))
+    shown = training_view(causal, codes, labels, MaskingConfig(corrupt_bits=most))
+    assert shown.predicted.all() and not shown.masked.any() and (shown.codes != codes).any()
+
+
+def test_flipped_bits_are_learned_to_be_put_right() -> None:
+    """Of a constant code, known tokens with wrong bits are predicted as they should be."""
+    torch.manual_seed(0)
+    model = Generator(replace(small().config, head="direct", dropout=0.0))
+    codes, labels = (torch.rand(9, 5) < 0.5).expand(32, -1, -1), torch.zeros(32, dtype=torch.int64)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(100):
+        loss = masked_loss(model, codes, labels, MaskingConfig("picture", label_dropout=0.0, corrupt_bits=0.5))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    wrong, nothing = codes[:1] ^ (torch.rand(1, 9, 5) < 0.3), torch.zeros(1, 9, dtype=torch.bool)
+    with torch.no_grad():
+        cond = model.condition(wrong, labels[:1], nothing).flatten(0, 1)
+        per_bit = model.transcoder.loss(cond, codes[0])
+    assert float(per_bit.mean()) < 0.1 < math.log(2)
 
 
 def test_sizes_come_from_tokenizer_and_data(generator_training: GeneratorTraining) -> None:
