@@ -60,6 +60,14 @@ def _is_pickle(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES or _CIFAR.fullmatch(path.name) is not None
 
 
+def splits_of(path: Path) -> list[str]:
+    """Which of `SPLITS` a file has images of, as one of MedMNIST's does; none of any other."""
+    if path.suffix.lower() != ".npz" or not path.is_file():
+        return []
+    names = array_names(path)
+    return [split for split in SPLITS if f"{split}_images" in names]
+
+
 def array_names(path: Path) -> list[str]:
     """The names of the arrays in a file; ModelFormatError if it is no .npz file."""
     try:

@@ -88,7 +88,7 @@ class FolderSource(FileSource):
         return f"folder:{digest.hexdigest()}"
 
 
-def open_folder(where: str, size: int, *, captions: bool, check: Check) -> FolderSource:
+def open_folder(where: str, size: int, *, captions: bool, check: Check | None) -> FolderSource:
     """The images of a folder, with captions instead of classes if these are asked for.
 
     Images that cannot be read are left out where captions are asked for, or where all are to be read. Files that are

@@ -24,7 +24,8 @@ from bigr_cli.cache import Cache, intact, save_arrays
 from bigr_cli.data.file_source import Check, LeftOut, TableSource, usable
 from bigr_cli.data.folders import plain_label
 from bigr_cli.errors import RunError, UsageError
-from bigr_cli.file_names import name_hash
+from bigr_cli.file_names import is_pattern, name_hash
+from bigr_cli.file_tree import matching_tree
 from bigr_cli.files import cache_file
 
 INSTALL = "pip install 'bigr-cli[data]', or with pipx: pipx inject bigr-cli pyarrow"
@@ -74,16 +75,25 @@ class ParquetSource(TableSource):
 
 
 def find_parquet(where: Path) -> list[Path]:
-    """The parquet files that a path means: itself, or those in a folder; none of images' metadata."""
-    if where.is_file():
-        return [where] if where.suffix.lower() == ".parquet" else []
-    if not where.is_dir():
+    """The parquet files that a path means: itself, those that fit a pattern, or those in a folder.
+
+    None of images' metadata. Raises UsageError for a pattern that none fit.
+    """
+    if where.is_dir():
+        found = [path for path in sorted(where.rglob("*.parquet")) if path.is_file()]
+    elif where.suffix.lower() != ".parquet":
         return []
-    found = sorted(where.rglob("*.parquet"))
-    return [path for path in found if path.is_file() and path.stem.lower() != "metadata"]
+    elif where.is_file() or not is_pattern(str(where)):
+        return [where] if where.is_file() else []
+    else:
+        tree = matching_tree(where, suffixes=(".parquet",))
+        found = sorted(tree.root / name for name in tree.files)
+        if not found:
+            raise UsageError(f"{where}: no such files")
+    return [path for path in found if path.stem.lower() != "metadata"]
 
 
-def open_parquet(where: str, paths: Sequence[Path], size: int, *, captions: bool, check: Check) -> ParquetSource:
+def open_parquet(where: str, paths: Sequence[Path], size: int, *, captions: bool, check: Check | None) -> ParquetSource:
     """The images of parquet files, with captions instead of classes if these are asked for.
 
     Rows without an image or, where others have one, without a class are left out, which is said.

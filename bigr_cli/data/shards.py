@@ -135,7 +135,7 @@ def _expanded(pattern: str) -> Iterator[str]:
         yield from _expanded(pattern[: found.start()] + choice + pattern[found.end() :])
 
 
-def open_shards(where: str, paths: list[Path], size: int, *, captions: bool, check: Check) -> ShardSource:
+def open_shards(where: str, paths: list[Path], size: int, *, captions: bool, check: Check | None) -> ShardSource:
     """The images of tar files, with captions instead of classes if these are asked for.
 
     Raises:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +13,7 @@ import numpy as np
 from bigr_cli.colours import WHITE, Background
 from bigr_cli.data import scenes
 from bigr_cli.data.array_files import find_idx, open_idx, open_npz, refuse_pickles
+from bigr_cli.data.captions import LISTING, METADATA
 from bigr_cli.data.file_source import Check, FileSource, Sample, usable
 from bigr_cli.data.folders import open_folder
 from bigr_cli.data.hub_data import downloaded, is_hub_address
@@ -140,19 +143,20 @@ def open_source(
     start: int = 0,
     count: int | None = None,
     captions: bool = False,
-    check: Check = "headers",
+    check: Check | None = "headers",
     background: Background = WHITE,
 ) -> Source:
     """`scenes`, a folder or tar shards, as images of `size` × `size` pixels.
 
     Args:
-        where: "scenes"; a folder: one subfolder a class, or flat, with or without captions.jsonl; or a pattern for
-            tar files, or a folder of these; parquet files, IDX files, a MedMNIST .npz, or a folder of these; or a data
-            set of the hub, hf://datasets/OWNER/NAME.
+        where: "scenes"; a folder: one subfolder a class, or flat, with or without captions.jsonl or metadata.csv,
+            which may be named instead; or a pattern for tar or parquet files, or a folder of these; IDX files, a
+            MedMNIST .npz, or a folder of these; or a data set of the hub, hf://datasets/OWNER/NAME.
         seed, start, count: which part of the endless scenes; `start` and `count` cut out a part of others too.
         captions: whether each image needs a caption instead of a class; those without one are left out.
         background: what transparent pixels are composited on.
-        check: what of images with captions, and in shards, is looked at: those that are none are left out.
+        check: what of images with captions, and in shards, is looked at: those that are none are left out. None looks
+            at nothing, so that each is an error of its own when it is read.
 
     Raises:
         UsageError: the data are not there or hold no images, or only some of them have a class; scenes of a size
@@ -162,39 +166,82 @@ def open_source(
         if size not in SIZES:
             raise UsageError(f"scenes are drawn with {SIZES.start} to {SIZES.stop - 1} pixels, not {size}")
         return ScenesSource(size, seed, start, 2**40 if count is None else count)
-    source = _open_files(where, size, captions=captions, check=check)
+    source = _open_files(where, size, captions, check)
     source = replace(source, background=background)  # type: ignore[type-var]
     chosen = np.arange(len(source))[start : None if count is None else start + count]
     return source if len(chosen) == len(source) else source.take(chosen)
 
 
-def _open_files(where: str, size: int, *, captions: bool, check: Check) -> FileSource:
-    """Whatever files there are, by what they are."""
+@dataclass(frozen=True)
+class DataSet:
+    """Images that do not lie in a folder as files: `kind` says where, for messages; `open` reads them.
+
+    `plain` are arrays of pixels, not files of images; `folder` is where the files lie that a table names. `open` takes
+    the size, whether captions are needed, and what is looked at of each image; it raises as `open_source`.
+    """
+
+    kind: str
+    open: Callable[[int, bool, Check | None], FileSource]
+    plain: bool = False
+    folder: Path | None = None
+
+
+def find_data_set(where: str) -> DataSet | None:
+    """The table, arrays or tar files that a word means; None for files of images, folders and patterns of these.
+
+    Raises:
+        UsageError: it is a pickle, a compressed archive, or files that are not there.
+        RunError: the hub cannot be reached.
+    """
     if is_hub_address(where):
-        folder = downloaded(where)
-        inside = next((folder / name for name in _SPLITS if (folder / name).is_dir()), folder)
-        return _open_files(str(inside), size, captions=captions, check=check)
+        return DataSet("a data set of the hub", partial(_open_downloaded, where))
     path = expanded(where)
     refuse_pickles(path)
-    arrays = _open_arrays(path, size)
-    if arrays is not None:
-        if captions:
-            raise UsageError(f"{where}: has no captions", hint="arrays have classes at the most")
-        return usable(arrays, where, captions=False, check=None)
+    if (arrays := _find_arrays(path)) is not None:
+        kind, opener = arrays
+
+        def opened(size: int, captions: bool, check: Check | None) -> FileSource:
+            if captions:
+                raise UsageError(f"{where}: has no captions", hint="arrays have classes at the most")
+            return usable(opener(size), where, captions=False, check=None)
+
+        return DataSet(kind, opened, plain=True)
     if shards := find_shards(where):
-        return open_shards(where, shards, size, captions=captions, check=check)
+        return DataSet(
+            "tar shards", lambda size, captions, check: open_shards(where, shards, size, captions=captions, check=check)
+        )
+    if path.name in (LISTING, *METADATA) and path.is_file():
+        parent = str(path.parent)
+        return DataSet(
+            "a table that names them", lambda size, captions, check: _open_files(parent, size, captions, check)
+        )
     tables = find_parquet(path)
-    if tables and (path.is_file() or not image_tree(path).files):
-        return open_parquet(where, tables, size, captions=captions, check=check)
-    return open_folder(where, size, captions=captions, check=check)
+    if tables and (not path.is_dir() or not image_tree(path).files):
+        return DataSet(
+            "parquet files",
+            lambda size, captions, check: open_parquet(where, tables, size, captions=captions, check=check),
+        )
+    return None
 
 
-def _open_arrays(path: Path, size: int) -> FileSource | None:
-    """IDX and .npz files; of the latter FILE.npz/SPLIT names a split."""
+def _open_files(where: str, size: int, captions: bool, check: Check | None) -> FileSource:
+    """Whatever files there are, by what they are."""
+    found = find_data_set(where)
+    return found.open(size, captions, check) if found else open_folder(where, size, captions=captions, check=check)
+
+
+def _open_downloaded(where: str, size: int, captions: bool, check: Check | None) -> FileSource:
+    folder = downloaded(where)
+    inside = next((folder / name for name in _SPLITS if (folder / name).is_dir()), folder)
+    return _open_files(str(inside), size, captions, check)
+
+
+def _find_arrays(path: Path) -> tuple[str, Callable[[int], FileSource]] | None:
+    """IDX and .npz files, and how they are opened; of the latter FILE.npz/SPLIT names a split."""
     if (images := find_idx(path)) is not None:
-        return open_idx(images, size)
+        return "an IDX file", partial(open_idx, images)
     if path.suffix.lower() == ".npz" and path.is_file():
-        return open_npz(path, size)
+        return "arrays", partial(open_npz, path)
     if path.parent.suffix.lower() == ".npz" and path.parent.is_file():
-        return open_npz(path.parent, size, split=path.name)
+        return "arrays", partial(open_npz, path.parent, split=path.name)
     return None

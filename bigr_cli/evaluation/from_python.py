@@ -55,7 +55,7 @@ def generation(
         if sampling or seed:
             name = next(iter(sampling), "seed")
             raise UsageError(f"{name} is about images that are sampled, but {images} holds images already")
-        given = folder(Path(images), count=count, resize=resize)
+        given = folder(fspath(images), count=count, resize=resize)
         what, size = (given.what, given.count), (given.width, given.height)
     targets = [_npz(path) for path in (npz, statistics)]
     check_targets([path for path in targets if path is not None], overwrite=overwrite)

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bigr_cli.data.folders import open_folder
-from bigr_cli.data.images import READER, read_header, read_image, read_square
+from bigr_cli.data.file_source import FileSource
+from bigr_cli.data.images import READER, read_header, read_image
 from bigr_cli.data.scenes import LABELS
-from bigr_cli.data.sources import SCENES, ScenesSource, open_source
-from bigr_cli.errors import UsageError
+from bigr_cli.data.sources import SCENES, ScenesSource, find_data_set, open_source
+from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.file_names import expanded
+from bigr_cli.files import reading
 from bigr_cli.imaging.grids import grid
 from bigr_cli.imaging.squares import square
 
@@ -86,39 +87,52 @@ def scenes(size: int, count: int, *, seed: int = 0, start: int = UNSEEN) -> Imag
     return ImageSet(f"{count} scenes", count, size, size, batches, about, classes, source.fingerprint())
 
 
-def folder(path: Path, *, count: int | None = None, resize: int | None = None) -> ImageSet:
+def folder(where: str | Path, *, count: int | None = None, resize: int | None = None) -> ImageSet:
     """The images of a folder and its subfolders, which are the classes, upright and without transparency.
 
     Args:
-        path: the folder.
+        where: the folder, or what else `open_source` takes but scenes: tables, arrays, tar shards, a data set of the
+            hub.
         count: how many are taken, evenly from all; None is all.
         resize: the side they are fitted to; without it they must all be of one size.
 
     Raises:
         UsageError: there is no such folder, it holds no images or too few, or they differ in size.
         ImageError: an image cannot be read.
+        RunError: the hub cannot be reached.
     """
-    path = expanded(str(path))
-    if not path.is_dir():
-        what = "is a file, not a folder of images" if path.exists() else "no such folder"
-        raise UsageError(f"{path}: {what}", hint="a folder of images, or scenes")
-    source = open_folder(str(path), resize or 1, captions=False, check="headers")
+    found = find_data_set(str(where))
+    if found is None:
+        path = expanded(str(where))
+        if not path.is_dir():
+            what = "is a file, not a folder of images" if path.exists() else "no such folder"
+            raise UsageError(f"{path}: {what}", hint="a folder of images, tar shards, parquet files or scenes")
+        where = str(path)
+    source = open_source(str(where), resize or 1)
+    if not isinstance(source, FileSource):
+        raise TypeError(f"expected images in files, got {type(source).__name__}")
     total = len(source)
     if count is not None and count > total:
-        raise UsageError(f"{path}: {count} images are wanted, {total} are there")
-    chosen = [index * total // count for index in range(count)] if count else list(range(total))
-    paths = [source.root / source.files[index] for index in chosen]
-    width, height = (resize, resize) if resize else _common_size(paths)
+        raise UsageError(f"{where}: {count} images are wanted, {total} are there")
+    identity = f"{READER}:{source.fingerprint()}:{count}"
+    if count:
+        source = source.take(np.array([index * total // count for index in range(count)]))
+    return _image_set(source, str(where), resize, "folder" if found is None else found.kind, identity)
+
+
+def _image_set(source: FileSource, where: str, resize: int | None, kind: str, identity: str) -> ImageSet:
+    """All images of a source, in its order."""
+    total = len(source)
+    width, height = (resize, resize) if resize else _common_size(source)
 
     def batches(at_once: int) -> Iterator[Tensor]:
-        for first in range(0, len(paths), at_once):
-            yield stacked([_pixels(each, width, height, resize) for each in paths[first : first + at_once]])
+        for first in range(0, total, at_once):
+            some = range(first, min(first + at_once, total))
+            yield stacked([_pixels(source, index, width, height, resize) for index in some])
 
-    names = [source.labels[source.targets[index]] for index in chosen] if source.labels else []
-    about = {"source": "folder", "path": str(path)} | ({"fitted_to": resize} if resize else {})
-    return ImageSet(
-        str(path), len(paths), width, height, batches, about, _counts(names), f"{READER}:{source.fingerprint()}:{count}"
-    )
+    names = [source.labels[source.label(index)] for index in range(total)] if source.labels else []
+    about = {"source": kind, "path": where} | ({"fitted_to": resize} if resize else {})
+    return ImageSet(where, total, width, height, batches, about, _counts(names), identity)
 
 
 def array(pixels: NDArray[np.uint8], path: Path) -> ImageSet:
@@ -152,16 +166,18 @@ def _counts(names: Any) -> dict[str, int]:
     return found
 
 
-def _common_size(paths: list[Path]) -> tuple[int, int]:
+def _common_size(source: FileSource) -> tuple[int, int]:
     """The size that all have, by their files' headers."""
     first: tuple[int, int] | None = None
-    for path in paths:
-        size = read_header(path).size
+    for index in range(len(source)):
+        with reading(source.called(index), ImageError), source.opened(index) as stream:
+            size = read_header(stream, source.called(index)).size
         first = first or size
         if size != first:
             sizes = [f"{width} × {height}" for width, height in (first, size)]
             raise UsageError(
-                f"{paths[0]} has {sizes[0]} pixels, {path} has {sizes[1]}: figures would depend on how they are scaled",
+                f"{source.called(0)} has {sizes[0]} pixels, {source.called(index)} has {sizes[1]}: figures would "
+                "depend on how they are scaled",
                 hint="--resize N cuts the square out of the middle of each and scales it to N × N",
             )
     if first is None:
@@ -169,11 +185,12 @@ def _common_size(paths: list[Path]) -> tuple[int, int]:
     return first
 
 
-def _pixels(path: Path, width: int, height: int, resize: int | None) -> NDArray[np.uint8]:
+def _pixels(source: FileSource, index: int, width: int, height: int, resize: int | None) -> NDArray[np.uint8]:
     if resize:
-        return read_square(path, resize)
-    original = read_image(path)
+        return source.image(index).pixels
+    with reading(source.called(index), ImageError), source.opened(index) as stream:
+        original = read_image(stream, source.called(index))
     if original.size != (width, height):
         across, down = original.size
-        raise UsageError(f"{path}: has {across} × {down} pixels, the others {width} × {height}")
+        raise UsageError(f"{source.called(index)}: has {across} × {down} pixels, the others {width} × {height}")
     return original.levels()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bigr_cli.data.array_files import splits_of
 from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor
@@ -76,7 +77,7 @@ def open_reference(where: str, size: tuple[int, int], *, count: int | None, resi
     """What `--reference` names, its images of the samples' size.
 
     Args:
-        where: `scenes`, a folder, or a .npz or .pt file.
+        where: `scenes`, a folder or what else `image_sets.folder` takes, or a .npz or .pt file of statistics.
         size: width and height of the samples, after any resizing.
         count: how many of its images; None is all, or 10,000 scenes.
         resize: the side that images are fitted to.
@@ -91,14 +92,14 @@ def open_reference(where: str, size: tuple[int, int], *, count: int | None, resi
             raise UsageError(f"scenes are square, the samples have {size[0]} × {size[1]} pixels", hint="--resize N")
         return Opened(where, scenes(size[0], count or MANY), nothing)
     path = Path(where).expanduser()
-    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+    if path.suffix.lower() in SUFFIXES and not path.is_dir() and not splits_of(path):
         file = read_statistics(path)
         found = None
         if file.images is not None:
             shown = file.images if count is None else file.images[:count]
             found = _of_size(array(shown, path).resized(resize), size)
         return Opened(where, found, replace(file, images=None))
-    return Opened(where, _of_size(folder(path, count=count, resize=resize), size), nothing)
+    return Opened(where, _of_size(folder(where, count=count, resize=resize), size), nothing)
 
 
 def choose_metrics(wanted: str | None, extractor: Extractor, reference: Opened | None) -> list[str]:

@@ -6,7 +6,6 @@ import heapq
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,7 +106,7 @@ def reconstructed(tokenizer: Tokenizer, images: Tensor, refine: int = 0) -> tupl
 
 def images_to_reconstruct(data: str, size: int, count: int | None) -> ImageSet:
     """The images of a folder, or unseen scenes, at a tokenizer's size; errors as `image_sets.folder`."""
-    return scenes(size, count or MANY) if data == SCENES else folder(Path(data), count=count, resize=size)
+    return scenes(size, count or MANY) if data == SCENES else folder(data, count=count, resize=size)
 
 
 def distance_extractor(

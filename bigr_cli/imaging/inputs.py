@@ -96,6 +96,20 @@ def _hint_about(word: str) -> str:
     return f"did you mean {' or '.join(near)}?" if near else "bigr reads files, folders, patterns, and - for stdin"
 
 
+def refuse_data_set(word: str) -> None:
+    """Raise UsageError for images in tables, arrays or tar files, or on the hub: here they are files of their own."""
+    if word.lower().endswith(IMAGE_SUFFIXES):
+        return
+    from bigr_cli.data.sources import find_data_set
+
+    if (found := find_data_set(word)) is None:
+        return
+    hint = "write them into a folder first; embed, classify, search, evaluate, info and train read them as they are"
+    if found.folder is not None:
+        hint = f"name their folder: {found.folder}"
+    raise UsageError(f"{word}: holds images as {found.kind}, and here files of images are worked on", hint=hint)
+
+
 def read_stdin() -> bytes:
     """All that comes from stdin; ImageError if it is a terminal."""
     if sys.stdin.isatty():
@@ -156,9 +170,13 @@ def _found(
         if not tree.files and not recursive:
             tree = _deeper(path, tree, exclude, wanted=recursive is None)
     elif is_pattern(word) and not os.path.lexists(path):
+        refuse_data_set(word)
         tree = matching_tree(path, exclude=exclude)
     else:
+        refuse_data_set(word)
         return [Input(path)]
+    if not tree.files and not empty:
+        refuse_data_set(word)
     if tree.files or not empty:
         tree.report(word, heard=heard)
     if not tree.files and not empty:

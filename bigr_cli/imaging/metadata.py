@@ -77,14 +77,14 @@ class MadeImage(Image.Image):
         return [self][index]
 
 
-def read_metadata(source: Path | bytes) -> Recipe:
-    """The recipe of an image or film, or of JSON that is one; a file, or what was read from stdin.
+def read_metadata(source: Path | bytes, name: str | None = None) -> Recipe:
+    """The recipe of an image or film, or of JSON that is one; a file, or bytes, by default of stdin.
 
     Raises:
         ImageError: there is no such file, or it is neither an image nor JSON.
         UsageError: it holds no recipe, or one of a newer version.
     """
-    name = str(source) if isinstance(source, Path) else "stdin"
+    name = name or (str(source) if isinstance(source, Path) else "stdin")
     try:
         with open_file(source) if isinstance(source, Path) else io.BytesIO(source) as stream:
             return _recipe(stream, name)

@@ -57,6 +57,8 @@ def identity(model: Model, items: Sequence[Item], wanted: Wanted, batch: int) ->
     machine = (model.device.type, str(model.dtype), threads)
     fixed = (__version__, sorted(model.config.sha256.items()), wanted, batch, *machine)
     digest = hashlib.sha256(repr(fixed).encode())
+    for source in {id(item.source): item.source for item in items if item.source is not None}.values():
+        digest.update(source.fingerprint().encode())
     for item in items:
         digest.update(f"{item!r} {_state(item)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
@@ -201,7 +203,7 @@ def _joined(shards: Sequence[Shard], wanted: Wanted) -> Shard:
 
 
 def _state(item: Item) -> str:
-    if item.scene is not None:
+    if item.scene is not None or item.source is not None:
         return ""
     try:
         status = os.stat(item.name)

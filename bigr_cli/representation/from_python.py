@@ -15,8 +15,9 @@ from bigr_cli.imaging.files import check_targets
 from bigr_cli.progress import ProgressOption, for_caller
 from bigr_cli.representation.embedding import Embedded, batch_size
 from bigr_cli.representation.features import Wanted, embed_images
+from bigr_cli.representation.finding import find_items
 from bigr_cli.representation.index_files import Index, check_kind, embed_to_file, read_index
-from bigr_cli.representation.items import About, find_items
+from bigr_cli.representation.items import About
 from bigr_cli.representation.neighbours import Found, check_features, ranked
 from bigr_cli.representation.probe import Probed, probe_features, probe_layers
 from bigr_cli.representation.probe_data import open_split

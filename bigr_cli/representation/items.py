@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli.colours import WHITE, Background
-from bigr_cli.data.folders import plain_label
+from bigr_cli.data.file_source import FileSource
 from bigr_cli.errors import BigrError, ModelError, ModelFormatError, UsageError
-from bigr_cli.imaging.inputs import find_inputs
 from bigr_cli.representation.features import Wanted, wanted_features
 from bigr_cli.version import __version__
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.with_weights import model_with_weights
 
-SCENES = "scenes"
-DEFAULT_COUNT = 1000
-_SCENE = re.compile(r"scenes:([0-9]{1,18}):([0-9]{1,12})")
 _READERS = 2
 _AHEAD = 2  # batches that are read while one is worked on
 
@@ -109,16 +103,18 @@ def parse_about(text: str, source: str) -> About:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An image: a file, or scene `scene` = (seed, number).
+    """An image: a file, scene `scene` = (seed, number), or image `index` of a table, of arrays or of tar shards.
 
     Attributes:
-        name: the file as it was found, or "scenes:SEED:NUMBER".
-        label: the name of the file's class folder, or "".
+        name: the file as it was found, "scenes:SEED:NUMBER", or as its source calls it, "FILE: row 12".
+        label: the name of its class, for a file that of its folder, or "".
     """
 
     name: str
     label: str = ""
     scene: tuple[int, int] | None = None
+    source: FileSource | None = field(default=None, repr=False)
+    index: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True)
@@ -132,44 +128,6 @@ class Pixels:
 Read = Pixels | BigrError
 
 
-def item_named(name: str) -> Item:
-    """The item of that name."""
-    found = _SCENE.fullmatch(name)
-    return Item(name, scene=(int(found[1]), int(found[2])) if found else None)
-
-
-def find_items(
-    words: Sequence[str], size: int, *, count: int | None = None, seed: int = 0, recursive: bool = False
-) -> list[Item]:
-    """The images that these words stand for, in their order: as in `find_inputs`, or "scenes".
-
-    The label of a file is the name of the top folder below the folder, or the fixed part of the pattern, given.
-
-    Args:
-        size: in which they will be read.
-        count: how many scenes; `seed` says which.
-        recursive: take the images in folders within folders as well; without it only where there are no others.
-
-    Raises:
-        UsageError: as `find_inputs`; stdin; a count without scenes; scenes of a size that cannot be drawn; no word.
-    """
-    if not words:
-        raise UsageError("no image given", hint="give files, folders or patterns, or scenes for the built-in images")
-    if count is not None and SCENES not in words:
-        raise UsageError("a count is of scenes, the built-in images", hint=f"for example: {SCENES} --count {count}")
-    if "-" in words:
-        raise UsageError("-: images are not read from stdin here", hint="give files, folders or patterns")
-    items: list[Item] = []
-    if SCENES in words:
-        _check_size(size)
-        numbers = range(DEFAULT_COUNT if count is None else count)
-        items += [Item(f"{SCENES}:{seed}:{number}", scene=(seed, number)) for number in numbers]
-    files = [word for word in words if word != SCENES]
-    for entry in find_inputs(files, recursive=recursive or None) if files else ():
-        items.append(Item(entry.name, sys.intern(plain_label(entry.folder.parts[0])) if entry.folder.parts else ""))
-    return items
-
-
 def read_item(item: Item, size: int, background: Background = WHITE) -> Pixels:
     """The middle of an image as a square of `size` pixels.
 
@@ -179,6 +137,9 @@ def read_item(item: Item, size: int, background: Background = WHITE) -> Pixels:
     """
     if item.scene is not None:
         return _scene(*item.scene, size)
+    if item.source is not None:
+        source: Any = replace(item.source, size=size, background=background)  # type: ignore[type-var]
+        return Pixels(source.image(item.index).pixels, item.label)
     from bigr_cli.data.images import read_square
 
     return Pixels(read_square(Path(item.name), size, background=background), item.label)
@@ -216,12 +177,13 @@ def _tried(item: Item, size: int, background: Background) -> Read:
 def _scene(seed: int, number: int, size: int) -> Pixels:
     from bigr_cli.data import scenes
 
-    _check_size(size)
+    check_scene_size(size)
     image, described = scenes.scene(seed, number, size)
     return Pixels(np.asarray(image), described.label)
 
 
-def _check_size(size: int) -> None:
+def check_scene_size(size: int) -> None:
+    """Raise UsageError if scenes cannot be drawn in that size."""
     from bigr_cli.data.scenes.render import SIZES
 
     if size not in SIZES:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[DIR] [SETTING=VALUES]...",
-        help="A folder of generated images; without one they are sampled. More settings for --sweep.",
+        metavar="[DATA] [SETTING=VALUES]...",
+        help="A folder or shards of generated images; without one they are sampled. More settings for --sweep.",
         show_default=False,
     ),
 ]
@@ -38,7 +38,7 @@ class Comparing:
         options.own_option(
             "--reference",
             panel=options.INPUT,
-            metavar="DIR|scenes|FILE",
+            metavar="DATA|scenes|FILE",
             help="Real images: a folder, scenes, or .npz. That has mu and sigma, or arr_0; torch-fidelity's .pt too.",
         ),
     ] = None
@@ -166,7 +166,7 @@ def planned(
     return Plan(comparison, images, jobs, settings)
 
 
-def _sorted(words: list[str], drawing: Drawing) -> tuple[Path | None, list[str]]:
+def _sorted(words: list[str], drawing: Drawing) -> tuple[str | None, list[str]]:
     """The folder among the words, if there is one, and the settings of the sweep."""
     from bigr_cli.evaluation.sweep import is_setting
 
@@ -176,7 +176,7 @@ def _sorted(words: list[str], drawing: Drawing) -> tuple[Path | None, list[str]]
         raise UsageError(f"{more[0]}: values to try follow --sweep")
     if len(folders) > 1:
         raise UsageError(f"expected one folder of generated images, got {', '.join(folders)}")
-    return Path(folders[0]).expanduser() if folders else None, [*(drawing.sweep or ()), *more]
+    return folders[0] if folders else None, [*(drawing.sweep or ()), *more]
 
 
 def _files(drawing: Drawing, *, overwrite: bool) -> list[Path]:
@@ -209,7 +209,7 @@ def _to_draw(
 
 
 def _given(
-    folder: Path, sweep: list[str], model: str | None, drawing: Drawing, comparing: Comparing, sampling: Sampling
+    folder: str, sweep: list[str], model: str | None, drawing: Drawing, comparing: Comparing, sampling: Sampling
 ) -> "ImageSet":
     """The images of a folder; UsageError if settings are given that only drawing has."""
     from bigr_cli.evaluation.image_sets import folder as images_of

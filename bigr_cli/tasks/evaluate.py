@@ -26,16 +26,16 @@ Data = Annotated[
     str,
     typer.Option(
         "--data",
-        metavar="DIR|scenes",
+        metavar="DATA|scenes",
         rich_help_panel=options.INPUT,
-        help="A folder with a subfolder a class, or scenes.",
+        help="Images with classes: a folder with subfolders, tar shards, tables, arrays, hf://… or scenes.",
     ),
 ]
 Test = Annotated[
     str | None,
     typer.Option(
         "--test",
-        metavar="DIR|scenes",
+        metavar="DATA|scenes",
         rich_help_panel=options.INPUT,
         help="What to test on. Without it, a part of --data that is kept apart.",
         show_default=False,

@@ -30,7 +30,12 @@ Models = Annotated[
 ]
 Data = Annotated[
     str,
-    typer.Option("--data", metavar="DIR|scenes", rich_help_panel=options.INPUT, help="A folder, or scenes."),
+    typer.Option(
+        "--data",
+        metavar="DATA|scenes",
+        rich_help_panel=options.INPUT,
+        help="A folder, tar shards, tables, arrays, hf://… or scenes.",
+    ),
 ]
 Count = Annotated[
     int | None,

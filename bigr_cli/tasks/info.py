@@ -1,5 +1,6 @@
 """`bigr info`: how an image was made, and the command that makes it again."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,9 @@ from bigr_cli.errors import BigrError, RunError, UsageError
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bigr_cli.data.file_source import FileSource
     from bigr_cli.recipe import Recipe
 
 _LONGEST = 2_000  # characters of a value that are shown
@@ -29,7 +33,7 @@ def info(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Images, films, or their recipes as JSON. Folders and patterns such as 'in/*.png', - for stdin.",
+            help="Images, films, their recipes as JSON, folders, patterns such as 'in/*.png', tar shards, - for stdin.",
             show_default=False,
         ),
     ],
@@ -38,23 +42,50 @@ def info(
     quiet: options.Quiet = False,
 ) -> None:
     """Reads the recipe that bigr puts into every image it writes, unless --no-metadata was given."""
-    from bigr_cli.imaging.inputs import find_inputs, read_stdin
-    from bigr_cli.imaging.metadata import read_metadata
-
-    shown, found = 0, find_inputs(files, recursive=recursive)
-    for file in found:
+    shown, found = 0, _files(files, recursive=recursive)
+    for name, path, read in found:
         try:
-            recipe = read_metadata(read_stdin() if file.path is None else file.path)
+            recipe = read()
         except BigrError as error:
             if len(found) == 1:
                 raise
             console.error(str(error), error.hint)
             continue
-        show_recipe(file.name, recipe, output=_output(file.path), json=json, apart=shown > 0)
+        show_recipe(name, recipe, output=_output(path), json=json, apart=shown > 0)
         shown += 1
     if shown < len(found):
         kind = RunError if shown else UsageError
         raise kind(f"{len(found) - shown} of {len(found)} files have no recipe to show")
+
+
+def _files(words: list[str], *, recursive: bool) -> "list[tuple[str, Path | None, Callable[[], Recipe]]]":
+    """What to show: names, the files, if they are such and not stdin, and how each recipe is read."""
+    from bigr_cli.data.sources import find_data_set
+    from bigr_cli.imaging.inputs import find_inputs, read_stdin
+    from bigr_cli.imaging.metadata import read_metadata
+
+    sets = {word: found for word in words if (found := find_data_set(word)) is not None}
+    others = [word for word in words if word not in sets]
+    shown: list[tuple[str, Path | None, Callable[[], Recipe]]] = []
+    for file in find_inputs(others, recursive=recursive, missing=len(words) > 1) if others else ():
+        path = file.path
+        shown.append((file.name, path, lambda path=path: read_metadata(read_stdin() if path is None else path)))  # type: ignore[misc]
+    for word, found in sets.items():
+        if found.plain:
+            hint = "recipes are in images as bigr wrote them: files, also in tar shards and parquet"
+            raise UsageError(f"{word}: holds arrays of pixels, which have no recipes", hint=hint)
+        source = found.open(1, False, None)
+        for index in range(len(source)):
+            name = source.called(index)
+            shown.append((name, Path(name), partial(_stored_recipe, source, index)))
+    return shown
+
+
+def _stored_recipe(source: "FileSource", index: int) -> "Recipe":
+    from bigr_cli.imaging.metadata import read_metadata
+
+    with source.opened(index) as stream:
+        return read_metadata(stream.read(), source.called(index))
 
 
 def model_for(recipe: "Recipe", name: str) -> str | None:

@@ -271,9 +271,13 @@ def _keyframes(config: "ModelConfig", stops: Sequence[str]) -> Keyframes:
     """The stops, checked. A stop that is the file of an image is an image, everything else a label."""
     from bigr_cli.data.images import read_header
     from bigr_cli.imaging.files import KINDS
+    from bigr_cli.imaging.inputs import refuse_data_set
 
     if len(stops) < 2:
         raise UsageError("a way needs at least two stops", hint="for example: bigr interpolate cat bird")
+    for stop in stops:
+        if "://" in stop or Path(stop).is_file():
+            refuse_data_set(stop)
     files = [stop for stop in stops if Path(stop).suffix.lower() in KINDS or Path(stop).is_file()]
     if files and len(files) < len(stops):
         other = next(stop for stop in stops if stop not in files)

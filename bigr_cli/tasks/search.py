@@ -33,7 +33,9 @@ TASK = "search"
 @grouped
 def search(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, or scenes:SEED:NUMBER.")],
+    query: Annotated[
+        str, typer.Argument(metavar="IMAGE", help="A file, scenes:SEED:NUMBER, or as the index calls it.")
+    ],
     index: Annotated[
         Path,
         typer.Option(
@@ -63,8 +65,9 @@ def search(
     """
     from bigr_cli.file_names import expanded
     from bigr_cli.imaging.files import check_targets, kind_of
+    from bigr_cli.representation.finding import item_named
     from bigr_cli.representation.index_files import read_index
-    from bigr_cli.representation.items import item_named, read_item
+    from bigr_cli.representation.items import read_item
     from bigr_cli.representation.neighbours import check_features, ranked
 
     sheet = expanded(grid) if grid is not None else None
@@ -76,7 +79,7 @@ def search(
     name, config = found.about.find(str(index), insisted)
     wanted = found.about.wanted(config)
     check_features(found, wanted, source=str(index), model=name)
-    pixels = read_item(item_named(str(expanded(query))), config.image_size, config.ground)
+    pixels = read_item(item_named(query), config.image_size, config.ground)
     network = loaded(name, machine)
     from bigr_cli.representation.embedding import embed_pixels
     from bigr_cli.runtime.batches import Batches
@@ -118,7 +121,8 @@ _SIDE = 128  # of an image on the sheet
 def _image(name: str) -> "Image":
     from PIL.Image import fromarray
 
-    from bigr_cli.representation.items import item_named, read_item
+    from bigr_cli.representation.finding import item_named
+    from bigr_cli.representation.items import read_item
 
     return fromarray(read_item(item_named(name), _SIDE).levels)
 
