@@ -36,6 +36,18 @@ def expanded(text: str) -> Path:
     return path if text.isascii() or os.path.lexists(path) else _in_other_form(path)
 
 
+def can_be_named(path: Path) -> bool:
+    """Whether a file can have such a name and be looked at: none too long, with a null character, or in a folder that
+    cannot be read."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def same_name(name: str) -> str:
     """A form of a name that is the same however its accents are composed."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -25,6 +25,7 @@ from bigr_cli.imaging.modes import Box
 from bigr_cli.imaging.squares import centre
 
 Check = Literal["headers", "pictures"]
+Crop = Callable[[tuple[int, int]], Box]
 
 _FIRST = 3  # names that a report has
 _AT_ONCE = 1024
@@ -98,6 +99,16 @@ class FileSource(ABC):
 
     def image(self, index: int, variant: int = 0) -> Sample:
         """Image `index`. Raises ImageError, with its name, if it cannot be read."""
+
+        def read(crop: Crop) -> NDArray[np.uint8]:
+            name = self.called(index)
+            with reading(name, ImageError), self.opened(index) as stream:
+                return read_square(stream, self.size, name, background=self.background, crop=crop, share=self.crop)
+
+        return self.cut_out(index, variant, read)
+
+    def cut_out(self, index: int, variant: int, read: Callable[[Crop], NDArray[np.uint8]]) -> Sample:
+        """Image `index`, augmented: `read` gives the square that its argument chooses by the (width, height)."""
         rng = np.random.default_rng((variant, index)) if variant else None
 
         def crop(size: tuple[int, int]) -> Box:
@@ -107,10 +118,7 @@ class FileSource(ABC):
             left, top = (int(rng.integers(0, extent - side + 1)) for extent in size)
             return left, top, left + side, top + side
 
-        with reading(self.called(index), ImageError), self.opened(index) as stream:
-            pixels = read_square(
-                stream, self.size, self.called(index), background=self.background, crop=crop, share=self.crop
-            )
+        pixels = read(crop)
         mirrored = rng is not None and self.flip and rng.random() < 0.5
         return Sample(np.ascontiguousarray(pixels[:, ::-1]) if mirrored else pixels, self.label(index))
 

@@ -39,7 +39,7 @@ from bigr_cli.data.decoding import (
 from bigr_cli.errors import BigrError, ImageError
 from bigr_cli.imaging.modes import Box
 from bigr_cli.imaging.originals import Original
-from bigr_cli.imaging.squares import centre, square
+from bigr_cli.imaging.squares import centre, scaled, square
 
 __all__ = [
     "FORMATS",
@@ -52,6 +52,7 @@ __all__ = [
     "pixel_limit",
     "read_header",
     "read_image",
+    "read_reduced",
     "read_square",
 ]
 
@@ -119,8 +120,7 @@ def read_square(
     def work(image: Image.Image) -> NDArray[np.uint8]:
         stored = image.size
         if _kind(image) == "JPEG" and stored[0] * stored[1] > _DRAFT_FROM:
-            scale = max(1, int(min(stored) * share / (_DRAFT_ROOM * side)))
-            image.draft(image.mode, (stored[0] // scale, stored[1] // scale))
+            _draft(image, min(stored) * share, side)
         turned = orientation(image) in QUARTER_TURNS
         pixels, small = _with_numbers(upright(image), called), image.size != stored
         box: tuple[float, float, float, float]
@@ -135,6 +135,36 @@ def read_square(
         return square(pixels, side, background=background, crop=box)
 
     return inspect_image(source, called, work)
+
+
+def read_reduced(
+    source: Source, shorter: int, name: str | None = None, *, background: Background = WHITE
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """(height, width, 3) uint8: all of an image as every model sees it, scaled to `shorter` pixels of its shorter side
+    unless that has no more, and its upright (width, height) before. Arguments and errors as `read_image`.
+
+    JPEG files are decoded at half, a quarter or an eighth of their size, if that is still at least twice `shorter`.
+    """
+    called = name or _name(source)
+
+    def work(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        stored, turned = image.size, orientation(image) in QUARTER_TURNS
+        if _kind(image) == "JPEG":
+            _draft(image, min(stored), shorter)
+        pixels = _with_numbers(upright(image), called)
+        whole = pixels.size if image.size == stored else stored[::-1] if turned else stored
+        _frames(image, called)
+        scale = shorter / min(whole)
+        size = (round(whole[0] * scale), round(whole[1] * scale)) if scale < 1 else whole
+        return scaled(pixels, size, background=background), whole
+
+    return inspect_image(source, called, work)
+
+
+def _draft(image: Image.Image, pixels: float, needed: int) -> None:
+    """Have a JPEG file decoded smaller: `pixels` along a side of what is used of it become `needed` in the end."""
+    scale = max(1, int(pixels / (_DRAFT_ROOM * needed)))
+    image.draft(image.mode, (image.width // scale, image.height // scale))
 
 
 def read_header(source: Source, name: str | None = None) -> Header:

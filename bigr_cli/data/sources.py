@@ -22,7 +22,7 @@ from bigr_cli.data.scenes.captions import phrase, vocabulary
 from bigr_cli.data.scenes.render import SIZES
 from bigr_cli.data.shards import find_shards, open_shards
 from bigr_cli.errors import UsageError
-from bigr_cli.file_names import expanded
+from bigr_cli.file_names import can_be_named, expanded
 from bigr_cli.file_tree import image_tree
 from bigr_cli.version import __version__
 from bigr_cli.vocabulary import Vocabulary, counted
@@ -196,6 +196,8 @@ def find_data_set(where: str) -> DataSet | None:
     if is_hub_address(where):
         return DataSet("a data set of the hub", partial(_open_downloaded, where))
     path = expanded(where)
+    if not can_be_named(path):
+        return None
     refuse_pickles(path)
     if (arrays := _find_arrays(path)) is not None:
         kind, opener = arrays

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from bigr_cli.data.file_source import FileSource
+from bigr_cli.data.folders import open_folder
 from bigr_cli.data.images import READER, read_header, read_image
 from bigr_cli.data.scenes import LABELS
 from bigr_cli.data.sources import SCENES, ScenesSource, find_data_set, open_source
@@ -102,15 +103,14 @@ def folder(where: str | Path, *, count: int | None = None, resize: int | None = 
         RunError: the hub cannot be reached.
     """
     found = find_data_set(str(where))
-    if found is None:
+    if found is not None:
+        source = found.open(resize or 1, False, "headers")
+    else:
         path = expanded(str(where))
         if not path.is_dir():
             what = "is a file, not a folder of images" if path.exists() else "no such folder"
             raise UsageError(f"{path}: {what}", hint="a folder of images, tar shards, parquet files or scenes")
-        where = str(path)
-    source = open_source(str(where), resize or 1)
-    if not isinstance(source, FileSource):
-        raise TypeError(f"expected images in files, got {type(source).__name__}")
+        source, where = open_folder(str(path), resize or 1, captions=False, check="headers"), str(path)
     total = len(source)
     if count is not None and count > total:
         raise UsageError(f"{where}: {count} images are wanted, {total} are there")

@@ -37,21 +37,30 @@ def square(
     Args:
         crop: the square, within the image; None is the largest one in the middle.
     """
-    left, top, right, bottom = crop or centre(image.size)
-    if (left, top, right, bottom) == (0, 0, *image.size) and image.size == (side, side):
+    return scaled(image, (side, side), background=background, crop=crop or centre(image.size))
+
+
+def scaled(
+    image: Image.Image, size: tuple[int, int], *, background: Background = WHITE, crop: Crop | None = None
+) -> NDArray[np.uint8]:
+    """(height, width, 3) uint8: an image, or the rectangle `crop` of it, as every model sees it, scaled by Lanczos to
+    `size` (width, height); see `square`."""
+    left, top, right, bottom = crop or (0, 0, *image.size)
+    if (left, top, right, bottom) == (0, 0, *image.size) and image.size == size:
         return to_levels(image, background)
+    width, height = size
     ends = span(image) if image.mode in ("I", "F") else None
-    x0, x1 = _reach(left, right, side, image.width)
-    y0, y1 = _reach(top, bottom, side, image.height)
-    tall = Image.new("RGB", (side, y1 - y0))
+    x0, x1 = _reach(left, right, width, image.width)
+    y0, y1 = _reach(top, bottom, height, image.height)
+    tall = Image.new("RGB", (width, y1 - y0))
     rows = max(1, _STRIP // (x1 - x0))
     for y in range(y0, y1, rows):
         box = (x0, y, x1, min(y + rows, y1))
         strip = Image.fromarray(to_levels(image, background, box=box, ends=ends))
         across = (left - x0, 0, right - x0, strip.height)
-        tall.paste(strip.resize((side, strip.height), Image.Resampling.LANCZOS, box=across), (0, y - y0))
-    down = (0, top - y0, side, bottom - y0)
-    return np.asarray(tall.resize((side, side), Image.Resampling.LANCZOS, box=down))
+        tall.paste(strip.resize((width, strip.height), Image.Resampling.LANCZOS, box=across), (0, y - y0))
+    down = (0, top - y0, width, bottom - y0)
+    return np.asarray(tall.resize((width, height), Image.Resampling.LANCZOS, box=down))
 
 
 def _reach(start: float, stop: float, side: int, limit: int) -> tuple[int, int]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[DATA] [SETTING=VALUES]...",
-        help="A folder or shards of generated images; without one they are sampled. More settings for --sweep.",
+        metavar="[DIR] [SETTING=VALUES]...",
+        help="A folder of generated images; without one they are sampled. More settings for --sweep.",
         show_default=False,
     ),
 ]
@@ -38,7 +38,7 @@ class Comparing:
         options.own_option(
             "--reference",
             panel=options.INPUT,
-            metavar="DATA|scenes|FILE",
+            metavar="DIR|scenes|FILE",
             help="Real images: a folder, scenes, or .npz. That has mu and sigma, or arr_0; torch-fidelity's .pt too.",
         ),
     ] = None

@@ -18,7 +18,7 @@ Images = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGE...",
-        help="Files, folders, patterns such as 'in/*.png', tar shards, tables, arrays, hf://…, or scenes.",
+        help="Files, folders, patterns, tar shards, tables, arrays or scenes.",
         show_default=False,
     ),
 ]

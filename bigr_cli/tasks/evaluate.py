@@ -26,16 +26,16 @@ Data = Annotated[
     str,
     typer.Option(
         "--data",
-        metavar="DATA|scenes",
+        metavar="DIR|scenes",
         rich_help_panel=options.INPUT,
-        help="Images with classes: a folder with subfolders, tar shards, tables, arrays, hf://… or scenes.",
+        help="A folder with a subfolder a class, or scenes.",
     ),
 ]
 Test = Annotated[
     str | None,
     typer.Option(
         "--test",
-        metavar="DATA|scenes",
+        metavar="DIR|scenes",
         rich_help_panel=options.INPUT,
         help="What to test on. Without it, a part of --data that is kept apart.",
         show_default=False,

@@ -32,9 +32,9 @@ Data = Annotated[
     str,
     typer.Option(
         "--data",
-        metavar="DATA|scenes",
+        metavar="DIR|scenes",
         rich_help_panel=options.INPUT,
-        help="A folder, tar shards, tables, arrays, hf://… or scenes.",
+        help="A folder, tables, arrays or scenes.",
     ),
 ]
 Count = Annotated[

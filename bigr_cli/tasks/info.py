@@ -33,7 +33,7 @@ def info(
         list[str],
         typer.Argument(
             metavar="FILE...",
-            help="Images, films, their recipes as JSON, folders, patterns such as 'in/*.png', tar shards, - for stdin.",
+            help="Images, films, recipes as JSON, folders, patterns, tar shards, or -.",
             show_default=False,
         ),
     ],

@@ -33,9 +33,7 @@ TASK = "search"
 @grouped
 def search(
     context: typer.Context,
-    query: Annotated[
-        str, typer.Argument(metavar="IMAGE", help="A file, scenes:SEED:NUMBER, or as the index calls it.")
-    ],
+    query: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, scenes:SEED:NUMBER, or a name in the index.")],
     index: Annotated[
         Path,
         typer.Option(

@@ -29,7 +29,7 @@ def train(
         str | None,
         typer.Argument(
             metavar="[IMAGES]",
-            help="What to train on: a folder, tar shards, tables, arrays, hf://… or scenes.",
+            help="A folder, tar shards, tables, arrays, hf://… or scenes.",
         ),
     ] = None,
     settings: Settings = None,

@@ -36,8 +36,8 @@ class DataConfig:
     `validation` images are held out: of a folder a tenth at most, chosen by the seed. A folder's images are
     mirrored (`flip`) and cut (`crop` is the smallest share of the side) at random. `cache_codes` lets the generator's
     training keep the codes of so many variants of every image on disk, instead of encoding each anew in every pass;
-    0 keeps none. Likewise `cache_texts` keeps what a text encoder makes of captions, and `cache_pictures` keeps the
-    images themselves, cut and scaled, from the first pass on.
+    0 keeps none. Likewise `cache_texts` keeps what a text encoder makes of captions, `cache_pictures` the images, cut
+    and scaled, and `cache_reduced` copies that are reduced to what random crops need, out of which these are cut.
 
     Transparent pixels are composited on `background`, a colour's name or "#rrggbb"; the model keeps that in mind.
 
@@ -56,6 +56,7 @@ class DataConfig:
     cache_codes: int = 0
     cache_texts: bool = True
     cache_pictures: bool = False
+    cache_reduced: bool = False
     check: Literal["headers", "pictures"] = "headers"
     background: str = field(default="white", metadata=UNSAID)
 
@@ -73,6 +74,8 @@ class DataConfig:
         if self.cache_pictures:
             require(not endless, "cache_pictures: endless scenes never repeat; set count, or false here")
             require(not self.augmented, "cache_pictures: with flip or crop, images differ from pass to pass")
+        alone = self.source != "scenes" and not self.cache_pictures
+        require(alone or not self.cache_reduced, "cache_reduced: is for images in files, and not with cache_pictures")
 
     @property
     def augmented(self) -> bool:

@@ -16,6 +16,7 @@ from bigr_cli import console, schema, yaml_text
 from bigr_cli.colours import parse_colour
 from bigr_cli.data.codes import CachedSource
 from bigr_cli.data.file_source import FileSource
+from bigr_cli.data.reduced import ReducedSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.files import atomic_write, clear_leftovers, is_leftover, writing
@@ -142,7 +143,18 @@ def open_recorded(
         training, held_out = _scenes(data, size)
     else:
         training, held_out, record = _files(data, size, captions, classes, run)
-    return (CachedSource(training) if data.cache_pictures else training), held_out, record
+    return *_cached(data, training, held_out), record
+
+
+def _cached(data: DataConfig, training: Source, held_out: Source) -> tuple[Source, Source]:
+    """Both with what the data's settings keep of them on disk. Validations read each image as it is every time."""
+    if data.cache_pictures:
+        return CachedSource(training), held_out
+    if data.cache_reduced and isinstance(training, FileSource):
+        copies = ReducedSource(training)
+        console.say(f"crops are cut out of {copies}")
+        return copies, CachedSource(held_out)
+    return training, held_out
 
 
 def _scenes(data: DataConfig, size: int) -> tuple[Source, Source]:

@@ -50,6 +50,7 @@ _BITS, _REFINE = 24, 10
 
 _FEW = 5_000  # images below which a generator needs dropout
 _BATCH = {"tokenizer": 32, "generator": 64}
+_REDUCED_FROM = 4  # times the side trained on that images have at least of which reduced copies are kept
 _MOST_VARIANTS = 8  # codes that are kept of an image
 
 _WEIGHT_BYTES = 20  # of a parameter: weight, gradient, two moments, average
@@ -155,7 +156,8 @@ def data_settings(look: DataLook, source: str, side: int, *, workers: int, seed:
     """Which data, and how they are varied.
 
     Mirrored are colour images without words of left and right; digits, letters and small grey images are not. Cut out
-    are parts of images that have half as many pixels again as are needed.
+    are parts of images that have half as many pixels again as are needed; out of reduced copies where images are so
+    large that decoding them for every crop costs more than all else that is done to an image.
     """
     endless = look.endless
     flip = not endless and not look.grey and side > 32 and not look.sided and look.images < 20_000
@@ -167,6 +169,7 @@ def data_settings(look: DataLook, source: str, side: int, *, workers: int, seed:
         workers=workers,
         flip=flip,
         crop=crop,
+        cache_reduced=crop < 1 and look.side >= _REDUCED_FROM * side,
         check="pictures" if look.broken else "headers",
     )
 

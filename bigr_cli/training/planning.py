@@ -16,6 +16,7 @@ from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.look import DataLook
+from bigr_cli.data.reduced import ReducedSource
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.progress import readable_time
 from bigr_cli.runtime import device as devices
@@ -36,6 +37,7 @@ from bigr_cli.zoo.source import readable_size
 _GUESSED_SHARE = 0.25  # of a matrix product's speed that a step's operations reach
 _HOPELESS = 4  # times too slow by that guess: such a size is not even measured
 _MEASURING = 0.01  # of the time, for each of both stages
+_FILLING = 0.05  # of the time at most, to make reduced copies of images before steps are timed
 _SHORTEST, _LONGEST = 1.0, 8.0  # seconds of it; where steps are asked for, no setting depends on it
 
 Stages = tuple[TokenizerTraining, GeneratorTraining]
@@ -189,6 +191,8 @@ class Planner:
             data = replace(tokenizer.data, cache_pictures=False)
             with console.unheard():  # each stage says what it leaves out
                 source, held_out = open_data(data, size, captions=captions)
+            if isinstance(source, ReducedSource):
+                source.fill(_FILLING * self.request.time)
             first = second = None
             if self.only != "generator":
                 build = partial(TokenizerObjective, replace(tokenizer, init="", freeze_encoder=False))

@@ -176,7 +176,7 @@ def test_editing_names_what_would_do(bigr: Run, stored: dict[str, str]) -> None:
     assert bigr("inpaint", "jsonl", "--mask-box", "0,0,8,8", "-o", "out/", "--steps", 1).code == 0
 
 
-def test_pickles_are_refused(bigr: Run, stored: dict[str, str]) -> None:
+def test_pickles_are_refused(bigr: Run, stored: dict[str, str], tiny_model: Path) -> None:
     Path("data_batch_1").write_bytes(pickle.dumps({"data": [1, 2]}))
     Path("images.pkl").write_bytes(pickle.dumps([1]))
     assert bigr("embed", "jsonl", "-o", "index.npz").code == 0
@@ -188,7 +188,7 @@ def test_pickles_are_refused(bigr: Run, stored: dict[str, str]) -> None:
             ("enrich", name),
             ("evaluate", "reconstruction", "--data", name),
             ("evaluate", "generation", name, "--reference", "csv"),
-            ("evaluate", "generation", "csv", "--reference", name),
+            ("evaluate", "generation", "csv", "--reference", name, "--features", tiny_model),
             ("evaluate", "probe", "--data", name),
             ("train", name),
         ):

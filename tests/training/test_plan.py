@@ -85,3 +85,9 @@ def test_what_a_published_size_needs_is_more_than_small_machines_have() -> None:
     parts = plan.parts_that_fit(shape, RunConfig(batch=64), 1, 16 << 30)
     assert parts is not None and parts >= 8
     assert plan.parts_that_fit(shape, RunConfig(batch=64), 1, 4 << 30) is None
+
+
+@pytest.mark.parametrize(("side", "crop", "reduced"), [(64, 1.0, False), (200, 0.8, False), (256, 0.8, True)])
+def test_crops_of_large_images_are_cut_out_of_reduced_copies(side: int, crop: float, reduced: bool) -> None:
+    data = plan.data_settings(replace(PHOTOS, side=side), "photos", 64, workers=1, seed=0)
+    assert (data.crop, data.cache_reduced) == (crop, reduced)
