@@ -163,6 +163,7 @@ class Transcoder(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         width = config.transcoder_width
+        self._levels = config.diffusion_timesteps
         self.timestep_embedding = TimestepEmbedding(width)
         self.bit_embedding = nn.Linear(config.bits, width)
         self.condition_embedding = nn.Linear(config.dim, width)
@@ -202,5 +203,11 @@ class Transcoder(nn.Module):
         Returns:
             (N, K)
         """
-        times = torch.as_tensor(t, device=cond.device).reshape(-1)
-        return self.denoise(bits, self.condition_embedding(cond) + self.timestep_embedding(times - 1))
+        times = torch.as_tensor(t, device=cond.device).reshape(-1) - 1
+        return self.denoise(bits, self.condition_embedding(cond) + self._embedded(times))
+
+    def _embedded(self, times: Tensor) -> Tensor:
+        """(N,) timesteps counted from 0 → (N, W); each level is embedded once, where there are more rows than levels."""
+        if len(times) <= self._levels:
+            return self.timestep_embedding(times)  # type: ignore[no-any-return]
+        return self.timestep_embedding(torch.arange(self._levels, device=times.device))[times]  # type: ignore[no-any-return]
