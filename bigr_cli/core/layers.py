@@ -207,7 +207,7 @@ class Transcoder(nn.Module):
         return self.denoise(bits, self.condition_embedding(cond) + self._embedded(times))
 
     def _embedded(self, times: Tensor) -> Tensor:
-        """(N,) timesteps counted from 0 → (N, W); each level is embedded once, where there are more rows than levels."""
+        """(N,) timesteps from 0 → (N, W); each level is embedded once, where there are more rows than levels."""
         if len(times) <= self._levels:
             return self.timestep_embedding(times)  # type: ignore[no-any-return]
         return self.timestep_embedding(torch.arange(self._levels, device=times.device))[times]  # type: ignore[no-any-return]
