@@ -23,6 +23,7 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.editing import in_memory
 from bigr_cli.editing.request import Request
 from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
+from bigr_cli.editing.requests import Mask as MaskSearch
 from bigr_cli.generation import Generated, Job, Watcher, generated, plan
 from bigr_cli.imaging.arrays import is_one_image, originals
 from bigr_cli.imaging.coding import decode_images, encode_images
@@ -326,6 +327,27 @@ class Model:
                 and errors are those of `inpaint`; see `Enrich`.
         """
         return self._edited(Enrich, image, count, options)
+
+    @overload
+    def mask(self, image: OneImage, **options: Any) -> MadeImage: ...
+    @overload
+    def mask(self, image: Sequence[OneImage], **options: Any) -> list[MadeImage]: ...
+    def mask(self, image: Images, **options: Any) -> MadeImage | list[MadeImage]:
+        """What an image shows of a label or of words, as a mask of its size, of mode L: white where it does.
+
+        Args:
+            image: of any size and mode, or several.
+            options: `mask_class`, a label; `mask_text`, words for CLIPSeg; `mask_find`, a list of "name=words" for
+                finders of plugins; `mask_grow`, `mask_box` and so on, as the command takes them; `progress`.
+
+        Returns:
+            One mask for one image, a list for several; black where nothing is found.
+
+        Raises:
+            UsageError: nothing says what to find. UnknownNameError: no such label or finder. ModelError: CLIPSeg
+            without transformers, or a finder that does not work.
+        """
+        return self._edited(MaskSearch, image, None, {**options, "seed": 0})
 
     def interpolate(
         self,

@@ -2,11 +2,12 @@
 
 import importlib.metadata
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
-from bigr_cli.errors import BigrError
+from bigr_cli import console
+from bigr_cli.errors import BigrError, ModelError
 from bigr_cli.version import __version__
 
 PLUGINS_VARIABLE = "BIGR_PLUGINS"
@@ -52,3 +53,27 @@ def plugin_entry_points(group: str) -> Iterator[tuple[EntryPoint, Origin]]:
         origin = Origin(distribution.name, distribution.version) if distribution else Origin("unknown", "")
         if names is None or entry_point.name in names or origin.distribution in names:
             yield entry_point, origin
+
+
+def named_entry_points(
+    group: str, built_in: Mapping[str, str], kind: str, reserved: Collection[str] = ()
+) -> dict[str, tuple[EntryPoint, Origin]]:
+    """What there is of a group by its name, with where it comes from: built-in ones, and those of plugins.
+
+    A plugin's is left out, with a warning, if its name is taken or reserved.
+
+    Args:
+        group: of the entry points.
+        built_in: the objects by their names, as "module:name".
+        kind: what messages call one of them.
+        reserved: other names that no plugin may take.
+    """
+    found = {name: (EntryPoint(name, value, group), BUILT_IN) for name, value in built_in.items()}
+    for entry_point, origin in plugin_entry_points(group):
+        if entry_point.name in found or entry_point.name in reserved:
+            taken = found[entry_point.name][1] if entry_point.name in found else BUILT_IN
+            error = ModelError(f"there is a {kind} of this name already, from {taken}")
+            console.warn(str(Fault(entry_point.name, origin, error)))
+        else:
+            found[entry_point.name] = (entry_point, origin)
+    return found

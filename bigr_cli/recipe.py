@@ -31,13 +31,14 @@ _FLAGS = frozenset(
 )
 _VALUES = frozenset(
     (
-        *("mask", "mask-box", "mask-grow", "mask-threshold"),
+        *("mask", "mask-box", "mask-grow", "mask-threshold", "mask-class", "mask-text", "mask-find"),
         *("prompt", "class", "from-class", "text", "negative", "best-of", "blend", "window", "strength", "refine"),
         *("left", "right", "top", "bottom", "aspect", "size"),
         *("rate", "passes", "groups", "scale", "frames", "fps", "mixed"),
     )
 )
-_TASKS = ("inpaint", "outpaint", "edit", "enrich", "interpolate")
+_TASKS = ("inpaint", "outpaint", "edit", "enrich", "interpolate", "mask")
+_UNSAMPLED = ("mask",)  # tasks that have neither seeds nor settings of the sampler
 _DEEPEST = 20  # levels of lists and mappings in a recipe
 
 
@@ -168,12 +169,10 @@ def arguments(recipe: Recipe, *, model: str, output: str | None = None) -> list[
         return None
     if not subjects:
         return None
-    words += [
-        "--seed",
-        str(recipe.seed),
-        *_option("model", model, short="-m"),
-        *_sampling_options(recipe.sampling, recipe.task),
-    ]
+    sampled = recipe.task not in _UNSAMPLED
+    words += ["--seed", str(recipe.seed)] if sampled else []
+    words += _option("model", model, short="-m")
+    words += _sampling_options(recipe.sampling, recipe.task) if sampled else []
     words += ["--dtype", recipe.dtype, "--device", recipe.device.partition(":")[0], *outputs]
     if any(word.startswith("-") and word != "-" for word in subjects):
         return [recipe.task, *words, "--", *subjects]

@@ -7,18 +7,22 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from bigr_cli.core.config import Guide
 from bigr_cli.core.familiarity import Look
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.editing.batched_sampling import SamplingCoroutine
+from bigr_cli.editing.class_masks import label_ratios, shown_ratios
 from bigr_cli.editing.inpaint import Painted, joined
-from bigr_cli.editing.repaint import Repainted, decode, encode, look_at, lowest, sample_request, seen_fit
-from bigr_cli.editing.requests import STRENGTH, Edit
+from bigr_cli.editing.repaint import Repainted, decode, look_at, lowest, sample_request, see_whole, seen_fit
+from bigr_cli.editing.requests import STRENGTH, UNSURE_STRENGTH, Edit
 from bigr_cli.imaging.originals import Original
-from bigr_cli.imaging.windows import Window, cut, resized, touched_tokens
+from bigr_cli.imaging.windows import resized
 
 
-def edit_whole(network: BinaryModel, original: Original, request: Edit, seed: int) -> SamplingCoroutine[Painted]:
-    """Sample a share of an image's tokens again under another label, those first that fit it least.
+def edit_whole(
+    network: BinaryModel, original: Original, request: Edit, seed: int, *, was: Guide = None
+) -> SamplingCoroutine[Painted]:
+    """Sample a share of an image's tokens again under another label, those first that show what it was.
 
     The model sees the whole image in one window; pixels of tokens that are kept come back bit for bit.
 
@@ -27,23 +31,25 @@ def edit_whole(network: BinaryModel, original: Original, request: Edit, seed: in
         original: an image of any size and mode.
         request: the new label, the share of the tokens, from 0 (nothing) to 1 (everything), settings.
         seed: of the image.
+        was: the label that the image shows, if that is known. Otherwise it is guessed; where it cannot be, those tokens
+            come first that fit the new label least.
 
     Raises:
         UnfamiliarError: as `look_at`.
     """
     config, (width, height) = network.tokenizer.config, original.size
-    side = request.window or max(height, width)
-    window = Window((width - side) // 2, (height - side) // 2, side)
-    seen = touched_tokens(np.ones((height, width), dtype=bool), window, config.grid, beyond=False)
-    shown = cut(original.seen(), window, config.image_size)  # not kept while others are sampled
-    codes, look = encode(network, shown), Look(network)
-    outside = torch.from_numpy(~seen.reshape(-1)).to(codes.device)
-    look_at(look, shown, codes, request, ~outside)
-    strength = STRENGTH if request.strength is None else request.strength
-    count = round(strength * int((~outside).sum()))
+    view, look = see_whole(network, original, request.window), Look(network)
+    window, codes, outside, side = view.window, view.codes, view.outside, view.window.side
+    look_at(look, view.shown, codes, request, ~outside)
+    ratios = shown_ratios(network, view) if was is None else label_ratios(network, view, was)
+    usual = UNSURE_STRENGTH if ratios is None else STRENGTH
+    count = round((usual if request.strength is None else request.strength) * int((~outside).sum()))
     if count == 0:
         return Painted(original.image, request.label, familiarity=look.verdict)
-    fit = seen_fit(network, codes, request.label, seed, outside)
+    if ratios is None:
+        fit = seen_fit(network, codes, request.label, seed, outside)
+    else:
+        fit = -torch.from_numpy(ratios).flatten().to(codes.device)
     masked = lowest(fit.masked_fill(outside, torch.inf), count)
     wanted = sample_request(codes, masked | outside, request, seed, window)
     sampled = yield [replace(wanted, held=2 * original.stored_bytes)]

@@ -18,6 +18,7 @@ from bigr_cli.editing.batched_sampling import SampleRequest, SamplingCoroutine, 
 from bigr_cli.editing.request import EditRequest
 from bigr_cli.errors import UnfamiliarError, UsageError
 from bigr_cli.imaging.arrays import to_pixels
+from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.windows import (
     Pixels,
     Where,
@@ -31,6 +32,16 @@ from bigr_cli.imaging.windows import (
 )
 
 _OVERLAP = 0.05  # of a window: how far new paint fades into paint that was there before
+
+
+@dataclass(frozen=True)
+class WholeView:
+    """An image as the model sees it in one window: pixels (S, S, 3), codes (L, K), tokens `outside` of it (L,)."""
+
+    window: Window
+    shown: Pixels
+    codes: Tensor
+    outside: Tensor
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,17 @@ def decode(network: BinaryModel, codes: Tensor) -> Pixels:
     with torch.inference_mode():
         # One at a time, because a convolution may round differently in a larger batch.
         return to_pixels(network.tokenizer.decode(codes[None].to(network.tokenizer.embed.device)))[0]
+
+
+def see_whole(network: BinaryModel, original: Original, side: int | None = None) -> WholeView:
+    """The whole image in one window, of `side` pixels if that is given, in its middle."""
+    config, (width, height) = network.tokenizer.config, original.size
+    side = side or max(height, width)
+    window = Window((width - side) // 2, (height - side) // 2, side)
+    seen = touched_tokens(np.ones((height, width), dtype=bool), window, config.grid, beyond=False)
+    shown = cut(original.seen(), window, config.image_size)
+    codes = encode(network, shown)
+    return WholeView(window, shown, codes, torch.from_numpy(~seen.reshape(-1)).to(codes.device))
 
 
 def seen_fit(network: BinaryModel, codes: Tensor, label: Guide, seed: int, unknown: Tensor | None = None) -> Tensor:

@@ -156,19 +156,43 @@ class MaskedRequest(EditRequest):
 
     def for_image(self: Request, image: "Original") -> Request:
         mask: MaskRequest = self.mask  # type: ignore[attr-defined]
-        if mask.weights is not None or not mask.given:
-            return self
-        from bigr_cli import console
-        from bigr_cli.imaging.masks import read_mask
-
-        read = replace(self, mask=MaskRequest(weights=read_mask(mask, image)))  # type: ignore[call-arg]
-        if mask.image is None and not read.weights(image).any():  # type: ignore[attr-defined]
-            console.warn(f"{image.name}: the mask is empty, so the image comes back as it is")
+        read = replace(self, mask=partly_read(mask, image))  # type: ignore[call-arg]
+        if mask.weights is None and mask.image is None and mask.given and not mask.searched:
+            _warn_if_empty(read.repainted(read.mask.weights), image)  # type: ignore[attr-defined]
         return read
 
-    def weights(self, image: "Original") -> Any:
-        """Where (H, W) in [0, 1] this image is repainted, 1 = repaint."""
-        return self.for_image(image).mask.weights
+    def weights(self, network: "BinaryModel", image: "Original") -> Any:
+        """Where (H, W) in [0, 1] this image is repainted, 1 = repaint; what is searched for is found now."""
+        mask = self.for_image(image).mask
+        if not mask.searched:
+            return self.repainted(mask.weights)
+        from bigr_cli.editing.mask_finders import found_mask
+
+        weights = self.repainted(found_mask(network, mask, image))
+        _warn_if_empty(weights, image)
+        return weights
+
+    def repainted(self, mask: Any) -> Any:
+        """Where (H, W) is repainted under a mask."""
+        return mask
+
+
+def partly_read(mask: MaskRequest, image: "Original") -> MaskRequest:
+    """A mask's request with all read that needs no model: its weights, if nothing is to be searched for besides."""
+    if mask.weights is not None or not mask.given:
+        return mask
+    from bigr_cli.imaging.masks import read_mask
+
+    if mask.searched:
+        return mask.having(read_mask(mask.unsearched, image))
+    return MaskRequest(weights=read_mask(mask, image))
+
+
+def _warn_if_empty(weights: Any, image: "Original") -> None:
+    if not weights.any():
+        from bigr_cli import console
+
+        console.warn(f"{image.name}: the mask is empty, so the image comes back as it is")
 
 
 def read_request(
@@ -192,7 +216,7 @@ def read_request(
         if field.name == "sampling":
             chosen[field.name] = sampling
         elif field.name in inside:
-            chosen[field.name] = _nested(inside[field.name], values, own, values.get(field.name))
+            chosen[field.name] = _nested(config, inside[field.name], values, own, values.get(field.name))
         elif own and own[0].kind == Guide:
             chosen[field.name] = _guide(config, field.name, own, values)
         else:
@@ -236,11 +260,23 @@ def _guide(config: "ModelConfig", name: str, own: Sequence[Parameter], values: M
     return prompt(config, **words, guess=bool(values.get("guess_class")), required=own[0].setting.required)
 
 
-def _nested(kind: type, values: Mapping[str, Any], own: Sequence[Parameter], whole: Any) -> Any:
+def _something(config: "ModelConfig", parameter: Parameter, label: Any) -> Guide:
+    """A class or a text; UsageError for none."""
+    found = guide(config, label)
+    if found is None:
+        raise UsageError(f"{parameter.option}: expected a label or a text, got {label!r}")
+    return found
+
+
+def _nested(config: "ModelConfig", kind: type, values: Mapping[str, Any], own: Sequence[Parameter], whole: Any) -> Any:
     """A dataclass inside a request: `whole`, or out of the values of its own options."""
     if isinstance(whole, kind):
         return whole
-    inner = {one.path[1]: values[one.name] for one in own if values.get(one.name) is not None}
+    inner = {
+        one.path[1]: _something(config, one, values[one.name]) if one.kind == Guide else values[one.name]
+        for one in own
+        if values.get(one.name) is not None
+    }
     if "path" in inner and not isinstance(whole, str | PurePath):
         inner["image"] = inner.pop("path")  # a mask in memory
     elif "path" in inner:

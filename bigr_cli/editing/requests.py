@@ -21,9 +21,11 @@ from bigr_cli.editing.request import (
     Strict,
     Window,
     painting,
+    partly_read,
 )
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.canvas import CanvasRequest
+from bigr_cli.imaging.mask_request import MaskRequest
 from bigr_cli.setting import Setting
 
 if TYPE_CHECKING:
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     from bigr_cli.editing.inpaint import Painted
     from bigr_cli.imaging.originals import Original
 
-__all__ = ["STRENGTH", "TURNS", "Edit", "Enrich", "Inpaint", "Interpolate", "Outpaint"]
+__all__ = ["STRENGTH", "TURNS", "Edit", "Enrich", "Inpaint", "Interpolate", "Mask", "Outpaint"]
 
-STRENGTH = 0.6  # of an edit without a mask
+STRENGTH = 0.4  # of an edit without a mask
+UNSURE_STRENGTH = 0.6  # where it is not known what the image shows
 TURNS = 4  # in which enriching redraws the tokens of a cell
 
 _detail = partial(Setting, panel="Detail", variable=False, show_default=True)
@@ -48,13 +51,37 @@ class Inpaint(MaskedRequest):
         super().__post_init__()
         if not self.mask.given:
             raise UsageError(
-                "no mask given", hint="--mask FILE, --mask-box X,Y,W,H or --mask-alpha says what to repaint"
+                "no mask given", hint="--mask FILE, --mask-box X,Y,W,H or --mask-class LABEL says what to repaint"
             )
 
     def paint(self, network: "BinaryModel", image: "Original", seed: int) -> "SamplingCoroutine[Painted]":
         from bigr_cli.editing.inpaint import inpaint
 
-        return inpaint(network, image, self.weights(image), self, seed, guess=self.guess)
+        return inpaint(network, image, self.weights(network, image), self, seed, guess=self.guess)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask(EditRequest):
+    """The mask of an image, as the other requests have it, as an image of its own."""
+
+    mask: MaskRequest = MaskRequest()
+    label: Guide = None
+    negative: Guide = None
+    window: int | None = None
+    sampling: SamplingConfig = SamplingConfig()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.mask.given:
+            raise UsageError("no mask given", hint="--mask-class LABEL or --mask-text WORDS says what to find")
+
+    def for_image(self, image: "Original") -> "Mask":
+        return replace(self, mask=partly_read(self.mask, image))
+
+    def paint(self, network: "BinaryModel", image: "Original", seed: int) -> "SamplingCoroutine[Painted]":
+        from bigr_cli.editing.mask_finders import mask_image
+
+        return mask_image(network, image, self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +98,8 @@ class Outpaint(MaskedRequest):
                 hint="--left, --right, --top, --bottom, --aspect or --size makes the canvas larger",
             )
 
-    def weights(self, image: "Original") -> Any:
-        return 1 - super().weights(image)
+    def repainted(self, mask: Any) -> Any:
+        return 1 - mask
 
     def for_image(self, image: "Original") -> "Outpaint":
         if not self.mask.given:
@@ -83,7 +110,7 @@ class Outpaint(MaskedRequest):
         from bigr_cli.editing.inpaint import inpaint, outpaint
 
         if self.mask.given:
-            return inpaint(network, image, self.weights(image), self, seed, guess=self.guess)
+            return inpaint(network, image, self.weights(network, image), self, seed, guess=self.guess)
         return outpaint(network, image, self.canvas.margins(image.size), self, seed, guess=self.guess)
 
 
@@ -93,12 +120,18 @@ class Edit(MaskedRequest):
 
     from_label: Annotated[
         Guide,
-        painting("What it was: guidance leads away from it.", option="--from-class", metavar="LABEL", variable=False),
+        painting(
+            "What it was: it is replaced, and guidance leads away from it.",
+            option="--from-class",
+            metavar="LABEL",
+            variable=False,
+        ),
     ] = None
     strength: Annotated[
         float | None,
         painting(
-            f"Without a mask: the share of the tokens to sample anew ({STRENGTH}).",
+            f"Without a mask: the share of the tokens to sample anew ({STRENGTH}). "
+            f"It is {UNSURE_STRENGTH} with texts, and with more than 64 classes unless --from-class says what it was.",
             minimum=0,
             maximum=1,
             metavar="SHARE",
@@ -124,8 +157,8 @@ class Edit(MaskedRequest):
 
         request = self if self.from_label is None else replace(self, negative=self.from_label, from_label=None)
         if self.mask.given:
-            return inpaint(network, image, self.weights(image), request, seed)
-        return edit_whole(network, image, request, seed)
+            return inpaint(network, image, self.weights(network, image), request, seed)
+        return edit_whole(network, image, request, seed, was=self.from_label)
 
 
 @dataclass(frozen=True, kw_only=True)

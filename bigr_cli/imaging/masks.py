@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil, floor, sqrt
 from pathlib import Path
@@ -24,8 +25,10 @@ _DILATION = 1 / 100  # the time that a dilation takes for each square pixel of r
 _LEVELS = 255
 
 
-def read_mask(request: MaskRequest, original: Original) -> Mask:
+def read_mask(request: MaskRequest, original: Original, found: Sequence[Mask] = ()) -> Mask:
     """(H, W) in [0, 1], 1 = repaint: all that is asked for together, then inverted, then grown.
+
+    `found` (H, W) is what was searched for.
 
     Raises:
         ImageError: the mask image cannot be read or has another size, or the image has no transparency.
@@ -35,6 +38,8 @@ def read_mask(request: MaskRequest, original: Original) -> Mask:
         raise UsageError(f"--mask-grow: expected 0 pixels or more, got {request.grow}")
     width, height = original.size
     mask = np.zeros((height, width), np.float32)
+    for part in (*found, *([] if request.weights is None else [request.weights])):
+        mask = np.maximum(mask, part)
     for box in request.boxes:
         x0, y0, x1, y1 = parse_box(box, width, height)
         mask[y0:y1, x0:x1] = 1

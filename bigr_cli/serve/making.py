@@ -105,6 +105,8 @@ class Editing(Operation):
             params["mask"] = asked.mask.name
             own = {one.path[1]: given[one.name] for one in every if one.path[0] == "mask" and one.name in given}
             own = {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
+            if "label" in own:
+                own["label"] = guide_of(self._model.config, own["label"])
             for one in every:
                 if one.path[0] == "mask":
                     values.pop(one.name, None)

@@ -61,7 +61,7 @@ def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes
         if processes.count > 1 and (batch.watch or str(batch.manifest) == "-"):
             raise UsageError("--watch and --manifest - are for one process")
         lines = given_by_manifest(context, batch.manifest) if batch.manifest else [base]
-        chooser = Chooser(base, base.params["recipe"])
+        chooser = Chooser(base, base.params.get("recipe"))
         name = chooser.model(base.params["model"])
         listed = FailureList(batch.failures, overwrite=writing.overwrite, skip_existing=writing.skip_existing)
         return lines, chooser, name, read_config(find_model(name)), before_after_path(batch, writing), listed

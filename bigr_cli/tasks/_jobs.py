@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 
 PATTERN = "{stem}-{task}-{seed}.{suffix}"
+_UNSAMPLED = {
+    "recipe": None,
+    "seed": 0,
+    "count": 1,
+}  # of commands that have no such options, because they sample nothing
+_UNSAMPLED_PATTERN = "{stem}-{task}.png"
 MOST = 10_000_000
 
 
@@ -179,12 +185,14 @@ def _of_line(
     from bigr_cli.prompts import NO_LABEL, name_of
     from bigr_cli.settings import sampling_settings
 
-    params = given.params
+    samples, params = "seed" in given.params, {**_UNSAMPLED, **given.params}
     words = params["images"] or []
     if not words:
         raise UsageError("no image given", hint=f"for example: bigr {task} scene.png, or - to read one from stdin")
     chooser = Chooser(given, params["recipe"])
-    settings = sampling_settings(config, chooser.sampling(given.group(Sampling)), painting=True)
+    settings = sampling_settings(
+        config, chooser.sampling(given.group(Sampling) if samples else Sampling()), painting=True
+    )
     seed = chooser.option("seed", params["seed"])
     unasked, seed, count = seed is None, drawn if seed is None else seed, params["count"]
     if seed > LARGEST_SEED - (count - 1):
@@ -216,7 +224,12 @@ def _of_line(
                 jobs.append(Job(source=source, drawn=unasked, request=wanted, label=label, options=options, **numbers))
                 names = {"stem": source.stem, "label": label, "model": config.name, "task": task}
                 fields.append({**names, **numbers, "suffix": suffix})
-        return jobs, resolve(output, fields, default=PATTERN, folders=[job.source.folder for job in jobs])
+        return jobs, resolve(
+            output,
+            fields,
+            default=PATTERN if samples else _UNSAMPLED_PATTERN,
+            folders=[job.source.folder for job in jobs],
+        )
 
     jobs, paths = built(inputs)
     own = own_outputs(jobs, paths, earlier, heard) if paths else set()

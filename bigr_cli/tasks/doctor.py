@@ -47,6 +47,7 @@ def examine() -> dict[str, Any]:
     import torch
 
     from bigr_cli.core.config import BYTES
+    from bigr_cli.editing.mask_finders import finder_entry_points
     from bigr_cli.zoo.find import home_models, packaged_models
     from bigr_cli.zoo.text_encoders.features import encoder_entry_points
 
@@ -69,6 +70,7 @@ def examine() -> dict[str, Any]:
         "models": {str(folder): _models_in(folder) for folder in (home_models(), packaged_models())},
         "disk_free": _free(home.data_dir()),
         "text_encoders": [BYTES, *encoder_entry_points()],
+        "mask_finders": [*finder_entry_points()],
         "plugins": sorted({str(entry.origin) for entry in discover().tasks.values()}),
         "faults": [str(fault) for fault in discover().faults],
         "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith("BIGR_")},
@@ -93,6 +95,7 @@ def _lines(findings: dict[str, Any]) -> list[str]:
         ("cache", findings["cache"]),
         *(("models", f"{', '.join(names) or 'none'} in {folder}") for folder, names in findings["models"].items()),
         ("text encoders", ", ".join(findings["text_encoders"])),
+        ("mask finders", ", ".join(findings["mask_finders"])),
         ("tasks from", ", ".join(findings["plugins"])),
         *(("  left out", fault) for fault in findings["faults"]),
         *((f"  {name}", value) for name, value in findings["environment"].items()),

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bigr_cli import console
 from bigr_cli.cache import Cache, digest, intact, save_array
 from bigr_cli.core.config import BYTES, TextConfig, require
 from bigr_cli.core.network import Texts, byte_texts
 from bigr_cli.errors import BigrError, ModelError, UnknownNameError
 from bigr_cli.plain_text import plain_text
-from bigr_cli.plugins import BUILT_IN, Fault, Origin, plugin_entry_points
+from bigr_cli.plugins import BUILT_IN, Fault, Origin, named_entry_points
 
 _CACHE = Cache("texts", "features of texts")
 _CPU = torch.device("cpu")
@@ -147,15 +146,8 @@ class TextEncoder(Protocol):
 
 def encoder_entry_points() -> dict[str, tuple[EntryPoint, Origin]]:
     """Every encoder by its name but `bytes`, which is a part of the generator; warns of a name that is taken."""
-    found = {"t5": (EntryPoint("t5", "bigr_cli.zoo.text_encoders.t5:open_encoder", ENCODER_GROUP), BUILT_IN)}
-    for entry_point, origin in plugin_entry_points(ENCODER_GROUP):
-        if entry_point.name in found or entry_point.name == BYTES:
-            taken = found[entry_point.name][1] if entry_point.name in found else BUILT_IN
-            error = ModelError(f"there is a text encoder of this name already, from {taken}")
-            console.warn(str(Fault(entry_point.name, origin, error)))
-        else:
-            found[entry_point.name] = (entry_point, origin)
-    return found
+    built_in = {"t5": "bigr_cli.zoo.text_encoders.t5:open_encoder"}
+    return named_entry_points(ENCODER_GROUP, built_in, "text encoder", reserved=(BYTES,))
 
 
 def open_encoder(config: TextConfig, *, offline: bool = False) -> TextEncoder:

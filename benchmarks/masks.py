@@ -1,0 +1,125 @@
+"""How well masks that find themselves fit the objects, and what editing without a mask makes.
+
+    python benchmarks/masks.py --count 500
+    python benchmarks/masks.py edit --count 150
+
+`find`: the object's own label is looked for in scenes that no network of ours has seen, as `--mask-class` does; the
+intersection over union with the object's true mask, its mean and its quantiles; and how often a label that is not there
+is found. `edit`: another label for the whole image, at some strengths; the share in which the evaluator sees it, and
+the share of the pixels that have changed, at all and by more than 8 levels.
+
+The settings of `bigr_cli.editing.class_masks` and `bigr_cli.imaging.segmentation` were chosen on other scenes, of
+`--seed 7`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+from judging import UNSEEN, answers
+from numpy.typing import NDArray
+from parts import Part, add_parts, measure
+from PIL import Image
+from zero_shot import all_done, as_judged, originals
+
+from bigr_cli import console
+from bigr_cli.data import scenes
+from bigr_cli.data.loading import all_batches
+from bigr_cli.data.sources import ScenesSource
+from bigr_cli.editing.class_masks import class_mask
+from bigr_cli.editing.requests import Edit
+from bigr_cli.imaging.originals import Original
+from bigr_cli.model import Model
+
+_SEEN = 8  # levels by which a pixel has to change for an eye to see it
+
+
+def real(options: argparse.Namespace) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.int64]]:
+    """Scenes (N, H, W, 3), their objects' masks (N, H, W) and labels (N,)."""
+    batches = list(all_batches(ScenesSource(64, options.seed, UNSEEN), 256, count=options.count))
+    images = np.concatenate([batch.images.permute(0, 2, 3, 1).numpy() for batch in batches])
+    focus = np.concatenate([batch.focus[:, 0].numpy() for batch in batches])
+    return images, focus >= 128, np.concatenate([batch.labels.numpy() for batch in batches])
+
+
+def others_of(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each label another one, all others in turn."""
+    every = len(scenes.LABELS)
+    return np.asarray((labels + 1 + np.arange(len(labels)) % (every - 1)) % every)
+
+
+def overlap(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Intersection over union."""
+    return float((mask & truth).sum() / max(1, (mask | truth).sum()))
+
+
+def find(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Objects found by their labels."""
+    images, truths, labels = real(options)
+    found, absent = [], 0
+    with console.progress(2 * len(images), "find") as bar:
+        for image, truth, label, other in zip(images, truths, labels, others_of(labels), strict=True):
+            original = Original(Image.fromarray(image))
+            found.append(overlap(class_mask(model.network, original, int(label)) > 0, truth))
+            bar.advance()
+            absent += bool(class_mask(model.network, original, int(other)).any())
+            bar.advance()
+    values = np.array(found)
+    rows = [_row("all labels", values)]
+    rows += [_row(name, values[labels == index]) for index, name in enumerate(scenes.LABELS) if (labels == index).any()]
+    return [
+        *rows,
+        {"what": "another label, found all the same", "pictures": len(images), "found_%": 100 * absent / len(images)},
+    ]
+
+
+def _row(what: str, values: NDArray[np.float64]) -> dict[str, Any]:
+    low, median = np.quantile(values, [0.1, 0.5])
+    return {"what": what, "pictures": len(values), "iou": values.mean(), "iou_10_%": low, "iou_median": median}
+
+
+def edit(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Other labels for whole images."""
+    images, _, labels = real(options)
+    others, rows = others_of(labels), []
+    for strength in options.strength or [None]:
+        requests = [model.request(Edit, label=int(other), strength=strength) for other in others]
+        coroutines = [
+            request.paint(model.network, Original(Image.fromarray(image)), index)
+            for index, (request, image) in enumerate(zip(requests, images, strict=True))
+        ]
+        made = originals(all_done(model, coroutines, "edit"))
+        seen = answers(as_judged(made))["object"].numpy()
+        difference = np.abs(made.astype(int) - images).max(axis=-1)
+        rows.append(
+            {
+                "what": "edit, default strength" if strength is None else f"edit, strength {strength:g}",
+                "pictures": len(made),
+                "recognised_%": 100 * float((seen == others).mean()),
+                "as_before_%": 100 * float((seen == labels).mean()),
+                "changed_%": 100 * float((difference > 0).mean()),
+                "changed_visibly_%": 100 * float((difference > _SEEN).mean()),
+            }
+        )
+    return rows
+
+
+PARTS: dict[str, Part] = {"find": find, "edit": edit}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_parts(parser, PARTS)
+    parser.add_argument("--count", type=int, default=500, help="scenes (default 500)")
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes (default 0)")
+    parser.add_argument("--strength", type=float, nargs="*", help="of the edits (the default strength)")
+    options = parser.parse_args()
+    options.real = options.count
+    measure(parser, options, PARTS)
+
+
+if __name__ == "__main__":
+    main()

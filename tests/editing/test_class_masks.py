@@ -1,0 +1,84 @@
+"""Where an image shows a label: by the built-in model in scenes whose objects' masks are known."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import bigr_cli
+from bigr_cli.data.scenes import LABELS
+from bigr_cli.data.scenes.description import describe
+from bigr_cli.data.scenes.render import render_with_mask
+from bigr_cli.editing import class_masks
+from bigr_cli.editing.class_masks import class_mask, label_ratios, shown_ratios
+from bigr_cli.editing.repaint import see_whole
+from bigr_cli.errors import ConfigError
+from bigr_cli.imaging.originals import Original
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return bigr_cli.load("scenes-64", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[Image.Image, NDArray[np.bool_], int]:
+    """A scene, its object's mask and label."""
+    index = 3 * 2**40 + 6
+    image, mask = render_with_mask(describe(0, index), 64)
+    return image, np.asarray(mask) >= 128, LABELS.index(describe(0, index).label)
+
+
+def overlap(mask: NDArray[Any], truth: NDArray[np.bool_]) -> float:
+    found = mask > 0
+    return float((found & truth).sum() / (found | truth).sum())
+
+
+def test_the_object_is_found_in_images_of_any_shape(model: Any, scene: tuple[Any, Any, int]) -> None:
+    image, truth, label = scene
+    assert overlap(class_mask(model.network, Original(image), label), truth) > 0.6
+    wide = Image.new("RGB", (96, 64), image.getpixel((0, 0)))
+    wide.paste(image, (16, 0))
+    found = class_mask(model.network, Original(wide), label)
+    assert found.shape == (64, 96)
+    assert overlap(found[:, 16:80], truth) > 0.6
+    large = image.resize((1200, 1200), Image.Resampling.LANCZOS)
+    found = class_mask(model.network, Original(large), label)
+    assert found.shape == (1200, 1200) and set(np.unique(found)) == {0, 1}
+    assert overlap(found, np.asarray(Image.fromarray(truth).resize((1200, 1200), Image.Resampling.NEAREST))) > 0.6
+
+
+def test_what_is_not_there_is_not_found(model: Any) -> None:
+    plain = Original(Image.new("RGB", (64, 64), (90, 160, 220)))
+    assert not class_mask(model.network, plain, LABELS.index("cat")).any()
+
+
+def test_what_an_image_shows_is_guessed(
+    model: Any, scene: tuple[Any, Any, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = see_whole(model.network, Original(scene[0]))
+    guessed = shown_ratios(model.network, view)
+    assert guessed is not None
+    np.testing.assert_allclose(guessed, label_ratios(model.network, view, scene[2]), atol=1e-5)
+    monkeypatch.setattr(class_masks, "_MOST_GUESSED", 15)
+    assert shown_ratios(model.network, view) is None
+
+
+def test_tokens_outside_of_the_image_say_nothing(model: Any, scene: tuple[Any, Any, int]) -> None:
+    view = see_whole(model.network, Original(scene[0].resize((64, 24))))
+    outside = view.outside.view(8, 8).numpy()
+    assert outside.any()
+    ratios = label_ratios(model.network, view, scene[2])
+    assert ratios[outside].max() <= ratios[~outside].min()
+
+
+def test_causal_attention_cannot_say(tiny_config: Any) -> None:
+    from bigr_cli.core.config import CompactConfig
+    from bigr_cli.core.model import BinaryModel
+
+    tokenizer = CompactConfig(image_size=16, bits=4, channels=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1, 1))
+    network = BinaryModel(tokenizer, tiny_config(grid=4, attention="causal")).eval()
+    with pytest.raises(ConfigError, match="causal"):
+        class_mask(network, Original(Image.new("RGB", (16, 16))), 0)
