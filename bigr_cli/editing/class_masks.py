@@ -21,8 +21,8 @@ from bigr_cli.imaging.windows import Window
 Ratios = NDArray[np.float32]  # (grid, grid), in nats a bit
 
 _SMOOTHING = 0.8  # tokens, the standard deviation
-_OTHERS = 15  # labels that one is compared with, at most
-_LEAST = 0.07  # nats a bit: where no token is so much likelier under the label, the image does not show it
+_OTHERS = 5  # labels that one is compared with, at most
+_LEAST = 0.06  # nats a bit: where no token is so much likelier under the label, the image does not show it
 _MOST_GUESSED = 64  # classes of a model that are all tried to tell what an image shows
 _SEED = 0  # of the noise: where a label is seen does not depend on what is sampled there
 

@@ -17,6 +17,7 @@ TASK = "edit"
     examples=(
         "bigr edit scene.png --prompt cat --mask mask.png",
         "bigr edit scene.png --prompt cat --from-class bird --mask-box 20,20,30,30",
+        "bigr edit scene.png --prompt tree --mask-class cat --mask-grow 8",
         "bigr edit scene.png --prompt mushroom --strength 0.8 -n 4",
     ),
 )
@@ -24,7 +25,7 @@ TASK = "edit"
 def edit(context: typer.Context) -> None:
     """With a mask, what it covers is painted anew as the class; the rest comes back bit for bit.
 
-    Without one, the model looks at the whole image, and redraws those tokens that fit the class least, as many as
+    Without one, the model looks at the whole image, and resamples those tokens that show what was there, as many as
     --strength says.
     """
     run(context, TASK, Edit)
