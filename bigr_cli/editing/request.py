@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from bigr_cli.core.config import Guide, SamplingConfig
 from bigr_cli.errors import UsageError
@@ -80,6 +80,8 @@ Request = TypeVar("Request", bound="EditRequest")
 @dataclass(frozen=True, kw_only=True)
 class EditRequest(ABC):
     """What every request says, and does. A label is a class's index, or a text; None is none."""
+
+    samples: ClassVar[bool] = True  # tokens, so that seeds and settings of the sampler make a difference
 
     @property
     @abstractmethod

@@ -6,7 +6,7 @@ fields. Importing this imports neither torch nor numpy, so that `bigr --help` ca
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from bigr_cli.core.config import Guide, SamplingConfig, require
 from bigr_cli.editing.interpolate_request import Interpolate
@@ -63,6 +63,8 @@ class Inpaint(MaskedRequest):
 @dataclass(frozen=True, kw_only=True)
 class Mask(EditRequest):
     """The mask of an image, as the other requests have it, as an image of its own."""
+
+    samples: ClassVar[bool] = False
 
     mask: MaskRequest = MaskRequest()
     label: Guide = None

@@ -51,6 +51,8 @@ class Editing(Operation):
     @cached_property
     def fields(self) -> Fields:
         own = settings_of(self._kind)
+        if not self._kind.samples:
+            return Fields(own)
         return Fields((*own, self._count(), Field("seed", SEED), *self._defaults(painting=True)))
 
     @property
@@ -63,7 +65,7 @@ class Editing(Operation):
 
     def order(self, asked: Asked) -> Order:
         values, upload = asked.values, one_image(asked)
-        seeds = seeds_of(values)
+        seeds = seeds_of(values) if self._kind.samples else [0]
         wanted, options = self._request(asked)
         label = NO_LABEL if wanted.label is None else name_of(self._model.config, wanted.label)
         original = opened(upload, self._limits)
@@ -88,7 +90,7 @@ class Editing(Operation):
             )
             stem = PurePath(upload.name).stem
             found = familiarity_of(model, upload.name, made)
-            name = f"{stem}-{self.name}-{seeds[index]}"
+            name = f"{stem}-{self.name}" + (f"-{seeds[index]}" if self._kind.samples else "")
             return image_output(model, recipe, made.image, name, score=made.score, familiarity=found)
 
         return Order(task=self.name, count=len(seeds), pixels=pixels, painter=painter, output=output)

@@ -185,7 +185,7 @@ def _of_line(
     from bigr_cli.prompts import NO_LABEL, name_of
     from bigr_cli.settings import sampling_settings
 
-    samples, params = "seed" in given.params, {**_UNSAMPLED, **given.params}
+    samples, params = kind.samples, {**_UNSAMPLED, **given.params}
     words = params["images"] or []
     if not words:
         raise UsageError("no image given", hint=f"for example: bigr {task} scene.png, or - to read one from stdin")

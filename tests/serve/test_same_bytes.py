@@ -23,6 +23,8 @@ CASES: dict[str, dict[str, Any]] = {
     "outpaint": {"right": "10", "top": "25%", "seed": 4, "gumbel": 0.5},
     "edit": {"class": "dog", "from_class": "cat", "strength": 0.7, "seed": 1},
     "edit, masked": {"class": "house", "mask": True, "seed": 1, "guidance_interval": [0.1, 0.8]},
+    "edit, searched": {"class": "house", "mask_class": "cat", "mask_box": ["2,2,9,9"], "seed": 1},
+    "mask": {"mask_class": "cat", "mask_box": ["2,2,9,9"], "mask_grow": 3},
     "enrich": {"scale": 2, "sharpen_only": True, "seed": 9, "order": "halton"},
     "generate": {"prompts": ["tree"], "negative": "dog", "seed": 12, "steps": 3},
     "interpolate": {"stops": ["cat", "tree"], "frames": 3, "seed": 2},
