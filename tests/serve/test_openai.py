@@ -2,11 +2,16 @@
 
 import base64
 import io
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
+
+from bigr_cli.zoo.find import packaged_models
 
 openai = pytest.importorskip("openai")
 
@@ -80,3 +85,24 @@ def test_a_wrong_key_is_refused(server: Any) -> None:
 
 def test_models_are_listed(client: Any) -> None:
     assert [model.id for model in client.models.list()] == ["tiny"]
+
+
+def test_a_text_model_reads_prompts_and_names_what_it_does_not_know(
+    serve_with: Any, tiny_text_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny-text"
+    shutil.copytree(tiny_text_model, folder)
+    known = yaml.safe_load((packaged_models() / "scenes-64-text" / "config.yaml").read_text())["vocabulary"]
+    with (folder / "config.yaml").open("a") as config:
+        yaml.safe_dump({"vocabulary": known}, config)
+    with serve_with(folder=folder) as server:
+        token = server.client.headers["authorization"].split()[1]
+        client = openai.OpenAI(base_url=f"{server.address}/v1", api_key=token, max_retries=0, timeout=60)
+        (made,) = client.images.generate(prompt="a red boat at sunset").data
+        recipe = Image.open(io.BytesIO(base64.b64decode(made.b64_json))).text["bigr"]  # type: ignore[attr-defined]
+        assert "a red boat at sunset" in recipe
+        with pytest.raises(openai.UnprocessableEntityError, match="'dog' is not among the words") as refused:
+            client.images.generate(prompt="a dog at sunset")
+        assert "cat" in refused.value.body["message"]
+        answer = server.client.post("/api/v1/generate", json={"prompts": ["a dog"]})
+        assert answer.status_code == 422 and "'dog' is not among" in answer.text
