@@ -21,9 +21,11 @@ from bigr_cli.training.checkpoint import writing
 from bigr_cli.training.interrupts import Interrupts, StepAborted
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from bigr_cli.training.loop import Trainer
 
-
+_SHEET = 520  # pixels, about, that a sheet of samples is wide at least
 _FIRST_SAMPLES = 10  # steps; then twice as many, and so on, until validations come
 
 
@@ -215,7 +217,7 @@ class Reports:
         with writing(trainer.folder):
             path.parent.mkdir(exist_ok=True)
             with atomic_write(path) as temporary:
-                image.save(temporary, format="PNG")
+                _zoomed(image).save(temporary, format="PNG")
         self.bar.facts({"samples": str(path)})
 
     def _write_model(self, average: nn.Module, measures: dict[str, float]) -> None:
@@ -240,6 +242,14 @@ class Reports:
         abortable = trainer.accelerator.num_processes == 1 and trainer.step < trainer.run.steps
         with self._interrupted.aborting(abortable), torch.random.fork_rng(devices=devices), torch.inference_mode():
             yield
+
+
+def _zoomed(sheet: Image) -> Image:
+    """A sheet of small images in whole multiples of its size, to be seen on a screen."""
+    from PIL.Image import Resampling
+
+    factor = max(1, round(_SHEET / sheet.width))
+    return sheet.resize((factor * sheet.width, factor * sheet.height), Resampling.NEAREST)
 
 
 def _doubles(step: int) -> bool:
