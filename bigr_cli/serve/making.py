@@ -150,23 +150,24 @@ class Generating(Operation):
             "description": "Labels by name or number, or texts for models that read those.",
         }
         negative = {"type": ["string", "integer"], "description": "What guidance leads away from, instead of none."}
-        own = (Field("prompts", prompt), Field("negative", negative), self._count(), Field("seed", SEED))
+        one = {"type": ["string", "integer"], "description": "A single label or text, instead of prompts."}
+        labels = (Field("prompts", prompt), Field("prompt", one), Field("negative", negative))
+        own = (*labels, self._count(), Field("seed", SEED))
         return Fields((*own, *self._defaults(painting=False)))
 
     @property
     def files(self) -> Mapping[str, Any]:
         return {}
 
-    @property
-    def required(self) -> tuple[str, ...]:
-        return ("prompts",)
-
     def order(self, asked: Asked) -> Order:
         values, config = asked.values, self._model.config
-        if not values.get("prompts"):
+        if "prompt" in values and "prompts" in values:
+            raise UsageError("prompt and prompts: expected one of them")
+        wanted = values["prompts"] if "prompts" in values else [values["prompt"]] if "prompt" in values else []
+        if not wanted:
             raise UsageError("prompts: expected at least one label or text")
         settings, negative = self._sampling(values, painting=False), values.get("negative")
-        jobs = plan(config, values["prompts"], count=values.get("count", 1), seed=values.get("seed"), negative=negative)
+        jobs = plan(config, wanted, count=values.get("count", 1), seed=values.get("seed"), negative=negative)
         if len(jobs) > self._limits.images:
             raise UsageError(f"{len(jobs)} images are too many at once; at most {self._limits.images} are taken")
         options = {} if negative is None else {"negative": negative}

@@ -222,6 +222,8 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("generate", {}),
     ("generate", {"prompts": []}),
     ("generate", {"prompts": "cat"}),
+    ("generate", {"prompts": ["cat"], "prompt": "cat"}),
+    ("generate", {"prompt": ["cat"]}),
     ("generate", {"prompts": ["catt"]}),
     ("generate", {"prompts": [["cat"]]}),
     ("generate", {"prompts": [True]}),

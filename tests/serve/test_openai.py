@@ -104,5 +104,6 @@ def test_a_text_model_reads_prompts_and_names_what_it_does_not_know(
         with pytest.raises(openai.UnprocessableEntityError, match="'dog' is not among the words") as refused:
             client.images.generate(prompt="a dog at sunset")
         assert "cat" in refused.value.body["message"]
-        answer = server.client.post("/api/v1/generate", json={"prompts": ["a dog"]})
-        assert answer.status_code == 422 and "'dog' is not among" in answer.text
+        for words in ({"prompts": ["a dog"]}, {"prompt": "a dog"}):
+            answer = server.client.post("/api/v1/generate", json=words)
+            assert answer.status_code == 422 and "'dog' is not among" in answer.text
