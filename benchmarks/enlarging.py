@@ -65,13 +65,14 @@ def compared(model: Model, size: int, count: int, kernel: str, folder: Path | No
     return [
         {
             "to": size,
-            "reduced by": kernel,
-            "enlarged by": name,
-            "PSNR in dB": float(np.mean([_psnr(one, other) for one, other in zip(every, truth, strict=True)])),
+            "images": count,
+            "reduced_by": kernel,
+            "enlarged_by": name,
+            "PSNR": float(np.mean([_psnr(one, other) for one, other in zip(every, truth, strict=True)])),
             "worst": float(np.min([_psnr(one, other) for one, other in zip(every, truth, strict=True)])),
-            "Fréchet distance": frechet_distance(embeddings(_parts(every)), real),
-            "windows left in %": 100 * left if name == "enrich" else None,
-            "same as Lanczos": sum(one == other for one, other in zip(every, images["Lanczos"], strict=True)),
+            "Frechet_distance": frechet_distance(embeddings(_parts(every)), real),
+            "windows_left": 100 * left if name == "enrich" else None,
+            "same_as_Lanczos": sum(one == other for one, other in zip(every, images["Lanczos"], strict=True)),
         }
         for name, every in images.items()
     ]
