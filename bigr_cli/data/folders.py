@@ -22,6 +22,7 @@ from bigr_cli.data.images import open_file
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded, name_hash, natural_key, same_name
 from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree
+from bigr_cli.files import reading
 
 _BYTES = re.compile("[\udc80-\udcff]")  # as which Python reads what is no UTF-8 in names of files
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -98,7 +99,9 @@ def open_folder(where: str, size: int, *, captions: bool, check: Check | None) -
         UsageError: the folder is not there or holds no images, or only some of them have a class.
     """
     root = expanded(where)
-    if not root.is_dir():
+    with reading(where, UsageError):
+        there = root.is_dir()
+    if not there:
         hint = '--data takes a folder of images, a pattern for tar files, or "scenes"'
         what = "is a file, not a folder of images" if root.is_file() else "no such folder"
         raise UsageError(f"{where}: {what}", hint=hint)

@@ -196,6 +196,9 @@ def inspect_image(source: Source, name: str, work: Callable[[Image.Image], Made]
 
 
 def _tried(stream: IO[bytes], name: str, work: Callable[[Image.Image], Made]) -> Made:
+    if not stream.read(1):
+        raise ImageError(f"{name}: is empty")
+    stream.seek(0)
     try:
         with opened(stream) as image:
             return work(image)
@@ -213,8 +216,7 @@ def _tried(stream: IO[bytes], name: str, work: Callable[[Image.Image], Made]) ->
                     made = work(image)
                     console.note("texts", name, "a text in it is too large or damaged, and is left out")
                     return made
-        stream.seek(0)
-        raise ImageError(f"{name}: {_reason(error) if stream.read(1) else 'is empty'}") from error
+        raise ImageError(f"{name}: {_reason(error)}") from error
 
 
 def _too_large(name: str, error: Exception) -> ImageError:

@@ -37,13 +37,15 @@ class DataLook:
     """What was found. Shares are of the images whose pixels were looked at.
 
     `side` is the shorter side of the image at the first quarter, in pixels: three quarters are as large, or larger.
-    `classes` counts the images of each. `captioned` images have captions, `captions` different ones.
+    `classes` counts the images of each, `class_sides` has the least and the largest of their shorter sides.
+    `captioned` images have captions, `captions` different ones.
     """
 
     images: int
     side: int
     largest: int = 0
     classes: dict[str, int] = field(default_factory=dict)
+    class_sides: dict[str, tuple[int, int]] = field(default_factory=dict)
     captioned: int = 0
     captions: int = 0
     sided: bool = False
@@ -82,7 +84,9 @@ def look_at(source: Source, *, captioned: Source | None = None, seconds: float =
     if not isinstance(source, FileSource):
         classes = {label: len(source) // max(1, len(source.labels)) for label in source.labels}
         captions = len(source) if captioned is not None else 0
-        return DataLook(len(source), source.size, source.size, classes, captions, captions, endless=True)
+        return DataLook(
+            len(source), source.size, source.size, classes, captioned=captions, captions=captions, endless=True
+        )
     counts = Counter(source.label(index) for index in range(len(source)))
     said = [captioned.captions_of(i) for i in range(len(captioned))] if isinstance(captioned, FileSource) else []
     texts = {text for each in said for text in each}
@@ -96,6 +100,7 @@ def look_at(source: Source, *, captioned: Source | None = None, seconds: float =
         side=sides[len(sides) // 4] if sides else 0,
         largest=max((each.largest for each in whole), default=0),
         classes={name: counts[number] for number, name in enumerate(source.labels)},
+        class_sides=_class_sides(source, found),
         captioned=len(said),
         captions=len(texts),
         sided=any(word in text.lower().split() for text in texts for word in _SIDES),
@@ -106,6 +111,17 @@ def look_at(source: Source, *, captioned: Source | None = None, seconds: float =
         broken=broken,
         seen=len(pixels),
     )
+
+
+def _class_sides(source: FileSource, found: Sequence[_Found]) -> dict[str, tuple[int, int]]:
+    """The least and the largest shorter side of each class with images that can be read."""
+    sides: dict[str, tuple[int, int]] = {}
+    for index, each in enumerate(found) if source.labels else ():
+        if not each.error:
+            name = source.labels[source.label(index)]
+            least, largest = sides.get(name, (each.side, each.side))
+            sides[name] = (min(least, each.side), max(largest, each.side))
+    return sides
 
 
 def _all_found(source: FileSource, seconds: float) -> list[_Found]:

@@ -24,6 +24,7 @@ from bigr_cli.data.shards import find_shards, open_shards
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import can_be_named, expanded
 from bigr_cli.file_tree import image_tree
+from bigr_cli.files import reading
 from bigr_cli.version import __version__
 from bigr_cli.vocabulary import Vocabulary, counted
 
@@ -190,7 +191,7 @@ def find_data_set(where: str) -> DataSet | None:
     """The table, arrays or tar files that a word means; None for files of images, folders and patterns of these.
 
     Raises:
-        UsageError: it is a pickle, a compressed archive, or files that are not there.
+        UsageError: it is a pickle, a compressed archive, or files that are not there or cannot be read.
         RunError: the hub cannot be reached.
     """
     if is_hub_address(where):
@@ -198,6 +199,11 @@ def find_data_set(where: str) -> DataSet | None:
     path = expanded(where)
     if not can_be_named(path):
         return None
+    with reading(path, UsageError):
+        return _data_set_at(where, path)
+
+
+def _data_set_at(where: str, path: Path) -> DataSet | None:
     refuse_pickles(path)
     if (arrays := _find_arrays(path)) is not None:
         kind, opener = arrays
@@ -213,10 +219,7 @@ def find_data_set(where: str) -> DataSet | None:
             "tar shards", lambda size, captions, check: open_shards(where, shards, size, captions=captions, check=check)
         )
     if path.name in (LISTING, *METADATA) and path.is_file():
-        parent = str(path.parent)
-        return DataSet(
-            "a table that names them", lambda size, captions, check: _open_files(parent, size, captions, check)
-        )
+        return DataSet("a table that names them", partial(_open_files, str(path.parent)), folder=path.parent)
     tables = find_parquet(path)
     if tables and (not path.is_dir() or not image_tree(path).files):
         return DataSet(

@@ -107,7 +107,9 @@ def folder(where: str | Path, *, count: int | None = None, resize: int | None = 
         source = found.open(resize or 1, False, "headers")
     else:
         path = expanded(str(where))
-        if not path.is_dir():
+        with reading(path, UsageError):
+            there = path.is_dir()
+        if not there:
             what = "is a file, not a folder of images" if path.exists() else "no such folder"
             raise UsageError(f"{path}: {what}", hint="a folder of images, tar shards, parquet files or scenes")
         source, where = open_folder(str(path), resize or 1, captions=False, check="headers"), str(path)

@@ -1,5 +1,6 @@
 """`bigr train`: from a folder of images to a model, both stages, by a plan."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -87,6 +88,10 @@ def train(
     """
     if images is None and resume is None:
         raise UsageError("IMAGES are missing", hint="bigr train photos/ -o runs/photos; or --resume DIR")
+    other = next((word for word in settings or () if "=" not in word and (os.path.exists(word) or "://" in word)), None)
+    if images is not None and other is not None:
+        hint = "make a folder with both in it, or with links to them: each is a class then"
+        raise UsageError(f"expected one folder of images, got {images} and {other}", hint=hint)
     from bigr_cli.runtime.device import select_device, set_threads
     from bigr_cli.training.command import new_training, resumed_training
     from bigr_cli.training.request import Request

@@ -27,7 +27,7 @@ from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import open_data
 from bigr_cli.training.measure import Cost, measure, random_codes, seconds_of_codes
 from bigr_cli.training.plan import Plan
-from bigr_cli.training.request import Request, condition_of
+from bigr_cli.training.request import Request, check_class_sizes, condition_of
 from bigr_cli.training.sizes import PUBLISHED, SizeName
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import ModelConfig, read_config
@@ -107,7 +107,11 @@ class Planner:
     def _stages(self, size: SizeName) -> Stages:
         request, look = self.request, self.look
         side = self._base.image_size if self._base is not None else request.side or (256 if size in PUBLISHED else 0)
-        side = side or rules.image_size(look, accelerated=self.device.type == "cuda", time=request.seconds)
+        sized = partial(rules.image_size, accelerated=self.device.type == "cuda", time=request.seconds)
+        if self.condition == "classes" and not side and look.class_sides:
+            largest = max(least for least, _ in look.class_sides.values())
+            check_class_sizes(request, look, sized(replace(look, side=largest)))
+        side = side or sized(look)
         workers = max(1, min(8, (os.cpu_count() or 1) - 1))
         data = rules.data_settings(look, request.images, side, workers=workers, seed=request.seed)
         precision = str(devices.select_dtype("auto", self.device)).removeprefix("torch.")

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bigr_cli import console
+from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.look import DataLook, look_at
 from bigr_cli.data.sources import Source, open_source
 from bigr_cli.errors import UsageError
@@ -68,7 +69,35 @@ def look_for(request: Request) -> DataLook:
             + broken,
             hint="a few hundred make something to look at",
         )
+    _refuse_one_class(request, look, source)
     return look
+
+
+def _refuse_one_class(request: Request, look: DataLook, source: Source) -> None:
+    """Raise UsageError for a folder whose only images lie in one folder below it: a class that has no other."""
+    if len(look.classes) == 1 and not look.captioned and isinstance(source, FolderSource):
+        (name,) = look.classes
+        inner = source.root / source.files[0].split("/")[0]
+        hint = f"bigr train {inner} trains without prompts" if inner.is_dir() else "another class would make two"
+        raise UsageError(f"{request.images}: has one class only, {name}: there is nothing to choose from", hint=hint)
+
+
+def check_class_sizes(request: Request, look: DataLook, side: int) -> None:
+    """Raise UsageError where classes differ in size so that some would be told by how blurred they are.
+
+    Args:
+        side: the image size that the class of the largest images would be trained at.
+    """
+    blurred = [name for name, (_, largest) in look.class_sides.items() if 2 * largest <= side]
+    sharp = [name for name, (least, _) in look.class_sides.items() if least >= side]
+    if blurred and sharp:
+        small, large = look.class_sides[blurred[0]][1], look.class_sides[sharp[0]][0]
+        raise UsageError(
+            f"{request.images}: classes differ in size: {blurred[0]} has {small} pixels or less, {sharp[0]} {large} or "
+            f"more; at {side}, the images of {len(blurred)} of {len(look.class_sides)} classes would be enlarged, and "
+            "told by their blur",
+            hint=f"--image-size {max(16, small // 8 * 8)} trains all at the smaller size, --image-size {side} anyway",
+        )
 
 
 def condition_of(request: Request, look: DataLook) -> Condition:

@@ -168,6 +168,8 @@ def test_editing_names_what_would_do(bigr: Run, stored: dict[str, str]) -> None:
             assert done.code == 2, (form, command)
             assert "here files of images are worked on" in done.err, (form, command, done.err)
             assert "folder" in done.err
+        if form == "metadata.csv":
+            assert "hint: name their folder: csv" in done.err
     for word in ("part-0.tar", stored["an IDX file"], stored["the hub"]):
         done = bigr("interpolate", "cat", word, "-o", "out/")
         assert done.code == 2

@@ -1,6 +1,9 @@
 """`bigr train`: from a folder of images to a model, killed and resumed, and everything that can be asked wrongly."""
 
 import json
+import os
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,24 +147,78 @@ def test_wrong_usage_is_exit_2(bigr: Run, photos: Path, tmp_path: Path, words: l
 
 
 def test_folders_that_teach_nothing(bigr: Run, photos: Path, tmp_path: Path) -> None:
-    empty, one, hollow = (tmp_path / name for name in ("empty", "one", "hollow"))
-    for folder in (empty, one, hollow):
-        folder.mkdir()
+    empty, texts, one, hollow, lonely, mixed = (
+        tmp_path / name for name in ("empty", "texts", "one", "hollow", "lonely", "mixed")
+    )
+    for folder in (empty, texts, one, hollow, lonely / "cat", mixed / "large", mixed / "small"):
+        folder.mkdir(parents=True)
     Image.new("RGB", (32, 32)).save(one / "1.png")
     for number in range(12):
         (hollow / f"{number}.png").touch()
+        (texts / f"{number}.txt").write_text("a cat")
+        image = Image.effect_noise((64, 70), 40 + number)
+        for path, size in ((lonely / "cat", (64, 70)), (mixed / "large", (64, 70)), (mixed / "small", (24, 20))):
+            image.resize(size).save(path / f"{number}.png")
     cases = {
         tmp_path / "missing": "no such folder",
         empty: "holds no images",
+        texts: "holds no images",
         one: "expected at least 10 images, of which one is held out, got 1",
         hollow: "got 0, and 12 broken ones",
+        lonely: f"has one class only, cat: there is nothing to choose from\nhint: bigr train {lonely / 'cat'} trains",
+        mixed: "classes differ in size: small has 20 pixels or less, large 64 or more; at 64, the images of 1 of 2",
     }
     for folder, message in cases.items():
         shown = bigr("train", folder, "-o", tmp_path / "run", "--steps", 2)
         assert (shown.code, message in shown.err) == (2, True), shown.err
+        assert not (tmp_path / "run").exists()
+    shown = bigr("train", photos, mixed, "--steps", 2)
+    assert (shown.code, f"expected one folder of images, got {photos} and {mixed}" in shown.err) == (2, True)
     shown = bigr("train", "--resume", empty)
     assert (shown.code, "is no training to go on with" in shown.err) == (2, True)
     assert bigr("train").code == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs permissions")
+def test_folders_that_cannot_be_read(bigr: Run) -> None:
+    """As somebody who is not root, whom permissions do not hold back."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o755)
+        photos = root / "photos"
+        for number in range(12):
+            (photos / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((24, 20), 40 + number).save(photos / "ab"[number % 2] / f"{number}.png")
+        assert bigr("train", root / "missing").code == 2  # all that is imported is by now
+        mode, user = photos.stat().st_mode, os.geteuid()
+        try:
+            photos.chmod(0)
+            if user == 0:
+                os.seteuid(65534)
+            whole, below = bigr("train", photos, "--steps", 2), bigr("train", photos / "a", "--steps", 2)
+            os.seteuid(user)
+            photos.chmod(mode)
+            (photos / "a").chmod(0)
+            if user == 0:
+                os.seteuid(65534)
+            part = bigr("train", photos, "--steps", 2)
+        finally:
+            os.seteuid(user)
+            for path in (photos, photos / "a"):
+                path.chmod(mode)
+    assert (whole.code, f"{photos}: cannot be read: Permission denied" in whole.err) == (2, True), whole.err
+    assert (below.code, f"{photos / 'a'}: cannot be read: Permission denied" in below.err) == (2, True), below.err
+    assert (part.code, "1 that cannot be read: Permission denied (a)" in part.err) == (2, True), part.err
+
+
+@pytest.mark.slow
+def test_very_many_empty_files_are_refused_in_bounded_time(bigr: Run, tmp_path: Path) -> None:
+    for number in range(50_000):
+        (tmp_path / f"{number}.png").touch()
+    begin = time.process_time()
+    shown = bigr("train", tmp_path, "--time", "1h")
+    assert (shown.code, "got 0, and 50,000 broken ones" in shown.err) == (2, True), shown.err
+    assert time.process_time() - begin < 60
 
 
 def test_published_sizes_that_do_not_fit_are_refused_at_once(
