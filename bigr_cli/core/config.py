@@ -284,11 +284,14 @@ class GeneratorConfig:
 class SamplingConfig:
     """How masked tokens are drawn (reference section 5). `steps` are iterations, `timesteps` the transcoder's.
 
-    Three settings leave work out, and are neither in the paper nor in the published code; 0 turns each off. With
+    Four settings leave work out, and are neither in the paper nor in the published code; 0, or 1 for the last of them,
+    turns each off. With
     `rank_timesteps` the masked tokens are ranked by chains of so few timesteps, and only those that are kept get the
     whole ones; with `last_timesteps` the chains become shorter from iteration to iteration, down to so many; and a
     token whose bits' probabilities have all changed by no more than `tolerance` since the timestep before is left as it
-    is. `mask_schedule` says how the number of masked tokens falls; "linear" is the published one for parts of an image.
+    is. With `cache_interval` above 1 all tokens go through the transformer in every so many iterations only; see
+    `core.reuse`. `mask_schedule` says how the number of masked tokens falls; "linear" is the published one for parts of
+    an image.
     """
 
     steps: Annotated[
@@ -384,6 +387,15 @@ class SamplingConfig:
     correction_steps: Annotated[
         int, _rare("Iterations of a correction.", minimum=1, maximum=LARGEST["steps"], metavar="N")
     ] = field(default=4, metadata=UNSAID)
+    cache_interval: Annotated[
+        int,
+        _rare(
+            "Compute all tokens in every Nth iteration only, and in between those that matter; 1: in each.",
+            minimum=1,
+            maximum=LARGEST["steps"],
+            metavar="N",
+        ),
+    ] = field(default=1, metadata=UNSAID)
 
     @property
     def iterations(self) -> int:
@@ -400,9 +412,12 @@ def taken_by(generator: GeneratorConfig, settings: SamplingConfig) -> SamplingCo
     """The settings as a generator can take them: with causal attention it samples one token an iteration, row by row.
 
     Raises:
-        ConfigError: corrections, which such a generator cannot make: it predicts no token from those behind it.
+        ConfigError: corrections, which such a generator cannot make: it predicts no token from those behind it; a
+            cache_interval above 1.
     """
     if generator.attention != "causal":
         return settings
     require(not settings.corrections, f"corrections: expected 0 with attention: causal, got {settings.corrections}")
+    interval = settings.cache_interval
+    require(interval == 1, f"cache_interval: expected 1 with attention: causal, got {interval}")
     return replace(settings, steps=generator.tokens, order="raster")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -292,6 +293,34 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).to(x.dtype)
 
 
+class Part(NamedTuple):
+    """Some of the tokens: their `places` (B, n) among the image's, each there once; what is not `valid` fills up."""
+
+    places: Tensor
+    valid: Tensor
+
+
+class KeysValues:
+    """A block's keys and values (B, heads, P + L, d), kept from pass to pass."""
+
+    keys: Tensor
+    values: Tensor
+
+    def merged(self, keys: Tensor, values: Tensor, prefix: int, part: Part | None) -> tuple[Tensor, Tensor]:
+        """Those of all tokens, kept from now on: all are given, or those of a part (B, heads, n, d)."""
+        if part is None:
+            self.keys, self.values = keys.clone(), values.clone()  # and not the larger tensors that they are views of
+        else:
+            where = (prefix + part.places)[:, None, :, None].expand_as(keys)
+            valid = part.valid[:, None, :, None]
+            for kept, new in ((self.keys, keys), (self.values, values)):
+                kept.scatter_(2, where, torch.where(valid, new, kept.gather(2, where)))
+        return self.keys, self.values
+
+
+Kept = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # a part's keys and values → those of all tokens
+
+
 class Attention(nn.Module):
     """Multi-head attention with rotary positions; q, k, v come from one matrix, without biases."""
 
@@ -302,10 +331,12 @@ class Attention(nn.Module):
         self.wo = nn.Linear(config.dim, config.dim, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rope: Tensor, keep: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, rope: Tensor, keep: Tensor | None = None, kept: Kept | None = None) -> Tensor:
         # (B, L, 3D) → three of (B, heads, L, d)
         both, (v,) = self.wqkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).split((2, 1))
         q, k = rotate(both, rope)
+        if kept is not None:
+            k, v = kept(k, v)
         mixed = attend(q, k, v, keep)
         return self.dropout(self.wo(mixed.transpose(1, 2).flatten(2)))  # type: ignore[no-any-return]
 
@@ -324,13 +355,16 @@ class Block(nn.Module):
         self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
         self.ffn = SwiGLU(config.dim, config.ffn_width, config.dropout)
 
-    def forward(self, x: Tensor, modulation: Tensor, rope: Tensor, keep: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, modulation: Tensor, rope: Tensor, keep: Tensor | None = None, kept: Kept | None = None
+    ) -> Tensor:
         """x (B, P + L, D), modulation (B, 1, 6, D); `keep` bool: who attends to whom.
 
-        `keep` goes with (B, heads, P + L, P + L); None is everybody to everybody.
+        `keep` goes with (B, heads, P + L, P + L); None is everybody to everybody. With `kept` x may be a part of the
+        tokens, with the rope (B, 1, n, d / 2, 2) of their places, and it gives the keys and values of all.
         """
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offsets).unbind(2)
-        mixed = self.attention(modulate(self.attention_norm(x), shift1, scale1), rope, keep)
+        mixed = self.attention(modulate(self.attention_norm(x), shift1, scale1), rope, keep, kept)
         x = torch.addcmul(x, gate1, mixed)
 
         def fed_forward(x: Tensor) -> Tensor:
@@ -387,14 +421,36 @@ class Generator(nn.Module):
             return torch.cat([self.mask_token.expand(len(embedded), 1, -1), embedded[:, :-1]], dim=1)
         return embedded
 
-    def _run(self, tokens: Tensor, prefix: Prefix, layers: int, observe: Observer | None = None) -> Tensor:
+    def _run_part(self, tokens: Tensor, prefix: Prefix, part: Part, kept: Sequence[KeysValues]) -> Tensor:
+        """The residual stream of a part of the image's tokens (B, L, D) after all blocks, (B, n, D).
+
+        Of the other tokens, and the condition, keys and values are taken as they are kept, and the part's kept in turn.
+        """
+        x = tokens.gather(1, part.places[..., None].expand(-1, -1, tokens.shape[2]))
+        rope = self.rope[len(self.rope) - tokens.shape[1] :][part.places][:, None]  # (B, 1, n, d / 2, 2)
+        length = prefix.tokens.shape[1]
+        keep = None if prefix.keep is None else F.pad(prefix.keep, (0, tokens.shape[1]), value=True)[:, None, None]
+        modulation = self.ada(prefix.pooled).unflatten(-1, (6, -1))
+        for block, each in zip(self.blocks, kept, strict=True):
+            x = block(x, modulation, rope, keep, partial(each.merged, prefix=length, part=part))
+        return x
+
+    def _run(
+        self,
+        tokens: Tensor,
+        prefix: Prefix,
+        layers: int,
+        observe: Observer | None = None,
+        kept: Sequence[KeysValues] = (),
+    ) -> Tensor:
         """The residual stream of the image's tokens after so many blocks: (B, L, D)."""
         x = torch.cat([prefix.tokens, tokens], dim=1)
         rope = self.rope[len(self.rope) - x.shape[1] :]  # texts may be padded to less than they could be
         keep = self._keep(prefix, x)
         modulation = self.ada(prefix.pooled).unflatten(-1, (6, -1))  # (B, 1, 6, D)
         for number, block in enumerate(self.blocks[:layers]):
-            x = block(x, modulation, rope, keep)
+            each = (partial(kept[number].merged, prefix=0, part=None),) if kept else ()
+            x = block(x, modulation, rope, keep, *each)
             if observe is not None:
                 observe(number, x[:, prefix.tokens.shape[1] :])
         return x[:, prefix.tokens.shape[1] :]
@@ -440,6 +496,8 @@ class Generator(nn.Module):
         *,
         ratios: Ratios = (1.0,),
         observe: Observer | None = None,
+        kept: Sequence[KeysValues] = (),
+        part: Part | None = None,
     ) -> Tensor:
         """The transcoder's condition of every token; with causal attention, of what stands before it.
 
@@ -448,10 +506,15 @@ class Generator(nn.Module):
             labels: (B,) int64 or texts, or a tuple of such, mixed by `ratios`; or the condition's tokens already.
             mask: (B, L) bool, True = masked.
             observe: called after every block, as in `hidden`.
+            kept: one for each block, to keep its keys and values; without gradients and causal attention only.
+            part: the tokens that are computed, beside what is kept of the others from a pass before.
 
         Returns:
-            (B, L, D)
+            (B, L, D), or of a part (B, n, D)
         """
         prefix = labels if isinstance(labels, Prefix) else self.condition_tokens(labels, ratios)
-        x = self._run(self.embed(codes, mask), prefix, len(self.blocks), observe)
+        if part is not None:
+            x = self._run_part(self.embed(codes, mask), prefix, part, kept)
+            return self.norm(x) + self.positions[0][part.places]  # type: ignore[no-any-return]
+        x = self._run(self.embed(codes, mask), prefix, len(self.blocks), observe, kept)
         return self.norm(x) + self.positions  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ from bigr_cli.core.heads import Chain, Rows
 from bigr_cli.core.likelihood import seen_scores
 from bigr_cli.core.network import Generator, Labels, Prefix, Ratios, joined
 from bigr_cli.core.random import Stream, gumbel, uniform
+from bigr_cli.core.reuse import Passes
 from bigr_cli.core.schedule import (
     certainty,
     fixed_ranks,
@@ -92,6 +93,7 @@ def _unmask(work: _Work, codes: Tensor, masked: Tensor, *, correction: int = 0) 
     if correction:
         steps, before = settings.correction_steps, settings.steps + (correction - 1) * settings.correction_steps
     unknown = masked.sum(dim=1).tolist()
+    passes = Passes(generator, settings.cache_interval)
     fixed = fixed_ranks(settings.order, seeds, config.grid) if is_fixed(settings.order) else None
     for i in range(steps):
         like, iteration = settings.steps - 1 if correction else i, before + i
@@ -105,12 +107,14 @@ def _unmask(work: _Work, codes: Tensor, masked: Tensor, *, correction: int = 0) 
             chosen = _first(fixed.float(), masked, quota)
         elif bool((quota == left).all()):
             chosen = masked  # nothing to choose between
-        rows = _rows(masked & (quota > 0)[:, None] if chosen is None else chosen, seeds)
+        needed = masked & (quota > 0)[:, None] if chosen is None else chosen
+        rows = _rows(needed, seeds)
+        guidance = guidance_at(
+            settings.guidance, settings.guidance_schedule, settings.guidance_interval, like, settings.steps
+        )
+        if len(rows.item) > 0 or passes.due(i, guidance):
+            conds = _conditions(passes, codes, prefix, masked, needed, guidance, i)[:, rows.item, rows.position]
         if len(rows.item) > 0:
-            guidance = guidance_at(
-                settings.guidance, settings.guidance_schedule, settings.guidance_interval, like, settings.steps
-            )
-            conds = _conditions(generator, codes, prefix, masked, guidance, rows)
             count = timesteps_at(settings.timesteps, settings.last_timesteps, like, settings.steps)
             walked = generator.transcoder.timesteps(count)
             chain = Chain(walked, guidance, settings.temperature, settings.tolerance, iteration)
@@ -193,15 +197,15 @@ def _prefix(generator: Generator, labels: Labels, ratios: Ratios, against: Label
 
 
 def _conditions(
-    generator: Generator, codes: Tensor, prefix: Prefix, masked: Tensor, guidance: float, rows: Rows
+    passes: Passes, codes: Tensor, prefix: Prefix, masked: Tensor, needed: Tensor, guidance: float, iteration: int
 ) -> Tensor:
-    """The transcoder's condition of the rows: (G, N, D), G = 1, or 2 when guidance compares two networks."""
+    """The transcoder's condition of the tokens needed: (G, B, L, D), G = 1, or 2 if guidance compares two networks."""
     batch = len(codes)
     if guidance == 1:
         prefix = prefix.rows(slice(0, batch))
     elif guidance == 0:
         prefix = prefix.rows(slice(batch, None))
     count = len(prefix.tokens) // batch
-    cond = generator.condition(codes.repeat(count, 1, 1), prefix, masked.repeat(count, 1))
-    rowwise: Tensor = cond.unflatten(0, (count, -1))[:, rows.item, rows.position]
-    return rowwise
+    given = codes.repeat(count, 1, 1), prefix, masked.repeat(count, 1), needed.repeat(count, 1)
+    cond: Tensor = passes.condition(*given, iteration, guidance).unflatten(0, (count, -1))
+    return cond

@@ -44,6 +44,7 @@ SETTINGS = st.builds(
     corrections=st.sampled_from([0, 0, 1, 2]),
     correction_share=st.sampled_from([0.1, 0.4, 1.0]),
     correction_steps=st.integers(1, 3),
+    cache_interval=st.sampled_from([1, 1, 2, 3]),
 )
 
 
