@@ -2,7 +2,8 @@
 
     python benchmarks/representation.py
 
-The probe of 1,000 training and 500 test scenes; images a second and peak memory of embedding a folder, against a
+The probe of 1,000 training and 500 test scenes; probes of 4,000 and 1,000 by how tokens are pooled, and by which blocks
+are read together; images a second and peak memory of embedding a folder, against a
 plain loop over `model.embed`; an embedding that is killed half-way and started again; memory of a million images,
 with reading and the model replaced by numbers; the time of a search among 100,000 codes, and its recall among features.
 `--only` limits it to some of these. Features are of the default model's default layer.
@@ -27,6 +28,12 @@ from tables import add_record, record, show
 BIGR = [sys.executable, "-m", "bigr_cli"]
 LOOP = 200  # images that the plain loop sees
 SIMULATED = (10_000, 1_000_000)
+POOLS = (
+    *(("6", pool) for pool in ("mean", "grid2", "grid3", "grid4", "attention")),
+    ("5,7", "mean"),
+    ("3,5,7", "mean"),
+    ("3,5,7", "attention"),
+)
 CODES, BITS, FEATURES, WIDTH, QUERIES = 100_000, 1536, 20_000, 192, 100
 
 # Everything but what takes the time: items, shards, resuming and the file are the real ones.
@@ -79,6 +86,19 @@ def probe(place: Path, options: argparse.Namespace) -> list[Row]:
         *({"what": f"probe, best layer above {name}, points", "value": points} for name, points in above.items()),
         {"what": "probe, seconds", "value": run.seconds, "of the processor": run.processor},
     ]
+
+
+def pools(place: Path, options: argparse.Namespace) -> list[Row]:
+    """Accuracy by pooling and by blocks read together, with the raw pixels and codes of the same scenes."""
+    words = ("--data", "scenes", "--count", 4000, "--test-count", 1000, "--json", "-q")
+    rows: list[Row] = []
+    for layers, pool in POOLS:
+        run = Run(*BIGR, "evaluate", "probe", *words, "--pool", pool, "--layer", layers)
+        found = json.loads(run.out)
+        others = {row["features"]: 100 * row["top1"] for row in found["rows"] if row["layer"] is None}
+        shares = {"% right": 100 * found["best"]["top1"], "held out": 100 * found["best"]["held_out"], **others}
+        rows.append({"blocks": layers, "pool": pool, **shares, "of the processor": run.processor})
+    return rows
 
 
 def embed(place: Path, options: argparse.Namespace) -> list[Row]:
@@ -177,7 +197,7 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-PARTS = {"probe": probe, "embed": embed, "resume": resume, "memory": memory, "search": search}
+PARTS = {"probe": probe, "pools": pools, "embed": embed, "resume": resume, "memory": memory, "search": search}
 
 
 def main() -> None:
