@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bigr_cli.core.config import PRESETS, SOURCES
 from bigr_cli.errors import UsageError, nearest
 from bigr_cli.registry import Task
 
@@ -162,6 +163,9 @@ def _reason(error: Any, message: str) -> str:
     if wanted is not None:
         return f"expected {wanted}, got {str(got)!r}"
     choices = re.findall(r"'([^']*)'", reason.partition("is not one of")[2])
+    if set(SOURCES) <= set(choices):  # which few models have
+        more_of = f"imported models of the paper have {', '.join(SOURCES)} too"
+        reason = f"{str(got)!r} is none of {', '.join(PRESETS)}; {more_of}."
     near = nearest(_plain_type(str(got)), choices, 1, cutoff=0.6)
     return f"{reason} Did you mean {near[0]!r}?" if near else reason
 

@@ -56,6 +56,7 @@ generate cat --gpu ;; --gpu ;; --device cuda
 generate cat --format webp ;; --format ;; -o image.webp
 generate cat --label house ;; --label ;; bigr generate cat
 generate cat --steps ten ;; --steps.*'ten' ;; expected a whole number
+generate cat --preset best ;; --preset.*'best' is none of quality, balanced, fast, draft ;; imported models
 generate cat --grid --seed 3 ;; --grid.*--seed ;; --grid FILE
 generate cat -n --seed 3 ;; -n.*--seed ;; -n N
 inpaint a.png --mask --mask_grow 4 ;; --mask.*--mask_grow ;; --mask FILE

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from bigr_cli.core.config import UNSAID, require
 
-HELP = "`bigr train --data DIR` makes a model of such images; `bigr models pull bigr-l-d24` brings one of photographs"
+HELP = "`bigr train DIR` makes a model of such images; `bigr models pull bigr-l-d24` brings one of photographs"
 
 
 @dataclass(frozen=True, kw_only=True)

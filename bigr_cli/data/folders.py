@@ -102,7 +102,7 @@ def open_folder(where: str, size: int, *, captions: bool, check: Check | None) -
     with reading(where, UsageError):
         there = root.is_dir()
     if not there:
-        hint = '--data takes a folder of images, a pattern for tar files, or "scenes"'
+        hint = 'expected a folder of images, a pattern for tar files, or "scenes"'
         what = "is a file, not a folder of images" if root.is_file() else "no such folder"
         raise UsageError(f"{where}: {what}", hint=hint)
     tree = image_tree(root)

@@ -275,7 +275,7 @@ def _nested(config: "ModelConfig", kind: type, values: Mapping[str, Any], own: S
     if isinstance(whole, kind):
         return whole
     inner = {
-        one.path[1]: _something(config, one, values[one.name]) if one.kind == Guide else values[one.name]
+        one.path[1]: _something(config, one, values[one.name]) if one.path[1] == "label" else values[one.name]
         for one in own
         if values.get(one.name) is not None
     }

@@ -28,10 +28,12 @@ class Input:
     Attributes:
         path: the file; None is stdin.
         folder: where it lies below the folder, or the fixed part of the pattern, that it was found in.
+        named: whether it was named itself, and not found in a folder or by a pattern.
     """
 
     path: Path | None
     folder: Path = field(default_factory=Path)
+    named: bool = field(default=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -174,7 +176,7 @@ def _found(
         tree = matching_tree(path, exclude=exclude)
     else:
         refuse_data_set(word)
-        return [Input(path)]
+        return [Input(path, named=True)]
     if not tree.files and not empty:
         refuse_data_set(word)
     if tree.files or not empty:

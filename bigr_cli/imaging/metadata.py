@@ -103,7 +103,7 @@ def _recipe(stream: BinaryIO, name: str) -> Recipe:
     for text in [read_comment(stream)] if start[4:8] == _FILM_TYPE else inspect_image(stream, name, _image_texts):
         if text.lstrip().startswith("{"):
             return parse_recipe(text, source=name)
-    raise UsageError(f"{name}: holds no recipe: bigr did not make it, or it was written with --no-metadata")
+    raise UsageError(f"{name}: holds no recipe: bigr did not make it, or it was written with --no-metadata, or as BMP")
 
 
 def read_comment(stream: BinaryIO) -> str:

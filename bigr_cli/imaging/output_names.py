@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -71,10 +71,13 @@ def numbered(wanted: Sequence[Made], earlier: Earlier) -> list[Path]:
     return paths
 
 
-def outputs_among(inputs: Mapping[Path, str], wanted: Sequence[Made], earlier: Earlier) -> set[Path]:
+def outputs_among(
+    inputs: Mapping[Path, str], wanted: Sequence[Made], earlier: Earlier, *, named: Collection[Path] = ()
+) -> set[Path]:
     """Which of the inputs, files by their absolute paths, this task has made of others of them.
 
-    Only where it writes: such a file is known by its name, if the task is part of that, or by its recipe.
+    Only where it writes: such a file is known by its name, if the task is part of that, or by its recipe. Files that
+    were `named` themselves, by a person or by the shell for a pattern, are known by their names alone.
     """
     folders = {os.path.dirname(os.path.abspath(made.path)) for made in wanted}
     near = [path for path in inputs if os.path.dirname(path) in folders]
@@ -90,12 +93,12 @@ def outputs_among(inputs: Mapping[Path, str], wanted: Sequence[Made], earlier: E
             continue
         general = {name for form in _forms(path.name) for name in (form, *without_number(form))}
         others = set().union(*(expected.get((os.path.dirname(path), name), ()) for name in general))
-        named = bool(others - {inputs[path]}) and f"-{earlier.task}-" in path.name
-        source = None if named else earlier.source(path)
+        known = bool(others - {inputs[path]}) and f"-{earlier.task}-" in path.name
+        source = None if known or path in named else earlier.source(path)
         if source is not None:
             gone = earlier.watching and os.path.dirname(os.path.abspath(source)) == os.path.dirname(path)
-            named = gone or os.path.basename(source) in siblings - {path.name}
-        if named:
+            known = gone or os.path.basename(source) in siblings - {path.name}
+        if known:
             found.add(path)
     return found
 

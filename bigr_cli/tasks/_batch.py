@@ -159,6 +159,8 @@ def _work(
         json=writing.json,
         alone=len(planned.jobs) + planned.skipped == 1,
     )
+    if model.network.held_out is None and any(getattr(job.request, "strict", False) for job in planned.jobs):
+        console.warn(f"--strict refuses nothing: {model.name} has no statistics of held-out images to compare with")
     size = machine.batch_size or model.batch_size()
     readers = ThreadPoolExecutor(_READERS, "bigr-reader")
     kept: list[tuple[int, Image]] = []

@@ -20,7 +20,8 @@ def own_outputs(jobs: Sequence["Job"], paths: Sequence[Path], earlier: "Earlier"
 
     made = [Made(path, job.source.name, job.seed, job.drawn) for path, job in zip(paths, jobs, strict=True)]
     inputs = {absolute(job.source): job.source.name for job in jobs if job.source.path is not None}
-    own = outputs_among(inputs, made, earlier)
+    named = {absolute(job.source) for job in jobs if job.source.named}
+    own = outputs_among(inputs, made, earlier, named=named)
     passed = PassedOver()
     for path in sorted(own):
         if str(path) not in earlier.made:

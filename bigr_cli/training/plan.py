@@ -48,6 +48,10 @@ _DIFFERENT: dict[SizeName, int] = {"nano": 0, "tiny": 0, "small": 2_000, "base":
 # tokenizers of 24 bits were 1 dB ahead of those of 16 after 284 steps of 500.
 _BITS, _REFINE = 24, 10
 
+# Samples that a generator sees before what it draws has shapes: of Fashion-MNIST, noise after 5,600, clothes with holes
+# after 11,000, clothes after 22,500.
+_SHAPES = 20_000
+
 _FEW = 5_000  # images below which a generator needs dropout
 _BATCH = {"tokenizer": 32, "generator": 64}
 _REDUCED_FROM = 4  # times the side trained on that images have at least of which reduced copies are kept
@@ -96,7 +100,17 @@ class Plan:
             + (self.condition if self.condition == "captions" or self.classes > 1 else "none"),
             *(line for name, line in stages.items() if only in (None, name)),
             f"{second.run.precision}, about {readable_time(self.estimate)} and {readable_size(self.memory)} of memory",
+            *([self.too_short] if self.too_short and only != "tokenizer" else []),
         ]
+
+    @property
+    def too_short(self) -> str:
+        """What to expect of a generator that sees too few images for shapes; "" of one that sees enough."""
+        seen = self.generator.run.steps * self.generator.run.batch
+        if seen >= _SHAPES:
+            return ""
+        wanted = f"about {readable_time(self.estimate * _SHAPES / seen)}"
+        return f"short: {seen:,} samples seen; expect colours and textures, and shapes after {_SHAPES:,}, in {wanted}"
 
 
 def image_size(look: DataLook, *, accelerated: bool, time: float | None) -> int:

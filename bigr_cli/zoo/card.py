@@ -14,6 +14,7 @@ from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import Source, readable_size
 
 _TAGS = ("bigr", "binary-latent-codes", "image-generation")
+_FOLDER = "FOLDER"
 _RESULTS = "## Results after training"
 _KNOWN = "## Images that it knows"
 _OFF_AT_ZERO = ("rank_timesteps", "last_timesteps", "tolerance")  # not published: shown where they are used
@@ -31,6 +32,7 @@ def render_card(config: ModelConfig, metrics: Mapping[str, object] | None = None
         f"# {config.name}",
         _summary(config),
         f"```\n{_usage(config)}\n```",
+        *([f"{_FOLDER} is the one in which this file is."] if _found_by(config) == _FOLDER else []),
         *([f"## Weights\n\n{_weights(config.source)}"] if config.source else []),
         f"## Architecture\n\n{_table('part', 'is', _architecture(config))}",
     ]
@@ -131,12 +133,17 @@ def _summary(config: ModelConfig) -> str:
 
 def _usage(config: ModelConfig) -> str:
     if config.generator is None:
-        return f"bigr train-generator --tokenizer {config.name}"
+        return f"bigr train-generator --tokenizer {_found_by(config)}"
     label = config.labels[0].split(",")[0] if config.labels else "0"
     label = "a blue house on grass at night" if config.generator.text is not None else label
     first = f"bigr models pull {config.name}\n" if config.source else ""
     quoted = f'"{label}"' if label.isprintable() and not set(label) & set('"$`!\\') else shlex.quote(escaped(label))
-    return f"{first}bigr generate {quoted} --model {config.name}"
+    return f"{first}bigr generate {quoted} --model {_found_by(config)}"
+
+
+def _found_by(config: ModelConfig) -> str:
+    """What commands find the model by: the name of one that was published, of others the folder."""
+    return config.name if config.source or config.licence else _FOLDER
 
 
 def _weights(source: Source) -> str:

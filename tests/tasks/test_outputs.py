@@ -242,3 +242,21 @@ def test_files_have_the_figures_even_if_nobody_reads_stdout(
     ):
         assert bigr(*words).code == 1
         assert Path(words[-1]).exists(), words
+
+
+def test_what_the_task_made_is_taken_where_it_is_named(bigr: Callable, workplace: Path, tiny_model: Path) -> None:
+    words = ("--mask-box", "2,2,6,6", "--seed", 1, "-m", tiny_model)
+    Image.effect_noise((20, 20), 50).convert("RGB").save("boat.png")
+    bigr("inpaint", "boat.png", *words, "-o", "car.png")
+    named = bigr("inpaint", "boat.png", "car.png", *words, "-o", "{stem}-2.png")
+    assert named.code == 0 and "passed over" not in named.err
+    assert Path("boat-2.png").exists() and Path("car-2.png").exists()
+    found = bigr("inpaint", ".", *words, "-o", "{stem}-3.png")
+    assert "made by inpaint of others" in found.err and not Path("car-3.png").exists()
+
+
+def test_a_bmp_file_without_a_recipe_is_said(bigr: Callable, workplace: Path, tiny_model: Path) -> None:
+    made = bigr("generate", "cat", "-n", 2, "--seed", 1, "-m", tiny_model, "-o", "{seed}.bmp")
+    assert made.code == 0 and made.err.count("no room for a recipe") == 1
+    quiet = bigr("generate", "cat", "--seed", 3, "-m", tiny_model, "-o", "{seed}.bmp", "--no-metadata")
+    assert "no room" not in quiet.err

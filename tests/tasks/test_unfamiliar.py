@@ -103,9 +103,11 @@ def test_interpolation_between_images_warns(bigr: Run, knowing: Run) -> None:
 
 
 def test_models_without_statistics_say_nothing(bigr: Run) -> None:
-    done = bigr("inpaint", "in.png", *TASKS["inpaint"], *SETTINGS, "-o", "a.png", "--json", "--strict")
+    done = bigr("inpaint", "in.png", *TASKS["inpaint"], *SETTINGS, "-o", "a.png", "--json")
     assert "familiarity" not in record(done)
     assert "warning" not in done.err
+    strict = bigr("inpaint", "in.png", *TASKS["inpaint"], *SETTINGS, "-o", "b.png", "--strict")
+    assert strict.code == 0 and strict.err.count("--strict refuses nothing") == 1
 
 
 def test_enriching_leaves_what_the_model_cannot_reconstruct(bigr: Run, knowing: Run) -> None:

@@ -91,3 +91,18 @@ def test_what_a_published_size_needs_is_more_than_small_machines_have() -> None:
 def test_crops_of_large_images_are_cut_out_of_reduced_copies(side: int, crop: float, reduced: bool) -> None:
     data = plan.data_settings(replace(PHOTOS, side=side), "photos", 64, workers=1, seed=0)
     assert (data.crop, data.cache_reduced) == (crop, reduced)
+
+
+def test_a_generator_that_sees_too_little_for_shapes_is_told_of() -> None:
+    look = PHOTOS
+    data = plan.data_settings(look, "photos", 64, workers=1, seed=0)
+    first = plan.tokenizer_training("nano", look, data, 64, name="a", precision="float32", seed=0)
+    second = plan.generator_training(
+        "nano", look, data, "classes", tokenizer="a", name="b", precision="float32", seed=0
+    )
+    for steps, short in ((100, True), (400, False)):
+        planned = plan.Plan(
+            first, replace(second, run=plan.in_steps(second.run, steps)), "nano", "classes", estimate=60
+        )
+        assert any("short: 6,400 samples" in line for line in planned.lines()) == short
+        assert not any("short" in line for line in planned.lines("tokenizer"))

@@ -43,10 +43,12 @@ def test_what_it_says(config: ModelConfig) -> None:
         "| fidelity: n | 5000 |",
         "| odd | a\\|b c |",
         "| timesteps | 100 |",
-        'bigr generate "a" --model small',
+        'bigr generate "a" --model FOLDER',
+        "FOLDER is the one in which this file is.",
     ):
         assert line in card.replace("\n\n", "\n").split("\n")
     assert "seed" not in card
+    assert 'bigr generate "a" --model small' in render_card(replace(config, licence="MIT"))
 
 
 def test_what_is_not_as_published_is_said(config: ModelConfig) -> None:
