@@ -67,7 +67,8 @@ def override_mapping(
         key, equals, text = setting.partition("=")
         path = key.strip().split(".")
         if not key.strip() or not equals:
-            hint = "settings are words such as run.steps=1000; images are named by --data, or of bigr train by its first word"
+            images = "images are named by --data, or of bigr train by its first word"
+            hint = f"settings are words such as run.steps=1000; {images}"
             raise ConfigError(f"{source}: {setting!r}: expected key=value", hint=hint)
         where = f"{source}: {key.strip()}"
         _set(cls, data, path, from_text(_kind_at(cls, data, path), text, source=where), where)
