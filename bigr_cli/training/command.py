@@ -33,6 +33,7 @@ def new_training(request: Request, folder: Path | None, device: torch.device, *,
         UsageError: the folder is not empty; images that are not there or too few; too little time or memory.
         What training raises.
     """
+    _refuse_several_processes()
     if request.seconds is not None and request.steps is not None:
         raise UsageError("--time and --steps exclude each other: one follows from the other")
     folder = Path("runs") / safe_name(os.path.basename(os.path.realpath(request.images))) if folder is None else folder
@@ -60,7 +61,15 @@ def new_training(request: Request, folder: Path | None, device: torch.device, *,
 
 def resumed_training(folder: Path, device: torch.device, *, settings: Sequence[str] = ()) -> Path:
     """Go on with a training from where it is, with settings changed. Raises what `Training` raises."""
+    _refuse_several_processes()
     return _train(folder, device, settings=settings)
+
+
+def _refuse_several_processes() -> None:
+    """Raise UsageError under torchrun: each process would plan for itself, and write the same folder."""
+    if int(os.environ.get("WORLD_SIZE", "1") or 1) > 1:
+        hint = "bigr train-tokenizer and train-generator share the work: see docs/scale.md"
+        raise UsageError("bigr train is for one process; several would each plan for themselves", hint=hint)
 
 
 def _train(folder: Path, device: torch.device, *, settings: Sequence[str] = ()) -> Path:

@@ -91,6 +91,16 @@ def test_a_training_without_a_model_says_when_it_comes(bigr: Run, tmp_path: Path
     assert "is a training that has not written a model yet" in shown.err and "after 10 steps" in shown.err
 
 
+@pytest.mark.parametrize("words", [("--steps", 2, "-o", "run"), ("--plan",), ("--resume", "run")])
+def test_several_processes_are_refused(
+    bigr: Run, photos: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[object, ...]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    shown = bigr("train", *(() if "--resume" in words else (photos,)), *words)
+    assert (shown.code, "bigr train is for one process" in shown.err) == (2, True)
+    assert "train-tokenizer and train-generator share the work" in shown.err
+
+
 def test_a_plan_trains_nothing(bigr: Run, photos: Path, tmp_path: Path) -> None:
     shown = bigr("train", photos, "-o", tmp_path / "run", "--time", "4m", "--plan", *SIZED, *SMALL)
     assert shown.code == 0
