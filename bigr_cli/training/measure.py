@@ -28,7 +28,7 @@ _HELD_OUT = 32
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a step with its loading, and of a look: validation, samples, and the model's files.
+    """Seconds of a step with its loading, and of a look: validation, `samples`, and the model's files.
 
     `bytes` is the most memory that the process had meanwhile, on a CPU with all that it had before.
     """
@@ -36,6 +36,7 @@ class Cost:
     step: float
     look: float
     bytes: int
+    samples: float = 0.0
 
 
 def measure(
@@ -70,7 +71,7 @@ def measure(
                 raise
             hint = "a smaller --size, or a smaller run.batch, needs less"
             raise RunError("there is too little memory for a step of this training", hint=hint) from error
-    return Cost(step, validation * len(held_out) + samples, peak.bytes)
+    return Cost(step, validation * len(held_out) + samples, peak.bytes, samples)
 
 
 def _steps(trainer: Trainer, seconds: float, batches: Iterator[Batch] | None) -> float:

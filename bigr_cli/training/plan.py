@@ -33,8 +33,9 @@ FEWEST_STEPS = 20  # of a stage: with fewer there is nothing to look at
 # Share of the time that the tokenizer gets: what is blurred by it stays blurred, and it converges sooner than the
 # generator. One that starts from a trained tokenizer needs less.
 _TOKENIZER_SHARE, _TUNED_SHARE = 0.35, 0.25
-# Of the whole time, for the evaluation at the end, and for a machine that is a little slower than it was measured.
-RESERVE = 0.04
+# Of the whole time, for a machine that is a little slower than it was measured; and what the evaluation at the end takes,
+# in units of a sheet of samples, of which it draws eight.
+RESERVE, ENDING = 0.04, 12
 _VALIDATION_SHARE = 0.08  # of a stage's time, at most
 _FEWEST_LOOKS, _MOST_LOOKS = 5, 20
 _FIRST_LOOKS = 3  # what the samples before the first validation cost, in units of one

@@ -234,7 +234,8 @@ class Planner:
         """
         tokenizer, generator = stages
         whole = self.request.time
-        rest = max(0.0, whole * (1 - rules.RESERVE) - (time.monotonic() - self._begin))
+        ending = rules.ENDING * costs.generator.samples if costs.generator is not None and self.only is None else 0.0
+        rest = max(0.0, whole * (1 - rules.RESERVE) - ending - (time.monotonic() - self._begin))
         early = rest * self._share(tokenizer)
         needed = 0.0
         if costs.generator is not None:
