@@ -33,7 +33,7 @@ FEWEST_STEPS = 20  # of a stage: with fewer there is nothing to look at
 # Share of the time that the tokenizer gets: what is blurred by it stays blurred, and it converges sooner than the
 # generator. One that starts from a trained tokenizer needs less.
 _TOKENIZER_SHARE, _TUNED_SHARE = 0.35, 0.25
-# Of the whole time, for a machine that is a little slower than it was measured; and what the evaluation at the end takes,
+# Of the whole time, for a machine that is a little slower than was measured; and what the evaluation at the end takes,
 # in units of a sheet of samples, of which it draws eight.
 RESERVE, ENDING = 0.04, 12
 _VALIDATION_SHARE = 0.08  # of a stage's time, at most
