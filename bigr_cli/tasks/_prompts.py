@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bigr_cli.zoo.config import ModelConfig
 
 ALL = "all"
+_LONGEST = 200  # characters of a phrase in a hint
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def _texts(config: "ModelConfig", given: Sequence[Prompt], every: bool) -> "list
         except UsageError as error:
             hint, phrase = error.hint, " ".join(one.text for one in given if one.bare)
             if each.bare and sum(one.bare for one in given) > 1:
-                hint = f'quote the text: "{shortened(phrase)}"' + (f"; {hint}" if hint else "")
-            name = each.place or (repr(shortened(each.text)) if len(given) > 1 else "")
-            raise UsageError(f"{name}: {error}" if name else str(error), hint=hint) from error
+                hint = f'quote the text: "{phrase[:_LONGEST]}"' + (f"; {hint}" if hint else "")
+            name = each.place or (shortened(each.text) if len(given) > 1 else "")
+            said = str(error) if str(error).startswith(name) else f"{name}: {error}"
+            raise UsageError(said, hint=hint) from error
     return [each.text for each in given]
