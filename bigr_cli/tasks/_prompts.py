@@ -87,10 +87,10 @@ def _texts(config: "ModelConfig", given: Sequence[Prompt], every: bool) -> "list
         try:
             guide(config, each.text)
         except UsageError as error:
-            hint, phrase = error.hint, " ".join(one.text for one in given if one.bare)
+            advice, phrase = error.hint, " ".join(one.text for one in given if one.bare)
             if each.bare and sum(one.bare for one in given) > 1:
-                hint = f'quote the text: "{phrase[:_LONGEST]}"' + (f"; {hint}" if hint else "")
+                advice = f'quote the text: "{phrase[:_LONGEST]}"' + (f"; {advice}" if advice else "")
             name = each.place or (shortened(each.text) if len(given) > 1 else "")
             said = str(error) if str(error).startswith(name) else f"{name}: {error}"
-            raise UsageError(said, hint=hint) from error
+            raise UsageError(said, hint=advice) from error
     return [each.text for each in given]
