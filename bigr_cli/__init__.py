@@ -8,6 +8,7 @@ images = model.generate("cat", count=4, seed=0)
 ```
 """
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +61,21 @@ __all__ = [
 ]
 
 
+@cache
+def _in_python(function: Any) -> Any:
+    """A function whose errors name arguments, not options; always the same one."""
+    from bigr_cli.arguments import in_python
+
+    return in_python(function)
+
+
 if not TYPE_CHECKING:  # which knows what there is, and would take every name for something
 
     def __getattr__(name: str) -> Any:
         # PEP 562: torch is imported by whoever loads a model, not by whoever imports the package.
         if name in _LAZY:
-            return getattr(import_module(_LAZY[name]), name)
+            found = getattr(import_module(_LAZY[name]), name)
+            return found if isinstance(found, type) else _in_python(found)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -39,6 +39,10 @@ class ConfigError(UsageError):
     """A configuration with an unknown key, a value of the wrong type or out of range."""
 
 
+class WrongTypeError(ConfigError, TypeError):
+    """A value of the wrong type, which Python code may catch as a TypeError, too."""
+
+
 class ModelError(UsageError):
     """A model that is not there or cannot do what was asked for."""
 

@@ -29,7 +29,7 @@ def train(
     size: SizeName | Literal["auto"] = "auto",
     image_size: int | None = None,
     captions: bool | None = None,
-    from_model: str = "",
+    from_model: str | PathLike[str] = "",
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -89,7 +89,7 @@ def train(
         size=None if size == "auto" else size,
         side=image_size,
         condition=None if captions is None else "captions" if captions else "classes",
-        start=from_model,
+        start=fspath(from_model),
         seed=seed,
         settings=tuple(settings),
     )

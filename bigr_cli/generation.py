@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.errors import UsageError
-from bigr_cli.prompts import Label, guide_of, name_of, warn_of_contradiction
+from bigr_cli.prompts import Label, every_label, guide_of, listing, name_of, warn_of_contradiction
 from bigr_cli.recipe import MOST
 from bigr_cli.runtime.batches import Batches
+from bigr_cli.setting import whole_number
 from bigr_cli.zoo.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -67,14 +70,16 @@ def plan(
 
     Raises:
         UnknownNameError: a label that the model has not; suggests the nearest.
+        WrongTypeError: a count or a seed that is no whole number.
         UsageError: no label, too many images, or seeds that do not lie within 0 to 2^63 - 1.
     """
+    count = whole_number("count", count)
     if not labels or count < 1:
         raise UsageError(f"expected at least one label and a count of at least 1, got {len(labels)} and {count}")
     total = len(labels) * count
     if total > MOST:
         raise UsageError(f"{total:,} images are too many at once; the limit is {MOST:,}")
-    first = secrets.randbelow(2**32) if seed is None else seed
+    first = secrets.randbelow(2**32) if seed is None else whole_number("seed", seed)
     if not 0 <= first <= LARGEST_SEED - (total - 1):
         last = f"; {total} images use the seeds from it on" if total > 1 else ""
         raise UsageError(f"seed: expected whole numbers from 0 to 2^63 - 1, got {first}{last}")
@@ -87,6 +92,30 @@ def plan(
         for place, (name, guide) in enumerate(wanted)
         for number in range(count)
     ]
+
+
+def asked(config: ModelConfig, labels: Label | Sequence[Label], given: dict[str, Any]) -> list[Label]:
+    """What Python asks for: `labels`, or instead `prompt` or `prompts`, which are taken out of the arguments `given`.
+
+    Raises:
+        UsageError: it is given twice, or not at all.
+    """
+    named: dict[str, Any] = {name: given.pop(name) for name in ("prompt", "prompts") if name in given}
+    ways = [*([] if isinstance(labels, tuple) and not labels else ["labels"]), *named]
+    if len(ways) > 1:
+        raise UsageError(f"{ways[0]} and {ways[1]} exclude each other: both say what to paint")
+    if not ways:
+        raise UsageError(
+            "labels: expected a label or a text, or several", hint=f"{config.name} knows {listing(config)}"
+        )
+    wanted: Any = labels if ways == ["labels"] else named[ways[0]]
+    if ways == ["prompts"] and isinstance(wanted, str | os.PathLike) and os.path.isfile(wanted):
+        from bigr_cli.data.captions import read_texts
+
+        return list(every_label(config, read_texts(Path(wanted))))
+    if wanted is None or isinstance(wanted, str) or not isinstance(wanted, Iterable):
+        return list(every_label(config, [wanted]))
+    return list(every_label(config, list(wanted)))
 
 
 def sample_jobs(

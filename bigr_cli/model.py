@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
 from bigr_cli import prompts
+from bigr_cli.arguments import methods_in_python
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.network import Generator, Labels
@@ -24,7 +26,7 @@ from bigr_cli.editing import in_memory
 from bigr_cli.editing.request import Request
 from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
 from bigr_cli.editing.requests import Mask as MaskSearch
-from bigr_cli.generation import Generated, Job, Watcher, generated, plan
+from bigr_cli.generation import Generated, Job, Watcher, asked, generated, plan
 from bigr_cli.imaging.arrays import is_one_image, originals
 from bigr_cli.imaging.coding import decode_images, encode_images
 from bigr_cli.imaging.metadata import MadeImage
@@ -34,7 +36,7 @@ from bigr_cli.recipe import GENERATE, Recipe
 from bigr_cli.runtime import memory
 from bigr_cli.runtime.batches import Batches
 from bigr_cli.runtime.int8 import is_int8
-from bigr_cli.setting import with_own_names
+from bigr_cli.setting import whole_numbers, with_own_names
 from bigr_cli.settings import sampling_settings
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.find import default_model, find_model
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    name_or_dir: str | Path | None = None,
+    name_or_dir: str | PathLike[str] | None = None,
     *,
     device: str = "auto",
     dtype: str = "auto",
@@ -84,15 +86,19 @@ def load(
         ModelError: there is no such model, or it is damaged.
         DeviceError: there is no such device or format here, or it cannot compile.
     """
-    wanted = default_model() if name_or_dir is None else name_or_dir
+    wanted = default_model() if name_or_dir is None else fspath(name_or_dir)
     directory = find_model(wanted)
     placing: dict[str, Any] = {"offload": offload, "device_map": device_map, "compile": compile}
     network, config = load_networks(directory, device=device, dtype=dtype, threads=threads, **placing)
     if directory == Path(wanted).expanduser():
-        return Model(network, config, folder=str(wanted))
+        return Model(network, config, folder=wanted)
     return Model(network, config, name=directory.name)
 
 
+@methods_in_python(
+    *("generate", "generate_iter", "inpaint", "outpaint", "edit", "enrich", "mask", "interpolate", "embed", "search"),
+    *("classify", "probe", "evaluate_generation", "evaluate_reconstruction", "encode", "reconstruct"),
+)
 class Model:
     """A tokenizer and a generator with their config, on a device: what `load` gives.
 
@@ -158,13 +164,14 @@ class Model:
         return torch.int8 if is_int8(self.generator) else self.generator.positions.dtype
 
     def generate(
-        self, labels: Label | Sequence[Label], *, count: int = 1, seed: int | None = None, **options: Any
+        self, labels: Label | Sequence[Label] = (), *, count: int = 1, seed: int | None = None, **options: Any
     ) -> list[MadeImage]:
         """Images of these labels or texts, `count` of each, in their order.
 
         Args:
-            labels: a label or several, each by name or number, or texts if the model reads those; None is no label.
-            count: how many images of each.
+            labels: a label or several, each by name or number, or texts if the model reads those; None is no label,
+                and "all" every one. `prompt` or `prompts` is the same; `prompts` may be a file with one a line.
+            count: how many images of each; `num_images`, `num_images_per_prompt` and `num_samples` are the same.
             seed: of the first image; image i has seed + i. None draws one.
             options: `negative`, a label or text that guidance leads away from; `batch_size`, how many to sample at
                 once, on which the images do not depend; `progress`; settings of the sampler, such as `steps` and
@@ -175,13 +182,13 @@ class Model:
 
         Raises:
             UnknownNameError: a label that the model has not.
-            UsageError: a setting, count or seed out of range.
+            UsageError: a setting, count or seed out of range. WrongTypeError, which is a TypeError: no number.
         """
         return [image.image for image in self.generate_iter(labels, count=count, seed=seed, **options)]
 
     def generate_iter(
         self,
-        labels: Label | Sequence[Label],
+        labels: Label | Sequence[Label] = (),
         *,
         count: int = 1,
         seed: int | None = None,
@@ -194,10 +201,12 @@ class Model:
 
         Errors are raised by this call itself.
         """
-        wanted = [labels] if labels is None or isinstance(labels, str | int) else list(labels)
-        given = with_own_names(Inpaint, {"negative": negative, **sampling})  # whose negative prompt has other names too
+        once = {} if count == 1 else {"count": count}
+        given = with_own_names(Inpaint, {"negative": negative, **once, **sampling})  # which names negative prompts
+        wanted, count = asked(self.config, labels, given), given.pop("count", 1)
         jobs = plan(self.config, wanted, count=count, seed=seed, negative=given.pop("negative"))
-        in_memory.check_arguments("generate", with_own_names(SamplingConfig, given), ("count", "negative", "seed"))
+        known = ("count", "negative", "prompt", "seed")
+        in_memory.check_arguments("generate", with_own_names(SamplingConfig, given), known)
         settings = self.settings(**given)
         batches = Batches(self.batch_size() if batch_size is None else batch_size)
         return self._generated(jobs, settings, batches, progress)
@@ -373,7 +382,7 @@ class Model:
             UsageError: fewer than two stops, labels and images together, a setting out of range.
             UnknownNameError: a label that the model has not.
         """
-        size = self.batch_size() if batch_size is None else batch_size
+        size = self.batch_size() if batch_size is None else Batches(batch_size).size
         build = {name: value for name, value in options.items() if name != "seed"}
         total = in_memory.build(Interpolate, self.config, build).count
         with for_caller(total, "interpolating", progress) as advance:
@@ -390,8 +399,11 @@ class Model:
     def _edited(
         self, kind: type[Request], image: Images, count: int | None, options: dict[str, Any]
     ) -> MadeImage | list[MadeImage]:
-        asked, progress = options.pop("batch_size", None), options.pop("progress", None)
-        size = self.batch_size() if asked is None else asked
+        options = with_own_names(kind, {"count": count, **options})
+        whole_numbers(count=options["count"])
+        count = options.pop("count")
+        most, progress = options.pop("batch_size", None), options.pop("progress", None)
+        size = self.batch_size() if most is None else Batches(most).size
         one = count is None and is_one_image(image) and not options.get("save_passes")
         given, task = originals(image, self.config.ground), kind.__name__.lower()
         with for_caller(len(given) * (count or 1), task, progress) as advance:
@@ -615,7 +627,7 @@ class Model:
         """
         from bigr_cli.evaluation import from_python
 
-        return from_python.generation(self, reference, **options)
+        return from_python.generation(self, reference, **with_own_names(SamplingConfig, options))
 
     def evaluate_reconstruction(self, data: str | PathLike[str] = "scenes", **options: Any) -> dict[str, Any]:
         """How well the tokenizer reconstructs images, as `bigr evaluate reconstruction` measures it.
@@ -634,7 +646,7 @@ class Model:
         """
         from bigr_cli.evaluation import from_python
 
-        return from_python.reconstruction(self, data, **options)
+        return from_python.reconstruction(self, data, **with_own_names(SamplingConfig, options))
 
     def encode(self, images: Images, *, refine: int = 0) -> Tensor:
         """The codes of images of the model's size.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import unicodedata
+from dataclasses import fields
+from typing import Any
 
 from bigr_cli.errors import UsageError
 
@@ -33,6 +36,30 @@ def plain_text(text: str) -> str:
         elif letter.isprintable() or letter == _JOINER:
             kept.append(letter)
     return " ".join("".join(kept).split())
+
+
+class _Shortened(reprlib.Repr):
+    """Sequences by their first three entries, texts by their ends, arrays by their type and shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxtuple = self.maxlist = self.maxdict = 3
+        self.maxlevel = 2
+        self.maxstring, self.maxother = 80, 120
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if hasattr(x, "shape") and hasattr(x, "dtype"):
+            return f"<{x.dtype} of {'×'.join(map(str, x.shape)) or 1}>"
+        return super().repr_instance(x, level)
+
+
+def short_repr(value: Any) -> str:
+    """The `repr` of a dataclass, with what is long in its fields shortened."""
+    shown = (f"{field.name}={_SHORTENED.repr(getattr(value, field.name))}" for field in fields(value) if field.repr)
+    return f"{type(value).__qualname__}({', '.join(shown)})"
+
+
+_SHORTENED = _Shortened()
 
 
 def is_plain(text: str) -> bool:

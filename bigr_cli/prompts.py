@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 
 from bigr_cli import console
 from bigr_cli.core.config import BYTES, Guide
@@ -13,6 +14,7 @@ from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.config import ModelConfig, shortened
 
 NO_LABEL = "none"
+ALL = "all"
 _READER = "-m scenes-64-text reads texts of scenes"
 
 Label = str | int | None
@@ -79,6 +81,23 @@ def guide_of(config: ModelConfig, label: Label) -> Guide:
         raise UsageError(f"{config.name} reads texts and has no classes, got the number {label}")
     text = plain_text(label or "")
     return None if text.casefold() in ("", NO_LABEL) else _in_own_words(config, text)
+
+
+def every_label(config: ModelConfig, labels: Sequence[Label], *, named: bool = False) -> Sequence[Label]:
+    """Labels, where "all" stands for every one that the model has.
+
+    It does not where one of the labels is called so, unless it is `named` by an option of its own, nor for a model that
+    reads texts. UsageError where it stands beside other labels.
+    """
+    if reads_text(config) or (ALL in config.labels and not named):
+        return labels
+    others = [label for label in labels if str(label).casefold() != ALL]
+    if not others and labels:
+        return [label for _ in labels for label in range(class_count(config))]
+    if len(others) < len(labels):
+        hint = f"bigr generate all, or bigr generate {quote(str(others[0]))}"
+        raise UsageError(f"all is every label, {others[0]} among them", hint=hint)
+    return labels
 
 
 def warn_of_contradiction(config: ModelConfig, guide: Guide, negative: Guide) -> None:

@@ -17,7 +17,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from bigr_cli import yaml_text
-from bigr_cli.errors import ConfigError, nearest
+from bigr_cli.errors import ConfigError, WrongTypeError, nearest
 from bigr_cli.schema_words import SCALARS, described, one_of
 
 T = TypeVar("T")
@@ -117,7 +117,9 @@ class _Reader:
         choices = [str(choice) for choice in get_args(kind)] if get_origin(kind) is Literal else []
         near = nearest(value, choices, 1) if isinstance(value, str) else []
         suggestion = f"; did you mean {near[0]}?" if near else ""
-        self.fail(key, f"expected {described(kind)}, got {reprlib.repr(value)}{suggestion}")
+        error = ConfigError if near or (choices and isinstance(value, str)) else WrongTypeError
+        message = f"expected {described(kind)}, got {reprlib.repr(value)}{suggestion}"
+        raise error(f"{self.source}: {key}: {message}" if key else f"{self.source}: {message}")
 
     def read(self, kind: Any, value: Any, key: str) -> Any:
         origin = get_origin(kind)

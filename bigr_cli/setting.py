@@ -11,14 +11,20 @@ Dataclasses inside others (a mask, say) are flattened: their fields are settings
 from __future__ import annotations
 
 import math
+import operator
+import reprlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, MISSING, dataclass, fields, is_dataclass
 from functools import cache, cached_property
-from types import UnionType
+from numbers import Integral, Real
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from bigr_cli.errors import ConfigError
+from bigr_cli.errors import ConfigError, WrongTypeError
+from bigr_cli.schema_words import described
 
+COUNT_NAMES = ("--num-images", "--num-images-per-prompt", "--num-samples")  # --count, as other programs call it
 _RESERVED = {"class": "class_label"}  # words that name no parameter in Python
 
 
@@ -109,7 +115,7 @@ def parameters(kind: type) -> tuple[Parameter, ...]:
 
 
 def with_own_names(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of settings by their own names, where some are by an alias: guidance_scale is guidance.
+    """Values of settings, and `count`, by their own names, where some are by an alias: guidance_scale is guidance.
 
     Raises:
         ConfigError: a setting is given by two names.
@@ -126,8 +132,24 @@ def with_own_names(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _aliases(kind: type) -> Mapping[str, str]:
-    words = ((alias, one.name) for one in parameters(kind) for alias in one.setting.aliases)
+    words = [(alias, one.name) for one in parameters(kind) for alias in one.setting.aliases]
+    words += [(alias, "count") for alias in COUNT_NAMES]
     return {alias.removeprefix("--").replace("-", "_"): name for alias, name in words}
+
+
+def whole_number(name: str, value: Any) -> int:
+    """An argument that is a whole number, of NumPy's too; WrongTypeError, which names the argument, if it is none."""
+    if not isinstance(value, bool):
+        with suppress(TypeError):
+            return operator.index(value)
+    raise WrongTypeError(f"{name}: expected a whole number, got {reprlib.repr(value)}")
+
+
+def whole_numbers(**values: Any) -> None:
+    """Raise WrongTypeError for the first of these arguments that is neither a whole number nor None."""
+    for name, value in values.items():
+        if value is not None:
+            whole_number(name, value)
 
 
 @cache
@@ -147,7 +169,12 @@ def members(kind: Any) -> tuple[Any, ...]:
 
 
 def check_settings(owner: Any) -> None:
-    """Check the numbers and choices among the fields of a dataclass; ConfigError for the first that is out of range."""
+    """Check the numbers and choices among the fields of a dataclass.
+
+    Raises:
+        WrongTypeError: the first that is wrong is neither a number nor true or false.
+        ConfigError: it is out of range.
+    """
     for name, (kind, said) in _hints(owner.__class__).items():
         value = getattr(owner, name)
         if not said or value is None:
@@ -155,6 +182,8 @@ def check_settings(owner: Any) -> None:
         choices = [choice for part in members(kind) if get_origin(part) is Literal for choice in get_args(part)]
         if choices and value not in choices:
             raise ConfigError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        if not _fits(kind, value):
+            raise WrongTypeError(f"{name}: expected {described(_without_none(kind))}, got {reprlib.repr(value)}")
         if isinstance(value, bool) or not isinstance(value, int | float) or said[0].minimum is None:
             continue
         least, most = said[0].minimum, said[0].maximum
@@ -165,6 +194,21 @@ def check_settings(owner: Any) -> None:
                 raise ConfigError(f"{name}: expected at most {int(most):,}, got {value:,}")
         elif not said[0].allows(value):
             raise ConfigError(f"{name}: expected {said[0].range(name)}, got {value}")
+
+
+def _without_none(kind: Any) -> Any:
+    parts = tuple(part for part in members(kind) if part is not NoneType)
+    return Union[parts] if len(parts) > 1 else parts[0]  # noqa: UP007
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value can be of a type that has only numbers, or true and false, in it; of others it always can."""
+    parts = [part for part in members(kind) if part is not NoneType]
+    if not all(part in (bool, int, float) for part in parts):
+        return True
+    if bool in parts and not isinstance(value, str):
+        return True
+    return isinstance(value, Real if float in parts else Integral) and not isinstance(value, bool)
 
 
 def _parameters(kind: type, path: tuple[str, ...]) -> Iterator[Parameter]:

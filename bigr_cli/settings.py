@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from numbers import Integral, Real
 
 from bigr_cli import console, schema
 from bigr_cli.core.config import SamplingConfig, taken_by
@@ -25,7 +26,8 @@ def sampling_settings(config: ModelConfig, *layers: Mapping[str, object], painti
     """
     merged = schema.to_mapping((painting and config.painting) or config.sampling)
     for layer in layers:
-        given = {name: value for name, value in with_own_names(SamplingConfig, layer).items() if value is not None}
+        named = with_own_names(SamplingConfig, layer).items()
+        given = {name: _plain(value) for name, value in named if value is not None}
         chosen_preset = given.pop("preset", None)
         merged |= ({} if chosen_preset is None else preset(config, chosen_preset, painting=painting)) | given
     chosen = schema.from_mapping(SamplingConfig, merged, source="sampling")
@@ -40,6 +42,13 @@ def sampling_settings(config: ModelConfig, *layers: Mapping[str, object], painti
                 raise ConfigError(f"{name}: expected 1 to {most}, {why} of {config.name}, got {value}")
         return taken_by(config.generator, chosen)
     return chosen
+
+
+def _plain(value: object) -> object:
+    """A number of NumPy's as one of Python's."""
+    if isinstance(value, bool | int | float):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value) if isinstance(value, Real) else value
 
 
 def _limits(config: ModelConfig) -> Iterator[tuple[str, int, str]]:

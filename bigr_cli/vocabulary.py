@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bigr_cli.core.config import require
+from bigr_cli.plain_text import short_repr
 
 MOST_WORDS = 2_000
 MOST_CAPTIONS = 50_000  # that are read for them
@@ -72,6 +73,8 @@ class Vocabulary:
     colors: Wordings = field(default_factory=dict)
     grounds: Wordings = field(default_factory=dict)
     times: Wordings = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         require(len(self.words) <= _LIMIT, f"words: expected at most {_LIMIT:,}, got {len(self.words):,}")

@@ -206,14 +206,7 @@ class TextsBeside:
 
 
 def read_texts(path: Path) -> list[str]:
-    """The texts of `numbered_texts`, without their numbers."""
-    return [text for _, text in numbered_texts(path)]
-
-
-def numbered_texts(path: Path) -> list[tuple[int, str]]:
-    """The texts in a file, or for "-" on stdin, one a line, without blank lines, each with the number of its line.
-
-    What is no text becomes U+FFFD.
+    """The texts in a file, or for "-" on stdin, one a line, without blank lines; what is no text becomes U+FFFD.
 
     Raises:
         UsageError: it cannot be read, or has none.
@@ -228,4 +221,4 @@ def numbered_texts(path: Path) -> list[tuple[int, str]]:
     lines = [line.strip() for line in decoded(data, "replace").splitlines()]
     if not any(lines):
         raise UsageError(f"{'stdin' if str(path) == '-' else path}: has no line with a text")
-    return [(number, line) for number, line in enumerate(lines, 1) if line]
+    return [line for line in lines if line]

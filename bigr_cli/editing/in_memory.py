@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from os import PathLike
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,7 @@ from bigr_cli.editing.request import EditRequest, Request, read_request, recorde
 from bigr_cli.editing.requests import Interpolate
 from bigr_cli.errors import BigrError, ConfigError, UsageError, nearest
 from bigr_cli.generation import plan
-from bigr_cli.imaging.arrays import originals
+from bigr_cli.imaging.arrays import is_one_image, originals
 from bigr_cli.imaging.files import KINDS
 from bigr_cli.imaging.originals import Original
 from bigr_cli.prompts import Label, guide_of, name_of, reads_text
@@ -125,7 +126,10 @@ def edited(
 
 
 def _with_boxes(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Boxes as texts, of which a request takes any number: "x,y,w,h" and (x, y, w, h) are one each."""
+    """Paths as `Path`, and boxes as texts, any number of them: "x,y,w,h" and (x, y, w, h) are one each."""
+    options = {name: Path(value) if isinstance(value, PathLike) else value for name, value in options.items()}
+    if isinstance(options.get("mask_find"), str):
+        options["mask_find"] = [options["mask_find"]]
     given = options.get("mask_box")
     if given is None:
         return options
@@ -164,6 +168,8 @@ def interpolated(
     A text that is the file of an image is an image, every other one a label, as on the command line. `advance` is told
     of shares of frames.
     """
+    if is_one_image(keyframes) or _is_label(keyframes):
+        raise UsageError(f"stops: expected two or more labels or images, as a list, got one: {keyframes!r}")
     labels: list[Label] = [one for one in keyframes if _is_label(one)]  # type: ignore[misc]
     others = [one for stop in keyframes if not _is_label(stop) for one in originals(stop, config.ground)]  # type: ignore[arg-type]
     if labels and len(labels) < len(keyframes):

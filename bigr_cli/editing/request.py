@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path, PurePath
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from bigr_cli.core.config import Guide, SamplingConfig
@@ -245,9 +246,11 @@ def recorded(kind: type, values: Mapping[str, Any], explicit: Collection[str]) -
 
 def _guide(config: "ModelConfig", name: str, own: Sequence[Parameter], values: Mapping[str, Any]) -> Guide:
     """What a field that holds a class or a text is given."""
-    if name in values:
-        return guide(config, values[name])
     words = {one.name: values.get(one.name) for one in own}
+    if name in values:
+        if twice := [word for word in words if word != name and words[word] is not None and values[name] is not None]:
+            raise UsageError(f"{name} and {twice[0]} exclude each other: both say what to paint")
+        return guide(config, values[name])
     if len(own) == 1:
         return guide(config, words[own[0].name])
     asked = words.pop("prompt")
@@ -279,7 +282,7 @@ def _nested(config: "ModelConfig", kind: type, values: Mapping[str, Any], own: S
         for one in own
         if values.get(one.name) is not None
     }
-    if "path" in inner and not isinstance(whole, str | PurePath):
+    if "path" in inner and not isinstance(whole, str | PathLike):
         inner["image"] = inner.pop("path")  # a mask in memory
     elif "path" in inner:
         inner["path"] = Path(whole)

@@ -18,6 +18,7 @@ from bigr_cli.evaluation.tokenizers import (
 )
 from bigr_cli.imaging.files import check_targets
 from bigr_cli.progress import ProgressOption, for_caller
+from bigr_cli.setting import whole_numbers
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
@@ -33,7 +34,7 @@ def generation(
     count: int | None = None,
     seed: int = 0,
     metrics: str | None = None,
-    features: str | None = None,
+    features: NamedFile | None = None,
     weights: NamedFile | None = None,
     fetch_weights: bool = False,
     reference_count: int | None = None,
@@ -46,6 +47,7 @@ def generation(
     **sampling: Any,
 ) -> dict[str, Any]:
     """Figures of samples, or of the images of a folder, against a reference."""
+    whole_numbers(count=count, seed=seed, reference_count=reference_count, resize=resize, batch_size=batch_size)
     settings = model.settings(**sampling)
     if images is None:
         jobs = balanced(model.config, COUNT if count is None else count, seed)
@@ -86,13 +88,14 @@ def reconstruction(
     *,
     count: int | None = None,
     refine: int | None = None,
-    features: str | None = None,
+    features: NamedFile | None = None,
     weights: NamedFile | None = None,
     fetch_weights: bool = False,
     batch_size: int | None = None,
     progress: ProgressOption = None,
 ) -> dict[str, Any]:
     """Figures of the reconstructions of a folder's images, or of scenes."""
+    whole_numbers(count=count, refine=refine, batch_size=batch_size)
     images = images_to_reconstruct(fspath(data), model.config.image_size, count)
     evaluator = _evaluator(features, weights, fetch_weights)
     extractor = distance_extractor(evaluator, fspath(data), [images])
@@ -111,8 +114,10 @@ def reconstruction(
     return record
 
 
-def _evaluator(features: str | None, weights: NamedFile | None, fetch_weights: bool) -> Evaluator:
-    return Evaluator(features=features, weights=None if weights is None else Path(weights), fetch_weights=fetch_weights)
+def _evaluator(features: NamedFile | None, weights: NamedFile | None, fetch_weights: bool) -> Evaluator:
+    network = None if features is None else fspath(features)
+    file = None if weights is None else Path(weights).expanduser()
+    return Evaluator(features=network, weights=file, fetch_weights=fetch_weights)
 
 
 def _npz(path: NamedFile | None) -> Path | None:

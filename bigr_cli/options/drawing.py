@@ -10,6 +10,7 @@ import typer
 from bigr_cli.core import config
 from bigr_cli.errors import UsageError
 from bigr_cli.options.base import ARGUMENTS, MODEL, OUTPUT, PAINTING, checked_seed, option, own_option
+from bigr_cli.setting import COUNT_NAMES
 
 Model = Annotated[
     str | None,
@@ -64,7 +65,7 @@ Count = Annotated[
     int,
     option(
         *("-n", "--count"),
-        aliases=("--num-images", "--num-images-per-prompt"),
+        aliases=COUNT_NAMES,
         panel=MODEL,
         min=1,
         metavar="N",

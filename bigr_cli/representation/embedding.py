@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli.errors import BigrError
+from bigr_cli.plain_text import short_repr
 from bigr_cli.representation.features import Wanted, embed_batch
 from bigr_cli.representation.items import Item, Pixels, Read, read_batches
 from bigr_cli.representation.parts import Shard, Shards
@@ -39,6 +40,8 @@ class Embedded:
     paths: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+
+    __repr__ = short_repr
 
 
 def batch_size(model: Model, wanted: Wanted, asked: int | None) -> int:

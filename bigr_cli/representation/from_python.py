@@ -31,6 +31,7 @@ from bigr_cli.representation.probe_files import (
     wanted_by,
 )
 from bigr_cli.runtime.batches import Batches
+from bigr_cli.setting import whole_numbers
 
 if TYPE_CHECKING:
     from bigr_cli.imaging.arrays import Images, OneImage
@@ -54,6 +55,7 @@ def embedded_to(
     progress: ProgressOption = None,
 ) -> Embedded:
     """Features in a file; what cannot be read is in `failed` of what this gives, and warned of."""
+    whole_numbers(count=count, seed=seed)
     words = [images] if isinstance(images, str | PathLike) else list(images)
     if other := [word for word in words if not isinstance(word, str | PathLike)]:
         raise TypeError(f"with output, expected names of files and folders, got {type(other[0]).__name__}")
@@ -77,8 +79,9 @@ def embedded_to(
 
 def searched(model: Model, query: OneImage, index: NamedFile | Index, count: int) -> list[Found]:
     """The images of an index that are nearest to an image."""
-    source = _IN_MEMORY if isinstance(index, Index) else str(index)
-    known = index if isinstance(index, Index) else read_index(Path(index).expanduser())
+    whole_numbers(count=count)
+    source = _IN_MEMORY if isinstance(index, Index) else fspath(index)
+    known = index if isinstance(index, Index) else read_index(index)
     _check_made_with(known.about, model, source)
     wanted = known.about.wanted(model.config)
     check_features(known, wanted, source=source, model=model.name)
@@ -91,8 +94,8 @@ def classified_images(
     model: Model, images: Images, probe: NamedFile | Probe, batch_size: int | None
 ) -> list[Classified]:
     """The likeliest label of each image."""
-    source = _IN_MEMORY if isinstance(probe, Probe) else str(probe)
-    known = probe if isinstance(probe, Probe) else load_probe(Path(probe).expanduser())
+    source = _IN_MEMORY if isinstance(probe, Probe) else fspath(probe)
+    known = probe if isinstance(probe, Probe) else load_probe(probe)
     _check_made_with(known.about, model, source)
     wanted = wanted_by(known, model.config, source=source, model=model.name)
     given = originals(images, model.config.ground)
@@ -117,6 +120,7 @@ def probed(
     progress: ProgressOption,
 ) -> Probed:
     """Classifiers of all layers' features, measured; the best one's in a file, if that is asked for."""
+    whole_numbers(count=count, test_count=test_count, seed=seed)
     path = None if save is None else Path(save).expanduser()
     if path is not None:
         check_probe_path(path)

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from bigr_cli.data.array_files import read_arrays
 from bigr_cli.errors import BigrError, ImageError, ModelFormatError, RunError, UsageError
 from bigr_cli.files import atomic_write, writing
 from bigr_cli.imaging.files import existing
+from bigr_cli.plain_text import short_repr
 from bigr_cli.representation.embedding import Embedded, embed_items, gathered, identity, shard_size
 from bigr_cli.representation.features import Wanted
 from bigr_cli.representation.items import About, Item, about, parse_about
@@ -62,6 +64,8 @@ class Index:
     paths: list[str]
     labels: list[str]
     about: About
+
+    __repr__ = short_repr
 
 
 def check_kind(path: Path, kinds: Sequence[str] = KINDS) -> str:
@@ -188,16 +192,17 @@ def _write(
     shards.remove()
 
 
-def read_index(path: Path) -> Index:
-    """A file that `write_table` has written as .npz or .safetensors.
+def read_index(path: str | PathLike[str]) -> Index:
+    """A file of features that `embed` has written as .npz or .safetensors.
 
     Raises:
         UsageError: it is of another kind, or is not there.
         ModelFormatError: it is damaged, or holds something else.
     """
+    path = Path(path).expanduser()
     suffix = check_kind(path, SEARCHABLE)
     if not path.is_file():
-        raise UsageError(f"{path}: there is no such file", hint="bigr embed PICTURES -o FILE makes one")
+        raise UsageError(f"{path}: there is no such file", hint="bigr embed IMAGES -o FILE makes one")
     try:
         features, paths, labels, text = (_read_npz if suffix == ".npz" else _read_safetensors)(path)
     except (OSError, ValueError, KeyError, EOFError, TypeError, RecursionError, ArithmeticError, MemoryError) as error:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bigr_cli.core.representation import middle_layer
 from bigr_cli.errors import UsageError
+from bigr_cli.plain_text import short_repr
 from bigr_cli.representation.classifiers import AT_ONCE, Attentive, Linear, attentive_classifiers, classifiers
 from bigr_cli.representation.features import ALL, Wanted, wanted_features
 from bigr_cli.representation.probe_data import (
@@ -92,6 +93,8 @@ class Probed:
     train: int
     test: int
     pool: str = "mean"
+
+    __repr__ = short_repr
 
     @property
     def best(self) -> Row:

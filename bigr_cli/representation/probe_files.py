@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from bigr_cli.errors import BigrError, ModelFormatError, UsageError
 from bigr_cli.imaging.files import write_bytes
+from bigr_cli.plain_text import short_repr
 from bigr_cli.representation.items import About, parse_about
 from bigr_cli.runtime.batches import Batches
 
@@ -38,6 +40,8 @@ class Familiar:
     mean: NDArray[np.float32]
     whitener: NDArray[np.float32]
     scale: float
+
+    __repr__ = short_repr
 
     def distances(self, features: NDArray[Any]) -> NDArray[np.float64]:
         """(N, D) → (N,): above 1 where an image is farther from the training images than nearly all of these are."""
@@ -79,6 +83,8 @@ class Probe:
     about: About
     familiar: Familiar | None = None
     query: NDArray[np.float32] | None = None
+
+    __repr__ = short_repr
 
     def probabilities(self, features: NDArray[Any]) -> NDArray[np.float64]:
         """(N, D), or with a query (N, L, D) → (N, C), each row adding up to 1."""
@@ -190,7 +196,7 @@ def save_probe(path: Path, probe: Probe, *, overwrite: bool = False) -> None:
     write_bytes(path, save(tensors, metadata=texts), overwrite=overwrite)
 
 
-def load_probe(path: Path) -> Probe:
+def load_probe(path: str | PathLike[str]) -> Probe:
     """Read a probe.
 
     Raises:
@@ -199,6 +205,7 @@ def load_probe(path: Path) -> Probe:
     """
     from safetensors import SafetensorError, safe_open
 
+    path = Path(path).expanduser()
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file", hint="bigr evaluate probe --save FILE makes one")
     try:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from bigr_cli import console
 from bigr_cli.errors import RunError, UsageError
+from bigr_cli.setting import whole_number
 
 Some = TypeVar("Some", bound="Sliceable")
 Made = TypeVar("Made")
@@ -27,10 +28,10 @@ class Batches:
     """How many things are worked on at once: at first `size`, and fewer from the moment that these were too many."""
 
     def __init__(self, size: int) -> None:
-        """Raises UsageError if the size is below 1."""
-        if size < 1:
+        """Raises UsageError if the size is below 1, WrongTypeError if it is no whole number."""
+        self.size = whole_number("batch_size", size)
+        if self.size < 1:
             raise UsageError(f"batch_size: expected at least 1, got {size}")
-        self.size = size
 
     def run(self, items: Some, work: Callable[[Some], Made]) -> Iterator[tuple[Some, Made]]:
         """The items batch by batch, each with what `work` makes of it.

@@ -10,6 +10,7 @@ from bigr_cli import options
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.metrics import GENERATION, choices
 from bigr_cli.option_groups import Sampling
+from bigr_cli.setting import COUNT_NAMES
 from bigr_cli.tasks._evaluation import EVALUATION, EvaluatorOptions, Sweep, evaluator_of
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Drawing:
         options.own_option(
             *("-n", "--count"),
             panel=options.MODEL,
-            aliases=("--num-samples", "--num-images"),
+            aliases=COUNT_NAMES,
             min=1,
             max=1_000_000,
             metavar="N",
@@ -137,11 +138,10 @@ def planned(
     overwrite: bool,
 ) -> Plan:
     """What is to be done; UsageError and its kinds for whatever cannot be."""
-    folder, sweep = _sorted(words, drawing)
-    files = _files(drawing, overwrite=overwrite)
-    _refuse_early(folder, comparing, evaluating, drawing)
     from bigr_cli.evaluation.generation import open_comparison
 
+    folder, sweep = _sorted(words, drawing)
+    files = _files(drawing, overwrite=overwrite)
     images: ImageSet | None = None
     jobs: list[Job] = []
     settings: list[tuple[Point, SamplingConfig]] = []
@@ -165,18 +165,6 @@ def planned(
         npz=drawing.npz,
     )
     return Plan(comparison, images, jobs, settings)
-
-
-def _refuse_early(folder: str | None, comparing: Comparing, evaluating: EvaluatorOptions, drawing: Drawing) -> None:
-    """Raise UsageError for what needs no torch to be seen."""
-    from bigr_cli.data.sources import SCENES
-    from bigr_cli.evaluation.preflight import refuse_sizes, refuse_weights
-
-    if comparing.resize is None:
-        refuse_sizes(folder, comparing.reference)
-    needed = comparing.reference not in (None, SCENES) and Path(str(comparing.reference)).expanduser().exists()
-    asked = evaluating.features is not None or evaluating.fetch_weights
-    refuse_weights(evaluating.weights, inception=needed and not asked)
 
 
 def _sorted(words: list[str], drawing: Drawing) -> tuple[str | None, list[str]]:

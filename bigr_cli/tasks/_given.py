@@ -88,7 +88,10 @@ def _read(context: typer.Context, base: Given, path: Path, number: int, line: Ma
     names = _names(context)
     for key, value in line.items():
         plain = key.lstrip("-").replace("_", "-")
-        name = names.get({"images": "image", "stop": "stops"}.get(plain, plain))
+        plain = {"images": "image", "stop": "stops"}.get(plain, plain)
+        if plain == "label" and "label" not in names and "prompt" in names:
+            plain = "prompt"  # as lines of --json call it
+        name = names.get(plain)
         if name is None:
             known = sorted(word for word, target in names.items() if target not in _OF_THE_RUN)
             raise UsageError(f"{where}: unknown key {key!r}", hint=f"keys are {', '.join(known)}")

@@ -140,12 +140,8 @@ def embed(
 
 @contextmanager
 def _progress(total: int) -> "Iterator[Callable[[int], None]]":
-    try:
-        with console.progress(total, "embedding") as bar:
-            yield bar.advance
-    except KeyboardInterrupt:
-        console.say("interrupted; the same command goes on from the last part of the images that was done")
-        raise
+    with console.progress(total, "embedding") as bar:
+        yield bar.advance
 
 
 def _tell(output: Path, made: "Embedded", network: "Model", wanted: "Wanted", seconds: float, *, json: bool) -> None:

@@ -9,6 +9,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, grouped
 from bigr_cli.registry import UNDERSTAND, task
+from bigr_cli.setting import COUNT_NAMES
 from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._representation import loaded
 
@@ -40,7 +41,7 @@ class Asking:
         int | None,
         options.own_option(
             *("-n", "--count"),
-            aliases=("--num-samples",),
+            aliases=COUNT_NAMES,
             panel=options.INPUT,
             min=1,
             max=100_000,

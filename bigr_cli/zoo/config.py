@@ -22,6 +22,7 @@ from bigr_cli.core.held_out import HeldOut
 from bigr_cli.core.limits import MOST_REFINE, whole
 from bigr_cli.errors import ConfigError, ModelFormatError
 from bigr_cli.files import reading
+from bigr_cli.plain_text import short_repr
 from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.source import Source
@@ -97,6 +98,8 @@ class ModelConfig:
     licence: str = ""
     source: Source | None = None
     sha256: dict[str, str] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         require(self.format == FORMAT, f"format: expected {FORMAT}, got {self.format}")

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bigr_cli import home
 from bigr_cli.errors import ConfigError, ModelError, UnknownNameError
 from bigr_cli.files import atomic_write, reading, writing
+from bigr_cli.plain_text import short_repr
 from bigr_cli.zoo.config import CONFIG_FILE, ModelConfig, check_name, read_config
 from bigr_cli.zoo.sizes import stored_parameters
 
@@ -31,8 +32,10 @@ class Entry:
     where: str
     state: str
     size: int
-    config: ModelConfig | None = None
+    config: ModelConfig | None = field(default=None, repr=False)
     problem: str = ""
+
+    __repr__ = short_repr
 
     @property
     def parameters(self) -> int | None:
@@ -91,7 +94,7 @@ def _default_file() -> Path:
     return home.data_dir() / "default-model"
 
 
-def find_model(name_or_dir: str | Path | None = None) -> Path:
+def find_model(name_or_dir: str | os.PathLike[str] | None = None) -> Path:
     """The folder of a model.
 
     Args:
@@ -101,7 +104,7 @@ def find_model(name_or_dir: str | Path | None = None) -> Path:
         ModelError: the folder is not a model folder.
         UnknownNameError: there is no model of that name; the message suggests the nearest.
     """
-    wanted = default_model() if name_or_dir is None else str(name_or_dir)
+    wanted = default_model() if name_or_dir is None else os.fspath(name_or_dir)
     folder = Path(wanted).expanduser()
     with reading(wanted, ModelError, hint=LIST_HINT):  # a name too long for any file, a folder that is closed
         if wanted and (folder / CONFIG_FILE).is_file():
