@@ -123,7 +123,7 @@ class Edit(MaskedRequest):
     from_label: Annotated[
         Guide,
         painting(
-            "What it was: it is replaced, and guidance leads away from it.",
+            "What it was: guidance leads away from it. Without a mask, it is replaced.",
             option="--from-class",
             metavar="LABEL",
             variable=False,

@@ -39,7 +39,7 @@ class MaskRequest:
     label: Annotated[
         Guide,
         _setting(
-            "What the model recognises as this label; its own likelihoods say where.",
+            "Where the model sees this label. Its own likelihoods say so.",
             option="--mask-class",
             metavar="LABEL",
             variable=False,
@@ -48,7 +48,7 @@ class MaskRequest:
     text: Annotated[
         str | None,
         _setting(
-            "What CLIPSeg finds by these words. It needs bigr-cli[text].",
+            "Where CLIPSeg sees these words. It needs bigr-cli[text].",
             option="--mask-text",
             metavar="WORDS",
             variable=False,
@@ -57,7 +57,7 @@ class MaskRequest:
     searches: Annotated[
         tuple[str, ...],
         _setting(
-            "What a mask finder finds by these words, such as one of a plugin; may be repeated.",
+            "Where a mask finder sees it. Plugins bring others; may be repeated.",
             option="--mask-find",
             metavar="NAME=WORDS",
             variable=False,
