@@ -13,7 +13,7 @@ from bigr_cli.core.config import PRESETS, SOURCES
 from bigr_cli.errors import UsageError, nearest
 from bigr_cli.registry import Task
 
-_SIZE = "the model's size decides: scenes-64 makes 64×64; bigr enrich --scale and bigr outpaint --size make larger ones"
+_SIZE = "the model's size decides: scenes-64 makes 64×64; bigr outpaint --size adds more around it"
 _EDITED = "bigr edit IMAGE --prompt LABEL --strength 0.5 changes an image; bigr inpaint IMAGE --mask MASK a part of one"
 _INTERFERE = "images are written without change: nothing of the kind is needed"
 # Options that other programs have, and what does here what they do there.
