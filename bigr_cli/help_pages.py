@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from bigr_cli.options import base
 from bigr_cli.registry import MAKE, MANAGE, TRAIN, UNDERSTAND
-from bigr_cli.usage_errors import require_values
+from bigr_cli.usage_errors import require_values, warn_of_repetition
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +53,10 @@ class Command(_Help, TyperCommand):
 
     def parse_args(self, context: Any, words: list[str]) -> list[str]:
         require_values(self, words)
-        return super().parse_args(context, words)
+        given = list(words)  # click empties its list
+        rest = super().parse_args(context, words)
+        warn_of_repetition(self, context, given)
+        return rest
 
 
 class Group(_Help, TyperGroup):

@@ -6,15 +6,20 @@ import itertools
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bigr_cli import console
 from bigr_cli.core.config import PRESETS, SOURCES
 from bigr_cli.errors import UsageError, nearest
 from bigr_cli.registry import Task
 
 _SIZE = "the model's size decides: scenes-64 makes 64×64; bigr outpaint --size adds more around it"
 _EDITED = "bigr edit IMAGE --prompt LABEL --strength 0.5 changes an image; bigr inpaint IMAGE --mask MASK a part of one"
+_COUNT = "-n N, --count N: so many images"
+_WHERE = "-o FILE, FOLDER/ or PATTERN says where images go"
+_COMPARED = "bigr evaluate generation FOLDER --reference FOLDER"
 _INTERFERE = "images are written without change: nothing of the kind is needed"
 # Options that other programs have, and what does here what they do there.
 _ELSEWHERE: dict[str, str] = {
@@ -38,19 +43,46 @@ _ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("--batch-size", "--train-batch-size", "--batch"), "run.batch=N, as a word of its own"),
     **dict.fromkeys(("--query", "--features"), "bigr search IMAGE --index FILE"),
     **dict.fromkeys(("--verbosity", "--debug-mode"), "--verbose, or --debug for tracebacks"),
-    **dict.fromkeys(("--images", "--real", "--fake"), "bigr evaluate generation FOLDER --reference FOLDER"),
+    **dict.fromkeys(("--images", "--real", "--fake", "--path1", "--path2", "--dataset1", "--dataset2"), _COMPARED),
+    **dict.fromkeys(("--input1", "--input2", "--gt", "--ref", "--real-dir", "--fake-dir", "--gen"), _COMPARED),
+    **dict.fromkeys(("--fid", "--isc", "--kid", "--prc"), "--metrics fid,is,kid,prc: those of them that are wanted"),
+    **dict.fromkeys(("--num", "--number", "--samples", "--num-samples", "--n-samples", "--amount", "--n-iter"), _COUNT),
+    **dict.fromkeys(("--num-outputs", "--batch-count", "--images-per-prompt", "--nsamples", "--n-images"), _COUNT),
+    **dict.fromkeys(
+        ("--out", "--outdir", "--output-dir", "--output-path", "--out-dir", "--save-path", "--outfile"), _WHERE
+    ),
+    **dict.fromkeys(("--num-inference-steps", "--inference-steps", "--sampling-steps"), "--steps N"),
+    **dict.fromkeys(("--guidance-scale", "--cfg-scale", "--cfg", "--scale"), "--guidance NUMBER"),
+    **dict.fromkeys(("--negative-prompt", "--neg", "--neg-prompt", "--uncond"), "--negative LABEL, or a text"),
+    **dict.fromkeys(
+        ("--ckpt", "--checkpoint", "--model-id", "--pretrained", "--pretrained-model-name-or-path"), "-m MODEL"
+    ),
+    **dict.fromkeys(("--random-seed", "--manual-seed", "--generator", "--seeds"), "--seed N"),
+    **dict.fromkeys(("--montage", "--tile", "--contact-sheet"), "--grid FILE puts all images on one sheet"),
     **dict.fromkeys(("--label", "--labels", "--classes"), "labels are words of their own: bigr generate cat"),
     **dict.fromkeys(("--data", "--train-dir"), "the folder is a word of its own: bigr train FOLDER"),
 }
 _COMMANDS: dict[str, str] = {
     "fid inception is kid fid-score": "bigr evaluate generation FOLDER --reference FOLDER",
-    "psnr ssim lpips rfid": "bigr evaluate reconstruction FOLDER --data FOLDER",
+    "psnr ssim lpips rfid reconstruct reconstruction": "bigr evaluate reconstruction FOLDER --data FOLDER",
     "clip clip-score text-score": "bigr evaluate text -m scenes-64-text",
     "linear linear-probe accuracy": "bigr evaluate probe --data FOLDER",
     "install download get add fetch": "bigr models pull NAME",
     "remove rm delete uninstall": 'a model is a folder: rm -r "$(bigr models path NAME)"',
     "upload publish": "bigr models push NAME OWNER/NAME",
-    "ls all": "bigr models list",
+    "ls all list": "bigr models list",
+    "labels classes vocabulary": "bigr models labels",
+    "inspect show details describe identify exif metadata info": "bigr models show NAME, or bigr info FILE of an image",
+    "compare fidelity torch-fidelity": "bigr evaluate generation FOLDER --reference FOLDER",
+    "montage grid sheet": "bigr generate LABEL -n 16 --grid FILE",
+    "morph blend": "bigr interpolate LABEL LABEL",
+    "segment": "bigr mask IMAGE",
+    "predict label recognize": "bigr classify IMAGE --probe FILE",
+    "similar find query retrieve": "bigr search IMAGE --index FILE",
+    "history recent": "bigr log",
+    "resume continue": "bigr train --resume FOLDER",
+    "benchmark speed": "bigr bench",
+    "env check status diagnose": "bigr doctor",
     "convert": "bigr models import, bigr models export",
     "upscale enlarge super-resolution superres": "bigr enrich IMAGE --scale 2",
     "img2img image-to-image": "bigr edit IMAGE --prompt LABEL --strength 0.5",
@@ -67,6 +99,9 @@ _COMMANDS: dict[str, str] = {
     "web ui webui gui app start server": "bigr serve",
 }
 _OPTION = re.compile(r"No such option:? (\S+)")
+_PROPOSED = re.compile(
+    r"\s*(?:\(Possible options?:.*\)|Did you mean .*\?)$"
+)  # by letters in common, not by what they do
 _COMMAND = re.compile(r"No such command '([^']*)'")
 _EXTRA = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)")
 
@@ -86,7 +121,8 @@ def explained(error: Any, tasks: Mapping[tuple[str, ...], Task], words: Sequence
         return message, None
     see = f"see '{called} --help'"
     if found := _OPTION.search(message):
-        return message, _of_option(found[1], called, see)
+        hint = _of_option(found[1], called, see)
+        return (_PROPOSED.sub("", message) if hint != see else message), hint
     if found := _COMMAND.search(message):
         return message, _of_command(found[1], called, tasks, see)
     task = tasks.get(tuple(called.split()[1:]))
@@ -101,7 +137,7 @@ def explained(error: Any, tasks: Mapping[tuple[str, ...], Task], words: Sequence
 
 
 def _of_option(name: str, called: str, see: str) -> str:
-    known = _ELSEWHERE.get(name) or _ELSEWHERE.get(name.split("=")[0])
+    known = _ELSEWHERE.get(name.split("=")[0].replace("_", "-"))
     return (
         f"{known}; {see}"
         if known and called != "bigr"
@@ -189,6 +225,20 @@ def require_values(command: Any, words: Sequence[str]) -> None:
         wanted = option.metavar or str(option.name).upper()
         hint = f"{word} {wanted}; if {value} is what is meant, {word}={value}"
         raise UsageError(f"{word}: requires a value, and {value} is another option", hint=hint)
+
+
+def warn_of_repetition(command: Any, context: Any, words: Sequence[str]) -> None:
+    """Warn of an option that takes one value and is given more than one: the last counts, as everywhere.
+
+    Raises the usage errors of click for words that it does not take.
+    """
+    given, _, order = command.make_parser(context).parse_args(list(words))
+    for option, times in Counter(order).items():
+        single = not (option.multiple or option.is_flag or option.count) if hasattr(option, "is_flag") else False
+        if single and times > 1:
+            name = next((each for each in option.opts if each.startswith("--")), option.opts[0])
+            often = "twice" if times == 2 else f"{times} times"
+            console.warn(f"{name} is given {often}: {given[option.name]} counts")
 
 
 def _example(task: Task) -> str:

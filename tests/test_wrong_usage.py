@@ -170,6 +170,20 @@ tasks list ;; list ;; takes no such words
 serve nothing ;; 'nothing' ;; bigr models list
 serve --port 99999 ;; --port.*'99999' ;; expected at most 65535
 bench --steps many ;; 'many' ;; expected a whole number
+labels ;; 'labels' ;; bigr models labels
+models inspect scenes-64 ;; 'inspect' ;; bigr models show
+generate cat --num 4 ;; No such option: --num \| ;; -n N, --count N
+generate cat --samples 4 ;; --samples ;; -n N, --count N
+generate cat --num_outputs 4 ;; --num.outputs ;; -n N, --count N
+generate cat --outdir images ;; --outdir ;; -o FILE, FOLDER/
+evaluate generation --input1 pics --input2 mixed ;; --input1 ;; FOLDER --reference FOLDER
+montage a.png b.png ;; 'montage' ;; --grid FILE
+generate -m scenes-64-text "a red car" "a car driving" "a cup" ;; 'a car driving'.*: 'driving' ;; bigr models labels
+generate -m scenes-64-text a red boat at sunset ;; . ;; quote the text: "a red boat at sunset"
+generate -m scenes-64-text --prompts captions.txt ;; captions.txt, line 2: ;; models labels
+generate --prompts notes.txt ;; notes.txt, line 1: unknown label 'hello' ;; labels of scenes-64
+outpaint photo.png --left 0.5 ;; 0.5 pixels ;; 50% is a share
+outpaint photo.png --top 0.125 ;; 0.125 pixels ;; 12.5% is a share
 report ;; report ;; --report
 """.strip().splitlines()
 
@@ -183,6 +197,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         image.save(folder / name)
     (folder / "notes.txt").write_text("hello\n", encoding="utf-8")
+    (folder / "captions.txt").write_text("a red car\n# a comment\na cup\n", encoding="utf-8")
     (folder / "empty").mkdir()
     return folder
 
@@ -216,6 +231,15 @@ def test_a_variable_that_is_wrong_is_blamed(bigr: Run, monkeypatch: pytest.Monke
     done = bigr("generate", "cat")
     assert done.code == 2 and "'--steps' (env var: 'BIGR_STEPS')" in done.err
     assert "expected a whole number, got 'ten'" in done.err
+
+
+def test_an_option_given_twice_is_warned_of(bigr: Run) -> None:
+    words = ("edit", "photo.png", "--prompt", "cat", "--dry-run")
+    done = bigr(*words, "--seed", "1", "--seed=2", "--steps", "4", "--steps", "8", "--steps", "9", "--dry-run")
+    assert done.code == 0
+    warnings = [line for line in done.err.splitlines() if line.startswith("warning:")]
+    assert warnings == ["warning: --seed is given twice: 2 counts", "warning: --steps is given 3 times: 9 counts"]
+    assert "given" not in bigr("generate", "--prompt", "catt", "--prompt", "dogg").err
 
 
 def test_the_numbers_of_a_box_may_stand_apart(bigr: Run) -> None:

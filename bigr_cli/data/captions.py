@@ -206,7 +206,14 @@ class TextsBeside:
 
 
 def read_texts(path: Path) -> list[str]:
-    """The texts in a file, or for "-" on stdin, one a line, without blank lines; what is no text becomes U+FFFD.
+    """The texts of `numbered_texts`, without their numbers."""
+    return [text for _, text in numbered_texts(path)]
+
+
+def numbered_texts(path: Path) -> list[tuple[int, str]]:
+    """The texts in a file, or for "-" on stdin, one a line, without blank lines, each with the number of its line.
+
+    What is no text becomes U+FFFD.
 
     Raises:
         UsageError: it cannot be read, or has none.
@@ -221,4 +228,4 @@ def read_texts(path: Path) -> list[str]:
     lines = [line.strip() for line in decoded(data, "replace").splitlines()]
     if not any(lines):
         raise UsageError(f"{'stdin' if str(path) == '-' else path}: has no line with a text")
-    return [line for line in lines if line]
+    return [(number, line) for number, line in enumerate(lines, 1) if line]

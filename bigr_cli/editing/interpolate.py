@@ -144,8 +144,8 @@ def between_images(
         logits = [network.tokenizer.bit_logits(square) for square in squares]
     codes = [refined(network.tokenizer, *each, request.refine or 0)[0] for each in zip(squares, logits, strict=True)]
     looks = [Look(network) for _ in images]
-    for look, square, each in zip(looks, squares, logits, strict=True):
-        look_at(look, to_pixels(square)[0], each[0] > 0, request)
+    for look, image, square, each in zip(looks, images, squares, logits, strict=True):
+        look_at(look, to_pixels(square)[0], each[0] > 0, request, name=image.name)
     guided = [_guessed(network, each, request, seed) if request.guess else request for each in codes]
     requests, path = [], positions(len(images), request.count, loop=request.loop)
     for position in path:

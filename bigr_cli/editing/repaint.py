@@ -196,10 +196,12 @@ def look_at(
     request: EditRequest,
     known: Tensor | None = None,
     made: Pixels | None = None,
+    *,
+    name: str = "the image",
 ) -> Familiarity | None:
     """Let a look have another window (S, S, 3) with its codes (L, K), of which tokens are known (L,): its own verdict.
 
-    `made` (S, S, 3) is what the model made of it, if it has been decoded.
+    `made` (S, S, 3) is what the model made of it, if it has been decoded; `name` is what an error calls the image.
 
     Raises:
         UnfamiliarError: the request is strict, and what was seen so far is unlike what the model was trained on.
@@ -209,7 +211,7 @@ def look_at(
         found = look.add(image.permute(2, 0, 1), codes, known, again)
     so_far = look.verdict
     if request.strict and so_far is not None and so_far.unfamiliar:
-        raise UnfamiliarError(f"the image is unlike those that the model was trained on: {so_far.reason}", hint=HELP)
+        raise UnfamiliarError(f"{name} is unlike those that the model was trained on: {so_far.reason}", hint=HELP)
     return found
 
 

@@ -20,6 +20,7 @@ from bigr_cli.data.loading import as_floats
 from bigr_cli.errors import ModelError, RunError, UnknownNameError, UsageError
 from bigr_cli.evaluation.classifier import CONFIG_FILE, SHIPPED, load_classifier, read_classifier_config
 from bigr_cli.evaluation.metrics import GENERATION
+from bigr_cli.evaluation.preflight import CHOICES
 from bigr_cli.evaluation.pretrained import INCEPTION, check_weights, weights_for
 from bigr_cli.representation.features import embed_batch, wanted_features
 from bigr_cli.representation.items import about
@@ -27,10 +28,6 @@ from bigr_cli.zoo.find import find_model, list_models, packaged_models
 from bigr_cli.zoo.folder import load_model
 
 SCENES = "scenes"
-CHOICES = (
-    "--features scenes (the classifier that comes with the package), --features MODEL (a bigr model's representation),"
-    " --weights FILE, or --fetch-weights to let torch-fidelity download its Inception"
-)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from bigr_cli.data.images import READER, read_header, read_image
 from bigr_cli.data.scenes import LABELS
 from bigr_cli.data.sources import SCENES, ScenesSource, find_data_set, open_source
 from bigr_cli.errors import ImageError, UsageError
+from bigr_cli.evaluation.preflight import differing
 from bigr_cli.file_names import expanded
 from bigr_cli.files import reading
 from bigr_cli.imaging.grids import grid
@@ -176,12 +177,7 @@ def _common_size(source: FileSource) -> tuple[int, int]:
             size = read_header(stream, source.called(index)).size
         first = first or size
         if size != first:
-            sizes = [f"{width} × {height}" for width, height in (first, size)]
-            raise UsageError(
-                f"{source.called(0)} has {sizes[0]} pixels, {source.called(index)} has {sizes[1]}: figures would "
-                "depend on how they are scaled",
-                hint="--resize N cuts the square out of the middle of each and scales it to N × N",
-            )
+            raise differing(source.called(0), first, source.called(index), size)
     if first is None:
         raise UsageError("there are no images")
     return first

@@ -17,6 +17,7 @@ from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.fidelity import Reference, check_finite, extract
 from bigr_cli.evaluation.image_sets import ImageSet, array, folder, scenes
 from bigr_cli.evaluation.metrics import GENERATION, by_key, named
+from bigr_cli.evaluation.preflight import of_other_size
 from bigr_cli.evaluation.statistics import SUFFIXES, Statistics, StatisticsFile, read_statistics
 
 MANY = 10_000  # scenes, unless another number is asked for
@@ -131,10 +132,7 @@ def _obstacle(metric: str, extractor: Extractor, reference: Opened | None) -> st
 
 def _of_size(images: ImageSet, size: tuple[int, int]) -> ImageSet:
     if (images.width, images.height) != size:
-        raise UsageError(
-            f"{images.what}: {images.width} × {images.height} pixels, the samples have {size[0]} × {size[1]}",
-            hint="--resize N cuts the square out of the middle of all and scales it to N × N",
-        )
+        raise of_other_size(images.what, (images.width, images.height), size)
     return images
 
 

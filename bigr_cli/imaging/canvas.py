@@ -61,7 +61,11 @@ class CanvasRequest:
 
     def __post_init__(self) -> None:
         for name in ("left", "right", "top", "bottom"):
-            _check(name, getattr(self, name), _SIDE, "pixels such as 64, or a share such as 50%")
+            side = getattr(self, name)
+            _check(name, side, _SIDE, "pixels such as 64, or a share such as 50%")
+            if side is not None and "%" not in str(side) and 0 < float(side) < 1:
+                share = f"{float(side):.4%}".rstrip("0%").rstrip(".")
+                raise UsageError(f"--{name}: {side} pixels is less than one; {share}% is a share")
         _check("aspect", self.aspect, _ASPECT, "a shape such as 16:9")
         _check("size", self.size, _SIZE, "a size such as 800x600")
         ways = [bool(self.left or self.right or self.top or self.bottom), bool(self.aspect), bool(self.size)]

@@ -17,7 +17,7 @@ from bigr_cli.option_groups import Batch, Machine, Writing
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._given import Chooser, Given, given_by, given_by_manifest
 from bigr_cli.tasks._jobs import FailureList, Job, Plan, pass_path, plan
-from bigr_cli.tasks._results import Results, check_stdout
+from bigr_cli.tasks._results import Results, check_stdout, resumption
 from bigr_cli.tasks._sharing import Turn, load_on_every_rank, sharing, turn
 from bigr_cli.tasks._sheets import before_after_path, write_before_after
 from bigr_cli.tasks._watching import POLL, Watch
@@ -184,8 +184,8 @@ def _work(
                     kept += [(job.index, made.image)] if batch.grid else []
                 last = now
                 bar.advance()
-        except BaseException:
-            _close(results, planned, listed, failed, None)
+        except BaseException as error:
+            _close(results, planned, listed, failed, None, resumption(error, len(jobs)))
             raise
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
@@ -202,9 +202,10 @@ def _close(
     listed: FailureList,
     failed: list[tuple[str, BigrError]],
     processes: Team | None,
+    interrupted: tuple[int, str] = (0, ""),
 ) -> None:
     """Wait for the files, and tell what was made and what was not."""
-    results.report(skipped=planned.skipped, processes=processes)
+    results.report(skipped=planned.skipped, processes=processes, interrupted=interrupted)
     failed += results.failures
     if processes is None or processes.first:
         listed.write([(name, str(error)) for name, error in failed])

@@ -138,10 +138,11 @@ def planned(
     overwrite: bool,
 ) -> Plan:
     """What is to be done; UsageError and its kinds for whatever cannot be."""
-    from bigr_cli.evaluation.generation import open_comparison
-
     folder, sweep = _sorted(words, drawing)
     files = _files(drawing, overwrite=overwrite)
+    _refuse_early(folder, comparing, evaluating, drawing)
+    from bigr_cli.evaluation.generation import open_comparison
+
     images: ImageSet | None = None
     jobs: list[Job] = []
     settings: list[tuple[Point, SamplingConfig]] = []
@@ -165,6 +166,18 @@ def planned(
         npz=drawing.npz,
     )
     return Plan(comparison, images, jobs, settings)
+
+
+def _refuse_early(folder: str | None, comparing: Comparing, evaluating: EvaluatorOptions, drawing: Drawing) -> None:
+    """Raise UsageError for what needs no torch to be seen."""
+    from bigr_cli.data.sources import SCENES
+    from bigr_cli.evaluation.preflight import refuse_sizes, refuse_weights
+
+    if comparing.resize is None:
+        refuse_sizes(folder, comparing.reference)
+    needed = comparing.reference not in (None, SCENES) and Path(str(comparing.reference)).expanduser().exists()
+    asked = evaluating.features is not None or evaluating.fetch_weights
+    refuse_weights(evaluating.weights, inception=needed and not asked)
 
 
 def _sorted(words: list[str], drawing: Drawing) -> tuple[str | None, list[str]]:

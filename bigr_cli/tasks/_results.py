@@ -124,8 +124,14 @@ class Results:
         message = str(error)
         console.error(message if name in message else f"{name}: {message}", error.hint)
 
-    def report(self, *, skipped: int = 0, processes: Team | None = None) -> None:
-        """Wait until all are written, and say what was; with several processes, all must come here, and one speaks."""
+    def report(
+        self, *, skipped: int = 0, processes: Team | None = None, interrupted: tuple[int, str] = (0, "")
+    ) -> None:
+        """Wait until all are written, and say what was; with several processes, all must come here, and one speaks.
+
+        Args:
+            interrupted: how many images there should have been, and what goes on with them; (0, "") of work that ended.
+        """
         try:
             self._collect(most=0)
         finally:  # however this process is ended, what is being written gets whole
@@ -133,7 +139,10 @@ class Results:
             self._log.write()
         if processes is not None and processes.count > 1:
             self._gather(processes)
-        if self._written:
+        total, resume = interrupted
+        if total > 1 and self._paths is not None:
+            console.say(_interruption(self._written, total, resume))
+        elif self._written:
             console.say(f"wrote {_described(self._written)}")
         self.unfamiliar.finish(len(self._written))
         if skipped:
@@ -191,11 +200,26 @@ def _record(path: Path | None, recipe: "Recipe", *, index: int, seconds: float) 
     }
 
 
+def resumption(error: BaseException, total: int, resume: str = "--skip-existing") -> tuple[int, str]:
+    """For `Results.report` of work that an error ended: the total and how to go on, if it was interrupted."""
+    return (0, "") if isinstance(error, Exception) else (total, resume)
+
+
+def _interruption(paths: Sequence[Path], total: int, resume: str) -> str:
+    if not paths:
+        return f"interrupted before the first of {total} images"
+    return f"interrupted after {len(paths)} of {total} images in {_place(paths)}; {resume} goes on"
+
+
+def _place(paths: Sequence[Path]) -> str:
+    folder = os.path.commonpath([path.parent for path in paths]) or "."
+    return "the current folder" if folder == "." else folder + os.sep
+
+
 def _described(paths: Sequence[Path]) -> str:
     if len(paths) == 1:
         return str(paths[0])
-    folder = os.path.commonpath([path.parent for path in paths]) or "."
-    return f"{_counted(len(paths))} to {'the current folder' if folder == '.' else folder + os.sep}"
+    return f"{_counted(len(paths))} to {_place(paths)}"
 
 
 def _counted(number: int) -> str:

@@ -77,6 +77,11 @@ def classify(
     if known.familiar is None and "threshold" in given:
         hint = f"bigr evaluate probe --save makes one that does, of {FEWEST} images or more"
         raise UsageError(f"{probe}: does not say what its training images are like", hint=hint)
+    if known.familiar is None:
+        console.warn(
+            f"{probe}: trained on fewer than {FEWEST} images, or all the same, so none is told to be {NONE}: every "
+            "image gets a label"
+        )
     items = find_items(images, config.image_size, count=count, seed=seed, recursive=recursive)
     network = loaded(name, machine)
     from bigr_cli.representation.embedding import batch_size

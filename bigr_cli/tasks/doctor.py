@@ -15,14 +15,13 @@ from bigr_cli.runtime import device
 from bigr_cli.version import __version__
 
 REQUIRED = (
-    *("torch", "torchvision", "accelerate", "safetensors", "numpy", "pillow", "torch-fidelity"),
+    *("torch", "torchvision", "accelerate", "safetensors", "numpy", "pillow", "av", "torch-fidelity"),
     *("huggingface_hub", "typer", "rich"),
 )
 OPTIONAL = {
     "tensorboard": "training curves (--tensorboard)",
     "lpips": "the LPIPS distance",
     "pyarrow": "embeddings as .parquet",
-    "imageio-ffmpeg": "animations as .mp4",
     "transformers": "text encoders of text-conditioned models",
 }
 

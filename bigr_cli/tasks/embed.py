@@ -140,8 +140,12 @@ def embed(
 
 @contextmanager
 def _progress(total: int) -> "Iterator[Callable[[int], None]]":
-    with console.progress(total, "embedding") as bar:
-        yield bar.advance
+    try:
+        with console.progress(total, "embedding") as bar:
+            yield bar.advance
+    except KeyboardInterrupt:
+        console.say("interrupted; the same command goes on from the last part of the images that was done")
+        raise
 
 
 def _tell(output: Path, made: "Embedded", network: "Model", wanted: "Wanted", seconds: float, *, json: bool) -> None:

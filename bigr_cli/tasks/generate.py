@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,11 +10,12 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
-from bigr_cli.prompts import ALL, guide
+from bigr_cli.prompts import guide
 from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._given import Chooser, given_by
-from bigr_cli.tasks._results import Results, check_stdout
+from bigr_cli.tasks._prompts import prompts_given, wanted_prompts
+from bigr_cli.tasks._results import Results, check_stdout, resumption
 from bigr_cli.tasks._sharing import load_on_every_rank, sharing, turn
 from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 TASK = "generate"
 PATTERN = "{label}-{seed}.png"
+
 
 Labels = Annotated[
     list[str] | None,
@@ -128,7 +129,6 @@ def generate(
 
     Every image carries its recipe, which bigr info shows and --recipe takes settings, labels and seed from.
     """
-    from bigr_cli.data.captions import read_texts
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
@@ -141,8 +141,7 @@ def generate(
 
         def decide() -> tuple[Request, Targets]:
             config = read_config(find_model(name))
-            given = [*(labels or ()), *(prompt or ()), *(read_texts(prompts) if prompts else ())]
-            wanted = _labels(config, given, all_labels, chooser)
+            wanted = wanted_prompts(config, prompts_given(labels, prompt, prompts), all_labels, chooser)
             made = _request(config, wanted, chooser, sampling, count=count, seed=seed, negative=negative)
             return made, _targets(made.jobs, config, writing, sheets, processes.count)
 
@@ -176,33 +175,6 @@ def _request(
     jobs = plan(config, labels, count=count, seed=first, negative=negative)
     options = {"negative": negative} if negative else {}
     return Request(jobs=jobs, count=count, settings=settings, drawn=first is None, options=options)
-
-
-def _labels(config: "ModelConfig", given: Sequence[str], every: bool, chooser: Chooser) -> "Sequence[Label]":
-    """The labels asked for, or else the recipe's."""
-    from bigr_cli.prompts import every_label, listing, reads_text
-
-    if not given and not every and chooser.recipe is not None:
-        return chooser.recipe.labels
-    chosen: list[Label] = [ALL] if every else list(given)
-    if reads_text(config):
-        if every:
-            raise UsageError(f"{config.name} reads texts and has no labels")
-        if not chosen:
-            hint = f'for example: bigr generate "a blue house on grass at night" -m {config.name} -n 4'
-            raise UsageError(f"no text given; {config.name} takes {listing(config)}", hint=hint)
-        for text in chosen:
-            guide(config, str(text))
-        return chosen
-    if not chosen:
-        example = quote(config.labels[0]) if config.labels else "0"
-        raise UsageError(
-            f"no label given; {config.name} knows {listing(config)}",
-            hint=f"for example: bigr generate {example} -n 4, or: bigr generate all",
-        )
-    if every:
-        chosen += [word for word in given if word.casefold() != ALL]
-    return every_label(config, chosen, named=every)
 
 
 def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, sheets: Sheets, processes: int) -> Targets:
@@ -267,8 +239,9 @@ def _make(
                 )
                 results.save(image.index, image.image, recipe, seconds=image.seconds)
                 maker.add(image.index, image.image, image.label)
-        except BaseException:
-            results.report(skipped=skipped)
+        except BaseException as error:
+            resume = f"--seed {jobs[0].seed} --skip-existing" if request.drawn else "--skip-existing"
+            results.report(skipped=skipped, interrupted=resumption(error, len(todo), resume))
             raise
     results.report(skipped=skipped, processes=processes)
     maker.gather(processes)

@@ -224,7 +224,7 @@ def _work(
     from bigr_cli.editing.batched_sampling import paint_together
 
     failed, log, unfamiliar = list[tuple[str, BigrError]](), Log(), Unfamiliar()
-    began = time.perf_counter()
+    began, done = time.perf_counter(), 0
     work = ((job, _begun(model, job)) for job in jobs)
     try:
         for job, made in paint_together(model.network, work, batch_size=batch_size or model.batch_size()):
@@ -237,6 +237,11 @@ def _work(
                     console.error(f"{job.keyframes.name}: {error}", error.hint)
                 failed.append((job.keyframes.name, error))
             began = time.perf_counter()
+            done += 1
+    except BaseException as error:
+        if not isinstance(error, Exception) and len(jobs) > 1:
+            console.say(f"interrupted after {done} of {len(jobs)} interpolations; --skip-existing goes on")
+        raise
     finally:
         log.write()
     return failed

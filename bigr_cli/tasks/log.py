@@ -160,7 +160,6 @@ def _again(context: typer.Context, number: int, output: str | None, *, overwrite
     """Run the command of an image's recipe where it ran then, and return its exit code."""
     from bigr_cli.image_log import entry
     from bigr_cli.recipe import arguments
-    from bigr_cli.tasks.info import model_for
 
     one = entry(number)
     recipe, here = _recipe(one), Path.cwd()
@@ -170,7 +169,7 @@ def _again(context: typer.Context, number: int, output: str | None, *, overwrite
     try:
         if Path(one.folder).is_dir():
             os.chdir(one.folder)  # the files that it names are named from there
-        words = arguments(recipe, model=model_for(recipe, f"image {number}") or recipe.model, output=target)
+        words = arguments(recipe, model=_model(recipe, number, target), output=target)
         if words is None:
             raise UsageError(f"image {number}: nothing makes it again: {recipe.task} is no task that a recipe is for")
         flags = {"--overwrite": overwrite, "--json": json, "--quiet": quiet}
@@ -178,3 +177,30 @@ def _again(context: typer.Context, number: int, output: str | None, *, overwrite
         return code
     finally:
         os.chdir(here)
+
+
+def _model(recipe: "Recipe", number: int, target: str) -> str:
+    """The model that makes the image again, or another one of its name, of which a warning says so.
+
+    Raises:
+        UsageError: there is neither; says so where the folder that it names has other weights by now.
+    """
+    from bigr_cli.recipe import command, model_of
+    from bigr_cli.zoo.config import CONFIG_FILE
+    from bigr_cli.zoo.with_weights import named_model
+
+    found, same = model_of(recipe)
+    if same:
+        return found
+    other = named_model(recipe.model)
+    if other is not None:
+        console.warn(f"image {number}: no model here has the weights that it was made with")
+        return other
+    folder = recipe.folder
+    if folder and (Path(folder).expanduser() / CONFIG_FILE).is_file():
+        now = command(recipe, model=folder, output=target)
+        hint = f"with the weights that are there now: {now}" if now else None
+        raise UsageError(f"image {number} was made by an earlier state of {folder}, which is not kept", hint=hint)
+    gone = f" ({folder} is not there any more)" if folder else ""
+    hint = "bigr models list shows the models that are here"
+    raise UsageError(f"image {number}: the model {recipe.model!r} that made it is not here{gone}", hint=hint)

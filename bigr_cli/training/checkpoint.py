@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from bigr_cli import yaml_text
 from bigr_cli.errors import CheckpointError, RunError
 from bigr_cli.files import atomic_write
 
 FOLDER = "checkpoints"
+TRAINING_FILE = "training.yaml"  # in the folder of a run: its config
 STATE_FILE = "train.yaml"  # in the folder of a training of several stages, each in a folder below it
 _NAME = re.compile(r"step-(\d{8,})(\.safetensors)?")  # a folder where the weights were spread over processes
 _UNFINISHED = re.compile(r"\.step-\d{8,}\.part")
@@ -84,12 +87,24 @@ def last_state(run: Path) -> str:
     found = list_checkpoints(run)
     if not found:
         return "no state was saved yet"
-    return f"the last good state is {found[-1]}; --resume {resumed_as(run)} goes on from it"
+    return f"the last good state is {found[-1]}; {resume_command(run)} goes on from it"
 
 
 def resumed_as(run: Path) -> Path:
     """The folder that --resume takes: the run's, or that of the whole training whose stage it is."""
     return run.parent if (run.parent / STATE_FILE).is_file() else run
+
+
+def resume_command(run: Path) -> str:
+    """The command that goes on with a run, or with the training whose stage it is; from Python, the option alone."""
+    folder = resumed_as(run)
+    option = f"--resume {shlex.quote(str(folder))}"
+    if (folder / STATE_FILE).is_file():
+        return f"bigr train {option}"
+    if not (folder / TRAINING_FILE).is_file():
+        return option
+    kind = "generator" if "generator" in yaml_text.read_mapping(folder / TRAINING_FILE) else "tokenizer"
+    return f"bigr train-{kind} {option}"
 
 
 def list_checkpoints(run: Path) -> list[Path]:

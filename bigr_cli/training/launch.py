@@ -22,7 +22,15 @@ from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.files import atomic_write, clear_leftovers, is_leftover, writing
 from bigr_cli.locks import FolderLock, folder_lock
 from bigr_cli.runtime.tensor_headers import sha256_of
-from bigr_cli.training.checkpoint import FOLDER, clear_unfinished, list_checkpoints, step_of
+from bigr_cli.training.checkpoint import (
+    FOLDER,
+    STATE_FILE,
+    TRAINING_FILE,
+    clear_unfinished,
+    list_checkpoints,
+    resume_command,
+    step_of,
+)
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
 from bigr_cli.training.data_record import DataRecord, begun, going_on, labels_of_old_run, read_record
 from bigr_cli.training.loop import Trainer
@@ -31,7 +39,6 @@ from bigr_cli.training.pace import Stage
 from bigr_cli.training.results import start_from
 from bigr_cli.zoo.config import CONFIG_FILE, GENERATOR_FILE, TOKENIZER_FILE, read_config
 
-TRAINING_FILE = "training.yaml"
 HELD_OUT = 2**41  # where the held-out scenes begin, beyond the last one that training can reach
 
 _ARCHITECTURE = {TokenizerTraining: "tokenizer", GeneratorTraining: "generator"}
@@ -314,7 +321,9 @@ def _run_folder(name: str, output: Path | None, resume: Path | None) -> Path:
 
 def _check_empty(folder: Path) -> None:
     if folder.exists() and not all(is_leftover(path) for path in folder.iterdir()):
-        hint = f"go on with --resume {folder}, or choose another folder with -o"
+        hint = "choose another folder with -o"
+        if any((folder / name).is_file() for name in (STATE_FILE, TRAINING_FILE)):
+            hint = f"go on with {resume_command(folder)}, or {hint}"
         raise UsageError(f"{folder}: exists and is not empty", hint=hint)
 
 

@@ -18,7 +18,7 @@ from bigr_cli.data.loading import Batch, Positions
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.training.acceleration import accelerator_for
-from bigr_cli.training.checkpoint import step_of, writing
+from bigr_cli.training.checkpoint import resume_command, step_of, writing
 from bigr_cli.training.config import DataConfig, RunConfig
 from bigr_cli.training.ema import WeightAverage
 from bigr_cli.training.interrupts import Interrupts, StepAborted, failures, interrupts
@@ -128,7 +128,7 @@ class Trainer:
                 if saved != self.step or self.step == 0:
                     self._save(keep=self.run.keep)
                 reports.stopped()
-                console.say(f"stopped after step {self.step}; go on with --resume {self.stage.whole}")
+                console.say(f"stopped after step {self.step}; go on with {resume_command(self.folder)}")
                 raise interrupted.ending
 
     def _keep_pace(self, bar: console.ProgressBar) -> None:
@@ -271,7 +271,6 @@ class Trainer:
     def _stop_at(self, what: str) -> NoReturn:
         """The weights are still those before the step: keep them, and every checkpoint from before."""
         saved = self._save(keep=None)
-        hint = (
-            f"the state before it is {saved}; --resume {self.stage.whole} with a lower optimizer.rate may get past it"
-        )
+        again = resume_command(self.folder)
+        hint = f"the state before it is {saved}; {again} with a lower optimizer.rate may get past it"
         raise RunError(f"{what}; training stopped", hint=hint)

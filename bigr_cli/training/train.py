@@ -21,11 +21,11 @@ from bigr_cli import console, schema
 from bigr_cli.errors import UsageError
 from bigr_cli.files import atomic_write, is_leftover, writing
 from bigr_cli.locks import folder_lock
-from bigr_cli.training.checkpoint import STATE_FILE
+from bigr_cli.training.checkpoint import STATE_FILE, TRAINING_FILE, resume_command
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.finish import finish
 from bigr_cli.training.generator import GeneratorObjective
-from bigr_cli.training.launch import TRAINING_FILE, launch, pin_tokenizer, read_training
+from bigr_cli.training.launch import launch, pin_tokenizer, read_training
 from bigr_cli.training.pace import Pace, Stage
 from bigr_cli.training.page import write_page
 from bigr_cli.training.plan import Plan
@@ -115,7 +115,7 @@ def read_state(folder: Path) -> TrainState:
     if not path.is_file():
         hint = "--resume takes the folder of a bigr train, such as runs/photos"
         if (folder / TRAINING_FILE).is_file():
-            hint = f"it is a run of one stage: bigr train-tokenizer or train-generator --resume {folder}"
+            hint = f"it is a run of one stage: {resume_command(folder)}"
         raise UsageError(f"{folder}: is no training to go on with: it has no {STATE_FILE}", hint=hint)
     return schema.load_yaml(TrainState, path)
 

@@ -33,7 +33,7 @@ RUN = {
     ("generate",),
 }
 RUN |= {("search",), ("models", "list"), ("models", "labels"), ("models", "default")}
-NEEDED = {".mp4": "imageio_ffmpeg", ".parquet": "pyarrow"}  # what not everyone has
+NEEDED = {".parquet": "pyarrow"}  # what not everyone has
 
 pytestmark = pytest.mark.usefixtures("place")
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -252,8 +253,10 @@ def test_what_is_finished_stays_after_an_interruption(bigr: Run, monkeypatch: py
     monkeypatch.setattr(Model, "make", interrupted)
     done = bigr("generate", "cat", "-n", 5, "--seed", 0, "--grid", "g.png", "-o", "out/")
     assert done.code == 130
-    assert "wrote 2 images to out/" in done.err
+    assert done.err.splitlines()[-1] == "interrupted after 2 of 5 images in out/; --skip-existing goes on"
     assert listing() == ["out/cat-0.png", "out/cat-1.png"]
+    done = bigr("generate", "cat", "-n", 4, "-o", "more/")
+    assert re.search(r"interrupted after 2 of 4 images in more/; --seed \d+ --skip-existing goes on", done.err)
 
 
 def test_a_file_that_cannot_be_written_does_not_stop_the_others(bigr: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from bigr_cli import image_log
+from bigr_cli.zoo.config import read_config
 
 Run = Callable[..., Any]
 ROW = {"task": "generate", "model": "m", "label": "cat", "seed": 1, "seconds": 0.5, "recipe": {}}
@@ -71,6 +73,23 @@ def test_what_was_made_is_listed_and_made_again(bigr: Run, workplace: Path, home
     assert bigr("log", "again", 3, "--overwrite").code == 0
     (workplace / "done.png").unlink()
     assert "done.png (gone)" in bigr("log").out
+
+
+def test_an_image_of_an_earlier_state_of_a_training_is_said_to_be_one(
+    bigr: Run, workplace: Path, tiny_model: Path
+) -> None:
+    shutil.copytree(tiny_model, "runs/x")
+    config = Path("runs/x/config.yaml")
+    config.write_text(config.read_text().replace("name: tiny", "name: x"))
+    assert bigr("generate", "cat", "--seed", 5, "-m", "runs/x", "-o", "a.png").code == 0
+    digests = read_config(Path("runs/x")).sha256
+    for digest in digests.values():
+        config.write_text(config.read_text().replace(digest, "0" * 64))
+    done = bigr("log", "again", 1, "-o", "b.png")
+    assert (done.code, done.err.count("error:"), done.err.count("warning:")) == (2, 1, 0)
+    assert "image 1 was made by an earlier state of runs/x" in done.err and "-m runs/x" in done.err
+    shutil.rmtree("runs")
+    assert "the model 'x' that made it is not here" in bigr("log", "again", 1, "-o", "b.png").err
 
 
 @pytest.mark.parametrize(

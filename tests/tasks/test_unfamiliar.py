@@ -96,7 +96,8 @@ def test_interpolation_between_images_warns(bigr: Run, knowing: Run) -> None:
     done = bigr("interpolate", "in.png", "flat.png", "--frames", 3, *SETTINGS, "-o", "a.png", "--json")
     assert record(done)["familiarity"]["unfamiliar"]
     assert done.err.count("warning: ") == 1
-    assert bigr("interpolate", "in.png", "flat.png", "--frames", 3, *SETTINGS, "-o", "b.png", "--strict").code == 1
+    refused = bigr("interpolate", "in.png", "flat.png", "--frames", 3, *SETTINGS, "-o", "b.png", "--strict")
+    assert refused.code == 1 and "error: in.png is unlike" in refused.err
     assert not Path("b.png").exists()
     labels = bigr("interpolate", "cat", "dog", "--frames", 3, *SETTINGS, "-o", "c.png", "--json", "--strict")
     assert "familiarity" not in record(labels)

@@ -143,5 +143,10 @@ def test_what_safetensors_says_of_a_full_disk(tmp_path: Path) -> None:
 def test_a_stage_is_resumed_as_the_training_it_is_a_part_of(tmp_path: Path) -> None:
     saved = save_checkpoint(tmp_path / "tokenizer", 3, STATE, keep=1)
     assert last_state(tmp_path / "tokenizer").endswith(f"{saved}; --resume {tmp_path / 'tokenizer'} goes on from it")
+    for kind in ("generator", "tokenizer"):
+        (tmp_path / "tokenizer" / "training.yaml").write_text(f"{kind}: {{}}\n")
+        assert last_state(tmp_path / "tokenizer").endswith(
+            f"; bigr train-{kind} --resume {tmp_path / 'tokenizer'} goes on from it"
+        )
     (tmp_path / "train.yaml").touch()
-    assert last_state(tmp_path / "tokenizer").endswith(f"{saved}; --resume {tmp_path} goes on from it")
+    assert last_state(tmp_path / "tokenizer").endswith(f"{saved}; bigr train --resume {tmp_path} goes on from it")
