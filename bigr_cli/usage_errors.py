@@ -122,7 +122,7 @@ def explained(error: Any, tasks: Mapping[tuple[str, ...], Task], words: Sequence
     see = f"see '{called} --help'"
     if found := _OPTION.search(message):
         hint = _of_option(found[1], called, see)
-        return (_PROPOSED.sub("", message) if hint != see else message), hint
+        return (_PROPOSED.sub("", message) if found[1].replace("_", "-") in _ELSEWHERE else message), hint
     if found := _COMMAND.search(message):
         return message, _of_command(found[1], called, tasks, see)
     task = tasks.get(tuple(called.split()[1:]))
