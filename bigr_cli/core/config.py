@@ -390,7 +390,7 @@ class SamplingConfig:
     cache_interval: Annotated[
         int,
         _rare(
-            "Compute all tokens in every Nth iteration only, and in between those that matter; 1: in each.",
+            "Compute all tokens in every Nth iteration only. In between those that matter; 1: in each.",
             minimum=1,
             maximum=LARGEST["steps"],
             metavar="N",

@@ -12,6 +12,7 @@ from bigr_cli.setting import Setting
 CLASS, TEXT = "class", "text"  # the finders that --mask-class and --mask-text ask
 
 _setting = partial(Setting, panel="Mask")
+_rare = partial(Setting, panel="Rarely needed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class MaskRequest:
     ] = None
     searches: Annotated[
         tuple[str, ...],
-        _setting(
+        _rare(
             "Where a mask finder sees it. Plugins bring others; may be repeated.",
             option="--mask-find",
             metavar="NAME=WORDS",
@@ -68,10 +69,10 @@ class MaskRequest:
         int,
         _setting("Widen the mask by so many pixels.", option="--mask-grow", minimum=0, maximum=100_000, metavar="N"),
     ] = 0
-    resize: Annotated[bool, _setting("Scale a mask of another size to the image's.", option="--mask-resize")] = False
+    resize: Annotated[bool, _rare("Scale a mask of another size to the image's.", option="--mask-resize")] = False
     threshold: Annotated[
         float | None,
-        _setting(
+        _rare(
             "What is so near to black or white (0 to 1) counts as such. "
             "Without it 0.05, and 0.15 in JPEG, WebP and AVIF masks.",
             option="--mask-threshold",

@@ -29,7 +29,7 @@ Layer = Annotated[
         "--layer",
         metavar="N|N,M|all",
         rich_help_panel=FEATURES,
-        help="The block whose output is taken, 0 is the first; 4,6: several, side by side. Without it, the middle one.",
+        help="The block whose output is taken, 0 is the first; 4,6: several. Without it, the middle one.",
         show_default=False,
     ),
 ]
@@ -39,7 +39,7 @@ Pool = Annotated[
         "--pool",
         metavar="NAME",
         rich_help_panel=FEATURES,
-        help="mean over the tokens, or over the cells of a grid: grid2 is 2 × 2, up to grid4. Or all tokens, or codes. "
+        help="mean over the tokens, or over cells of a grid: grid2 to grid4. Or all tokens, or codes. "
         "The last are the tokenizer's bits, bit-packed.",
     ),
 ]

@@ -79,7 +79,7 @@ Pool = Annotated[
         "--pool",
         metavar="NAME",
         rich_help_panel=FEATURES,
-        help="mean over the tokens, or over the cells of a grid: grid2 is 2 × 2, up to grid4. "
+        help="mean over the tokens, or over cells of a grid: grid2 to grid4. "
         "With attention, a query for each class, trained with the classifier, says which tokens count.",
     ),
 ]

@@ -193,7 +193,10 @@ def test_escapes_in_weights_and_names_are_shown(bigr: Run, made: dict[str, Any])
 
 def test_whatever_the_tasks_record_can_be_replayed() -> None:
     """Options of what is painted and how, which tasks record, against what a command is printed with."""
-    kinds = (requests.Inpaint, requests.Outpaint, requests.Edit, requests.Enrich, requests.Interpolate)
+    kinds = (
+        *(requests.Inpaint, requests.Outpaint, requests.Edit, requests.Enrich, requests.Interpolate),
+        requests.Mask,
+    )
     names = {
         parameter.label
         for kind in kinds
