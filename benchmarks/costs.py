@@ -135,9 +135,11 @@ def main() -> None:
     for name, points in curves().items():
         seconds, counted = Series(), Series()
         for point in points.values():
-            for found, series in zip(measured(point, options.repeats), (seconds, counted), strict=True):
-                for part, value in found.items():
-                    series.setdefault(part, []).append(value)
+            took, operated = measured(point, options.repeats)
+            for part, value in took.items():
+                seconds.setdefault(part, []).append(value)
+            for part, count in operated.items():
+                counted.setdefault(part, []).append(count)
         along = [float(each) for each in points]
         table += rows(name, along, seconds, counted)
         shown[name] = along, seconds, counted

@@ -54,8 +54,8 @@ def read(kind: type[Any], given: Path | None, shipped: str, small: Any, settings
 def operations(objective: Objective, training: Any, source: Source, device: torch.device) -> int:
     """Floating-point operations of one step."""
     batch = next(iter(all_batches(source, training.run.batch))).to(device)
-    players = objective.to(device).train().players()
-    optimizers = {turn: Optimizers(*players[turn]) for turn in objective.turns(0)}
+    trained = objective.to(device).train().optimizers()
+    optimizers = {turn: Optimizers(*trained[turn]) for turn in objective.turns(0)}
     with FlopCounterMode(display=False) as counter:
         for turn, each in optimizers.items():
             loss, _ = objective(batch, turn, 0)

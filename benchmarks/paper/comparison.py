@@ -138,7 +138,7 @@ def report(
         panels: of the plot.
         script: what is run to get it, without its options, if that is not NAME.py.
     """
-    results = {
+    results: dict[str, Any] = {
         "comparison": name,
         "command": f"python benchmarks/paper/{script or f'{name}.py'} {_given(options)}",
         "processor": model_name(torch.device("cpu")),
