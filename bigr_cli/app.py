@@ -181,7 +181,7 @@ def _report(error: BaseException, words: Sequence[str] = ()) -> int:
         console.error(str(error), error.hint or home.hint_for(str(error)))
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return int(getattr(error, "exit_code", 130)) if isinstance(error, KeyboardInterrupt) else 130
+        return 130
     if hasattr(error, "format_message"):  # the usage errors of click, wherever this version of Typer keeps them
         console.error(*explained(error, discover().tasks, words))
         return int(getattr(error, "exit_code", 2))

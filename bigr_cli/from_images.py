@@ -57,7 +57,7 @@ def train(
     Raises:
         UsageError: images that are not there or too few, a folder that is not empty, too little time or memory.
         RunError: training failed; the hint names the last good state.
-        KeyboardInterrupt: interrupted; the state is saved, and the model.
+        KeyboardInterrupt, SystemExit: interrupted, or ended by SIGTERM; the state is saved, and the model.
     """
     from bigr_cli import console
     from bigr_cli.model import load

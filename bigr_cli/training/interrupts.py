@@ -22,10 +22,11 @@ from bigr_cli.training.checkpoint import last_state
 _SAVING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-class Terminated(KeyboardInterrupt):
-    """A training was ended by SIGTERM: for whoever calls it as good as Ctrl-C, for a shell another exit code."""
+class Terminated(SystemExit):
+    """A training was ended by SIGTERM, which ends the process as it does any other command's."""
 
-    exit_code = TERMINATED
+    def __init__(self) -> None:
+        super().__init__(TERMINATED)
 
 
 class StepAborted(Exception):
@@ -38,7 +39,7 @@ class Interrupts(list[int]):
     _aborting = False
 
     @property
-    def ending(self) -> KeyboardInterrupt:
+    def ending(self) -> KeyboardInterrupt | SystemExit:
         """What a training raises that these have ended."""
         return Terminated() if self and self[0] == signal.SIGTERM else KeyboardInterrupt()
 

@@ -24,7 +24,6 @@ from bigr_cli.locks import FolderLock, folder_lock
 from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.training.checkpoint import (
     FOLDER,
-    STATE_FILE,
     TRAINING_FILE,
     clear_unfinished,
     list_checkpoints,
@@ -321,9 +320,7 @@ def _run_folder(name: str, output: Path | None, resume: Path | None) -> Path:
 
 def _check_empty(folder: Path) -> None:
     if folder.exists() and not all(is_leftover(path) for path in folder.iterdir()):
-        hint = "choose another folder with -o"
-        if any((folder / name).is_file() for name in (STATE_FILE, TRAINING_FILE)):
-            hint = f"go on with {resume_command(folder)}, or {hint}"
+        hint = f"go on with {resume_command(folder)}, or choose another folder with -o"
         raise UsageError(f"{folder}: exists and is not empty", hint=hint)
 
 

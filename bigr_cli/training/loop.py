@@ -102,7 +102,7 @@ class Trainer:
             RunError: a loss that is not finite, a full disk, a worker process that was killed; the hint names the
                 last good state.
             ImageError: an image cannot be read.
-            KeyboardInterrupt: interrupted; the state is saved, and the model.
+            KeyboardInterrupt, SystemExit: interrupted, or ended by SIGTERM; the state is saved, and the model.
         """
         saved = self.step
         with (

@@ -133,7 +133,7 @@ class Training:
 
         Raises:
             UsageError: another process trains in the folder.
-            KeyboardInterrupt: interrupted; the state is saved, and the model.
+            KeyboardInterrupt, SystemExit: interrupted, or ended by SIGTERM; the state is saved, and the model.
             What `launch` raises.
         """
         with folder_lock(self.folder) as lock:

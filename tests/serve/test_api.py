@@ -50,7 +50,8 @@ def test_progress_comes_with_previews_of_what_is_unmasked(server: Any) -> None:
 
 def test_previews_say_which_part_of_the_image_they_show(server: Any, photo: bytes, mask: bytes) -> None:
     files = {"image": ("photo.png", photo), "mask": ("mask.png", mask)}
-    answer = server.client.post("/api/v1/inpaint", files=files, headers={"prefer": "respond-async"})
+    slow = {"steps": "16", "timesteps": "16"}  # so that there is time to listen
+    answer = server.client.post("/api/v1/inpaint", files=files, data=slow, headers={"prefer": "respond-async"})
     shown = [
         one["box"]
         for _, data in events(server, answer.json()["id"])

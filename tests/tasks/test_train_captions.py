@@ -86,7 +86,7 @@ def test_scenes_and_their_captions(bigr: Run, tmp_path: Path, tiny_model: Path) 
     done = bigr("generate", "a dog", "-m", run)
     assert done.code == 2 and "nearest: cat, bird" in done.err
     assert samples(run, "a red house", "", "🌈" * 99).shape == (3, 16, 6)
-    assert Image.open(run / "samples" / "step-00000002.png").width == 8 * 16 + 7 * 2
+    assert Image.open(run / "samples" / "step-00000002.png").width == 4 * (8 * 16 + 7 * 2)
 
 
 def test_defaults_of_a_text_condition(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:
