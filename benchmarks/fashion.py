@@ -128,10 +128,7 @@ def samples(model: Model, count: int, seed: int) -> tuple[Tensor, Tensor, float]
 
 def given_back(model: Model, images: Tensor, refine: int) -> Tensor:
     """Reconstructions (N, 3, H, W) uint8, rounded as they are saved."""
-    made = []
-    for batch in images.split(BATCH):
-        made.append(reconstructed(model.tokenizer, as_floats(batch), refine)[0].clamp(0, 1))
-    return (255 * torch.cat(made)).round().to(torch.uint8)
+    return torch.cat([reconstructed(model.tokenizer, batch, refine)[0] for batch in images.split(BATCH)])
 
 
 def probe(model: str) -> dict[str, float]:
