@@ -152,13 +152,14 @@ def measured(options: argparse.Namespace) -> dict[str, object]:
     order = torch.randperm(len(training[0]), generator=torch.Generator().manual_seed(0))
     sets = [training[0][order[part * count : (part + 1) * count]] for part in range(2)]
     images, asked, seconds = samples(model, count, options.seed)
+    right = (answers(network, images) == asked).double()
     some = test[: options.reconstruct]
     alone, refined = (given_back(model, some, steps) for steps in (0, model.config.refine))
     row: dict[str, object] = {
         "model": str(options.model),
         "count": count,
         "classifier": 100 * float((answers(network, test) == truth).double().mean()),
-        "read_as_asked": 100 * float((answers(network, images) == asked).double().mean()),
+        "read_as_asked": 100 * float(right.mean()),
         "frechet": frechet_distance(features(network, images), reference),
         "frechet_real": [frechet_distance(features(network, each), reference) for each in sets],
         "frechet_reconstructed": frechet_distance(features(network, given_back(model, sets[0], 0)), reference),
@@ -166,8 +167,7 @@ def measured(options: argparse.Namespace) -> dict[str, object]:
         "psnr_encoder_alone": float(psnr(as_floats(alone), as_floats(some)).mean()),
         "seconds_per_sample": seconds,
     }
-    by_class = [(answers(network, images[asked == each]) == each).double().mean() for each in range(CLASSES)]
-    row["by_class"] = [round(100 * float(share), 1) for share in by_class]
+    row["by_class"] = [round(100 * float(right[asked == each].mean()), 1) for each in range(CLASSES)]
     return row | probe(options.model)
 
 

@@ -20,7 +20,7 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.file_source import Sample
 from bigr_cli.data.images import READER
 from bigr_cli.data.loading import Batch, as_floats, load_batches, workers_watched
-from bigr_cli.data.sources import Source
+from bigr_cli.data.sources import Source, WrappedSource
 from bigr_cli.errors import RunError
 from bigr_cli.home import HINT
 
@@ -30,7 +30,7 @@ _BATCH = 64
 _CACHE = Cache("codes", "codes of images, which are encoded anew each time,", durable=True)
 
 
-class CachedSource:
+class CachedSource(WrappedSource[Source]):
     """A source whose images are looked up in a file of rows, and written there where they are not.
 
     Any number of processes may share the file: a row that another is just writing, or did not finish, counts as not
@@ -39,8 +39,7 @@ class CachedSource:
 
     def __init__(self, source: Source, folder: Path | None = None) -> None:
         """`folder` is where the file is; None is the cache. Without room for it, each is read anew."""
-        self.source = source
-        self.labels, self.size = source.labels, source.size
+        super().__init__(source)
         self._planes = 3 if source.image(0).focus is None else 4
         kept = Cache("pictures").path(f"{READER}:{source.fingerprint()}", ".rows")
         self.path = kept if folder is None else folder / kept.name
@@ -53,18 +52,6 @@ class CachedSource:
         except OSError as error:
             self._full = True
             console.warn(f"{self.path}: cannot be written: {error.strerror or error}; no images are kept ({HINT})")
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def label(self, index: int) -> int:
-        return self.source.label(index)
-
-    def caption(self, index: int, variant: int = 0) -> str:
-        return self.source.caption(index, variant)
-
-    def fingerprint(self) -> str:
-        return self.source.fingerprint()
 
     def image(self, index: int, variant: int = 0) -> Sample:
         """Image `index`, from the file or else from the source. Raises what the source raises."""

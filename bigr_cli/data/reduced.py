@@ -23,6 +23,7 @@ from bigr_cli import console
 from bigr_cli.cache import Cache, intact
 from bigr_cli.data.file_source import Crop, FileSource, Sample
 from bigr_cli.data.images import READER, read_header, read_reduced
+from bigr_cli.data.sources import WrappedSource
 from bigr_cli.errors import BigrError, ImageError
 from bigr_cli.files import reading
 from bigr_cli.imaging.squares import scaled
@@ -39,13 +40,12 @@ _HEAD = struct.Struct("<IIIII")  # whole width and height, those of the copy, CR
 Copy = tuple[NDArray[np.uint8], tuple[int, int]]
 
 
-class ReducedSource:
+class ReducedSource(WrappedSource[FileSource]):
     """A source whose images are cut out of reduced copies, kept in the cache as far as there is room."""
 
     def __init__(self, source: FileSource) -> None:
         """Makes room in the cache, by removing copies of other data, and says for how many images that does."""
-        self.source = source
-        self.labels, self.size = source.labels, source.size
+        super().__init__(source)
         self.shorter = math.ceil(ROOM * source.size / source.crop)
         self.folder = _CACHE.path(f"{READER}:{self.shorter}:{source.fingerprint()}", "")
         each = self._bytes_of_a_copy()
@@ -58,15 +58,6 @@ class ReducedSource:
                 "quarter of the free disk",
                 once=True,
             )
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def label(self, index: int) -> int:
-        return self.source.label(index)
-
-    def caption(self, index: int, variant: int = 0) -> str:
-        return self.source.caption(index, variant)
 
     def fingerprint(self) -> str:
         return f"reduced:{self.shorter}:{self.source.fingerprint()}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -66,6 +66,32 @@ class Source(Protocol):
     def fingerprint(self) -> str:
         """What identifies the data: the same string means the same images."""
         ...
+
+
+_Inner = TypeVar("_Inner", bound=Source)
+
+
+class WrappedSource(Generic[_Inner]):
+    """The images of another source, which come from elsewhere: what is said of them is the other's."""
+
+    def __init__(self, source: _Inner) -> None:
+        self.source = source
+        self.labels, self.size = source.labels, source.size
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def label(self, index: int) -> int:
+        """The class of image `index`."""
+        return self.source.label(index)
+
+    def caption(self, index: int, variant: int = 0) -> str:
+        """The caption of image `index`, of several another one for each variant."""
+        return self.source.caption(index, variant)
+
+    def fingerprint(self) -> str:
+        """As the other's: the pixels are the same."""
+        return self.source.fingerprint()
 
 
 @dataclass(frozen=True)

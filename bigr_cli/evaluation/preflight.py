@@ -26,10 +26,15 @@ def refuse_sizes(samples: str | None, reference: str | None) -> None:
         raise of_other_size(str(reference), sizes[1], sizes[0])
 
 
+def plain_folder(where: str | None) -> str | None:
+    """What is named, if it is neither scenes nor a data set of another kind. Raises UsageError for pickles."""
+    return where if where and where != SCENES and find_data_set(where) is None else None
+
+
 def _size(where: str | None) -> tuple[int, int] | None:
     """The size of a folder's first images; None where it is none, or has none."""
-    path = expanded(where) if where and where != SCENES else None
-    if path is None or not path.is_dir() or find_data_set(str(where)) is not None:
+    path = expanded(where) if where else None
+    if path is None or not path.is_dir():
         return None
     first: tuple[int, int] | None = None
     names = sorted(image_tree(path).files)[:_LOOKED_AT]

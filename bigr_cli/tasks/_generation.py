@@ -170,14 +170,12 @@ def planned(
 
 def _refuse_early(folder: str | None, comparing: Comparing, evaluating: EvaluatorOptions, drawing: Drawing) -> None:
     """Raise UsageError for what needs no torch to be seen."""
-    from bigr_cli.data.sources import SCENES, find_data_set
-    from bigr_cli.evaluation.preflight import refuse_sizes, refuse_weights
+    from bigr_cli.data.sources import SCENES
+    from bigr_cli.evaluation.preflight import plain_folder, refuse_sizes, refuse_weights
 
-    for where in (folder, comparing.reference):
-        if where is not None and str(where) != SCENES:
-            find_data_set(str(where))  # which refuses pickles
+    folders = plain_folder(folder), plain_folder(comparing.reference)
     if comparing.resize is None:
-        refuse_sizes(folder, comparing.reference)
+        refuse_sizes(*folders)
     needed = comparing.reference not in (None, SCENES) and Path(str(comparing.reference)).expanduser().exists()
     asked = evaluating.features is not None or evaluating.fetch_weights
     refuse_weights(evaluating.weights, inception=needed and not asked)

@@ -67,7 +67,6 @@ class Results:
         self._waiting: list[tuple[str, Future[Path], dict[str, Any], int]] = []
         self._written: list[Path] = []
         self._log = Log()
-        self._told_of_bmp = False
         self.unfamiliar = Unfamiliar()
         self.failures: list[tuple[str, BigrError]] = []  # what failed, and why
 
@@ -94,9 +93,9 @@ class Results:
             self._log.add(_record(None, recipe, index=index, seconds=seconds))
             return
         path = self._paths[index]
-        if kept is not None and kind_of(path) == "BMP" and not self._told_of_bmp:
-            console.warn(f"{path.suffix} files have no room for a recipe; .png, .webp, .jpg, .tif and .gif have")
-            self._told_of_bmp = True
+        if kept is not None and kind_of(path) == "BMP":
+            others = ".png, .webp, .jpg, .tif and .gif have"
+            console.warn(f"{path.suffix} files have no room for a recipe; {others}", once=True)
         if not holds(kind_of(path), image):
             console.warn(f"{path}: this kind of file does not hold mode {image.mode}, so the image is converted")
 

@@ -15,7 +15,7 @@ from bigr_cli.benching.meter import PeakMemory, wait
 from bigr_cli.core.config import TokenizerConfig
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.loading import Batch, all_batches, as_floats
-from bigr_cli.data.sources import Source
+from bigr_cli.data.sources import Source, WrappedSource
 from bigr_cli.errors import RunError
 from bigr_cli.runtime.batches import out_of_memory
 from bigr_cli.training.config import DataConfig, RunConfig
@@ -101,14 +101,12 @@ def _looks(trainer: Trainer, folder: Path, images: int) -> tuple[float, float]:
         return (middle - begin) / images, time.perf_counter() - middle
 
 
-class _First:
+class _First(WrappedSource[Source]):
     """The first images of a source."""
 
     def __init__(self, source: Source, count: int) -> None:
-        self._source, self._count = source, count
-        self.labels, self.size = source.labels, source.size
-        self.label, self.caption, self.image = source.label, source.caption, source.image
-        self.fingerprint = source.fingerprint
+        super().__init__(source)
+        self._count, self.image = count, source.image
 
     def __len__(self) -> int:
         return self._count
