@@ -23,11 +23,10 @@ import numpy as np
 import torch
 from tables import show
 
-from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter
-from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
+from bigr_cli.runtime.meter import TRANSCODER, TRANSFORMER, Meter, operations
 
 WHOLE = "whole draw"
 SIZES = GeneratorConfig(grid=8, bits=24, classes=16, layers=6, heads=8, dim=256, ffn_multiple=64, transcoder_width=256)

@@ -26,11 +26,11 @@ from tempfile import TemporaryDirectory
 import torch
 from tables import show
 
-from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import masked_count
+from bigr_cli.runtime.meter import TRANSCODER, TRANSFORMER, Meter
 
 NOTED = Path(__file__).with_name("ratios.json")
 BIGR = [sys.executable, "-m", "bigr_cli"]

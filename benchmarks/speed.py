@@ -34,8 +34,6 @@ import torch
 from tables import show
 from torch import Tensor
 
-from bigr_cli.benching.meter import wait
-from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
@@ -43,6 +41,7 @@ from bigr_cli.core.schedule import masked_count
 from bigr_cli.runtime import device, prepacked
 from bigr_cli.runtime.compiled import compile_networks
 from bigr_cli.runtime.int8 import to_int8
+from bigr_cli.runtime.meter import operations, wait
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import find_model
 

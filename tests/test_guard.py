@@ -10,9 +10,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter
-from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.runtime.meter import TRANSCODER, TRANSFORMER, Meter, operations
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 NOTED = {"transformer": 1.4, "help": 30.0}

@@ -10,9 +10,8 @@ from bigr_cli.option_groups import Messages, Sampling, grouped
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
-    from bigr_cli.benching.drawing import Drawing
-    from bigr_cli.benching.training import Training
     from bigr_cli.model import Model
+    from bigr_cli.speed import Drawing, Training
     from bigr_cli.zoo.config import ModelConfig
 
 TASK = "bench"
@@ -93,8 +92,7 @@ def bench(
     config = read_config(folder)
     settings = sampling_settings(config, {name: value for name, value in vars(sampling).items() if value is not None})
     class_count(config)
-    from bigr_cli.benching.drawing import drawings
-    from bigr_cli.benching.training import trained
+    from bigr_cli.speed import drawings, trained
 
     ready = all((folder / file).is_file() for file in config.weight_files)
     loaded = _loaded(model, config, ready=ready, device=device, dtype=dtype, threads=threads, compile=compile)

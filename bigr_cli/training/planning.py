@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple, NoReturn
 import torch
 
 from bigr_cli import console
-from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.look import DataLook
@@ -21,6 +20,7 @@ from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.progress import readable_time
 from bigr_cli.runtime import device as devices
 from bigr_cli.runtime.memory import SHARE, free_memory
+from bigr_cli.runtime.meter import operations
 from bigr_cli.training import plan as rules
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.generator import GeneratorObjective

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 import bigr_cli
-from bigr_cli.benching.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory
-from bigr_cli.benching.operations import operations
 from bigr_cli.core.config import GeneratorConfig, TextConfig
 from bigr_cli.core.schedule import masked_count
 from bigr_cli.model import Model
+from bigr_cli.runtime.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, operations
 
 CPU = torch.device("cpu")
 
