@@ -17,6 +17,7 @@ import typer.main
 from bigr_cli import console, home, streams
 from bigr_cli.errors import BigrError
 from bigr_cli.help_pages import Command, Group
+from bigr_cli.options import option
 from bigr_cli.plain_text import escaped
 from bigr_cli.plugins import BUILT_IN
 from bigr_cli.registry import Registry, Task, discover
@@ -40,10 +41,10 @@ def _show_version(wanted: bool) -> None:
 def _root(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, option("--version", "Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="BIGR_DEBUG", help="Show the traceback of an error (at any place).")
+        bool, option("--debug", "Show the traceback of an error (at any place).", variable="BIGR_DEBUG")
     ] = False,
 ) -> None:
     _show_help(context)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from bigr_cli.options import base
+from bigr_cli.options import declare
 from bigr_cli.registry import MAKE, MANAGE, TRAIN, UNDERSTAND
 from bigr_cli.usage_errors import require_values, warn_of_repetition
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 HELP_ALL = "--help-all"
 
 _COMMANDS = (MAKE, UNDERSTAND, TRAIN, MANAGE)  # as `bigr --help` has them
-_FIRST = (base.ARGUMENTS, base.INPUT, "Canvas", base.MASK, "Detail", "Film", "Features", base.PAINTING)
-_LAST = (base.MODEL, base.OUTPUT, base.SAMPLING, base.MACHINE, base.RARE)
+_FIRST = (declare.ARGUMENTS, declare.INPUT, "Canvas", declare.MASK, "Detail", "Film", "Features", declare.PAINTING)
+_LAST = (declare.MODEL, declare.OUTPUT, declare.SAMPLING, declare.MACHINE, declare.RARE)
 _OPTIONS = "Options"
 _FEW = 8  # options that need no more than one panel
 _AT_THE_TOP = 2  # examples; the others follow the options
@@ -78,7 +78,7 @@ def panel_of(parameter: Any) -> str:
     """The panel that an option or an argument stands in."""
     own: str = getattr(parameter, "rich_help_panel", None) or ""
     if parameter.param_type_name == "argument":
-        return own or base.ARGUMENTS
+        return own or declare.ARGUMENTS
     return own or _OPTIONS
 
 
@@ -137,7 +137,7 @@ def _show_options(console: Console, parameters: Iterable[Any], *, everything: bo
     panel = _placed(shown)
     for name in in_order(map(panel, shown)):
         rows = [_row(one) for one in shown if panel(one) == name]
-        if name == base.RARE and not everything:
+        if name == declare.RARE and not everything:
             left = len(rows)
         else:
             panels[name] = rows
@@ -149,14 +149,14 @@ def _show_options(console: Console, parameters: Iterable[Any], *, everything: bo
 
 def _placed(shown: Sequence[Any]) -> Callable[[Any], str]:
     """The panel of each: few options need one panel alone, and --help goes with those about the machine."""
-    few = sum(panel_of(one) != base.ARGUMENTS for one in shown) <= _FEW
-    machine = any(panel_of(one) == base.MACHINE for one in shown)
+    few = sum(panel_of(one) != declare.ARGUMENTS for one in shown) <= _FEW
+    machine = any(panel_of(one) == declare.MACHINE for one in shown)
 
     def panel(parameter: Any) -> str:
         own = panel_of(parameter)
         if few:
-            return own if own == base.ARGUMENTS else _OPTIONS
-        return base.MACHINE if machine and not parameter.expose_value else own
+            return own if own == declare.ARGUMENTS else _OPTIONS
+        return declare.MACHINE if machine and not parameter.expose_value else own
 
     return panel
 

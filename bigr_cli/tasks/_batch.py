@@ -13,7 +13,7 @@ import typer
 
 from bigr_cli import console
 from bigr_cli.errors import BigrError, UsageError
-from bigr_cli.option_groups import Batch, Machine, Writing
+from bigr_cli.options.groups import Batch, Machine, Writing
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._given import Chooser, Given, given_by, given_by_manifest
 from bigr_cli.tasks._jobs import FailureList, Job, Plan, pass_path, plan

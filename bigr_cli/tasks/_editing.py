@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from bigr_cli import options
-from bigr_cli.option_groups import Batch, Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.options.groups import Batch, Machine, Messages, Sampling, Writing, grouped
 
 Command = Callable[[typer.Context], None]
 

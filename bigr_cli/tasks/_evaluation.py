@@ -9,6 +9,7 @@ import typer
 
 from bigr_cli import options
 from bigr_cli.help_pages import long_name
+from bigr_cli.options import option
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.generation import Evaluator
@@ -18,11 +19,11 @@ EVALUATION = "Evaluation"
 
 Sweep = Annotated[
     list[str] | None,
-    options.own_option(
+    option(
         "--sweep",
-        panel=options.SAMPLING,
+        "Try all values, such as guidance=1,1.5,2. Repeated, it tries all combinations.",
+        options.SAMPLING,
         metavar="SETTING=VALUES",
-        help="Try all values, such as guidance=1,1.5,2. Repeated, it tries all combinations.",
     ),
 ]
 
@@ -33,28 +34,25 @@ class EvaluatorOptions:
 
     features: Annotated[
         str | None,
-        options.own_option(
+        option(
             "--features",
-            panel=EVALUATION,
-            metavar="NAME|MODEL|DIR",
-            help="The network whose features are compared. That is scenes, a model, or one that torch-fidelity knows; "
+            "The network whose features are compared. That is scenes, a model, or one that torch-fidelity knows; "
             "without it, scenes for scenes, and Inception otherwise.",
+            EVALUATION,
+            metavar="NAME|MODEL|DIR",
         ),
     ] = None
     weights: Annotated[
         Path | None,
-        options.own_option(
+        option(
             "--weights",
-            panel=EVALUATION,
+            "Weights of torch-fidelity's Inception, or of what --features names.",
+            EVALUATION,
             metavar="FILE",
-            help="Weights of torch-fidelity's Inception, or of what --features names.",
         ),
     ] = None
     fetch_weights: Annotated[
-        bool,
-        options.own_option(
-            "--fetch-weights", panel=EVALUATION, help="Download weights of torch-fidelity's that are not here."
-        ),
+        bool, option("--fetch-weights", "Download weights of torch-fidelity's that are not here.", EVALUATION)
     ] = False
 
 
@@ -64,11 +62,11 @@ class Reporting:
 
     report: Annotated[
         Path | None,
-        options.own_option(
+        option(
             "--report",
-            panel=options.OUTPUT,
+            "Write a report into this folder. It has plots, a table in Markdown and results.json.",
+            options.OUTPUT,
             metavar="DIR",
-            help="Write a report into this folder. It has plots, a table in Markdown and results.json.",
         ),
     ] = None
     overwrite: options.Overwrite = False

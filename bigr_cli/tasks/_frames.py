@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bigr_cli import streams
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import Writing
+from bigr_cli.options.groups import Writing
 from bigr_cli.tasks._results import check_stdout
 
 if TYPE_CHECKING:

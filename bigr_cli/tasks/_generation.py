@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from bigr_cli import options
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.metrics import GENERATION, choices
-from bigr_cli.option_groups import Sampling
-from bigr_cli.setting import COUNT_NAMES
+from bigr_cli.options import argument, option
+from bigr_cli.options.groups import Sampling
 from bigr_cli.tasks._evaluation import EVALUATION, EvaluatorOptions, Sweep, evaluator_of
 
 if TYPE_CHECKING:
@@ -22,10 +20,9 @@ if TYPE_CHECKING:
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[DIR] [SETTING=VALUES]...",
-        help="A folder of generated images; without one they are sampled. More settings for --sweep.",
-        show_default=False,
+    argument(
+        "[DIR] [SETTING=VALUES]...",
+        "A folder of generated images; without one they are sampled. More settings for --sweep.",
     ),
 ]
 
@@ -36,42 +33,42 @@ class Comparing:
 
     reference: Annotated[
         str | None,
-        options.own_option(
+        option(
             "--reference",
-            panel=options.INPUT,
+            "Real images: a folder, scenes, or .npz. That has mu and sigma, or arr_0; torch-fidelity's .pt too.",
+            options.INPUT,
             metavar="DIR|scenes|FILE",
-            help="Real images: a folder, scenes, or .npz. That has mu and sigma, or arr_0; torch-fidelity's .pt too.",
         ),
     ] = None
     reference_count: Annotated[
         int | None,
-        options.own_option(
+        option(
             "--reference-count",
-            panel=options.INPUT,
+            "How many of them. Without it all of a folder, or 10000 scenes.",
+            options.INPUT,
             min=1,
             metavar="N",
-            help="How many of them. Without it all of a folder, or 10000 scenes.",
         ),
     ] = None
     metrics: Annotated[
         str | None,
-        options.own_option(
+        option(
             "--metrics",
-            panel=EVALUATION,
+            f"Which figures, such as fid,kid. Some of {choices(GENERATION)}; without it, all that can be had.",
+            EVALUATION,
             metavar="LIST",
-            help=f"Which figures, such as fid,kid. Some of {choices(GENERATION)}; without it, all that can be had.",
         ),
     ] = None
     resize: Annotated[
         int | None,
-        options.own_option(
+        option(
             "--resize",
-            panel=options.INPUT,
+            "Crop the middle square of every image, and scale it to N × N. Without it, images of two "
+            "sizes are an error.",
+            options.INPUT,
             min=1,
             max=4096,
             metavar="N",
-            help="Crop the middle square of every image, and scale it to N × N. Without it, images of two "
-            "sizes are an error.",
         ),
     ] = None
 
@@ -82,37 +79,23 @@ class Drawing:
 
     count: Annotated[
         int | None,
-        options.own_option(
-            *("-n", "--count"),
-            panel=options.MODEL,
-            aliases=COUNT_NAMES,
-            min=1,
-            max=1_000_000,
-            metavar="N",
-            help="How many images to sample; 10000 if not given. Or how many of DIR to take.",
+        options.count(
+            "How many images to sample; 10000 if not given. Or how many of DIR to take.", options.MODEL, most=1_000_000
         ),
     ] = None
-    seed: Annotated[
-        int,
-        options.own_option("--seed", panel=options.MODEL, min=0, metavar="N", help="Image i has the seed N + i; 0."),
-    ] = 0
+    seed: Annotated[int, options.seed("Image i has the seed N + i; 0.", options.MODEL, show_default=False)] = 0
     sweep: Sweep = None
     npz: Annotated[
         Path | None,
-        options.own_option(
-            "--npz",
-            panel=options.OUTPUT,
-            metavar="FILE",
-            help="Write the samples as ADM's evaluator reads them (arr_0).",
-        ),
+        option("--npz", "Write the samples as ADM's evaluator reads them (arr_0).", options.OUTPUT, metavar="FILE"),
     ] = None
     statistics: Annotated[
         Path | None,
-        options.own_option(
+        option(
             "--statistics",
-            panel=options.OUTPUT,
+            "Write the features' statistics, which --reference reads. They are mean and covariance (mu, sigma).",
+            options.OUTPUT,
             metavar="FILE",
-            help="Write the features' statistics, which --reference reads. They are mean and covariance (mu, sigma).",
         ),
     ] = None
 

@@ -13,7 +13,7 @@ import typer
 from bigr_cli import console
 from bigr_cli.errors import UnknownNameError, UsageError
 from bigr_cli.file_names import expanded
-from bigr_cli.option_groups import Sampling, group_parameters
+from bigr_cli.options.groups import Sampling, group_parameters
 from bigr_cli.zoo.find import LIST_HINT, list_models
 
 if TYPE_CHECKING:

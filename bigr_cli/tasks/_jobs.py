@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded
-from bigr_cli.option_groups import Sampling
+from bigr_cli.options.groups import Sampling
 from bigr_cli.tasks._given import Chooser, Given
 from bigr_cli.tasks._own_files import absolute, made_before, own_outputs, without_masks_and_sheets
 

@@ -3,46 +3,22 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from bigr_cli import console, options
 from bigr_cli.errors import BigrError, RunError
-from bigr_cli.option_groups import Machine
+from bigr_cli.options import argument
+from bigr_cli.options.groups import Machine
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
 
 _LISTED = 20
 
-Images = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="IMAGE...",
-        help="Files, folders, patterns, tar shards, tables, arrays or scenes.",
-        show_default=False,
-    ),
-]
-SceneCount = Annotated[
-    int | None,
-    typer.Option(
-        "--count",
-        min=1,
-        max=10**9,
-        metavar="N",
-        rich_help_panel=options.INPUT,
-        help="How many scenes; 1000 if not given.",
-        show_default=False,
-    ),
-]
+Images = Annotated[list[str], argument("IMAGE...", "Files, folders, patterns, tar shards, tables, arrays or scenes.")]
+SceneCount = Annotated[int | None, options.count("How many scenes; 1000 if not given.", options.INPUT, most=10**9)]
 ImageSeed = Annotated[
     int,
-    typer.Option(
-        "--seed",
-        min=0,
-        max=2**31,
-        metavar="N",
-        rich_help_panel=options.INPUT,
-        help="Which images are taken, where not all are. Another seed means other scenes.",
+    options.seed(
+        "Which images are taken, where not all are. Another seed means other scenes.", options.INPUT, most=2**31
     ),
 ]
 

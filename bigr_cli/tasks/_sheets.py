@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import Batch, Writing
+from bigr_cli.options import option
+from bigr_cli.options.groups import Batch, Writing
 from bigr_cli.runtime.processes import Team
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from bigr_cli.recipe import Recipe
     from bigr_cli.tasks._jobs import Job as BatchJob
 
-_option = partial(options.own_option, panel=options.OUTPUT)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sheets:
@@ -30,16 +28,16 @@ class Sheets:
 
     grid: options.Grid = None
     columns: Annotated[
-        int | None,
-        _option("--columns", min=1, max=10_000, metavar="N", help="Images in a row of the sheet."),
+        int | None, option("--columns", "Images in a row of the sheet.", options.OUTPUT, min=1, max=10_000, metavar="N")
     ] = None
-    captions: Annotated[bool, _option("--captions", help="Write its label under each image there.")] = False
+    captions: Annotated[bool, option("--captions", "Write its label under each image there.", options.OUTPUT)] = False
     steps_preview: Annotated[
         str | None,
-        _option(
+        option(
             "--steps-preview",
+            "Write an animation (.gif or .webp) of the sampling. It has a frame per iteration.",
+            options.OUTPUT,
             metavar="FILE",
-            help="Write an animation (.gif or .webp) of the sampling. It has a frame per iteration.",
         ),
     ] = None
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bigr_cli import console, options
-from bigr_cli.option_groups import Messages, Sampling, grouped
+from bigr_cli.options import option
+from bigr_cli.options.groups import Messages, Sampling, grouped
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
@@ -29,23 +30,24 @@ def parse_sizes(text: str) -> tuple[int, ...]:
 
 BatchSizes = Annotated[
     Any,
-    options.own_option(
+    option(
         "--batch-sizes",
-        panel=MEASURING,
+        "Images at once, such as 1,8,32. Without it, 1, 4, 16, ... for about a quarter of a minute.",
+        MEASURING,
         metavar="N,...",
         parser=parse_sizes,
-        help="Images at once, such as 1,8,32. Without it, 1, 4, 16, ... for about a quarter of a minute.",
     ),
 ]
 Train = Annotated[
     int,
-    options.own_option(
+    option(
         "--training-steps",
-        panel=MEASURING,
+        "Train a generator of the same sizes for so many steps too, on noise.",
+        MEASURING,
+        show_default=False,
         min=0,
         max=10_000,
         metavar="N",
-        help="Train a generator of the same sizes for so many steps too, on noise.",
     ),
 ]
 

@@ -7,7 +7,8 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.errors import BigrError, UsageError
-from bigr_cli.option_groups import Machine, Messages, grouped
+from bigr_cli.options import number, option
+from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._representation import Images, ImageSeed, SceneCount, finish, loaded, report
@@ -16,20 +17,17 @@ TASK = "classify"
 NONE = "none of these"
 
 ProbeFile = Annotated[
-    Path,
-    typer.Option(
-        "--probe", metavar="FILE", rich_help_panel=options.ARGUMENTS, help="What bigr evaluate probe --save FILE wrote."
-    ),
+    Path, option("--probe", "What bigr evaluate probe --save FILE wrote.", options.ARGUMENTS, metavar="FILE")
 ]
 
 Threshold = Annotated[
     float,
-    typer.Option(
+    option(
         "--threshold",
+        "None of these beyond it; 1: one in 100 training images is; 0: never.",
+        options.OUTPUT,
         metavar="DISTANCE",
-        min=0,
-        rich_help_panel=options.OUTPUT,
-        help="None of these beyond it; 1: one in 100 training images is; 0: never.",
+        callback=number(0),
     ),
 ]
 

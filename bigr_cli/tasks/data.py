@@ -4,10 +4,8 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from bigr_cli import console
-from bigr_cli.options import Json, Overwrite, Quiet
+from bigr_cli import console, options
+from bigr_cli.options import Json, Overwrite, Quiet, option
 from bigr_cli.registry import TRAIN, group, task
 
 group("data", help="Write the built-in data set as files.")
@@ -23,13 +21,12 @@ group("data", help="Write the built-in data set as files.")
     ),
 )
 def scenes(
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write into.")],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, metavar="N", help="How many images.")] = 1000,
-    size: Annotated[int, typer.Option(metavar="PIXELS", help="Width and height, 16 to 1024.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another seed is another data set.")] = 0,
+    output: Annotated[Path, options.output("DIR", "The folder to write into.")],
+    count: Annotated[int, options.count("How many images.")] = 1000,
+    size: Annotated[int, option("--size", "Width and height, 16 to 1024.", metavar="PIXELS")] = 64,
+    seed: Annotated[int, options.seed("Another seed is another data set.")] = 0,
     workers: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Processes that draw. Without it, one a core.", show_default=False),
+        int | None, option("--workers", "Processes that draw. Without it, one a core.", min=1, metavar="N")
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,

@@ -5,10 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from bigr_cli import console, options
-from bigr_cli.option_groups import Machine, Messages, grouped
+from bigr_cli.options import option
+from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._jobs import FailureList
 from bigr_cli.tasks._representation import Images, ImageSeed, SceneCount, finish, loaded, report
@@ -25,38 +24,25 @@ FEATURES = "Features"
 
 Layer = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--layer",
+        "The block whose output is taken, 0 is the first; 4,6: several. Without it, the middle one.",
+        FEATURES,
         metavar="N|N,M|all",
-        rich_help_panel=FEATURES,
-        help="The block whose output is taken, 0 is the first; 4,6: several. Without it, the middle one.",
-        show_default=False,
     ),
 ]
 Pool = Annotated[
     Literal["mean", "tokens", "codes", "grid2", "grid3", "grid4"],
-    typer.Option(
+    option(
         "--pool",
-        metavar="NAME",
-        rich_help_panel=FEATURES,
-        help="mean over the tokens, or over cells of a grid: grid2 to grid4. Or all tokens, or codes. "
+        "mean over the tokens, or over cells of a grid: grid2 to grid4. Or all tokens, or codes. "
         "The last are the tokenizer's bits, bit-packed.",
+        FEATURES,
+        metavar="NAME",
     ),
 ]
-Label = Annotated[
-    str,
-    typer.Option("--label", metavar="LABEL", rich_help_panel=FEATURES, help="The class under which images are seen."),
-]
-Output = Annotated[
-    Path,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        rich_help_panel=options.ARGUMENTS,
-        help="Where to write: .npz, .npy, .safetensors, .jsonl or .parquet.",
-    ),
-]
+Label = Annotated[str, option("--label", "The class under which images are seen.", FEATURES, metavar="LABEL")]
+Output = Annotated[Path, options.output("FILE", "Where to write: .npz, .npy, .safetensors, .jsonl or .parquet.")]
 
 
 @task(

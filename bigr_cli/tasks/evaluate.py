@@ -5,11 +5,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import Machine, Messages, grouped
+from bigr_cli.options import option
+from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._representation import ImageSeed, loaded
 
@@ -23,92 +22,67 @@ TASK = "evaluate probe"
 FEATURES = "Features"
 
 Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        metavar="DIR|scenes",
-        rich_help_panel=options.INPUT,
-        help="A folder with a subfolder a class, or scenes.",
-    ),
+    str, option("--data", "A folder with a subfolder a class, or scenes.", options.INPUT, metavar="DIR|scenes")
 ]
 Test = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--test",
+        "What to test on. Without it, a part of --data that is kept apart.",
+        options.INPUT,
         metavar="DIR|scenes",
-        rich_help_panel=options.INPUT,
-        help="What to test on. Without it, a part of --data that is kept apart.",
-        show_default=False,
     ),
 ]
 Count = Annotated[
-    int | None,
-    typer.Option(
-        "--count",
-        min=1,
-        metavar="N",
-        rich_help_panel=options.INPUT,
-        help="Images to train on. Without it all of a folder, or 2000 scenes.",
-        show_default=False,
-    ),
+    int | None, options.count("Images to train on. Without it all of a folder, or 2000 scenes.", options.INPUT)
 ]
 TestCount = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--test-count",
+        "Images to test on. Without it all of --test, a fifth of --data, or 1000 scenes.",
+        options.INPUT,
         min=1,
         metavar="N",
-        rich_help_panel=options.INPUT,
-        help="Images to test on. Without it all of --test, a fifth of --data, or 1000 scenes.",
-        show_default=False,
     ),
 ]
 Layer = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--layer",
+        "Which block, 0 is the first; 4,6 puts several side by side. Without it all, each by itself.",
+        FEATURES,
         metavar="N|N,M|all",
-        rich_help_panel=FEATURES,
-        help="Which block, 0 is the first; 4,6 puts several side by side. Without it all, each by itself.",
-        show_default=False,
     ),
 ]
 Pool = Annotated[
     Literal["mean", "grid2", "grid3", "grid4", "attention"],
-    typer.Option(
+    option(
         "--pool",
-        metavar="NAME",
-        rich_help_panel=FEATURES,
-        help="mean over the tokens, or over cells of a grid: grid2 to grid4. "
+        "mean over the tokens, or over cells of a grid: grid2 to grid4. "
         "With attention, a query for each class, trained with the classifier, says which tokens count.",
+        FEATURES,
+        metavar="NAME",
     ),
 ]
 Save = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--save",
+        "Keep the best layer's classifier, a .safetensors file, for bigr classify.",
+        options.OUTPUT,
         metavar="FILE",
-        rich_help_panel=options.OUTPUT,
-        help="Keep the best layer's classifier, a .safetensors file, for bigr classify.",
-        show_default=False,
     ),
 ]
 Plot = Annotated[
-    Path | None,
-    typer.Option(
-        "--plot",
-        metavar="FILE",
-        rich_help_panel=options.OUTPUT,
-        help="Draw the accuracy by layer, as .svg or .png.",
-        show_default=False,
-    ),
+    Path | None, option("--plot", "Draw the accuracy by layer, as .svg or .png.", options.OUTPUT, metavar="FILE")
 ]
 SetDefault = Annotated[
     bool,
-    typer.Option(
+    option(
         "--set-default",
-        rich_help_panel=options.OUTPUT,
-        help="Note the best layer in the model's config.yaml. embed, search and classify take it from there.",
+        "Note the best layer in the model's config.yaml. embed, search and classify take it from there.",
+        options.OUTPUT,
     ),
 ]
 

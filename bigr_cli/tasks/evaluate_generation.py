@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bigr_cli import console, options
-from bigr_cli.option_groups import Machine, Messages, Sampling, grouped
+from bigr_cli.options.groups import Machine, Messages, Sampling, grouped
 from bigr_cli.registry import UNDERSTAND, group, task
 from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._evaluation import EvaluatorOptions, Reporting

@@ -8,8 +8,8 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.metrics import RECONSTRUCTION, choices, named
-from bigr_cli.option_groups import Messages, grouped
-from bigr_cli.options.drawing import SameModels
+from bigr_cli.options import argument, option
+from bigr_cli.options.groups import Messages, SameModels, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._evaluation import EVALUATION, EvaluatorOptions, Reporting
@@ -22,51 +22,28 @@ TASK = "evaluate reconstruction"
 
 Models = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[MODEL]...",
-        help="Models whose tokenizers are compared. Names or folders; without one, the default model.",
-        show_default=False,
-    ),
+    argument("[MODEL]...", "Models whose tokenizers are compared. Names or folders; without one, the default model."),
 ]
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        metavar="DIR|scenes",
-        rich_help_panel=options.INPUT,
-        help="A folder, tables, arrays or scenes.",
-    ),
-]
+Data = Annotated[str, option("--data", "A folder, tables, arrays or scenes.", options.INPUT, metavar="DIR|scenes")]
 Count = Annotated[
-    int | None,
-    typer.Option(
-        *("-n", "--count"),
-        min=1,
-        max=10**7,
-        metavar="N",
-        rich_help_panel=options.INPUT,
-        help="How many images. Without it all of a folder, or 5000 scenes.",
-        show_default=False,
-    ),
+    int | None, options.count("How many images. Without it all of a folder, or 5000 scenes.", options.INPUT, most=10**7)
 ]
 Metrics = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--metrics",
+        f"Which figures, such as psnr,ssim. Some of {choices(RECONSTRUCTION)}; without it, all that can be had.",
+        EVALUATION,
         metavar="LIST",
-        rich_help_panel=EVALUATION,
-        help=f"Which figures, such as psnr,ssim. Some of {choices(RECONSTRUCTION)}; without it, all that can be had.",
-        show_default=False,
     ),
 ]
 Worst = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--worst",
+        "Write a sheet of the 16 worst images of every tokenizer. Originals are above.",
+        options.OUTPUT,
         metavar="FILE",
-        rich_help_panel=options.OUTPUT,
-        help="Write a sheet of the 16 worst images of every tokenizer. Originals are above.",
-        show_default=False,
     ),
 ]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import Machine, Messages, Sampling, grouped
+from bigr_cli.options import option
+from bigr_cli.options.groups import Machine, Messages, Sampling, grouped
 from bigr_cli.registry import UNDERSTAND, task
-from bigr_cli.setting import COUNT_NAMES
 from bigr_cli.tasks import _evaluation
 from bigr_cli.tasks._representation import loaded
 
@@ -28,47 +28,23 @@ class Asking:
     """Which texts, and what judges the images."""
 
     captions: Annotated[
-        str,
-        options.own_option(
-            "--captions",
-            panel=options.INPUT,
-            metavar="scenes|FILE",
-            help="Captions of scenes, or a text a line.",
-            show_default=True,
-        ),
+        str, option("--captions", "Captions of scenes, or a text a line.", options.INPUT, metavar="scenes|FILE")
     ] = SCENES
     count: Annotated[
         int | None,
-        options.own_option(
-            *("-n", "--count"),
-            aliases=COUNT_NAMES,
-            panel=options.INPUT,
-            min=1,
-            max=100_000,
-            metavar="N",
-            help=f"Scenes of each kind ({COUNT} if not given), or the first texts of FILE.",
+        options.count(
+            f"Scenes of each kind ({COUNT} if not given), or the first texts of FILE.", options.INPUT, most=100_000
         ),
     ] = None
-    seed: Annotated[
-        int,
-        options.own_option(
-            "--seed",
-            panel=options.MODEL,
-            min=0,
-            max=2**31,
-            metavar="N",
-            help="Of scenes and images.",
-            show_default=True,
-        ),
-    ] = 0
+    seed: Annotated[int, options.seed("Of scenes and images.", options.MODEL, most=2**31)] = 0
     sweep: _evaluation.Sweep = None
     clip: Annotated[
         str | None,
-        options.own_option(
+        option(
             "--clip",
-            panel=_evaluation.EVALUATION,
+            "Judge by this CLIP of transformers. Without it, by the classifier of scenes; a commit pins it.",
+            _evaluation.EVALUATION,
             metavar="NAME[@REVISION]|DIR",
-            help="Judge by this CLIP of transformers. Without it, by the classifier of scenes; a commit pins it.",
         ),
     ] = None
 

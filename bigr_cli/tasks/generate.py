@@ -9,7 +9,8 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.options import argument, option
+from bigr_cli.options.groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.prompts import guide
 from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
@@ -34,35 +35,21 @@ PATTERN = "{label}-{seed}.png"
 
 Labels = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="LABEL|TEXT",
-        help="Labels by name or number, or texts; all is every label. And none is no label.",
-        show_default=False,
-    ),
+    argument("LABEL|TEXT", "Labels by name or number, or texts; all is every label. And none is no label."),
 ]
 Prompt = Annotated[
-    list[str] | None,
-    options.own_option(
-        "--prompt",
-        panel=options.PAINTING,
-        metavar="LABEL|TEXT",
-        help="As the arguments; may be repeated.",
-    ),
+    list[str] | None, option("--prompt", "As the arguments; may be repeated.", options.PAINTING, metavar="LABEL|TEXT")
 ]
 Prompts = Annotated[
     Path | None,
-    options.own_option(
-        "--prompts",
-        aliases=("--prompt-file",),
-        panel=options.PAINTING,
+    option(
+        "--prompts --prompt-file",
+        "A file with labels or texts, one a line; - is stdin.",
+        options.PAINTING,
         metavar="FILE",
-        help="A file with labels or texts, one a line; - is stdin.",
     ),
 ]
-AllLabels = Annotated[
-    bool,
-    options.own_option("--all-labels", panel=options.PAINTING, hidden=True, help="Now the label all."),
-]
+AllLabels = Annotated[bool, option("--all-labels", "Now the label all.", options.PAINTING, hidden=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from bigr_cli import console, options
 from bigr_cli.errors import BigrError, RunError, UsageError
+from bigr_cli.options import argument
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
@@ -30,12 +29,7 @@ _LONGEST = 2_000  # characters of a value that are shown
 )
 def info(
     files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE...",
-            help="Images, films, recipes as JSON, folders, patterns, tar shards, or -.",
-            show_default=False,
-        ),
+        list[str], argument("FILE...", "Images, films, recipes as JSON, folders, patterns, tar shards, or -.")
     ],
     recursive: options.Recursive = False,
     json: options.Json = False,

@@ -15,7 +15,8 @@ from bigr_cli.editing.request import read_request
 from bigr_cli.editing.requests import Interpolate
 from bigr_cli.errors import BigrError, RunError, UsageError
 from bigr_cli.image_log import Log
-from bigr_cli.option_groups import Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.options import argument, number, option
+from bigr_cli.options.groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._frames import Target, target_of, write_frames
@@ -37,12 +38,7 @@ TASK = "interpolate"
 PANEL = "Film"
 _PROMPTS = ("prompt", "class_label", "text")
 
-Fps = Annotated[
-    float,
-    options.own_option(
-        "--fps", panel=PANEL, show_default=True, min=0.1, max=120, metavar="N", help="Frames a second of a film."
-    ),
-]
+Fps = Annotated[float, option("--fps", "Frames a second of a film.", PANEL, callback=number(0.1, 120), metavar="N")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +88,7 @@ class Job:
 def interpolate(
     context: typer.Context,
     stops: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="STOP STOP...", help="Labels or texts, or files of images; two or more.", show_default=False
-        ),
+        list[str] | None, argument("STOP STOP...", "Labels or texts, or files of images; two or more.")
     ] = None,
     model: options.Model = None,
     count: options.Count = 1,

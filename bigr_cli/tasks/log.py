@@ -9,7 +9,8 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import grouped
+from bigr_cli.options import argument, option
+from bigr_cli.options.groups import grouped
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
@@ -20,10 +21,9 @@ LIST, SHOW, AGAIN = "list", "show", "again"
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[show|again] [NUMBER]",
-        help="show prints the recipe of an image, again makes it again. Without them, the last images are listed.",
-        show_default=False,
+    argument(
+        "[show|again] [NUMBER]",
+        "show prints the recipe of an image, again makes it again. Without them, the last images are listed.",
     ),
 ]
 
@@ -32,12 +32,9 @@ Words = Annotated[
 class Keeping:
     """Whether there is a log."""
 
-    off: Annotated[
-        bool,
-        options.own_option("--off", panel="Log", help="Note nothing from now on; BIGR_LOG=off: in one command."),
-    ] = False
-    on: Annotated[bool, options.own_option("--on", panel="Log", help="Note images again.")] = False
-    clear: Annotated[bool, options.own_option("--clear", panel="Log", help="Delete all that is noted.")] = False
+    off: Annotated[bool, option("--off", "Note nothing from now on; BIGR_LOG=off: in one command.", "Log")] = False
+    on: Annotated[bool, option("--on", "Note images again.", "Log")] = False
+    clear: Annotated[bool, option("--clear", "Delete all that is noted.", "Log")] = False
 
 
 @task(
@@ -56,17 +53,9 @@ def log(
     context: typer.Context,
     words: Words = None,
     output: options.Output = None,
-    count: Annotated[
-        int,
-        options.own_option(
-            *("-n", "--count"), panel="Log", min=1, max=10**9, metavar="N", show_default=True, help="How many to list."
-        ),
-    ] = 20,
+    count: Annotated[int, options.count("How many to list.", "Log", most=10**9)] = 20,
     search: Annotated[
-        str | None,
-        options.own_option(
-            "--search", panel="Log", metavar="WORD", help="Only those with this in prompt, task, model or path."
-        ),
+        str | None, option("--search", "Only those with this in prompt, task, model or path.", "Log", metavar="WORD")
     ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,

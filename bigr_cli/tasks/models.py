@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
-
-from bigr_cli import console, schema
+from bigr_cli import console, options, schema
 from bigr_cli.errors import ModelFormatError, UsageError
-from bigr_cli.options import ARGUMENTS, Json, Overwrite, Quiet, Verbose
-from bigr_cli.options.drawing import SameModel, SameModels, one_model
+from bigr_cli.options import Json, Overwrite, Quiet, Verbose, argument, option
+from bigr_cli.options.groups import SameModel, SameModels, one_model
 from bigr_cli.registry import group, task
 from bigr_cli.zoo.find import (
     Entry,
@@ -23,19 +21,14 @@ from bigr_cli.zoo.source import readable_size
 
 group("models", help="List, inspect, check, pull, push, import and export models.")
 
-ModelName = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[NAME|DIR]", show_default=False, help="A model by name or folder; without it, the default."
-    ),
-]
+ModelName = Annotated[str | None, argument("[NAME|DIR]", "A model by name or folder; without it, the default.")]
 
 StoredDtype = Annotated[
     Literal["float16", "bfloat16", "float32"] | None,
-    typer.Option(
+    option(
+        "--dtype",
+        "Keep the weights as float16, bfloat16 or float32. Without it, as they are published.",
         metavar="NAME",
-        show_default=False,
-        help="Keep the weights as float16, bfloat16 or float32. Without it, as they are published.",
     ),
 ]
 
@@ -106,9 +99,7 @@ def show(model: ModelName = None, named: SameModel = None, json: Json = False) -
     examples=["bigr models default bigr-l"],
 )
 def default(
-    model: Annotated[
-        str | None, typer.Argument(metavar="[NAME|DIR]", help="The model to use from now on.", show_default=False)
-    ] = None,
+    model: Annotated[str | None, argument("[NAME|DIR]", "The model to use from now on.")] = None,
     named: SameModel = None,
 ) -> None:
     """BIGR_MODEL and --model go before it. Noted in the home that bigr doctor shows."""
@@ -132,8 +123,7 @@ def path(model: ModelName = None, named: SameModel = None) -> None:
 )
 def verify(
     models: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME|DIR]...", show_default=False, help="Models; without any, all that have weights."),
+        list[str] | None, argument("[NAME|DIR]...", "Models; without any, all that have weights.")
     ] = None,
     named: SameModels = None,
     json: Json = False,
@@ -170,36 +160,36 @@ def verify(
     ],
 )
 def import_(
-    tokenizer: Annotated[Path, typer.Option(help="The binary autoencoder's file.", metavar="FILE")],
-    generator: Annotated[Path, typer.Option(help="The transformer's file.", metavar="FILE")],
+    tokenizer: Annotated[Path, option("--tokenizer", "The binary autoencoder's file.", metavar="FILE")],
+    generator: Annotated[Path, option("--generator", "The transformer's file.", metavar="FILE")],
     heads: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="Attention heads of the transformer. Not needed if it has a published one's sizes."
+        option(
+            "--heads",
+            "Attention heads of the transformer. Not needed if it has a published one's sizes.",
+            min=1,
+            metavar="N",
         ),
     ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option(min=1, metavar="PIXELS", help="Width and height of its images. To be checked against the files."),
+        option(
+            "--image-size", "Width and height of its images. To be checked against the files.", min=1, metavar="PIXELS"
+        ),
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="DIR",
-            rich_help_panel=ARGUMENTS,
-            help="The folder to make. If not given, among yours by --name.",
-        ),
+        Path | None, options.output("DIR", "The folder to make. If not given, among yours by --name.")
     ] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name. Without it, the folder's.")] = None,
+    name: Annotated[str | None, option("--name", "Its name. Without it, the folder's.", metavar="NAME")] = None,
     labels: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE|imagenet-1k", help="Names of its classes in their order, one a line. Or those of ImageNet."
+        option(
+            "--labels",
+            "Names of its classes in their order, one a line. Or those of ImageNet.",
+            metavar="FILE|imagenet-1k",
         ),
     ] = None,
-    licence: Annotated[str, typer.Option(metavar="NAME", help="Under what terms it may be used, such as MIT.")] = "",
+    licence: Annotated[str, option("--licence", "Under what terms it may be used, such as MIT.", metavar="NAME")] = "",
     dtype: StoredDtype = None,
     overwrite: Overwrite = False,
     json: Json = False,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
-from bigr_cli.options import Json, Overwrite, Quiet, Verbose
-from bigr_cli.options.drawing import SameModel, one_model
+from bigr_cli.options import Json, Overwrite, Quiet, Verbose, argument, option
+from bigr_cli.options.groups import SameModel, one_model
 from bigr_cli.registry import task
 from bigr_cli.tasks.models import ModelName, StoredDtype, read_entry, record
 from bigr_cli.zoo.find import find_model
@@ -25,19 +23,16 @@ from bigr_cli.zoo.find import find_model
     ],
 )
 def export(
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", metavar="DIR|FILE", rich_help_panel=options.ARGUMENTS, help="What to write."),
-    ],
+    output: Annotated[Path, options.output("DIR|FILE", "What to write.")],
     model: ModelName = None,
     named: SameModel = None,
     form: Annotated[
         Literal["published", "safetensors", "torch-checkpoint"],
-        typer.Option(
+        option(
             "--format",
+            "published (two files), safetensors or torch-checkpoint (one). The published code loads the first.",
+            options.OUTPUT,
             metavar="NAME",
-            rich_help_panel=options.OUTPUT,
-            help="published (two files), safetensors or torch-checkpoint (one). The published code loads the first.",
         ),
     ] = "published",
     overwrite: Overwrite = False,
@@ -64,21 +59,14 @@ def export(
     examples=["bigr models pull bigr-l-d24 --dtype bfloat16", "bigr models pull owner/repository"],
 )
 def pull(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME", help="A model of bigr models list, or owner/repository of a hub.", show_default=False
-        ),
-    ] = None,
+    model: Annotated[str | None, argument("NAME", "A model of bigr models list, or owner/repository of a hub.")] = None,
     named: SameModel = None,
     dtype: StoredDtype = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", show_default=False, help="What to call it among your models.")
-    ] = None,
+    name: Annotated[str | None, option("--name", "What to call it among your models.", metavar="NAME")] = None,
     offline: Annotated[
         bool,
-        typer.Option(
-            "--offline", envvar="BIGR_OFFLINE", help="Use only what the hub's own cache has; HF_HUB_OFFLINE=1 does too."
+        option(
+            "--offline", "Use only what the hub's own cache has; HF_HUB_OFFLINE=1 does too.", variable="BIGR_OFFLINE"
         ),
     ] = False,
     overwrite: Overwrite = False,
@@ -111,14 +99,12 @@ def pull(
 def push(
     words: Annotated[
         list[str],
-        typer.Argument(
-            metavar="MODEL OWNER/NAME",
-            help="A model by name or folder, and where to. The repository is made if it is not there.",
-            show_default=False,
+        argument(
+            "MODEL OWNER/NAME", "A model by name or folder, and where to. The repository is made if it is not there."
         ),
     ],
     named: SameModel = None,
-    private: Annotated[bool, typer.Option("--private", help="Make the repository a private one.")] = False,
+    private: Annotated[bool, option("--private", "Make the repository a private one.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -2,11 +2,9 @@
 
 from typing import Annotated
 
-import typer
-
 from bigr_cli import console
-from bigr_cli.options import Json
-from bigr_cli.options.drawing import SameModel, one_model
+from bigr_cli.options import Json, option
+from bigr_cli.options.groups import SameModel, one_model
 from bigr_cli.registry import task
 from bigr_cli.tasks.models import ModelName, read_entry
 from bigr_cli.vocabulary import KINDS
@@ -23,7 +21,7 @@ def labels(
     model: ModelName = None,
     named: SameModel = None,
     search: Annotated[
-        str | None, typer.Option(metavar="WORD", help="Only those that have this in their names.", show_default=False)
+        str | None, option("--search", "Only those that have this in their names.", metavar="WORD")
     ] = None,
     json: Json = False,
 ) -> None:

@@ -7,7 +7,8 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.errors import BigrError
-from bigr_cli.option_groups import Machine, Messages, grouped
+from bigr_cli.options import argument, option
+from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._representation import loaded
@@ -33,22 +34,11 @@ TASK = "search"
 @grouped
 def search(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(metavar="IMAGE", help="A file, scenes:SEED:NUMBER, or a name in the index.")],
+    query: Annotated[str, argument("IMAGE", "A file, scenes:SEED:NUMBER, or a name in the index.")],
     index: Annotated[
-        Path,
-        typer.Option(
-            "--index",
-            metavar="FILE",
-            rich_help_panel=options.ARGUMENTS,
-            help="What bigr embed wrote: .npz or .safetensors.",
-        ),
+        Path, option("--index", "What bigr embed wrote: .npz or .safetensors.", options.ARGUMENTS, metavar="FILE")
     ],
-    count: Annotated[
-        int,
-        typer.Option(
-            "-n", "--count", min=1, metavar="N", rich_help_panel=options.OUTPUT, help="How many images to show."
-        ),
-    ] = 10,
+    count: Annotated[int, options.count("How many images to show.", options.OUTPUT)] = 10,
     model: options.Model = None,
     grid: options.Grid = None,
     overwrite: options.Overwrite = False,

@@ -1,7 +1,6 @@
 """`bigr serve`: a local page for masks, and the same tasks over HTTP."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,8 @@ import typer
 
 from bigr_cli import options
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import Machine, Messages, grouped
+from bigr_cli.options import argument, number, option
+from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import MAKE, task
 
 if TYPE_CHECKING:
@@ -20,40 +20,30 @@ SERVER = "Server"
 LIMITS = "Limits"
 _MEGA = 1_000_000
 
-_server = partial(options.own_option, panel=SERVER)
-_limit = partial(options.own_option, panel=LIMITS, show_default=True)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where it listens, and who may ask."""
 
     host: Annotated[
-        str,
-        _server(
-            "--host",
-            metavar="ADDRESS",
-            show_default=True,
-            help="Where to listen; any but this machine needs --token.",
-        ),
+        str, option("--host", "Where to listen; any but this machine needs --token.", SERVER, metavar="ADDRESS")
     ] = "127.0.0.1"
-    port: Annotated[
-        int, _server("--port", min=0, max=65535, metavar="N", show_default=True, help="The port; 0 takes a free one.")
-    ] = 0
+    port: Annotated[int, option("--port", "The port; 0 takes a free one.", SERVER, min=0, max=65535, metavar="N")] = 0
     token: Annotated[
         str | None,
-        _server(
+        option(
             "--token",
+            "What clients have to know. Without it, a random one.",
+            SERVER,
             metavar="TEXT",
-            envvar="BIGR_TOKEN",
-            help="What clients have to know. Without it, a random one.",
+            variable="BIGR_TOKEN",
         ),
     ] = None
     allow_host: Annotated[
         list[str] | None,
-        _server("--allow-host", metavar="NAME", help="Another name under which clients may ask; may be repeated."),
+        option("--allow-host", "Another name under which clients may ask; may be repeated.", SERVER, metavar="NAME"),
     ] = None
-    open: Annotated[bool, _server("--open", help="Open the page in the browser.")] = False
+    open: Annotated[bool, option("--open", "Open the page in the browser.", SERVER)] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +51,18 @@ class Bounds:
     """What it accepts at most."""
 
     max_upload: Annotated[
-        int, _limit("--max-upload", min=1, max=4096, metavar="MB", help="Megabytes of one request.")
+        int, option("--max-upload", "Megabytes of one request.", LIMITS, min=1, max=4096, metavar="MB")
     ] = 64
     max_pixels: Annotated[
-        float, _limit("--max-pixels", min=0.01, max=1000, metavar="MP", help="Megapixels of one image, given or made.")
+        float,
+        option(
+            "--max-pixels", "Megapixels of one image, given or made.", LIMITS, callback=number(0.01, 1000), metavar="MP"
+        ),
     ] = 16.0
-    queue: Annotated[int, _limit("--queue", min=1, max=10_000, metavar="N", help="Jobs that may wait.")] = 64
+    queue: Annotated[int, option("--queue", "Jobs that may wait.", LIMITS, min=1, max=10_000, metavar="N")] = 64
     time_limit: Annotated[
-        float, _limit("--time-limit", min=1, max=1_000_000, metavar="S", help="Seconds that one job may take.")
+        float,
+        option("--time-limit", "Seconds that one job may take.", LIMITS, callback=number(1, 1_000_000), metavar="S"),
     ] = 600.0
 
 
@@ -87,15 +81,10 @@ def serve(
     context: typer.Context,
     words: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[MODEL] [IMAGE]...",
-            help="A model by name or folder, and images: files, folders, patterns.",
-            show_default=False,
-        ),
+        argument("[MODEL] [IMAGE]...", "A model by name or folder, and images: files, folders, patterns."),
     ] = None,
     images: Annotated[
-        list[str] | None,
-        options.own_option("--images", panel=options.INPUT, metavar="PATH", hidden=True, help="Now arguments."),
+        list[str] | None, option("--images", "Now arguments.", options.INPUT, metavar="PATH", hidden=True)
     ] = None,
     model: options.Model = None,
     *,

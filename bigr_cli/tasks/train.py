@@ -3,13 +3,10 @@
 import os
 from typing import Annotated
 
-import typer
-
 from bigr_cli import options
 from bigr_cli.errors import UsageError
-from bigr_cli.option_groups import grouped
-from bigr_cli.options import Settings
-from bigr_cli.options.base import TRAINING, own_option
+from bigr_cli.options import TRAINING, Settings, argument, option
+from bigr_cli.options.groups import grouped
 from bigr_cli.registry import TRAIN, task
 
 
@@ -27,56 +24,36 @@ from bigr_cli.registry import TRAIN, task
 @grouped
 def train(
     images: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[IMAGES]",
-            help="A folder, tar shards, tables, arrays, hf://… or scenes.",
-        ),
+        str | None, argument("[IMAGES]", "A folder, tar shards, tables, arrays, hf://… or scenes.")
     ] = None,
     settings: Settings = None,
     output: options.RunFolder = None,
     time: options.TrainingTime = None,
     steps: Annotated[
         int | None,
-        own_option(
-            "--steps",
-            aliases=("--max-train-steps",),
-            panel=TRAINING,
-            min=1,
-            metavar="N",
-            help="Steps of each stage, not a time.",
-        ),
+        option("--steps --max-train-steps", "Steps of each stage, not a time.", TRAINING, min=1, metavar="N"),
     ] = None,
     size: options.TrainingSize = "auto",
     image_size: Annotated[
         int | None,
-        own_option(
-            "--image-size",
-            aliases=("--resolution",),
-            panel=TRAINING,
-            min=16,
-            metavar="N",
-            help="Pixels. Without it, by the data.",
-        ),
+        option("--image-size --resolution", "Pixels. Without it, by the data.", TRAINING, min=16, metavar="N"),
     ] = None,
     captions: Annotated[
-        bool | None,
-        own_option("--captions/--classes", panel=TRAINING, help="What prompts are. Without it, what the data have."),
+        bool | None, option("--captions/--classes", "What prompts are. Without it, what the data have.", TRAINING)
     ] = None,
     start: Annotated[
         str,
-        own_option(
-            *("-m", "--from"),
-            aliases=("--model",),
-            panel=TRAINING,
+        options.named_model(
+            "The model whose tokenizer to begin with. Without it, the shipped one where its sizes fit.",
+            TRAINING,
+            name="--from",
             metavar="MODEL|none",
-            help="The model whose tokenizer to begin with. Without it, the shipped one where its sizes fit.",
         ),
     ] = "",
-    plan: Annotated[bool, own_option("--plan", panel=TRAINING, help="Print the plan and train nothing.")] = False,
+    plan: Annotated[bool, option("--plan", "Print the plan and train nothing.", TRAINING)] = False,
     resume: options.TrainingResume = None,
     lr: options.LearningRate = None,
-    seed: Annotated[int, own_option("--seed", panel=TRAINING, min=0, help="Of data and weights.")] = 0,
+    seed: Annotated[int, options.seed("Of data and weights.", TRAINING, show_default=False)] = 0,
     device: options.Device = "auto",
     threads: options.Threads = None,
     quiet: options.Quiet = False,

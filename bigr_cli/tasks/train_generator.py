@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from bigr_cli.option_groups import Run, grouped
-from bigr_cli.options import ARGUMENTS, Settings, own_option
+from bigr_cli import options
+from bigr_cli.options import ARGUMENTS, Settings
+from bigr_cli.options.groups import Run, grouped
 from bigr_cli.registry import TRAIN, task
 
 
@@ -22,15 +23,7 @@ from bigr_cli.registry import TRAIN, task
 def train_generator(
     settings: Settings = None,
     tokenizer: Annotated[
-        str | None,
-        own_option(
-            "-m",
-            "--tokenizer",
-            "--model",
-            panel=ARGUMENTS,
-            metavar="NAME|DIR",
-            help="The model whose tokenizer makes the codes.",
-        ),
+        str | None, options.named_model("The model whose tokenizer makes the codes.", ARGUMENTS, name="--tokenizer")
     ] = None,
     *,
     run: Run,

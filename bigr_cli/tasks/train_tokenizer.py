@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from bigr_cli.option_groups import Run, grouped
-from bigr_cli.options import TRAINING, Settings, own_option
+from bigr_cli import options
+from bigr_cli.options import TRAINING, Settings
+from bigr_cli.options.groups import Run, grouped
 from bigr_cli.registry import TRAIN, task
 
 
@@ -21,14 +22,7 @@ from bigr_cli.registry import TRAIN, task
 def train_tokenizer(
     settings: Settings = None,
     start: Annotated[
-        str | None,
-        own_option(
-            *("-m", "--from"),
-            aliases=("--model",),
-            panel=TRAINING,
-            metavar="NAME|DIR",
-            help="The model whose tokenizer gives the first weights.",
-        ),
+        str | None, options.named_model("The model whose tokenizer gives the first weights.", TRAINING, name="--from")
     ] = None,
     *,
     run: Run,

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from bigr_cli import option_groups, yaml_text
 from bigr_cli import recipe as recipes
+from bigr_cli import yaml_text
 from bigr_cli.editing import requests
 from bigr_cli.imaging.metadata import read_metadata
+from bigr_cli.options import groups as option_groups
 from bigr_cli.setting import parameters
 
 Run = Callable[..., Any]

@@ -14,7 +14,7 @@ from bigr_cli.core.config import CompactConfig
 from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError, RunError, UnknownNameError, UsageError
-from bigr_cli.options.base import training_config
+from bigr_cli.options.declare import training_config
 from bigr_cli.training.checkpoint import list_checkpoints
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
 from bigr_cli.training.launch import HELD_OUT, launch, open_data, pin_tokenizer, read_training

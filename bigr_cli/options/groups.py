@@ -12,13 +12,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from types import SimpleNamespace
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from bigr_cli import options
 from bigr_cli import setting as settings
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import UsageError
-from bigr_cli.options.base import command_parameters
+from bigr_cli.options.declare import command_parameters, named_model
+
+# A model where a command has it as an argument, and -m means the same.
+SameModel = Annotated[str | None, named_model("The model, where a command has it as an argument.", hidden=True)]
+SameModels = Annotated[list[str] | None, named_model("Models, as the arguments are.", hidden=True)]
+
+
+def one_model(argument: str | None, option: str | None) -> str | None:
+    """The model, given as an argument or as -m; UsageError if both are."""
+    if argument is not None and option is not None:
+        raise UsageError(f"two models are given: {argument} and -m {option}")
+    return argument if option is None else option
 
 
 class Sampling(SimpleNamespace):

@@ -1,11 +1,16 @@
-"""How options are made: panels, and options out of the settings that dataclasses describe themselves by."""
+"""How every option and argument of a command is declared: names, help, panel, environment variable, range.
+
+    Count = Annotated[int, option("-n --count", "How many.", MODEL, variable=True, metavar="N", min=1)]
+
+Options that set a field of a dataclass follow from what the field says of itself (see `bigr_cli.setting`).
+"""
 
 from __future__ import annotations
 
 import inspect
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
@@ -15,7 +20,7 @@ import typer
 from bigr_cli.core import config
 from bigr_cli.errors import UsageError
 from bigr_cli.plain_text import seconds_of
-from bigr_cli.setting import Parameter, members, parameters
+from bigr_cli.setting import COUNT_NAMES, Parameter, members, parameters
 
 _INTERVAL = tuple[float, float]
 
@@ -31,6 +36,62 @@ SAMPLING = "Advanced"
 MACHINE = "Machine"
 RARE = "Rarely needed"  # which --help-all alone shows
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def option(names: str, help: str, panel: str | None = None, *, variable: bool | str = False, **details: Any) -> Any:
+    """An option of a command, as Typer takes it in `Annotated`.
+
+    Args:
+        names: short and long ones, such as "-n --count --num-images". The first long one is what it is called; further
+            ones are what other programs call it.
+        help: of which `--help` shows the first sentence.
+        panel: the heading that it stands under.
+        variable: whether an environment variable can give it too: BIGR_ and its name, or the one that is named here.
+        details: those of `typer.Option`, such as metavar, min, max, parser and callback. Help shows the default of an
+            option without a variable, unless show_default is False.
+    """
+    words = names.split()
+    if variable is True:
+        long = next(word for word in words if word.startswith("--"))
+        variable = "BIGR_" + long.removeprefix("--").replace("-", "_").upper()
+    details = {"show_default": not variable, "envvar": variable or None} | details
+    return typer.Option(*words, help=help, rich_help_panel=panel, **details)
+
+
+def argument(metavar: str, help: str) -> Any:
+    """An argument of a command, as Typer takes it in `Annotated`."""
+    return typer.Argument(metavar=metavar, help=help, show_default=False)
+
+
+def count(help: str, panel: str | None = None, *, most: int | None = None, **details: Any) -> Any:
+    """The option -n, --count."""
+    names = " ".join(["-n --count", *COUNT_NAMES])
+    return option(names, help, panel, min=1, max=most, metavar="N", **details)
+
+
+def seed(help: str, panel: str | None = None, *, most: int = config.LARGEST_SEED, **details: Any) -> Any:
+    """The option --seed, a whole number from 0 to `most`."""
+
+    def check(value: int | None) -> int | None:
+        if value is None or 0 <= value <= most:
+            return value
+        limit = "2^63 - 1" if most == config.LARGEST_SEED else f"{most:,}"
+        raise typer.BadParameter(f"{value} is not a whole number from 0 to {limit}")
+
+    return option("--seed", help, panel, metavar="N", callback=check, **details)
+
+
+def output(metavar: str, help: str, *, also: str = "", **details: Any) -> Any:
+    """The option -o, --output, with other names in `also`."""
+    return option(f"-o --output {also}", help, ARGUMENTS, metavar=metavar, **details)
+
+
+def named_model(
+    help: str, panel: str = MODEL, *, name: str = "--model", metavar: str = "NAME|DIR", **details: Any
+) -> Any:
+    """The option -m, --model; where a command has another `name` for it, that too."""
+    names = "-m --model" if name == "--model" else f"-m {name} --model"
+    return option(names, help, panel, metavar=metavar, **details)
 
 
 def command_parameters(kind: type, *, given: bool = False) -> list[inspect.Parameter]:
@@ -72,8 +133,8 @@ def _option(parameter: Parameter, kind: Any) -> Any:
         details["callback"] = number(said.minimum, most, above=said.above, below=said.below)
     elif kind is Interval:
         details["parser"] = parse_interval
-    make = option if said.variable else own_option
-    return make(parameter.options, panel=said.panel, help=said.help, aliases=said.aliases, **details)
+    names = " ".join([parameter.options, *said.aliases])
+    return option(names, said.help, said.panel, variable=said.variable, **details)
 
 
 def _whole(bound: float | None) -> int | None:
@@ -133,13 +194,6 @@ def parse_time(text: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
-def checked_seed(value: int | None) -> int | None:
-    """The seed; raises typer.BadParameter out of range."""
-    if value is None or 0 <= value <= config.LARGEST_SEED:
-        return value
-    raise typer.BadParameter(f"{value} is not a whole number from 0 to 2^63 - 1")
-
-
 def training_config(text: str) -> Path:
     """A YAML file, or one of those that come with bigr by its name; raises typer.BadParameter if it is neither."""
     path, shipped = Path(text), Path(__file__).parents[1] / "training" / "configs"
@@ -157,23 +211,3 @@ def checked_device(value: str) -> str:
     if not _DEVICE.fullmatch(name):
         raise typer.BadParameter(f"{value!r} is not auto, cpu, cuda, cuda:N or mps")
     return name
-
-
-def option(*names: str, variable: str | None = None, **details: Any) -> Any:
-    """An option that an environment variable can give too: BIGR_ and its name, unless `variable` says another.
-
-    `details` are those of `own_option`.
-    """
-    variable = variable or "BIGR_" + names[-1].removeprefix("--").replace("-", "_").upper()
-    return own_option(*names, envvar=variable, **details)
-
-
-def own_option(
-    *names: str, panel: str, help: str, show_default: bool = False, aliases: Sequence[str] = (), **details: Any
-) -> Any:
-    """An option of a command.
-
-    The first of its long names is what it is called; further ones, the `aliases`, are what other programs call it. Help
-    shows the first sentence of `help`.
-    """
-    return typer.Option(*names, *aliases, rich_help_panel=panel, help=help, show_default=show_default, **details)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from bigr_cli import app
-from bigr_cli.option_groups import Machine, Sampling, Writing, grouped
 from bigr_cli.options import Seed
+from bigr_cli.options.groups import Machine, Sampling, Writing, grouped
 from bigr_cli.registry import Registry
 
 
