@@ -35,7 +35,7 @@ from bigr_cli.data.loading import as_floats
 from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.generation import plan
 from bigr_cli.imaging.arrays import to_images
-from bigr_cli.imaging.grids import grid
+from bigr_cli.imaging.montage import grid
 from bigr_cli.model import Model, load
 
 GROUP = 64  # no two of so many should be alike

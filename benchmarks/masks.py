@@ -8,7 +8,7 @@ intersection over union with the object's true mask, its mean and its quantiles;
 is found. `edit`: another label for the whole image, at some strengths; the share in which the evaluator sees it, and
 the share of the pixels that have changed, at all and by more than 8 levels.
 
-The settings of `bigr_cli.editing.class_masks` and `bigr_cli.imaging.segmentation` were chosen on other scenes, of
+The settings of `bigr_cli.editing.mask_finders` and `bigr_cli.editing.mask_finders` were chosen on other scenes, of
 `--seed 7`.
 """
 
@@ -28,7 +28,7 @@ from bigr_cli import console
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import ScenesSource
-from bigr_cli.editing.class_masks import class_mask
+from bigr_cli.editing.mask_finders import class_mask
 from bigr_cli.editing.requests import Edit
 from bigr_cli.imaging.originals import Original
 from bigr_cli.model import Model

@@ -102,7 +102,7 @@ def main() -> None:
     )
     show(rows, as_json=options.json)
     if options.grid:
-        from bigr_cli.imaging.grids import grid
+        from bigr_cli.imaging.montage import grid
 
         grid(sheet, columns=options.count).save(options.grid)
 

@@ -27,7 +27,7 @@ from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
 from bigr_cli.evaluation.tokenizers import reconstructed
 from bigr_cli.imaging.arrays import to_images
-from bigr_cli.imaging.grids import grid
+from bigr_cli.imaging.montage import grid
 from bigr_cli.runtime.device import select_device
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.folder import load_tokenizer

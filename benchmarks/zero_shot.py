@@ -40,8 +40,8 @@ from bigr_cli.editing.requests import Enrich, Inpaint, Outpaint
 from bigr_cli.errors import BigrError
 from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import boxes
-from bigr_cli.imaging.mask_request import MaskRequest
 from bigr_cli.imaging.originals import Original
+from bigr_cli.imaging.regions import MaskRequest
 from bigr_cli.model import Model
 
 Arrays = NDArray[np.uint8]  # (N, H, W, 3)

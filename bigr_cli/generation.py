@@ -135,7 +135,7 @@ def generated(
     network: BinaryModel, jobs: Sequence[Job], settings: SamplingConfig, batches: Batches, watch: Watcher | None = None
 ) -> Iterator[Generated[Image]]:
     """The images of these jobs, as soon as the batch of each is done; RunError if there is no room for a single one."""
-    from bigr_cli.imaging.coding import decode_images
+    from bigr_cli.imaging.arrays import decode_images
 
     start = time.perf_counter()
     for batch, codes in batches.run(jobs, lambda batch: sample_jobs(network, batch, settings, watch)):

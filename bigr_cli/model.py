@@ -27,8 +27,7 @@ from bigr_cli.editing.request import Request
 from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
 from bigr_cli.editing.requests import Mask as MaskSearch
 from bigr_cli.generation import Generated, Job, Watcher, asked, generated, plan
-from bigr_cli.imaging.arrays import is_one_image, originals
-from bigr_cli.imaging.coding import decode_images, encode_images
+from bigr_cli.imaging.arrays import decode_images, encode_images, is_one_image, originals
 from bigr_cli.imaging.metadata import MadeImage
 from bigr_cli.progress import ProgressOption, for_caller
 from bigr_cli.prompts import Label

@@ -13,8 +13,7 @@ from PIL import Image, ImageCms
 import bigr_cli
 from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, UnknownNameError, UsageError
-from bigr_cli.imaging.files import encode_image
-from bigr_cli.imaging.originals import default_suffix
+from bigr_cli.imaging.files import default_suffix, encode_image
 from bigr_cli.model import Model
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F")

@@ -21,8 +21,7 @@ from bigr_cli.colours import WHITE, Background, beside_white
 from bigr_cli.data.images import inspect_image, read_header, read_square
 from bigr_cli.errors import BigrError, ImageError, UsageError
 from bigr_cli.files import reading
-from bigr_cli.imaging.modes import Box
-from bigr_cli.imaging.squares import centre
+from bigr_cli.imaging.modes import Box, centre
 
 Check = Literal["headers", "pictures"]
 Crop = Callable[[tuple[int, int]], Box]

@@ -2,7 +2,7 @@
 
 Training, embedding, evaluation, classification, editing and masks all come through here, so that they see the same
 numbers. What an image of any mode looks like to a model is `imaging.modes.to_levels`, how it is cropped is
-`imaging.squares.square`.
+`imaging.modes.square`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ from bigr_cli.data.decoding import (
     without_texts,
 )
 from bigr_cli.errors import BigrError, ImageError
-from bigr_cli.imaging.modes import Box
+from bigr_cli.imaging.modes import Box, centre, scaled, square
 from bigr_cli.imaging.originals import Original
-from bigr_cli.imaging.squares import centre, scaled, square
 
 __all__ = [
     "FORMATS",

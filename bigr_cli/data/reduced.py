@@ -26,7 +26,7 @@ from bigr_cli.data.images import READER, read_header, read_reduced
 from bigr_cli.data.sources import WrappedSource
 from bigr_cli.errors import BigrError, ImageError
 from bigr_cli.files import reading
-from bigr_cli.imaging.squares import scaled
+from bigr_cli.imaging.modes import scaled
 
 ROOM = 1.5  # times the pixels of the smallest crop that a copy has at least: see docs/training.md
 MOST_BYTES = 4 << 30  # of all copies, those of other data too

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.sampler import Observer
 from bigr_cli.errors import BigrError, RunError
+from bigr_cli.imaging.arrays import decode_images
 from bigr_cli.runtime.batches import Batches, out_of_memory
 
 _STRIDE = 0x1E3779B97F4A7C15  # odd and far from small numbers, so that derived seeds are nobody's next seed
@@ -279,3 +281,14 @@ def _advance(work: _Work[Key, Result]) -> _Ended[Result] | None:
         work.requests = ()
         return _Ended(RunError("there is too little memory for an image of this size"))
     return None
+
+
+def generate(
+    network: BinaryModel, label: Guide, settings: SamplingConfig, seed: int, *, negative: Guide = None
+) -> SamplingCoroutine[Image]:
+    """Sample all tokens of one image; the same image as `Model.generate` makes with this seed."""
+    config = network.generator.config
+    codes = torch.zeros(config.tokens, config.bits, dtype=torch.bool)
+    masked = torch.ones(config.tokens, dtype=torch.bool)
+    sampled = yield [SampleRequest(codes, masked, seed, settings, label=label, negative=negative)]
+    return decode_images(network, sampled)[0]

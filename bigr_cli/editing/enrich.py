@@ -18,10 +18,10 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.random import Stream, uniform
 from bigr_cli.data.images import pixel_limit
 from bigr_cli.editing.batched_sampling import SamplingCoroutine, derived_seed, holding, side_by_side
-from bigr_cli.editing.inpaint import Painted
-from bigr_cli.editing.repaint import decode, encode, likeliest_label, look_at, lowest, sample_request
+from bigr_cli.editing.repaint import Painted, likeliest_label, look_at, lowest, sample_request
 from bigr_cli.editing.requests import Enrich
 from bigr_cli.errors import UsageError
+from bigr_cli.imaging.arrays import decode_pixels, encode_pixels
 from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.windows import Pixels, Window, cut, resized, touched_tokens
 
@@ -61,7 +61,7 @@ def enrich(network: BinaryModel, original: Original, request: Enrich, seed: int)
     if request.guess:
         whole = max(width, height)
         seen = Window((width - whole) // 2, (height - whole) // 2, whole)
-        codes = encode(network, cut(plain, seen, size))
+        codes = encode_pixels(network, cut(plain, seen, size))
         unknown = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
         request = replace(request, label=likeliest_label(network, codes, unknown, seed))
     longest = max(width, height)  # a larger window would show nothing but what lies beyond the image
@@ -127,7 +127,7 @@ def _resample(
     None if the window is left as it is.
     """
     shown = cut(pixels, window, network.tokenizer.config.image_size)
-    codes = encode(network, shown, derived_seed(seed, index) if request.sample_codes else None)
+    codes = encode_pixels(network, shown, derived_seed(seed, index) if request.sample_codes else None)
     grid, made = network.tokenizer.config.grid, []
     shape = pixels.shape[:2]
     known = touched_tokens(np.ones(shape, dtype=bool), window, grid, beyond=False).reshape(-1)
@@ -142,7 +142,7 @@ def _resample(
             sampled = yield [sample_request(codes, masked, request, (first + number + 1) & LARGEST_SEED, window)]
             codes = sampled[0]
         if request.save_passes or turn + 1 == request.passes:
-            made.append(decode(network, codes))
+            made.append(decode_pixels(network, codes))
     return made
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from bigr_cli.core.model import BinaryModel
-    from bigr_cli.editing.inpaint import Painted
+    from bigr_cli.editing.repaint import Painted
     from bigr_cli.imaging.arrays import OneImage
 
 Result = TypeVar("Result")

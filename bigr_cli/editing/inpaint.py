@@ -1,48 +1,43 @@
-"""Inpainting, outpainting, and editing under a mask: the same repainting of the same pixels."""
+"""Inpainting, outpainting and editing: under a mask the same repainting of the same pixels, or of a whole image."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from bigr_cli.core.config import LARGEST_SEED, Guide
 from bigr_cli.core.familiarity import Look
-from bigr_cli.core.held_out import Familiarity
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.editing.batched_sampling import SamplingCoroutine, holding, side_by_side
-from bigr_cli.editing.repaint import Repainted, guess_label, repaint, windows_for
-from bigr_cli.editing.requests import Edit, Inpaint, Outpaint
+from bigr_cli.editing.mask_finders import label_ratios, shown_ratios
+from bigr_cli.editing.repaint import (
+    Painted,
+    Repainted,
+    guess_label,
+    look_at,
+    lowest,
+    repaint,
+    sample_request,
+    see_whole,
+    seen_fit,
+    windows_for,
+)
+from bigr_cli.editing.requests import STRENGTH, UNSURE_STRENGTH, Edit, Inpaint, Outpaint
+from bigr_cli.imaging.arrays import decode_pixels
 from bigr_cli.imaging.blending import Blend, blend
-from bigr_cli.imaging.canvas import Margins
 from bigr_cli.imaging.originals import Original
-from bigr_cli.imaging.windows import ZOOM, Pixels, working_area
+from bigr_cli.imaging.regions import Margins
+from bigr_cli.imaging.windows import ZOOM, Pixels, resized, working_area
 
 _VARIANTS = 0x2545F4914F6CDD1D  # between the seeds of variants to choose from, which are far from each other
 _HELD = 4  # times the pixels of the area worked on that wait with each variant
 _STEP = 0.25  # of a window, from one to the next in outpainting
 
 Mask = NDArray[np.float32]  # (H, W) in [0, 1], 1 = repaint
-
-
-@dataclass(frozen=True)
-class Painted:
-    """A finished image, what it was painted for (a class's index or a text, None for none), and any score.
-
-    `earlier` are the images after the passes before, if they were asked for. `familiarity` says how the image compares
-    with those that the model was trained on, if it can say; `left` of so many `windows` were left as they were,
-    because the model cannot reconstruct them.
-    """
-
-    image: Image.Image
-    label: Guide = None
-    score: float | None = None
-    earlier: tuple[Image.Image, ...] = ()
-    familiarity: Familiarity | None = None
-    windows: int = 0
-    left: int = 0
 
 
 def inpaint(
@@ -138,3 +133,49 @@ def outpaint(
     side = request.window or min(max(min(width, height), size // 2), ZOOM * size)
     extended = replace(original, image=whole)
     return (yield from inpaint(network, extended, mask, replace(request, window=side), seed, guess=guess, step=_STEP))
+
+
+def edit_whole(
+    network: BinaryModel, original: Original, request: Edit, seed: int, *, was: Guide = None
+) -> SamplingCoroutine[Painted]:
+    """Sample a share of an image's tokens again under another label, those first that show what it was.
+
+    The model sees the whole image in one window; pixels of tokens that are kept come back bit for bit.
+
+    Args:
+        network: tokenizer and generator.
+        original: an image of any size and mode.
+        request: the new label, the share of the tokens, from 0 (nothing) to 1 (everything), settings.
+        seed: of the image.
+        was: the label that the image shows, if that is known. Otherwise it is guessed; where it cannot be, those tokens
+            come first that fit the new label least.
+
+    Raises:
+        UnfamiliarError: as `look_at`.
+    """
+    config, (width, height) = network.tokenizer.config, original.size
+    view, look = see_whole(network, original, request.window), Look(network)
+    window, codes, outside, side = view.window, view.codes, view.outside, view.window.side
+    look_at(look, view.shown, codes, request, ~outside)
+    ratios = shown_ratios(network, view) if was is None else label_ratios(network, view, was)
+    usual = UNSURE_STRENGTH if ratios is None else STRENGTH
+    count = round((usual if request.strength is None else request.strength) * int((~outside).sum()))
+    if count == 0:
+        return Painted(original.image, request.label, familiarity=look.verdict)
+    if ratios is None:
+        fit = seen_fit(network, codes, request.label, seed, outside)
+    else:
+        fit = -torch.from_numpy(ratios).flatten().to(codes.device)
+    masked = lowest(fit.masked_fill(outside, torch.inf), count)
+    wanted = sample_request(codes, masked | outside, request, seed, window)
+    sampled = yield [replace(wanted, held=2 * original.stored_bytes)]
+    shown = resized(decode_pixels(network, sampled[0]), side, side)
+    pixels = original.seen()
+    made = pixels.copy()  # beside the changed tokens too as the model has it, for the blending to compare
+    made[window.clipped(height, width)] = shown[window.inside(height, width)]
+    mask = np.zeros((height, width), dtype=np.float32)
+    cells = np.arange(side) * config.grid // side
+    changed = masked.view(config.grid, config.grid).cpu().numpy()[cells[:, None], cells]
+    mask[window.clipped(height, width)] = changed[window.inside(height, width)]
+    painted = joined(original, pixels, Repainted(made), mask, request.blend, opaque=False)
+    return Painted(painted, request.label, familiarity=look.verdict)

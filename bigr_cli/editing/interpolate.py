@@ -17,8 +17,8 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import refined
 from bigr_cli.editing.batched_sampling import SampleRequest, SamplingCoroutine, derived_seed
 from bigr_cli.editing.interpolate_request import PUBLISHED_SHARES, Interpolate
-from bigr_cli.editing.repaint import decode, likeliest_label, look_at, lowest, sample_request, seen_fit
-from bigr_cli.imaging.arrays import to_images, to_pixels, to_tensor
+from bigr_cli.editing.repaint import likeliest_label, look_at, lowest, sample_request, seen_fit
+from bigr_cli.imaging.arrays import decode_images, to_pixels, to_tensor
 from bigr_cli.imaging.originals import Original
 
 _RESAMPLED = 0.5  # of the tokens, halfway between two images
@@ -115,7 +115,7 @@ def mixtures(
         one, other = labels[position.start], labels[(position.start + 1) % len(labels)]
         own = derived_seed(seed, index) if published else seed
         requests.append(SampleRequest(nothing, everything, own, request.sampling, one, other, position.share))
-    return [_image(network, codes) for codes in (yield requests)]
+    return decode_images(network, (yield requests))
 
 
 def between_images(
@@ -261,8 +261,4 @@ def _frames(
     """Frames of codes (L, K), smoothed but for the keyframes themselves."""
     fixed = torch.tensor([position.share in (0, 1) for position in path])
     smooth = temporal_median(torch.stack(tuple(codes)), fixed, loop=loop)
-    return [_image(network, one) for one in smooth]
-
-
-def _image(network: BinaryModel, codes: Tensor) -> Image.Image:
-    return to_images(torch.from_numpy(decode(network, codes).transpose(2, 0, 1))[None])[0]
+    return decode_images(network, smooth)

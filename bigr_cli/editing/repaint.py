@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from bigr_cli.core.config import Guide
@@ -17,7 +18,7 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.editing.batched_sampling import SampleRequest, SamplingCoroutine, derived_seed
 from bigr_cli.editing.request import EditRequest
 from bigr_cli.errors import UnfamiliarError, UsageError
-from bigr_cli.imaging.arrays import to_pixels
+from bigr_cli.imaging.arrays import decode_pixels, encode_pixels
 from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.windows import (
     Pixels,
@@ -42,6 +43,24 @@ class WholeView:
     shown: Pixels
     codes: Tensor
     outside: Tensor
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A finished image, what it was painted for (a class's index or a text, None for none), and any score.
+
+    `earlier` are the images after the passes before, if they were asked for. `familiarity` says how the image compares
+    with those that the model was trained on, if it can say; `left` of so many `windows` were left as they were,
+    because the model cannot reconstruct them.
+    """
+
+    image: Image.Image
+    label: Guide = None
+    score: float | None = None
+    earlier: tuple[Image.Image, ...] = ()
+    familiarity: Familiarity | None = None
+    windows: int = 0
+    left: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,7 +115,7 @@ def repaint(
         shown = cut(painted, window, network.tokenizer.config.image_size, None if request.see_masked else todo)
         given, masked = _encode_window(network, shown, todo, window, request, derived_seed(seed, index))
         (codes,) = yield [sample_request(given, masked, request, derived_seed(seed, index), window)]
-        made = decode(network, codes)
+        made = decode_pixels(network, codes)
         if look is not None:  # now, because what was decoded shows the known part too
             known = ~touched_tokens(region, window, network.tokenizer.config.grid).reshape(-1)
             look_at(look, shown, given, request, torch.from_numpy(known).to(codes.device), made)
@@ -126,7 +145,7 @@ def guess_label(
     if not windows:
         return None
     config = network.tokenizer.config
-    codes = encode(network, cut(pixels, windows[0], config.image_size, region))
+    codes = encode_pixels(network, cut(pixels, windows[0], config.image_size, region))
     unknown = torch.from_numpy(touched_tokens(region, windows[0], config.grid).reshape(-1)).to(codes.device)
     if bool(unknown.all()):
         return None
@@ -144,23 +163,6 @@ def likeliest_label(network: BinaryModel, codes: Tensor, unknown: Tensor, seed: 
     return int(label_scores(network.generator, codes, unknown, seed).argmax())
 
 
-def encode(network: BinaryModel, pixels: Pixels, seed: int | None = None) -> Tensor:
-    """(S, S, 3) pixels in [0, 1] → (L, K) bool codes; with a seed the bits are sampled by their probabilities."""
-    weight = network.tokenizer.embed
-    with torch.inference_mode():
-        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].to(weight.device, weight.dtype)
-        if seed is None:
-            return network.tokenizer.encode(image)[0].clone()
-        return network.tokenizer.sample(image, torch.tensor([seed], device=weight.device))[0].clone()
-
-
-def decode(network: BinaryModel, codes: Tensor) -> Pixels:
-    """(L, K) codes → (S, S, 3) pixels in [0, 1]."""
-    with torch.inference_mode():
-        # One at a time, because a convolution may round differently in a larger batch.
-        return to_pixels(network.tokenizer.decode(codes[None].to(network.tokenizer.embed.device)))[0]
-
-
 def see_whole(network: BinaryModel, original: Original, side: int | None = None) -> WholeView:
     """The whole image in one window, of `side` pixels if that is given, in its middle."""
     config, (width, height) = network.tokenizer.config, original.size
@@ -168,7 +170,7 @@ def see_whole(network: BinaryModel, original: Original, side: int | None = None)
     window = Window((width - side) // 2, (height - side) // 2, side)
     seen = touched_tokens(np.ones((height, width), dtype=bool), window, config.grid, beyond=False)
     shown = cut(original.seen(), window, config.image_size)
-    codes = encode(network, shown)
+    codes = encode_pixels(network, shown)
     return WholeView(window, shown, codes, torch.from_numpy(~seen.reshape(-1)).to(codes.device))
 
 
@@ -184,7 +186,7 @@ def _encode_window(
     network: BinaryModel, shown: Pixels, todo: Where, window: Window, request: EditRequest, seed: int
 ) -> tuple[Tensor, Tensor]:
     """The codes (L, K) of what a window shows, and which tokens have pixels to do (L,)."""
-    codes = encode(network, shown, seed if request.sample_codes else None)
+    codes = encode_pixels(network, shown, seed if request.sample_codes else None)
     masked = torch.from_numpy(touched_tokens(todo, window, network.tokenizer.config.grid).reshape(-1))
     return codes, masked.to(codes.device)
 

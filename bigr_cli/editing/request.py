@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from bigr_cli.core.config import Guide, SamplingConfig
 from bigr_cli.errors import UsageError
-from bigr_cli.imaging.mask_request import MaskRequest
+from bigr_cli.imaging.regions import MaskRequest
 from bigr_cli.prompts import guide, prompt, reads_text, warn_of_contradiction
 from bigr_cli.setting import Parameter, Setting, check_settings, nested, parameters
 
 if TYPE_CHECKING:
     from bigr_cli.core.model import BinaryModel
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
-    from bigr_cli.editing.inpaint import Painted
+    from bigr_cli.editing.repaint import Painted
     from bigr_cli.imaging.originals import Original
     from bigr_cli.zoo.config import ModelConfig
 

@@ -24,14 +24,13 @@ from bigr_cli.editing.request import (
     partly_read,
 )
 from bigr_cli.errors import UsageError
-from bigr_cli.imaging.canvas import CanvasRequest
-from bigr_cli.imaging.mask_request import MaskRequest
+from bigr_cli.imaging.regions import CanvasRequest, MaskRequest
 from bigr_cli.setting import Setting
 
 if TYPE_CHECKING:
     from bigr_cli.core.model import BinaryModel
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
-    from bigr_cli.editing.inpaint import Painted
+    from bigr_cli.editing.repaint import Painted
     from bigr_cli.imaging.originals import Original
 
 __all__ = ["STRENGTH", "TURNS", "Edit", "Enrich", "Inpaint", "Interpolate", "Mask", "Outpaint"]
@@ -154,8 +153,7 @@ class Edit(MaskedRequest):
             raise UsageError("--best-of chooses among repainted regions, so it needs a mask")
 
     def paint(self, network: "BinaryModel", image: "Original", seed: int) -> "SamplingCoroutine[Painted]":
-        from bigr_cli.editing.edit import edit_whole
-        from bigr_cli.editing.inpaint import inpaint
+        from bigr_cli.editing.inpaint import edit_whole, inpaint
 
         request = self if self.from_label is None else replace(self, negative=self.from_label, from_label=None)
         if self.mask.given:

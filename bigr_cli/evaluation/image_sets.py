@@ -22,8 +22,8 @@ from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.evaluation.preflight import differing
 from bigr_cli.file_names import expanded
 from bigr_cli.files import reading
-from bigr_cli.imaging.grids import grid
-from bigr_cli.imaging.squares import square
+from bigr_cli.imaging.modes import square
+from bigr_cli.imaging.montage import grid
 
 UNSEEN = 3 * 2**40  # no training reaches this scene, and none of those held out during training, from 2^41 on, is one
 

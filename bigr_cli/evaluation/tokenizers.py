@@ -26,7 +26,7 @@ from bigr_cli.evaluation.image_sets import ImageSet, folder, scenes
 from bigr_cli.evaluation.metrics import RECONSTRUCTION, ReconstructionMetric
 from bigr_cli.evaluation.pretrained import LPIPS, lpips_at_hand
 from bigr_cli.evaluation.reconstruction import BitCounts
-from bigr_cli.imaging.grids import grid
+from bigr_cli.imaging.montage import grid
 from bigr_cli.runtime import memory
 from bigr_cli.runtime.batches import Batches
 from bigr_cli.zoo.config import TOKENIZER_FILE, ModelConfig

@@ -1,28 +1,26 @@
-"""Between images, arrays and tensors, and what Python code gives as an image."""
+"""Between images, arrays, tensors and a model's codes, and what Python code gives as an image."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from bigr_cli.colours import WHITE, Background
+from bigr_cli.core.model import BinaryModel
+from bigr_cli.core.tokenizer import refined
 from bigr_cli.errors import ImageError
 from bigr_cli.imaging.modes import to_levels
 from bigr_cli.imaging.originals import Original
 
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    from torch import Tensor
-
-    OneImage: TypeAlias = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
-    Images: TypeAlias = OneImage | Sequence[OneImage]
+OneImage: TypeAlias = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
+Images: TypeAlias = OneImage | Sequence[OneImage]
 
 TAKEN = (
     "a PIL image, a path, an array (H, W) or (H, W, 1 to 4) of uint8, bool or floats from 0 to 1, "
@@ -47,8 +45,6 @@ def to_tensor(images: Sequence[Image.Image], background: Background = WHITE) -> 
     Raises:
         ImageError: there is none, or they differ in size.
     """
-    import torch
-
     sizes = {image.size for image in images}
     if len(sizes) != 1:
         found = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)) or "none"
@@ -57,17 +53,11 @@ def to_tensor(images: Sequence[Image.Image], background: Background = WHITE) -> 
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
 
 
-def is_tensor(value: object) -> bool:
-    """Whether it is a tensor of torch, which is not imported to find out."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
 def is_one_image(value: object) -> bool:
     """Whether it is a single image, as Python code gives one; a batch (B, …) of arrays or tensors counts as several."""
     if isinstance(value, Image.Image | str | os.PathLike):
         return True
-    return (isinstance(value, np.ndarray) or is_tensor(value)) and value.ndim != 4  # type: ignore[attr-defined]
+    return isinstance(value, np.ndarray | Tensor) and value.ndim != 4
 
 
 def originals(images: Images, background: Background = WHITE) -> list[Original]:
@@ -86,7 +76,7 @@ def originals(images: Images, background: Background = WHITE) -> list[Original]:
     if is_one_image(images):
         return [_original(images, background)]
     several: Any = images  # a batch, or a sequence of images
-    if is_tensor(several) or isinstance(several, np.ndarray | list | tuple):
+    if isinstance(several, np.ndarray | Tensor | list | tuple):
         return [_original(one, background) for one in several]
     raise TypeError(f"expected {TAKEN}, got {_called(images)}")
 
@@ -101,7 +91,7 @@ def _original(image: Any, background: Background) -> Original:
         from bigr_cli.file_names import expanded
 
         return read_image(expanded(os.fspath(image)), background=background)
-    if is_tensor(image):
+    if isinstance(image, Tensor):
         plain = image.detach().float() if image.is_floating_point() else image.detach()  # numpy has no bfloat16
         last = plain.movedim(0, -1) if plain.ndim == 3 else plain
         return Original(_from_array(last.numpy(force=True), "tensor", image), background=background)
@@ -130,3 +120,49 @@ def _from_array(values: NDArray[Any], what: str, given: Any) -> Image.Image:
 
 def _called(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def encode_images(
+    network: BinaryModel,
+    images: Image.Image | Sequence[Image.Image] | Tensor,
+    *,
+    refine: int = 0,
+    background: Background = WHITE,
+) -> Tensor:
+    """Images of the model's size, or (B, 3, H, W) in [0, 1] → codes (B, L, K) bool; ImageError for another size."""
+    if not isinstance(images, torch.Tensor):
+        images = to_tensor(list(images) if isinstance(images, Sequence) else [images], background)
+    size, weight = network.tokenizer.config.image_size, network.tokenizer.embed
+    if images.ndim != 4 or images.shape[1:] != (3, size, size):
+        raise ImageError(f"images: expected (B, 3, {size}, {size}), got {tuple(images.shape)}")
+    images = images.to(weight.device, weight.dtype)
+    with torch.inference_mode():
+        return refined(network.tokenizer, images, network.tokenizer.bit_logits(images), refine)
+
+
+def decode_images(network: BinaryModel, codes: Tensor, masked: Tensor | None = None) -> list[Image.Image]:
+    """Codes (B, L, K) → images; the bits of tokens that are masked (B, L) count as undecided, 0.5."""
+    if masked is not None:
+        codes = torch.where(masked[..., None], 0.5, codes.float())
+    return [to_images(_decoded(network, one))[0] for one in codes]
+
+
+def encode_pixels(network: BinaryModel, pixels: NDArray[np.float32], seed: int | None = None) -> Tensor:
+    """(S, S, 3) pixels in [0, 1] → (L, K) bool codes; with a seed the bits are sampled by their probabilities."""
+    weight = network.tokenizer.embed
+    with torch.inference_mode():
+        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].to(weight.device, weight.dtype)
+        if seed is None:
+            return network.tokenizer.encode(image)[0].clone()
+        return network.tokenizer.sample(image, torch.tensor([seed], device=weight.device))[0].clone()
+
+
+def decode_pixels(network: BinaryModel, codes: Tensor) -> NDArray[np.float32]:
+    """(L, K) codes → (S, S, 3) pixels in [0, 1]."""
+    return to_pixels(_decoded(network, codes))[0]
+
+
+@torch.inference_mode()
+def _decoded(network: BinaryModel, codes: Tensor) -> Tensor:
+    """(L, K) → (1, 3, S, S): one at a time, because a convolution may round differently in a larger batch."""
+    return network.tokenizer.decode(codes[None].to(network.tokenizer.embed.device))

@@ -10,10 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bigr_cli.editing.interpolate_request import Interpolate
-from bigr_cli.imaging.animation import strip, write_film
-from bigr_cli.imaging.files import encode_image
-from bigr_cli.imaging.originals import default_suffix
-from bigr_cli.imaging.patterns import fill
+from bigr_cli.imaging.files import default_suffix, encode_image
+from bigr_cli.imaging.montage import strip, write_film
+from bigr_cli.imaging.output_names import fill
 from bigr_cli.prompts import name_of
 from bigr_cli.recipe import Recipe, command
 from bigr_cli.serve.fields import settings_of

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from bigr_cli.colours import Background
     from bigr_cli.editing.batched_sampling import Iteration, SamplingCoroutine
-    from bigr_cli.editing.inpaint import Painted
+    from bigr_cli.editing.repaint import Painted
     from bigr_cli.editing.request import EditRequest
     from bigr_cli.imaging.originals import Original
     from bigr_cli.model import Model

@@ -36,9 +36,9 @@ class Target:
 
 def target_of(writing: Writing, fields: dict[str, str | int], frames: int, *, filmed: bool) -> Target:
     """The files of one interpolation, by --output; UsageError if one is there, or there can be none."""
-    from bigr_cli.imaging.animation import FILMS
     from bigr_cli.imaging.files import check_targets
-    from bigr_cli.imaging.patterns import STDOUT, fill, is_folder_name, resolve
+    from bigr_cli.imaging.montage import FILMS
+    from bigr_cli.imaging.output_names import STDOUT, fill, is_folder_name, resolve
 
     if writing.overwrite and writing.skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other")
@@ -67,8 +67,8 @@ def write_frames(
     target: Target, images: "Sequence[Image]", fps: float, recipe: "Recipe | None", *, overwrite: bool
 ) -> None:
     """Write the frames as the target has them."""
-    from bigr_cli.imaging.animation import strip, write_film
     from bigr_cli.imaging.files import encode_image, write_image
+    from bigr_cli.imaging.montage import strip, write_film
 
     if not target.paths:
         streams.write_stdout(encode_image(strip(images), "PNG", recipe))

@@ -181,7 +181,7 @@ def _of_line(
     from bigr_cli.core.config import LARGEST_SEED
     from bigr_cli.editing.request import read_request, recorded
     from bigr_cli.imaging.inputs import find_inputs
-    from bigr_cli.imaging.patterns import resolve
+    from bigr_cli.imaging.output_names import resolve
     from bigr_cli.prompts import NO_LABEL, name_of
     from bigr_cli.settings import sampling_settings
 
@@ -277,7 +277,7 @@ def _suffix(source: Input) -> str:
     """PNG, or TIFF for what was TIFF or has a mode that PNG does not hold, as JPEG files may."""
     from bigr_cli.data.images import read_header
     from bigr_cli.errors import BigrError
-    from bigr_cli.imaging.originals import default_suffix
+    from bigr_cli.imaging.files import default_suffix
 
     kind = source.path.suffix.lower() if source.path is not None else ""
     if kind in (".tif", ".tiff"):

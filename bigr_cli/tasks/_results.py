@@ -84,8 +84,7 @@ class Results:
 
         Those `beside` it, of earlier passes, are written before it.
         """
-        from bigr_cli.imaging.files import encode_image, kind_of, write_image
-        from bigr_cli.imaging.formats import holds
+        from bigr_cli.imaging.files import encode_image, holds, kind_of, write_image
 
         kept = recipe if self._metadata else None
         if self._paths is None:

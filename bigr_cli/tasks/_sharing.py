@@ -48,7 +48,7 @@ class Turn:
 @contextmanager
 def turn(processes: Team, output: str | None, *, skip_existing: bool) -> Iterator[Turn]:
     """The turn of a command that writes to --output, let go when the block ends; the first process has it for all."""
-    from bigr_cli.imaging.patterns import fixed_folder
+    from bigr_cli.imaging.output_names import fixed_folder
 
     given = Turn(fixed_folder(output) if skip_existing and processes.first else None)
     try:

@@ -49,8 +49,8 @@ def sheet_paths(sheets: Sheets, images: int, *, processes: int = 1) -> tuple[Pat
         UsageError: a suffix that cannot be, or too many images or processes for a film.
     """
     from bigr_cli.file_names import expanded
-    from bigr_cli.imaging.animation import MOST
     from bigr_cli.imaging.files import ANIMATED, kind_of
+    from bigr_cli.imaging.montage import MOST
 
     grid = expanded(sheets.grid) if sheets.grid is not None else None
     film = expanded(sheets.steps_preview) if sheets.steps_preview is not None else None
@@ -71,7 +71,7 @@ class SheetMaker:
     """Collects images, and their states on the way, and writes what was asked for."""
 
     def __init__(self, *, grid: Path | None, film: Path | None, columns: int, captions: bool) -> None:
-        from bigr_cli.imaging.animation import SamplingFilm
+        from bigr_cli.imaging.montage import SamplingFilm
 
         self._grid, self._film = grid, film
         self._columns, self._captions = columns, captions
@@ -99,9 +99,8 @@ class SheetMaker:
 
     def write(self, recipe: "Recipe", *, metadata: bool, overwrite: bool) -> list[Path]:
         """Write the sheet and the film; gives the files that were written."""
-        from bigr_cli.imaging.animation import write_animation
         from bigr_cli.imaging.files import write_image
-        from bigr_cli.imaging.grids import grid
+        from bigr_cli.imaging.montage import grid, write_animation
 
         written = []
         if self._grid is not None and self._images:
@@ -142,9 +141,8 @@ def write_before_after(path: Path, made: "Sequence[tuple[BatchJob, Image]]", wri
     from PIL.Image import new
 
     from bigr_cli.data.images import read_image
-    from bigr_cli.imaging.files import write_image
-    from bigr_cli.imaging.grids import grid
-    from bigr_cli.imaging.originals import storable
+    from bigr_cli.imaging.files import storable, write_image
+    from bigr_cli.imaging.montage import grid
 
     rows: dict[Input, list[Image]] = {}
     for job, image in sorted(made, key=lambda entry: entry[0].index):

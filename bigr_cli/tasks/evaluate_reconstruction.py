@@ -160,7 +160,7 @@ def _finish(
     from bigr_cli.evaluation.report import write_report
     from bigr_cli.evaluation.report_reconstruction import reconstruction_report
     from bigr_cli.imaging.files import write_image
-    from bigr_cli.imaging.grids import grid
+    from bigr_cli.imaging.montage import grid
 
     try:
         if not reporting.json:

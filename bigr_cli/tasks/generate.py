@@ -167,8 +167,7 @@ def _request(
 def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, sheets: Sheets, processes: int) -> Targets:
     """Where everything goes, checked before anything is made."""
     from bigr_cli.imaging.files import check_targets
-    from bigr_cli.imaging.output_names import Earlier, Made, numbered
-    from bigr_cli.imaging.patterns import resolve
+    from bigr_cli.imaging.output_names import Earlier, Made, numbered, resolve
 
     if writing.overwrite and writing.skip_existing:
         raise UsageError("--overwrite and --skip-existing exclude each other")
@@ -203,7 +202,7 @@ def _make(
 ) -> None:
     """Make this process's share of the images that are wanted, and write each as soon as it is there."""
     from bigr_cli.data.images import read_image
-    from bigr_cli.imaging.grids import square_columns
+    from bigr_cli.imaging.montage import square_columns
 
     jobs, settings, metadata = request.jobs, request.settings, not writing.no_metadata
     rows = request.count > 1 and len(jobs) > request.count

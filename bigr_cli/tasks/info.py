@@ -137,8 +137,8 @@ def _text(value: object) -> str:
 
 def _output(file: Path | None) -> str | None:
     """The file's name, if a command can write such a file; - for stdout."""
-    from bigr_cli.imaging.animation import FILMS
     from bigr_cli.imaging.files import KINDS
+    from bigr_cli.imaging.montage import FILMS
 
     if file is None:
         return "-"

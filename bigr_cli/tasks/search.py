@@ -88,7 +88,7 @@ def _write_sheet(path: Path, query: str, rows: "Sequence[dict[str, Any]]", *, ov
     from PIL.Image import new
 
     from bigr_cli.imaging.files import write_image
-    from bigr_cli.imaging.grids import grid
+    from bigr_cli.imaging.montage import grid
 
     images: list[Image] = []
     captions = []

@@ -265,7 +265,7 @@ class GeneratorObjective(Objective):
     def preview(self, average: nn.Module) -> Image:
         """Samples of the first classes or captions, at the sampling defaults."""
         from bigr_cli.imaging.arrays import to_images
-        from bigr_cli.imaging.grids import grid
+        from bigr_cli.imaging.montage import grid
 
         if not isinstance(average, Generator):
             raise TypeError(f"expected a generator, got {type(average).__name__}")

@@ -91,7 +91,7 @@ def nearest(samples: Tensor, held_out: Tensor, training: Source) -> Nearest:
 def write_pairs(path: Path, samples: Tensor, training: Source, found: Nearest) -> None:
     """A sheet: samples in one row, the nearest training image of each in the row below. OSError if that cannot be."""
     from bigr_cli.imaging.arrays import to_images
-    from bigr_cli.imaging.grids import grid
+    from bigr_cli.imaging.montage import grid
 
     def rows() -> Iterator[Tensor]:
         theirs = np.stack([training.image(int(place)).pixels for place in found.places])

@@ -127,7 +127,7 @@ class TokenizerObjective(Objective):
     def preview(self, average: nn.Module) -> Image:
         """Held-out images above what came back."""
         from bigr_cli.imaging.arrays import to_images
-        from bigr_cli.imaging.grids import grid
+        from bigr_cli.imaging.montage import grid
 
         if not isinstance(average, Tokenizer):
             raise TypeError(f"expected a tokenizer, got {type(average).__name__}")

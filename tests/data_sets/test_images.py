@@ -29,9 +29,8 @@ from bigr_cli.data.images import inspect_image, read_header, read_image, read_sq
 from bigr_cli.data.sources import open_source
 from bigr_cli.errors import ImageError
 from bigr_cli.evaluation.image_sets import folder
-from bigr_cli.imaging.modes import to_levels
+from bigr_cli.imaging.modes import square, to_levels
 from bigr_cli.imaging.originals import Original
-from bigr_cli.imaging.squares import square
 from bigr_cli.representation.items import Item, read_item
 
 SIDE = 16
@@ -153,7 +152,7 @@ def test_a_square_in_strips_is_the_square_of_the_whole(monkeypatch: pytest.Monke
     left, top = 0, 17
     whole = np.asarray(image.resize((16, 16), Image.Resampling.LANCZOS, box=(left, top, 97, top + 97)))
     for strip in (1, 500, 1 << 20):
-        monkeypatch.setattr("bigr_cli.imaging.squares._STRIP", strip)
+        monkeypatch.setattr("bigr_cli.imaging.modes._STRIP", strip)
         assert np.array_equal(square(image, 16), whole)
 
 

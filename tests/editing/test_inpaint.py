@@ -15,8 +15,8 @@ from bigr_cli.editing.repaint import guess_label, repaint, windows_for
 from bigr_cli.editing.requests import Inpaint
 from bigr_cli.errors import BigrError
 from bigr_cli.imaging.blending import BLENDS
-from bigr_cli.imaging.mask_request import MaskRequest
 from bigr_cli.imaging.originals import Original
+from bigr_cli.imaging.regions import MaskRequest
 from bigr_cli.zoo.folder import load_model
 
 SAMPLING = SamplingConfig(steps=1, timesteps=2)

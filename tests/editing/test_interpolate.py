@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import bigr_cli
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.editing.batched_sampling import SampleRequest, paint_together, sample_batch
-from bigr_cli.editing.interpolate import positions
+from bigr_cli.editing.interpolate import positions, temporal_median
 from bigr_cli.editing.requests import Interpolate
 from bigr_cli.imaging.originals import Original
 from bigr_cli.model import Model
@@ -115,3 +117,34 @@ def test_between_images_nothing_flickers(model: Model) -> None:
     steady, flickering = shown(False), shown(True)
     assert len(steady) == len(flickering) == 7
     assert all(np.array_equal(one, other) for one, other in zip(steady, flickering, strict=True))
+
+
+def bits_of(text: str) -> torch.Tensor:
+    return torch.tensor([letter == "1" for letter in text])[:, None, None]
+
+
+def median(text: str, fixed: str = "", *, loop: bool = False) -> str:
+    held = torch.tensor([letter == "x" for letter in fixed.ljust(len(text), ".")])
+    return "".join(str(int(bit)) for bit in temporal_median(bits_of(text), held, loop=loop).flatten())
+
+
+def test_the_temporal_median_by_hand() -> None:
+    assert median("0001000") == "0000000"
+    assert median("0011000") == "0011000"
+    assert median("0010111") == "0001111"
+    assert median("0100", "x..x") == "0000"
+    assert median("0010", "..x.") == "0010"
+    assert median("1000") == "1000"  # an end is as steady as it can be
+    assert median("1000", loop=True) == "0000"
+    assert median("10", "xx") == "10"
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=12), st.data(), st.booleans())
+def test_nothing_flickers_and_stops_stay(bits: list[bool], data: st.DataObject, loop: bool) -> None:
+    held = data.draw(st.lists(st.booleans(), min_size=len(bits), max_size=len(bits)))
+    text, fixed = "".join("01"[bit] for bit in bits), "".join(".x"[each] for each in held)
+    found = median(text, fixed, loop=loop)
+    assert all(a == b for a, b, still in zip(text, found, held, strict=True) if still)
+    assert median(found, fixed, loop=loop) == found or loop or len(bits) < 3
+    inner = range(1, len(found) - 1)
+    assert not any(found[i - 1] == found[i + 1] != found[i] for i in inner if not held[i]) or loop

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.editing.batched_sampling import SamplingCoroutine, paint_together
-from bigr_cli.editing.repaint import decode, encode, guess_label, repaint
+from bigr_cli.editing.repaint import guess_label, repaint
 from bigr_cli.editing.requests import Enrich
 from bigr_cli.errors import BigrError
+from bigr_cli.imaging.arrays import decode_pixels, encode_pixels
 from bigr_cli.imaging.windows import Window, cut
 from bigr_cli.zoo.folder import load_model
 
@@ -71,14 +72,14 @@ def test_an_image_of_the_models_size_is_the_models_own_inpainting(network: Binar
     pixels = noise(16, 16)
     region = np.zeros((16, 16), dtype=bool)
     region[5:9, 2:3] = True  # token rows 1 and 2, column 0
-    codes = encode(network, cut(pixels, Window(0, 0, 16), 16, region))
+    codes = encode_pixels(network, cut(pixels, Window(0, 0, 16), 16, region))
     mask = torch.zeros(4, 4, dtype=torch.bool)
     mask[1:3, 0] = True
     drawn = network.sample_codes(
         torch.tensor([4]), [5], known=(codes[None], mask.view(1, 16)), steps=2, timesteps=2, guidance=0
     )[0]
     made = run(repaint(network, pixels, region, REQUEST, SEED)).pixels
-    assert np.array_equal(made[region], decode(network, drawn)[region])
+    assert np.array_equal(made[region], decode_pixels(network, drawn)[region])
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])

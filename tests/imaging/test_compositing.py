@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bigr_cli.imaging import compositing as mixing
-from bigr_cli.imaging.compositing import mixed
+from bigr_cli.imaging import originals as mixing
 from bigr_cli.imaging.modes import WITH_ALPHA, to_alpha, to_rgb
+from bigr_cli.imaging.originals import mixed
 
 MakeImage = Callable[..., Image.Image]
 

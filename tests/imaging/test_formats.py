@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigr_cli.imaging.formats import default_suffix, storable
+from bigr_cli.imaging.files import default_suffix, storable
 from bigr_cli.imaging.modes import has_transparency, to_alpha, to_rgb
 
 MakeImage = Callable[..., Image.Image]

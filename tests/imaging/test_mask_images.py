@@ -11,8 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from bigr_cli import console
 from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, UsageError
-from bigr_cli.imaging.mask_images import image_weights
-from bigr_cli.imaging.masks import MaskRequest, mask_array, read_mask
+from bigr_cli.imaging.masks import MaskRequest, image_weights, mask_array, read_mask
 from bigr_cli.imaging.originals import Original
 
 SIZE = (64, 48)

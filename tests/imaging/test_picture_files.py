@@ -11,7 +11,7 @@ from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, RunError, UsageError
 from bigr_cli.imaging import files
 from bigr_cli.imaging.files import KINDS, check_targets, kind_of, write_bytes, write_image
-from bigr_cli.imaging.patterns import resolve
+from bigr_cli.imaging.output_names import resolve
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def half(monkeypatch: pytest.MonkeyPatch) -> None:
         width, height = original.size
         return np.repeat((np.arange(width) < width / 2)[None], height, 0).astype(np.float32) * (label != 3)
 
-    monkeypatch.setattr("bigr_cli.editing.class_masks.class_mask", find)
+    monkeypatch.setattr("bigr_cli.editing.mask_finders.class_mask", find)
 
 
 def levels(name: str) -> np.ndarray:

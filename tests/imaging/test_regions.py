@@ -1,7 +1,7 @@
 import pytest
 
 from bigr_cli.errors import UsageError
-from bigr_cli.imaging.canvas import CanvasRequest, Margins
+from bigr_cli.imaging.regions import CanvasRequest, Margins
 
 
 @pytest.mark.parametrize(

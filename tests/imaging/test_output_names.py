@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bigr_cli.errors import UnknownNameError, UsageError
-from bigr_cli.imaging.patterns import expanded, fill, resolve, safe_text
+from bigr_cli.imaging.output_names import expanded, fill, resolve, safe_text
 
 DEFAULT = "{label}-{seed}.png"
 CAT = {"label": "cat", "seed": 7, "index": 0, "task": "generate", "model": "m", "stem": "photo"}
