@@ -269,7 +269,7 @@ def _unknown(words: list[str], vocabulary: Vocabulary, name: str) -> UsageError:
 
 
 def _is_caption(form: str, vocabulary: Vocabulary) -> bool:
-    """Whether a text has the form that captions of a fixed form have: see `data.scenes.captions.phrase`."""
+    """Whether a text has the form that captions of a fixed form have: see `data.scenes.description.phrase`."""
     wordings = tuple(tuple(_wordings(vocabulary, kind)) for kind in KINDS)
     return bool(_grammar(wordings).fullmatch(form)) or _is_list(form, vocabulary)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bigr_cli import console
 from bigr_cli.core.config import TextConfig
 from bigr_cli.data import scenes
-from bigr_cli.data.scenes.captions import COLORS, MOMENTS, OBJECTS, PLACES, phrase, vocabulary
+from bigr_cli.data.scenes.description import COLOR_WORDS, MOMENTS, OBJECT_WORDS, PLACES, phrase, vocabulary
 from bigr_cli.errors import UnknownWordError, UsageError
 from bigr_cli.prompts import guide_of, label_index
 from bigr_cli.text_reading import read
@@ -83,7 +83,7 @@ def parts_of(names: dict[str, tuple[str, ...]]) -> Any:
     return st.one_of(st.none(), st.sampled_from([(name, said) for name, all_ in names.items() for said in all_]))
 
 
-@given(*map(parts_of, (COLORS, OBJECTS, PLACES, MOMENTS)), st.permutations(range(3)))
+@given(*map(parts_of, (COLOR_WORDS, OBJECT_WORDS, PLACES, MOMENTS)), st.permutations(range(3)))
 def test_any_order_of_known_words_means_the_same(
     color: Any, thing: Any, place: Any, moment: Any, order: list[int]
 ) -> None:
@@ -94,7 +94,7 @@ def test_any_order_of_known_words_means_the_same(
         return
     found = read(f"the {text}", vocabulary(), "m").text
     said = found if thing and thing[0] == "star" else found.replace("under the stars", "at night")
-    for part, names in ((color, COLORS), (thing, OBJECTS), (place, PLACES), (moment, MOMENTS)):
+    for part, names in ((color, COLOR_WORDS), (thing, OBJECT_WORDS), (place, PLACES), (moment, MOMENTS)):
         mentioned = {name for name, every in names.items() if re.search(rf"\b({'|'.join((name, *every))})\b", said)}
         assert mentioned == ({part[0]} if part else set())
 

@@ -1,4 +1,7 @@
-"""A folder of images, with classes or captions."""
+"""A folder of images, with classes or captions, and data sets of the hub, which come into one.
+
+Those are hf://datasets/OWNER/NAME[@REVISION][/SPLIT]; the hub's own cache keeps them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from bigr_cli.colours import WHITE, Background, beside_white
 from bigr_cli.data.captions import Listing, TextsBeside, read_listing
 from bigr_cli.data.file_source import Check, FileSource, usable
 from bigr_cli.data.images import open_file
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import RunError, UsageError
 from bigr_cli.file_names import expanded, name_hash, natural_key, same_name
 from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree
 from bigr_cli.files import reading
@@ -160,3 +163,67 @@ def _warn_of_strangers(root: Path, listing: Listing, files: tuple[str, ...]) -> 
         some = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
         listed = ", ".join(str(root / name) for name in listing.files)
         console.warn(f"{listed}: {len(strangers):,} of its files are no images here ({some})")
+
+
+PREFIX = "hf://"
+_ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@([^/@]+))?(?:/([\w.-]+))?/?")
+_KINDS = (".parquet", ".tar", ".zip", ".gz", ".npz", ".jsonl", ".csv", ".txt", ".caption")
+
+
+def is_hub_address(where: str) -> bool:
+    """Whether it is an address of the hub."""
+    return where.startswith(PREFIX)
+
+
+def downloaded(where: str) -> Path:
+    """A folder with the files of a data set, or of one split of it.
+
+    Raises:
+        UsageError: no address of a data set, or there is no such data set, revision or split.
+        RunError: the hub cannot be reached, or the disk is full.
+    """
+    found = _ADDRESS.fullmatch(where)
+    if found is None:
+        raise UsageError(f"{where}: expected hf://datasets/OWNER/NAME, then @REVISION and /SPLIT if need be")
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    repository, revision, split = found.groups()
+    try:
+        patterns = None
+        if split is not None:
+            names = HfApi().list_repo_files(repository, revision=revision, repo_type="dataset")
+            patterns = of_split(names, split)
+            if not patterns:
+                raise UsageError(f"{where}: has no split {split!r}", hint=f"there are: {', '.join(splits(names))}")
+        console.say(f"fetching {where}; what is in the hub's cache already is not fetched again", once=True)
+        folder = snapshot_download(repository, revision=revision, repo_type="dataset", allow_patterns=patterns)
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise UsageError(f"{where}: there is no such data set or revision, or it is not public") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise RunError(f"{where}: is not in the hub's cache, and the hub cannot be reached") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise RunError(f"{where}: cannot be fetched: {str(error).splitlines()[0]}") from error
+    return Path(folder)
+
+
+def of_split(names: list[str], split: str) -> list[str]:
+    """The files of a split: in a folder of its name, or that begin with it, as `data/train-00000-of-00002.parquet`."""
+    found = []
+    for name in names:
+        *folders, file = name.split("/")
+        if split in folders or re.match(rf"{re.escape(split)}([-_.]|$)", file):
+            found.append(name)
+    return found
+
+
+def splits(names: list[str]) -> list[str]:
+    """The splits that files are named by."""
+    found = [re.match(r"(?:.*/)?([A-Za-z]+)[-_.].*parquet$", name) for name in names]
+    return sorted({each[1] for each in found if each}) or ["none that can be told by names"]

@@ -1,4 +1,4 @@
-"""From numbered images to batches of tensors, rendered or read ahead by worker processes."""
+"""From numbered images, or their codes, to batches of tensors, rendered or read ahead by worker processes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import shutil
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
@@ -210,3 +212,30 @@ def _quiet_worker(_: int) -> None:
     for each in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(each, signal.SIG_IGN)
     torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class PackedCodes:
+    """`packed` (N, V, ⌈L·K / 8⌉) uint8: the codes of V variants of each of N images, packed by `numpy.packbits`."""
+
+    packed: NDArray[np.uint8]
+    tokens: int
+    bits: int
+
+    def take(self, positions: list[tuple[int, int]]) -> torch.Tensor:
+        """The codes at (image, variant) pairs: (B, L, K) bool. Variants are counted on, round and round."""
+        images, variants = np.array(positions).T
+        rows = self.packed[images, variants % self.packed.shape[1]]
+        bits = np.unpackbits(rows, axis=1, count=self.tokens * self.bits)
+        return torch.from_numpy(bits.reshape(len(rows), self.tokens, self.bits)).bool()
+
+
+def code_batches(
+    codes: PackedCodes, source: Source, positions: Iterable[list[tuple[int, int]]]
+) -> Generator[Batch, None, None]:
+    """The codes, labels and captions at these positions, batch by batch, without images."""
+    none = torch.empty(0, dtype=torch.uint8)
+    for rows in positions:
+        labels = torch.tensor([source.label(index) for index, _ in rows])
+        captions = [source.caption(*row) for row in rows]
+        yield Batch(none, labels, none, captions, codes.take(rows))

@@ -1,37 +1,176 @@
 """Images in tar shards, as webdatasets have them: nothing is unpacked, and any image can be read at any time.
 
 Files of a sample have the same name up to the first dot: `000123.jpg`, `000123.txt`, `000123.json`, `000123.cls`. Where
-they are is read off once, see `shard_index`. A tree of images that was packed as it is has a class for each folder.
+they are is read off the headers once, and kept in the cache. A tree of images that was packed as it is has a class for
+each folder.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import posixpath
-import re
 import tarfile
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
+from bigr_cli.cache import Cache, intact, save_arrays
 from bigr_cli.colours import beside_white
-from bigr_cli.data.file_source import Check, LeftOut, TableSource, usable
+from bigr_cli.data.captions import Entry, captions_in, entry_of
+from bigr_cli.data.file_source import Check, LeftOut, TableSource, is_readable, usable
 from bigr_cli.data.folders import plain_label, sorted_labels
-from bigr_cli.data.shard_index import Rows, identity, said, shard_index
-from bigr_cli.data.tar_members import TEXTS
+from bigr_cli.data.tar_files import TEXTS, Place, Sample, Sparse, samples
 from bigr_cli.errors import UsageError
-from bigr_cli.file_names import expanded, irregular, is_pattern
-from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree, matching_tree
+from bigr_cli.file_names import name_hash
+from bigr_cli.file_tree import IMAGE_SUFFIXES
+from bigr_cli.files import reading
 from bigr_cli.passed_over import PassedOver
+from bigr_cli.text_files import decoded
 
-_MOST = 2**16  # shards
+_CACHE = Cache("shards", "what a tar shard holds")
+_VERSION = 3  # of the files in the cache
+_ROW = np.dtype(
+    [
+        *(("picture", "<i8"), ("txt", "<i8"), ("json", "<i8")),  # where they begin in the archive; 0 is nowhere
+        *(("picture_size", "<u4"), ("txt_size", "<u4"), ("json_size", "<u4")),
+        *(("target", "<i4"), ("folder", "<i4"), ("name", "<u8")),  # numbers of both, and a hash of the whole name
+        *(("captions", "<u2"), ("shard", "<u2")),
+    ]
+)
+
+Rows = NDArray[np.void]
+
+
+def identity(path: Path) -> str:
+    """What identifies a shard's content without reading it."""
+    status = path.stat()
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
+class ShardIndex(NamedTuple):
+    """`rows` of the samples, `labels` for the numbers of their classes and `folders` for those of their folders.
+
+    `broken` are the samples left out, as (name, reason); `passed` says what files were passed over, and how many.
+    """
+
+    rows: Rows
+    labels: list[str]
+    folders: list[str]
+    broken: list[tuple[str, str]]
+    passed: list[tuple[str, int, list[str], bool]]
+
+
+def shard_index(path: Path) -> ShardIndex:
+    """The index of a shard, made now or before.
+
+    Raises:
+        UsageError: it is no tar file, or is cut off.
+        RunError: it cannot be read.
+    """
+    with reading(path):
+        kept = _CACHE.path(f"{_VERSION} {identity(path)}", ".npz")
+        found = intact(_kept, kept)
+        if found is not None:
+            return found
+        index = _scanned(path)
+    about = json.dumps(index._asdict() | {"rows": None})
+    _CACHE.write(kept, lambda hidden: save_arrays(hidden, rows=index.rows, about=np.array(about)))
+    return index
+
+
+def _kept(path: Path) -> ShardIndex | None:
+    with np.load(path, allow_pickle=False) as found:
+        rows, about = found["rows"], json.loads(str(found["about"]))
+    broken = [(name, reason) for name, reason in about["broken"]]
+    passed = [(reason, count, names, warn) for reason, count, names, warn in about["passed"]]
+    return ShardIndex(rows, about["labels"], about["folders"], broken, passed) if rows.dtype == _ROW else None
+
+
+def _scanned(path: Path) -> ShardIndex:
+    passed = PassedOver()
+    try:
+        found = samples(path, passed)
+    except Sparse as error:
+        raise UsageError(
+            f"{path}: {error} is stored as a sparse file, which is not read", hint="pack it without --sparse"
+        ) from error
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{path}: is no whole tar file ({error})", hint="is it compressed, or still being written?"
+        ) from error
+    rows: list[tuple[int, ...]] = []
+    labels: dict[str, int] = {}
+    folders: dict[str, int] = {}
+    broken: list[tuple[str, str]] = []
+    with path.open("rb") as stream:
+        for sample in found:
+            reason, entry = _looked_at(stream, sample)
+            if reason:
+                broken.append((sample.image.name, reason))
+                continue
+            target = labels.setdefault(entry.label, len(labels)) if entry.label else -1
+            folder = folders.setdefault(posixpath.dirname(sample.image.name), len(folders))
+            places = [sample.image, *map(sample.beside.get, TEXTS)]
+            offsets, sizes = zip(*((place.offset, place.size) if place else (0, 0) for place in places), strict=True)
+            name = name_hash(f"{path.name}/{sample.image.name}")
+            rows.append((*offsets, *sizes, target, folder, name, min(len(entry.captions), 2**16 - 1), 0))
+    return ShardIndex(np.array(rows, dtype=_ROW), list(labels), list(folders), broken, passed.entries())
+
+
+def _looked_at(stream: IO[bytes], sample: Sample) -> tuple[str, Entry]:
+    """Why a sample is left out, "" if it is not, and what the files beside its image say."""
+    try:
+        entry = said({kind: _content(stream, place) for kind, place in sample.beside.items()})
+    except (ValueError, TypeError, RecursionError):
+        return "with JSON that cannot be understood", Entry()
+    image = io.BufferedReader(_Part(stream, sample.image))
+    return "" if is_readable(image, whole=False) else "unreadable", entry
+
+
+class _Part(io.RawIOBase):
+    """A part of a file, read as if it were one itself."""
+
+    def __init__(self, stream: IO[bytes], place: Place) -> None:
+        self._stream, self._place, self._at = stream, place, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._place.size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._stream.seek(self._place.offset + self._at)
+        wanted = max(0, min(len(buffer), self._place.size - self._at))
+        data = self._stream.read(wanted)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _content(stream: IO[bytes], place: Place) -> bytes:
+    stream.seek(place.offset)
+    return stream.read(place.size)
+
+
+def said(texts: dict[str, bytes]) -> Entry:
+    """What the files beside an image say, by their kinds. Raises ValueError or TypeError for JSON that is none."""
+    entry = Entry(captions_in(texts.get("txt", b"")))
+    if "json" in texts:
+        entry += entry_of(json.loads(texts["json"]))
+    return entry + Entry(label=decoded(texts.get("cls", b""), "replace").strip())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,66 +212,6 @@ class ShardSource(TableSource):
     def _read(self, index: int, kind: str) -> bytes:
         row = self.rows[index]
         return self._content(self.paths[row["shard"]], row, kind)
-
-
-def find_shards(where: str) -> list[Path]:
-    """The tar files that a pattern means, such as `DIR/*.tar` or `DIR/{000..009}.tar`; none if it means a folder.
-
-    A folder of tar files, or of folders of these, without any image means these. What is there under the very name,
-    whatever brackets are in it, is no pattern.
-
-    Raises:
-        UsageError: there are none of a pattern, or not all that are written out.
-    """
-    root = expanded(where)
-    if root.is_dir():
-        tree = image_tree(root)
-        shards = [name for name in tree.others if _is_shard(name)]
-        if tree.files or not shards:
-            return []
-        tree.report(where, used=shards)
-        return sorted(root / name for name in shards)
-    if re.search(r"\.(tar\.|t)(gz|bz2|xz|zst)$", where):
-        raise UsageError(f"{where}: compressed archives cannot be read at any place", hint="unpack them to plain .tar")
-    if not where.lower().endswith(".tar"):
-        return []
-    paths = [root] if root.exists() else [path for pattern in _expanded(where) for path in _matching(pattern)]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        what = irregular(missing[0])
-        raise UsageError(f"{missing[0]}: {f'is {what}, not a file' if what else 'no such file'}")
-    if len(paths) > _MOST:
-        raise UsageError(f"{where}: expected at most {_MOST} shards, got {len(paths)}")
-    return list(dict.fromkeys(paths))
-
-
-def _is_shard(name: str) -> bool:
-    return name.lower().endswith(".tar") and not name.rpartition("/")[2].startswith(".")
-
-
-def _matching(pattern: str) -> list[Path]:
-    """The tar files that fit a pattern without braces."""
-    path = expanded(pattern)
-    if not is_pattern(pattern) or path.exists():
-        return [path]
-    tree = matching_tree(path, suffixes=(".tar",))
-    tree.report(pattern)
-    if not tree.files:
-        raise UsageError(f"{pattern}: no such files")
-    return sorted(tree.root / name for name in tree.files)
-
-
-def _expanded(pattern: str) -> Iterator[str]:
-    """A pattern for each choice in its braces: `{000..009}`, with leading zeros, or `{a,b}`."""
-    found = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", pattern)
-    if found is None:
-        yield pattern
-        return
-    first, last, listed = found.groups()
-    width = len(first or "") if (first or "").startswith("0") else 0
-    numbers = range(int(first), int(last) + 1) if first else ()
-    for choice in listed.split(",") if listed else [f"{number:0{width}}" for number in numbers]:
-        yield from _expanded(pattern[: found.start()] + choice + pattern[found.end() :])
 
 
 def open_shards(where: str, paths: list[Path], size: int, *, captions: bool, check: Check | None) -> ShardSource:

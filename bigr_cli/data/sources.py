@@ -15,12 +15,12 @@ from bigr_cli.data import scenes
 from bigr_cli.data.array_files import find_idx, open_idx, open_npz, refuse_pickles
 from bigr_cli.data.captions import LISTING, METADATA
 from bigr_cli.data.file_source import Check, FileSource, Sample, usable
-from bigr_cli.data.folders import open_folder
-from bigr_cli.data.hub_data import downloaded, is_hub_address
+from bigr_cli.data.folders import downloaded, is_hub_address, open_folder
 from bigr_cli.data.parquet import find_parquet, open_parquet
-from bigr_cli.data.scenes.captions import phrase, vocabulary
+from bigr_cli.data.scenes.description import phrase, vocabulary
 from bigr_cli.data.scenes.render import SIZES
-from bigr_cli.data.shards import find_shards, open_shards
+from bigr_cli.data.shards import open_shards
+from bigr_cli.data.tar_files import find_shards
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import can_be_named, expanded
 from bigr_cli.file_tree import image_tree

@@ -17,8 +17,8 @@ from bigr_cli.core.network import Condition, Generator, Observer
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import cosine_mask
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.data.codes import cached_codes, code_batches
-from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats
+from bigr_cli.data.cached import cached_codes
+from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats, code_batches
 from bigr_cli.data.sources import Source, vocabulary_of
 from bigr_cli.errors import UsageError
 from bigr_cli.training.alignment import Projector, alignment_loss, late_states, less_masked

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from bigr_cli import console, schema, yaml_text
 from bigr_cli.colours import parse_colour
-from bigr_cli.data.codes import CachedSource
+from bigr_cli.data.cached import CachedSource, ReducedSource
 from bigr_cli.data.file_source import FileSource
-from bigr_cli.data.reduced import ReducedSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.files import atomic_write, clear_leftovers, is_leftover, writing

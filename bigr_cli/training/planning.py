@@ -14,8 +14,8 @@ import torch
 from bigr_cli import console
 from bigr_cli.core.config import GeneratorConfig
 from bigr_cli.core.tokenizer import Tokenizer
+from bigr_cli.data.cached import ReducedSource
 from bigr_cli.data.look import DataLook
-from bigr_cli.data.reduced import ReducedSource
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.progress import readable_time
 from bigr_cli.runtime import device as devices

@@ -11,10 +11,10 @@ from PIL import Image
 
 from bigr_cli.core.config import CompactConfig
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.data import codes
-from bigr_cli.data.codes import PackedCodes, cached_codes, code_batches
+from bigr_cli.data import cached
+from bigr_cli.data.cached import cached_codes
 from bigr_cli.data.folders import FolderSource
-from bigr_cli.data.loading import Positions, all_batches, as_floats
+from bigr_cli.data.loading import PackedCodes, Positions, all_batches, as_floats, code_batches
 from bigr_cli.data.sources import ScenesSource
 
 SOURCE = ScenesSource(16, count=10)
@@ -64,7 +64,7 @@ def test_the_cache_is_used_again(tokenizer: Tokenizer, home: Path, monkeypatch: 
     first = make(tokenizer)
     (file,) = (home / "cache" / "codes").iterdir()
     assert file.stat().st_size < 128 + 10 * 3 * 10 + 1
-    monkeypatch.setattr(codes, "_packed", lambda *_: pytest.fail("made anew"))
+    monkeypatch.setattr(cached, "_packed", lambda *_: pytest.fail("made anew"))
     assert np.array_equal(make(tokenizer).packed, first.packed)
 
 
@@ -98,7 +98,7 @@ def test_without_room_for_the_cache_there_is_a_warning_and_no_codes(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(codes, "_write", full)
+    monkeypatch.setattr(cached, "_write_codes", full)
     assert make(tokenizer) is None
     err = capsys.readouterr().err
     assert "warning:" in err and "No space left" in err and "BIGR_HOME" in err

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bigr_cli.data.codes import CachedSource
+from bigr_cli.data.cached import CachedSource
 from bigr_cli.data.file_source import Sample
 from bigr_cli.data.sources import ScenesSource
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigr_cli.data import reduced
+from bigr_cli.data import cached
+from bigr_cli.data.cached import ReducedSource
 from bigr_cli.data.file_source import FileSource
-from bigr_cli.data.reduced import ReducedSource
 from bigr_cli.data.sources import open_source
 from tests.tasks.test_train import MACHINE, TOKENIZER
 
@@ -75,7 +75,7 @@ def test_the_room_is_bounded_and_that_is_said(
     (other / "11.jpg").unlink()
     before = ReducedSource(source(other))
     assert before.fill(60) == COUNT - 1
-    monkeypatch.setattr(reduced, "MOST_BYTES", 16_000)
+    monkeypatch.setattr(cached, "MOST_BYTES", 16_000)
     capsys.readouterr()
     crowded = ReducedSource(source(large))
     said = capsys.readouterr().err

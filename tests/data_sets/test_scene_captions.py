@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from bigr_cli.core.network import byte_texts, fitting_bytes
 from bigr_cli.data import scenes
-from bigr_cli.data.scenes.captions import COLORS, MOMENTS, OBJECTS, PLACES, phrase
+from bigr_cli.data.scenes.description import COLOR_WORDS, MOMENTS, OBJECT_WORDS, PLACES, phrase
 from bigr_cli.data.sources import ScenesSource, color_and_label
 from bigr_cli.errors import UsageError
 
 SCENES = [scenes.describe(3, index) for index in range(1500)]
-PARTS = (("label", OBJECTS), ("color", COLORS), ("ground", PLACES), ("time", MOMENTS))
+PARTS = (("label", OBJECT_WORDS), ("color", COLOR_WORDS), ("ground", PLACES), ("time", MOMENTS))
 
 
 def mentioned(text: str, names: dict[str, tuple[str, ...]]) -> set[str]:
@@ -24,9 +24,9 @@ def mentioned(text: str, names: dict[str, tuple[str, ...]]) -> set[str]:
 
 
 def test_every_value_has_words_of_its_own() -> None:
-    assert set(OBJECTS) == set(scenes.LABELS)
-    assert set(COLORS) == set(scenes.COLORS)
-    for names in (OBJECTS, COLORS, PLACES, MOMENTS):
+    assert set(OBJECT_WORDS) == set(scenes.LABELS)
+    assert set(COLOR_WORDS) == set(scenes.COLORS)
+    for names in (OBJECT_WORDS, COLOR_WORDS, PLACES, MOMENTS):
         every = [wording for wordings in names.values() for wording in wordings]
         assert len(set(every)) == len(every)
 

@@ -25,8 +25,7 @@ from bigr_cli.data.scenes import (
     write_scenes,
 )
 from bigr_cli.data.scenes.description import PROPORTIONS
-from bigr_cli.data.scenes.objects import draw
-from bigr_cli.data.scenes.shapes import ink
+from bigr_cli.data.scenes.render import drawing
 from bigr_cli.errors import UsageError
 
 NUMBERS = st.integers(min_value=0, max_value=2**63)
@@ -133,7 +132,7 @@ def test_object_lies_wholly_inside_the_image(seed: int, index: int) -> None:
 @pytest.mark.parametrize("label", LABELS)
 def test_drawing_keeps_to_the_objects_proportions(label: str, flying: bool) -> None:
     width, height = PROPORTIONS[label]
-    points = [p for points, _ in draw(label, ink("red", "day"), flying).polygons for p in points]
+    points = [p for points, _ in drawing(label, "red", "day", flying).polygons for p in points]
     assert all(abs(x) <= width / 2 + 0.012 and -0.012 <= y <= height + 0.012 for x, y in points)
 
 

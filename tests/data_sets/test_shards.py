@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bigr_cli.data import shard_index
+from bigr_cli.data import shards
 from bigr_cli.data.loading import Positions, load_batches
-from bigr_cli.data.shards import ShardSource, find_shards
+from bigr_cli.data.shards import ShardSource
 from bigr_cli.data.sources import open_source
+from bigr_cli.data.tar_files import find_shards
 from bigr_cli.errors import ImageError, UsageError
 
 Files = Sequence[tuple[str, bytes]]
@@ -205,7 +206,7 @@ def test_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_headers_are_read_once(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = shard(tmp_path / "x.tar", captioned(0, 3))
     before = opened(path)
-    monkeypatch.setattr(shard_index, "_scanned", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(shards, "_scanned", lambda path: pytest.fail("read again"))
     assert np.array_equal(opened(path).rows, before.rows)
     monkeypatch.undo()
     (kept,) = (home / "cache" / "shards").iterdir()

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from bigr_cli.data.scenes.captions import vocabulary
+from bigr_cli.data.scenes.description import vocabulary
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.folder import load_model
 from bigr_cli.zoo.text_encoders.features import text_reader

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw
 
+from bigr_cli.data.scenes import beings, things
 from bigr_cli.data.scenes.description import PROPORTIONS, Scene, ground_edge
-from bigr_cli.data.scenes.objects import draw as draw_object
 from bigr_cli.data.scenes.shapes import (
     CLOUD_COLORS,
     GROUND_COLORS,
@@ -18,6 +19,7 @@ from bigr_cli.data.scenes.shapes import (
     STAR_COLOR,
     Color,
     Drawing,
+    Ink,
     Point,
     arc,
     ink,
@@ -25,6 +27,14 @@ from bigr_cli.data.scenes.shapes import (
 )
 
 SIZES = range(16, 1025)
+_DRAW: dict[str, Callable[[Drawing, Ink, bool], None]] = {
+    function.__name__: function
+    for function in (
+        *(beings.tree, beings.fish, beings.bird, beings.cat, beings.flower, beings.mushroom, beings.snowman),
+        *(things.house, things.boat, things.car, things.rocket, things.balloon, things.cup, things.umbrella),
+        *(things.star, things.heart),
+    )
+}
 _OUTLINE = 0.0115  # its width in image units: 0.7 of a pixel at 64
 
 
@@ -188,14 +198,12 @@ def draw_backdrop(scene: Scene, canvas: int) -> Image.Image:
     return image
 
 
-def _factor(size: int) -> int:
-    """How many times larger than the image the canvas is."""
-    return 8 if size < 48 else 4 if size < 256 else 2
-
-
 @lru_cache(maxsize=256)
-def _drawing(label: str, color: str, time: str, flying: bool) -> Drawing:
-    return draw_object(label, ink(color, time), flying)
+def drawing(label: str, color: str, time: str, flying: bool) -> Drawing:
+    """The object `label` in its own coordinates (see `Drawing`)."""
+    drawn = Drawing()
+    _DRAW[label](drawn, ink(color, time), flying)
+    return drawn
 
 
 def _placed(scene: Scene, canvas: int) -> list[tuple[list[Point], Color]]:
@@ -205,7 +213,7 @@ def _placed(scene: Scene, canvas: int) -> list[tuple[list[Point], Color]]:
     cos, sin = math.cos(angle) * scene.size * canvas, math.sin(angle) * scene.size * canvas
     x0, y0, sign = scene.x * canvas, scene.y * canvas, -1.0 if scene.flip else 1.0
     placed = []
-    for points, color in _drawing(scene.label, scene.color, scene.time, scene.flying).polygons:
+    for points, color in drawing(scene.label, scene.color, scene.time, scene.flying).polygons:
         turned = []
         for x, y in points:
             u, v = sign * x, height / 2 - y  # v points down
@@ -246,17 +254,18 @@ def _paint_object(image: Image.Image, scene: Scene) -> tuple[Image.Image, tuple[
     return silhouette, (left, top)
 
 
-def _checked(size: int) -> int:
+def _painted(scene: Scene, size: int) -> tuple[Image.Image, int, Image.Image, tuple[int, int]]:
+    """The image, so many times larger than it will be, and the object's silhouette with its upper left corner."""
     if size not in SIZES:
         raise ValueError(f"size must lie in {SIZES.start}..{SIZES.stop - 1} pixels, got {size}")
-    return _factor(size)
+    factor = 8 if size < 48 else 4 if size < 256 else 2
+    image = draw_backdrop(scene, size * factor)
+    return image, factor, *_paint_object(image, scene)
 
 
 def render(scene: Scene, size: int) -> Image.Image:
     """The image of a scene: RGB, size × size pixels. Raises ValueError for a size outside 16..1024."""
-    factor = _checked(size)
-    image = draw_backdrop(scene, size * factor)
-    _paint_object(image, scene)
+    image, factor, *_ = _painted(scene, size)
     return image.reduce(factor)
 
 
@@ -265,9 +274,7 @@ def render_with_mask(scene: Scene, size: int) -> tuple[Image.Image, Image.Image]
 
     Raises ValueError for a size outside 16..1024.
     """
-    factor = _checked(size)
-    image = draw_backdrop(scene, size * factor)
-    silhouette, corner = _paint_object(image, scene)
+    image, factor, silhouette, corner = _painted(scene, size)
     mask = Image.new("L", image.size)
     mask.paste(silhouette, corner)
     return image.reduce(factor), mask.reduce(factor)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bigr_cli.data import tar_members
-from bigr_cli.data.shards import ShardSource, find_shards
+from bigr_cli.data import tar_files
+from bigr_cli.data.shards import ShardSource
 from bigr_cli.data.sources import open_source
+from bigr_cli.data.tar_files import find_shards
 from bigr_cli.errors import UsageError
 
 pytestmark = pytest.mark.skipif(shutil.which("tar") is None, reason="needs the tar command")
@@ -266,4 +267,4 @@ def test_folders_of_archives(
 
 
 def test_limits_are_those_of_the_module() -> None:
-    assert tar_members.LARGEST_IMAGE < 2**32  # the index has 32 bits for sizes
+    assert tar_files.LARGEST_IMAGE < 2**32  # the index has 32 bits for sizes

@@ -1,8 +1,9 @@
-"""The files in a tar archive: where each one is, and which of them make up a sample."""
+"""Tar files: which ones a word means, where each file in them is, and which of those make up a sample."""
 
 from __future__ import annotations
 
 import posixpath
+import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,13 +12,15 @@ from typing import Any, BinaryIO
 
 from bigr_cli.data.captions import LARGEST_TEXT
 from bigr_cli.errors import UsageError
-from bigr_cli.file_tree import IMAGE_SUFFIXES
+from bigr_cli.file_names import expanded, irregular, is_pattern
+from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree, matching_tree
 from bigr_cli.passed_over import PassedOver
 
 TEXTS = ("txt", "json")
 BESIDE = (*TEXTS, "cls")  # kinds of files that say something of an image
 LARGEST_IMAGE = 2**30  # bytes
 
+_MOST = 2**16  # tar files of a data set
 _READ = 2**20
 _LARGEST_HEADER = 2**20  # bytes of what comes before a file with a long name, or with other notes on it
 
@@ -195,3 +198,63 @@ class _Member(tarfile.TarInfo):
         raise Sparse(next(named, member.name))
 
     _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
+
+
+def find_shards(where: str) -> list[Path]:
+    """The tar files that a pattern means, such as `DIR/*.tar` or `DIR/{000..009}.tar`; none if it means a folder.
+
+    A folder of tar files, or of folders of these, without any image means these. What is there under the very name,
+    whatever brackets are in it, is no pattern.
+
+    Raises:
+        UsageError: there are none of a pattern, or not all that are written out.
+    """
+    root = expanded(where)
+    if root.is_dir():
+        tree = image_tree(root)
+        shards = [name for name in tree.others if _is_shard(name)]
+        if tree.files or not shards:
+            return []
+        tree.report(where, used=shards)
+        return sorted(root / name for name in shards)
+    if re.search(r"\.(tar\.|t)(gz|bz2|xz|zst)$", where):
+        raise UsageError(f"{where}: compressed archives cannot be read at any place", hint="unpack them to plain .tar")
+    if not where.lower().endswith(".tar"):
+        return []
+    paths = [root] if root.exists() else [path for pattern in _expanded(where) for path in _matching(pattern)]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        what = irregular(missing[0])
+        raise UsageError(f"{missing[0]}: {f'is {what}, not a file' if what else 'no such file'}")
+    if len(paths) > _MOST:
+        raise UsageError(f"{where}: expected at most {_MOST} shards, got {len(paths)}")
+    return list(dict.fromkeys(paths))
+
+
+def _is_shard(name: str) -> bool:
+    return name.lower().endswith(".tar") and not name.rpartition("/")[2].startswith(".")
+
+
+def _matching(pattern: str) -> list[Path]:
+    """The tar files that fit a pattern without braces."""
+    path = expanded(pattern)
+    if not is_pattern(pattern) or path.exists():
+        return [path]
+    tree = matching_tree(path, suffixes=(".tar",))
+    tree.report(pattern)
+    if not tree.files:
+        raise UsageError(f"{pattern}: no such files")
+    return sorted(tree.root / name for name in tree.files)
+
+
+def _expanded(pattern: str) -> Iterator[str]:
+    """A pattern for each choice in its braces: `{000..009}`, with leading zeros, or `{a,b}`."""
+    found = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", pattern)
+    if found is None:
+        yield pattern
+        return
+    first, last, listed = found.groups()
+    width = len(first or "") if (first or "").startswith("0") else 0
+    numbers = range(int(first), int(last) + 1) if first else ()
+    for choice in listed.split(",") if listed else [f"{number:0{width}}" for number in numbers]:
+        yield from _expanded(pattern[: found.start()] + choice + pattern[found.end() :])
