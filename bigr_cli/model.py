@@ -437,7 +437,7 @@ class Model:
         self,
         images: Images,
         layer: int | str | None = None,
-        pool: str = "mean",
+        pool: str | None = None,
         label: Label = None,
         *,
         output: None = None,
@@ -449,7 +449,7 @@ class Model:
         self,
         images: Images,
         layer: int | str | None = None,
-        pool: str = "mean",
+        pool: str | None = None,
         label: Label = None,
         *,
         output: str | PathLike[str],
@@ -464,7 +464,7 @@ class Model:
         self,
         images: Images,
         layer: int | str | None = None,
-        pool: str = "mean",
+        pool: str | None = None,
         label: Label = None,
         *,
         output: str | PathLike[str] | None = None,
@@ -481,7 +481,7 @@ class Model:
             layer: the block whose output is taken, 0 is the first, several side by side ("4,6"), or "all", each by
                 itself; None is the model's default or the middle.
             pool: "mean" over the tokens; "grid2", "grid3" or "grid4": means over 2 × 2 to 4 × 4 cells of their grid;
-                all "tokens"; or the "codes", one bit a bit.
+                all "tokens"; or the "codes", one bit a bit; None is the model's default, or the mean.
             label: under which the generator sees them; None is no label.
             output: .npz, .npy, .safetensors, .jsonl or .parquet. The first and the third are an index for `search`.
             batch_size: how many to look at once.
@@ -562,7 +562,7 @@ class Model:
         test_count: int | None = None,
         seed: int = 0,
         layer: int | str | None = None,
-        pool: str = "mean",
+        pool: str | None = None,
         save: str | PathLike[str] | None = None,
         overwrite: bool = False,
         batch_size: int | None = None,
@@ -577,8 +577,8 @@ class Model:
             seed: which images are taken, where not all are.
             layer: a block, several side by side ("4,6"), or "all", each by itself; None is all, with attention the
                 model's default.
-            pool: how tokens are pooled: "mean", "grid2", "grid3", "grid4" as in `embed`, or "attention", where for each
-                class a trained query says which tokens count.
+            pool: how tokens are pooled: "mean", "grid2", "grid3", "grid4" and None as in `embed`, or "attention", where
+                a query for each class, trained too, says which tokens count.
             save: a .safetensors file for the best layer's classifier.
             batch_size: how many images to look at once.
             progress: whether, or how, to show it; see `Model`.

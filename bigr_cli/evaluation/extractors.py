@@ -165,7 +165,7 @@ def _model(wanted: str) -> Extractor:
         names = [SCENES, *FEATURE_EXTRACTORS_REGISTRY, *(entry.name for entry in list_models())]
         raise UnknownNameError("features", wanted, names, hint=f"choose {CHOICES}") from error
     network, config = load_model(directory)
-    features = wanted_features(config)
+    features = wanted_features(config, pool="mean")
     called = config.name if directory == Path(wanted).expanduser() else directory.name
     known = about(features, config, called, None)
     digest = "".join(config.sha256.values())

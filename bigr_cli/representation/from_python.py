@@ -113,7 +113,7 @@ def probed(
     test_count: int | None,
     seed: int,
     layer: int | str | None,
-    pool: str,
+    pool: str | None,
     save: NamedFile | None,
     overwrite: bool,
     batch_size: int | None,

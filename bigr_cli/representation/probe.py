@@ -16,7 +16,7 @@ from bigr_cli.core.representation import middle_layer
 from bigr_cli.errors import UsageError
 from bigr_cli.plain_text import short_repr
 from bigr_cli.representation.classifiers import AT_ONCE, Attentive, Linear, attentive_classifiers, classifiers
-from bigr_cli.representation.features import ALL, Wanted, wanted_features
+from bigr_cli.representation.features import ALL, Wanted, default_pool, wanted_features
 from bigr_cli.representation.probe_data import (
     CODES,
     ENCODER,
@@ -126,17 +126,18 @@ Steps = Callable[[str, int], Callable[[int], None]]
 """Told what is done next and of how many steps; gives what is told of those done."""
 
 
-def probe_features(config: ModelConfig, layer: int | str | None, pool: str) -> Wanted:
+def probe_features(config: ModelConfig, layer: int | str | None, pool: str | None) -> Wanted:
     """The features that probes of so pooled tokens read.
 
     Args:
         layer: a block, several side by side ("4,6"), or "all", each by itself; None is all, with attention the model's
             default.
-        pool: one of `ProbePool`.
+        pool: one of `ProbePool`; None is the model's default.
 
     Raises:
         UsageError: there is no such layer or pool; attention over the tokens of all blocks.
     """
+    pool = default_pool(config) if pool is None else pool
     if pool not in get_args(ProbePool):
         raise UsageError(f"pool: expected {', '.join(get_args(ProbePool))}, got {pool!r}")
     if pool != ATTENTION:
@@ -154,7 +155,7 @@ def probe_layers(
     seed: int,
     steps: Steps,
     layer: int | str | None = None,
-    pool: str = "mean",
+    pool: str | None = None,
 ) -> Probed:
     """Train and test a classifier on each layer's features, and on others to compare with.
 
@@ -166,6 +167,7 @@ def probe_layers(
         ImageError: an image cannot be read.
         ModelError: features are not finite.
     """
+    pool = default_pool(model.config) if pool is None else pool
     wanted = probe_features(model.config, layer, pool)
     middle = middle_layer(model.generator.config.layers)
     random = untrained(model.generator, seed)

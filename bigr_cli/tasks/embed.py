@@ -32,11 +32,12 @@ Layer = Annotated[
     ),
 ]
 Pool = Annotated[
-    Literal["mean", "tokens", "codes", "grid2", "grid3", "grid4"],
+    Literal["mean", "tokens", "codes", "grid2", "grid3", "grid4"] | None,
     option(
         "--pool",
         "mean over the tokens, or over cells of a grid: grid2 to grid4. Or all tokens, or codes. "
-        "The last are the tokenizer's bits, bit-packed.",
+        "The last are the tokenizer's bits, bit-packed. "
+        "Without it, what the model's config says, or mean.",
         FEATURES,
         metavar="NAME",
     ),
@@ -66,7 +67,7 @@ def embed(
     seed: ImageSeed = 0,
     recursive: options.Recursive = False,
     layer: Layer = None,
-    pool: Pool = "mean",
+    pool: Pool = None,
     label: Label = "none",
     overwrite: options.Overwrite = False,
     failures: options.Failures = None,

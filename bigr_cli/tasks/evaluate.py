@@ -56,11 +56,12 @@ Layer = Annotated[
     ),
 ]
 Pool = Annotated[
-    Literal["mean", "grid2", "grid3", "grid4", "attention"],
+    Literal["mean", "grid2", "grid3", "grid4", "attention"] | None,
     option(
         "--pool",
         "mean over the tokens, or over cells of a grid: grid2 to grid4. "
-        "With attention, a query for each class, trained with the classifier, says which tokens count.",
+        "With attention, a query for each class, trained with the classifier, says which tokens count. "
+        "Without it, what the model's config says, or mean.",
         FEATURES,
         metavar="NAME",
     ),
@@ -81,7 +82,7 @@ SetDefault = Annotated[
     bool,
     option(
         "--set-default",
-        "Note the best layer in the model's config.yaml. embed, search and classify take it from there.",
+        "Note the best layer and its --pool in the model's config.yaml, which embed, search and classify read.",
         options.OUTPUT,
     ),
 ]
@@ -108,7 +109,7 @@ def probe(
     test_count: TestCount = None,
     seed: ImageSeed = 0,
     layer: Layer = None,
-    pool: Pool = "mean",
+    pool: Pool = None,
     save: Save = None,
     plot: Plot = None,
     set_default: SetDefault = False,
@@ -169,7 +170,7 @@ def probe(
             seconds = round(time.perf_counter() - began, 3)
             after.callback(console.json_line, {**facts, **found.record(), **files, "seconds": seconds})
         if set_default:
-            after.callback(_make_default, folder, network.name, int(best))
+            after.callback(_make_default, folder, network.name, int(best), found.pool)
         if plot is not None:
             title = f"{network.name} on {data}, {found.train} images"
             after.callback(_plot, plot, found, title, overwrite=overwrite)
@@ -184,11 +185,14 @@ def probe(
             after.callback(_show, found)
 
 
-def _make_default(folder: Path, name: str, layer: int) -> None:
+def _make_default(folder: Path, name: str, layer: int, pool: str) -> None:
+    from bigr_cli.zoo.config import POOLS
     from bigr_cli.zoo.default_layer import set_default_layer
 
-    set_default_layer(folder, layer)
-    console.say(f"{name}: features are of layer {layer} where none is named")
+    pool = pool if pool in POOLS else "mean"
+    set_default_layer(folder, layer, pool)
+    pooled = "" if pool == "mean" else f", pooled by {pool},"
+    console.say(f"{name}: features are of layer {layer}{pooled} where none is named")
 
 
 def _save(path: Path, probe: "Probe", *, overwrite: bool) -> None:

@@ -21,12 +21,14 @@ from bigr_cli.training.launch import open_recorded
 from bigr_cli.training.page import NEAREST, nearest, write_pairs
 from bigr_cli.training.reports import best_value
 from bigr_cli.zoo.card import with_results
-from bigr_cli.zoo.config import CARD_FILE
+from bigr_cli.zoo.config import CARD_FILE, POOLS, RepresentationConfig
+from bigr_cli.zoo.default_layer import set_default_layer
 from bigr_cli.zoo.loading import load_networks
 
 if TYPE_CHECKING:
     from bigr_cli.core.config import Guide
     from bigr_cli.core.model import BinaryModel
+    from bigr_cli.representation.probe import Score
     from bigr_cli.zoo.config import ModelConfig
 
 _SAMPLES, _COSTLY_SAMPLES = 256, 64
@@ -35,6 +37,10 @@ _BATCH = 32
 _SHOWN = 32
 _FEWEST = 32  # images of each kind for a distance that means anything
 _PROBED, _PROBE_TESTED = 4000, 1000
+_PROBED_BLOCKS = 0.4, 0.6, 0.8  # of the depth: earlier ones have hardly looked around, the last ones predict bits
+# Where on the grid a feature is tells shapes apart, which the mean does not: with 8,000 images of clothes 83.8 instead
+# of 80.3 % by 2 x 2 cells. With 1,000 scenes nine times as many weights learn by heart.
+_PROBED_CELLS, _FEWEST_FOR_CELLS = 3, 2000
 _LAYER_BATCH = 64
 
 
@@ -71,8 +77,12 @@ def finish(
         results += [
             Result("samples that are nearly training images", found.line()),
             *_distances(network, config, samples, source, held_out),
-            *_probes(network, config, source, held_out),
         ]
+        probed = _probes(network, config, source, held_out)
+        if probed is not None:
+            result, chosen = probed
+            results.append(result)
+            set_default_layer(folder, chosen.layer, chosen.pool)
     _fill_card(folder / CARD_FILE, results)
     return results
 
@@ -119,7 +129,7 @@ def _distances(
     from bigr_cli.evaluation.metrics import GENERATION
     from bigr_cli.representation.features import embed_batch, wanted_features
 
-    wanted = wanted_features(config)
+    wanted = wanted_features(config, pool="mean")
 
     def features(images: Tensor) -> Tensor:
         return torch.from_numpy(np.concatenate([embed_batch(network, some, wanted) for some in images.split(_BATCH)]))
@@ -132,30 +142,48 @@ def _distances(
     return [Result("1000 x KID of samples, from held-out images", value)]
 
 
-def _probes(network: BinaryModel, config: ModelConfig, source: Source, held_out: Source) -> list[Result]:
-    """How often linear probes of the features and of raw pixels name the class of a held-out image."""
-    from bigr_cli.representation.features import wanted_features
+def _probes(
+    network: BinaryModel, config: ModelConfig, source: Source, held_out: Source
+) -> tuple[Result, RepresentationConfig] | None:
+    """How often linear probes of features and of raw pixels name the class of a held-out image; and which features.
+
+    The block is the one that does best on a part of the training images. None without classes, or with too few images.
+    """
+    from bigr_cli.representation.features import ALL, wanted_features
     from bigr_cli.representation.probe import probe
     from bigr_cli.representation.probe_data import LAYERS, PIXELS, Labelled, collect
 
     classes = len(source.labels)
     train, test = (_labelled(each, most) for each, most in ((source, _PROBED), (held_out, _PROBE_TESTED)))
     if classes < 2 or len(test[0]) < _FEWEST or int(np.bincount(train[1], minlength=classes).min()) < 5:
-        return []
-    layer = wanted_features(config).layers[0]
+        return None
+    sizes = network.generator.config
+    cells = min(_PROBED_CELLS, sizes.grid) if len(train[0]) >= _FEWEST_FOR_CELLS else 1
+    pool = next(name for name, count in POOLS.items() if count == cells)
+    blocks = sorted({round(share * (sizes.layers - 1)) for share in _PROBED_BLOCKS})
+    wanted = replace(wanted_features(config, layer=ALL, pool=pool), layers=tuple(blocks))
     collected = []
     with console.progress(len(train[0]) + len(test[0]), "features for linear probes") as bar:
         for each, (places, targets) in ((source, train), (held_out, test)):
             images = Labelled(each, places, targets)
-            collected.append(collect(network, None, images, batch=_LAYER_BATCH, layer=layer, advance=bar.advance))
-    accuracy = {}
-    for name, place in ((LAYERS, layer), (PIXELS, 0)):
+            collected.append(
+                collect(network, None, images, batch=_LAYER_BATCH, layer=0, wanted=wanted, advance=bar.advance)
+            )
+    named = [torch.from_numpy(each[1]) for each in (train, test)]
+
+    def score(name: str, place: int) -> Score:
         ours, theirs = (found[name][place].float() for found in collected)
-        named = [torch.from_numpy(each[1]) for each in (train, test)]
-        score, _ = probe(ours, named[0], theirs, named[1], classes, seed=0, device=network.generator.positions.device)
-        accuracy[name] = score.top1
-    value = f"{accuracy[LAYERS]:.1%} of {len(test[0]):,} by block {layer}, {accuracy[PIXELS]:.1%} by raw pixels"
-    return [Result("linear probe, held-out images named", value)]
+        device = network.generator.positions.device
+        return probe(ours, named[0], theirs, named[1], classes, seed=0, device=device)[0]
+
+    scores = {block: score(LAYERS, place) for place, block in enumerate(blocks)}
+    best = max(blocks, key=lambda block: (scores[block].held_out, -scores[block].held_out_loss))
+    pooled = "" if cells == 1 else f" in {cells} x {cells} cells"
+    value = (
+        f"{scores[best].top1:.1%} of {len(test[0]):,} by block {best}{pooled}, "
+        f"{score(PIXELS, 0).top1:.1%} by raw pixels"
+    )
+    return Result("linear probe, held-out images named", value), RepresentationConfig(layer=best, pool=pool)
 
 
 def _labelled(source: Source, most: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:

@@ -230,7 +230,7 @@ def generator_training(
         name=name,
         generator=shape,
         sampling=SamplingConfig(
-            steps=16, timesteps=20, rank_timesteps=2, guidance=2.0 if conditional else 1.0, gumbel=0.1
+            steps=16, timesteps=20, rank_timesteps=2, guidance=3.0 if conditional else 1.0, gumbel=0.1
         ),
         data=data,
         masking=MaskingConfig("batch") if published else MaskingConfig("picture", timesteps_per_token=4),

@@ -58,11 +58,16 @@ class Provenance:
     notes: str = ""
 
 
+POOLS = {"mean": 1, "grid2": 2, "grid3": 3, "grid4": 4}
+"""Cells along a side of the grid of tokens that are averaged, by the pooling's name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RepresentationConfig:
-    """Where a model says most about images: the generator's block `layer`, 0 is the first."""
+    """Where a model says most about images: the generator's block `layer`, 0 is the first, its tokens pooled so."""
 
     layer: int
+    pool: str = field(default="mean", metadata=UNSAID)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +133,9 @@ class ModelConfig:
         if self.representation is not None:
             blocks, layer = self.generator.layers if self.generator else 0, self.representation.layer
             require(0 <= layer < blocks, f"representation.layer: the generator has {blocks} blocks, got {layer}")
+            pool, cells = self.representation.pool, POOLS.get(self.representation.pool, 0)
+            expected = f"expected mean, or grid2 to grid4 with at least as many tokens, got {shortened(pool)}"
+            require(1 <= cells <= self.tokenizer.grid, f"representation.pool: {expected}")
         for file, digest in self.sha256.items():
             require(file in (TOKENIZER_FILE, GENERATOR_FILE), f"sha256: {shortened(file)} is no weights file")
             known = bool(_HASH.fullmatch(digest))

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from bigr_cli import load
 from bigr_cli.errors import ConfigError, RunError
 from bigr_cli.representation.features import wanted_features
 from bigr_cli.zoo import default_layer
@@ -29,6 +31,18 @@ def test_features_are_of_the_default_layer(folder: Path) -> None:
     assert wanted_features(config, layer="all").layers == (0, 1)
     assert wanted_features(config, pool="codes").layers == ()
     assert check_model(folder) == []
+
+
+def test_tokens_are_pooled_as_the_config_says(folder: Path, tmp_path: Path) -> None:
+    model = load(folder)
+    image = Image.new("RGB", (model.config.image_size,) * 2, "red")
+    grid = model.embed(image, layer=1, pool="grid2")
+    set_default_layer(folder, 1, "grid2")
+    changed = load(folder)
+    assert (changed.embed(image) == grid).all()
+    assert changed.embed(image, pool="mean").shape == model.embed(image).shape
+    with pytest.raises(ConfigError, match="expected mean, or grid2"):
+        set_default_layer(folder, 1, "tokens")
 
 
 @pytest.mark.parametrize("layer", [-1, 2])
