@@ -104,7 +104,8 @@ def test_several_processes_are_refused(
 def test_a_plan_trains_nothing(bigr: Run, photos: Path, tmp_path: Path) -> None:
     shown = bigr("train", photos, "-o", tmp_path / "run", "--time", "4m", "--plan", *SIZED, *SMALL)
     assert shown.code == 0
-    assert [line.split(":")[0] for line in shown.out.splitlines()].count("plan") == 4
+    planned = [line for line in shown.out.splitlines() if line.startswith("plan: ")]
+    assert len([line for line in planned if not line.startswith("plan: short: ")]) == 4  # a slow machine says that too
     assert "about 4m00s" in shown.out
     assert not (tmp_path / "run").exists()
 
