@@ -153,7 +153,7 @@ def build(registry: Registry, words: Sequence[str] = ()) -> Any:
     )
     app.callback()(_root)
     groups: dict[str, typer.Typer] = {}
-    for task in tuple(registry.tasks.values()):
+    for task in sorted(registry.tasks.values(), key=lambda one: one.path[0] if one.origin == BUILT_IN else "~"):
         if _works(registry, task) and called in (None, *_names(task)):
             name = task.path[0]
             if len(task.path) == 2 and name not in groups:

@@ -7,12 +7,14 @@ import reprlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, NoReturn
 
 from bigr_cli import schema
 from bigr_cli.core.config import LARGEST_SEED, SamplingConfig, require, require_positive
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.plain_text import escaped, is_plain
+from bigr_cli.setting import members, parameters
 from bigr_cli.version import __version__
 from bigr_cli.zoo.with_weights import model_with_weights
 
@@ -23,22 +25,7 @@ MOST = 1_000_000  # images in one request
 # alone that say what is painted and how: none that says where anything is written, that fetches, or that runs.
 _SUBJECTS = ("image", "stops")  # options that the command line has as arguments
 _SHEETS = ("shows", "columns", "captions")  # which give a sheet's own options
-_FLAGS = frozenset(
-    (
-        *("mask-alpha", "invert-mask", "mask-resize", "guess-class", "no-guess-class", "reduce", "sharpen-only"),
-        *("loop", "sample-codes", "see-masked", "every-window", "strict"),
-    )
-)
-_VALUES = frozenset(
-    (
-        *("mask", "mask-box", "mask-grow", "mask-threshold", "mask-class", "mask-text", "mask-find"),
-        *("prompt", "class", "from-class", "text", "negative", "best-of", "blend", "window", "strength", "refine"),
-        *("left", "right", "top", "bottom", "aspect", "size"),
-        *("rate", "passes", "groups", "scale", "frames", "fps", "mixed"),
-    )
-)
-_TASKS = ("inpaint", "outpaint", "edit", "enrich", "interpolate", "mask")
-_UNSAMPLED = ("mask",)  # tasks that have neither seeds nor settings of the sampler
+_OF_FILMS = "fps"  # an option of interpolate's that is no setting of its request
 _DEEPEST = 20  # levels of lists and mappings in a recipe
 
 
@@ -142,6 +129,30 @@ def _depth(data: object) -> int:
     return depth
 
 
+@cache
+def _requests() -> Mapping[str, type]:
+    """The request of each task that has one."""
+    from bigr_cli.registry import discover
+
+    requests = {task.name: getattr(task.function, "request", None) for task in discover().tasks.values()}
+    return {name: kind for name, kind in requests.items() if kind is not None}
+
+
+@cache
+def settable() -> Mapping[str, bool]:
+    """The options that a recipe may set, and whether each is a switch: what requests say of how an image is made.
+
+    Not among them are those that say which files are written, or how the machine is used.
+    """
+    found = {_OF_FILMS: False}
+    for kind in _requests().values():
+        for one in parameters(kind):
+            if one.path[0] != "sampling" and one.setting.panel != "Files":
+                switch = bool in members(one.kind)
+                found |= {option.removeprefix("--"): switch for option in one.options.split("/")}
+    return found
+
+
 def command(recipe: Recipe, *, model: str, output: str | None = None) -> str | None:
     """The command line that makes it again, quoted for a shell; None and arguments as of `arguments`."""
     words = arguments(recipe, model=model, output=output)
@@ -162,14 +173,14 @@ def arguments(recipe: Recipe, *, model: str, output: str | None = None) -> list[
         words, subjects = (["-n", str(recipe.count)] if recipe.count > 1 else []), list(recipe.labels)
         words += _option("negative", recipe.options.get("negative"))
         outputs = _outputs(recipe.options, output)
-    elif recipe.task in _TASKS:
+    elif recipe.task in _requests():
         words, subjects = _task_options(recipe.options), _subjects(recipe.options)
         outputs = _outputs({}, output)
     else:
         return None
     if not subjects:
         return None
-    sampled = recipe.task not in _UNSAMPLED
+    sampled = recipe.task == GENERATE or getattr(_requests()[recipe.task], "samples", True)
     words += ["--seed", str(recipe.seed)] if sampled else []
     words += _option("model", model, short="-m")
     words += _sampling_options(recipe.sampling, recipe.task) if sampled else []
@@ -181,7 +192,7 @@ def arguments(recipe: Recipe, *, model: str, output: str | None = None) -> list[
 
 def left_out(recipe: Recipe) -> list[str]:
     """The options that a recipe names and `command` leaves out, because no recipe may set them, or not to that."""
-    known = {"negative", *_SHEETS} if recipe.task == GENERATE else {*_SUBJECTS, *_FLAGS, *_VALUES, *_SHEETS}
+    known = {"negative", *_SHEETS} if recipe.task == GENERATE else {*_SUBJECTS, *settable(), *_SHEETS}
     return [name for name, value in recipe.options.items() if name not in known or not _is_set(name, value)]
 
 
@@ -190,7 +201,7 @@ def _is_set(name: str, value: object) -> bool:
     if name in (*_SUBJECTS, *_SHEETS):
         return True
     values = value if isinstance(value, list) else [value]
-    kinds = (bool,) if name in _FLAGS else (str, int, float)
+    kinds = (bool,) if settable().get(name) else (str, int, float)
     return all(type(entry) in kinds for entry in values)
 
 
@@ -231,11 +242,11 @@ def _task_options(options: Mapping[str, Any]) -> list[str]:
     """A task's own options, as they were given, as far as a recipe may set them."""
     words: list[str] = []
     for name, value in options.items():
-        if not _is_set(name, value):
+        if name not in settable() or not _is_set(name, value):
             continue
-        if name in _FLAGS:
+        if settable()[name]:
             words += [f"--{name}"] if value is True else []
-        elif name in _VALUES:
+        else:
             for entry in value if isinstance(value, list) else [value]:
                 words += _option(name, entry)
     return words

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bigr_cli.editing.repaint import Painted
     from bigr_cli.imaging.originals import Original
 
-__all__ = ["STRENGTH", "TURNS", "Edit", "Enrich", "Inpaint", "Interpolate", "Mask", "Outpaint"]
+__all__ = ["REQUESTS", "STRENGTH", "TURNS", "Edit", "Enrich", "Inpaint", "Interpolate", "Mask", "Outpaint"]
 
 STRENGTH = 0.4  # of an edit without a mask
 UNSURE_STRENGTH = 0.6  # where it is not known what the image shows
@@ -217,3 +217,6 @@ class Enrich(EditRequest):
         from bigr_cli.editing.enrich import enrich
 
         return enrich(network, image, self, seed)
+
+
+REQUESTS = (Inpaint, Outpaint, Edit, Enrich, Interpolate, Mask)

@@ -17,10 +17,10 @@ from bigr_cli.options.shared import *  # noqa: F403
 
 def __getattr__(name: str) -> Any:
     from bigr_cli.core.config import SamplingConfig
-    from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
+    from bigr_cli.editing.requests import REQUESTS
     from bigr_cli.options.declare import command_parameters
 
-    for kind in (SamplingConfig, Inpaint, Outpaint, Edit, Enrich, Interpolate):
+    for kind in (SamplingConfig, *REQUESTS):
         for parameter in command_parameters(kind, given=kind is SamplingConfig):
             if name == parameter.name.title().replace("_", ""):
                 return parameter.annotation

@@ -8,7 +8,7 @@ takes --steps, --guidance and so on, and finds them as `sampling.steps`, `sampli
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from types import SimpleNamespace
@@ -131,11 +131,12 @@ class Messages:
     verbose: options.Verbose = False
 
 
-def grouped(function: Callable[..., None]) -> Callable[..., None]:
+def grouped(function: Callable[..., None], without: Collection[str] = ()) -> Callable[..., None]:
     """The function with the options of its groups as parameters of their own, for Typer to read.
 
     A group is a dataclass of options, `Sampling`, or a dataclass that describes its settings (see `bigr_cli.setting`),
-    of which the function gets the values that were given, by the options' names.
+    of which the function gets the values that were given, by the options' names. Parameters that are called as one of
+    `without`, which have defaults, are left out.
 
     Raises:
         TypeError: two parameters would have the same name.
@@ -145,6 +146,8 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(function).parameters.values():
         kind = hints[parameter.name]
+        if parameter.name in without:
+            continue
         if is_group(kind):
             groups[parameter.name] = kind
             parameters += group_parameters(kind)
@@ -162,6 +165,9 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
         function(**values)
 
     del command.__dict__["__wrapped__"]  # or the signature that counts would be that of `function`
+    for kind in groups.values():
+        if settings.parameters(kind):
+            vars(command)["request"] = kind  # by which `bigr serve` and recipes know it
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command

@@ -15,12 +15,12 @@ from bigr_cli import console
 from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.options.groups import Batch, Machine, Writing
 from bigr_cli.runtime.processes import Team
+from bigr_cli.tasks._earlier import POLL, Watch
 from bigr_cli.tasks._given import Chooser, Given, given_by, given_by_manifest
-from bigr_cli.tasks._jobs import FailureList, Job, Plan, pass_path, plan
-from bigr_cli.tasks._results import Results, check_stdout, resumption
+from bigr_cli.tasks._jobs import Job, Plan, pass_path, plan
+from bigr_cli.tasks._results import FailureList, Results, check_stdout, resumption
 from bigr_cli.tasks._sharing import Turn, load_on_every_rank, sharing, turn
 from bigr_cli.tasks._sheets import before_after_path, write_before_after
-from bigr_cli.tasks._watching import POLL, Watch
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,7 +9,7 @@ from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.metrics import GENERATION, choices
 from bigr_cli.options import argument, option
 from bigr_cli.options.groups import Sampling
-from bigr_cli.tasks._evaluation import EVALUATION, EvaluatorOptions, Sweep, evaluator_of
+from bigr_cli.tasks._measuring import EVALUATION, EvaluatorOptions, Sweep, evaluator_of
 
 if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded
 from bigr_cli.options.groups import Sampling
+from bigr_cli.tasks._earlier import absolute, made_before, own_outputs, without_masks_and_sheets
 from bigr_cli.tasks._given import Chooser, Given
-from bigr_cli.tasks._own_files import absolute, made_before, own_outputs, without_masks_and_sheets
 
 if TYPE_CHECKING:
     from bigr_cli.editing.request import EditRequest
@@ -32,47 +31,6 @@ _UNSAMPLED = {
 }  # of commands that have no such options, because they sample nothing
 _UNSAMPLED_PATTERN = "{stem}-{task}.png"
 MOST = 10_000_000
-
-
-class FailureList:
-    """The file of `--failures`, checked before any work, and written with the failures so far."""
-
-    def __init__(self, path: Path | None, *, overwrite: bool, skip_existing: bool = False) -> None:
-        """With `skip_existing`, which goes on with an earlier run, the lines of that run's list stay.
-
-        Raises:
-            UsageError: the file is there, cannot come to be there, or is no such list.
-        """
-        self.path = None if path is None else path.expanduser()
-        self._before: list[str] = []
-        if self.path is None:
-            return
-        from bigr_cli.imaging.files import check_targets
-
-        if not check_targets([self.path], overwrite=overwrite, skip_existing=skip_existing)[0]:
-            self._before = _lines(self.path)
-
-    def write(self, failed: Sequence[tuple[str, str]]) -> None:
-        """Write the list: each entry is an image and the reason. RunError if it cannot be written."""
-        if self.path is None:
-            return
-        from bigr_cli.imaging.files import write_bytes
-
-        lines = [json.dumps({"source": name, "error": reason}) for name, reason in failed]
-        every = [f"{line}\n" for line in dict.fromkeys([*self._before, *lines])]
-        write_bytes(self.path, "".join(every).encode(), overwrite=True)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        for line in lines:
-            if not {"source", "error"} <= json.loads(line).keys():
-                raise ValueError(line)
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        hint = "pass --overwrite to replace it, or name another file"
-        raise UsageError(f"{path}: exists and is no list of failures", hint=hint) from error
-    return lines
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from bigr_cli.options import number, option
 from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
-from bigr_cli.tasks._representation import Images, ImageSeed, SceneCount, finish, loaded, report
+from bigr_cli.tasks._measuring import Images, ImageSeed, SceneCount, finish, loaded, report
 
 TASK = "classify"
 NONE = "none of these"

@@ -9,8 +9,8 @@ from bigr_cli import console, options
 from bigr_cli.options import option
 from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
-from bigr_cli.tasks._jobs import FailureList
-from bigr_cli.tasks._representation import Images, ImageSeed, SceneCount, finish, loaded, report
+from bigr_cli.tasks._measuring import Images, ImageSeed, SceneCount, finish, loaded, report
+from bigr_cli.tasks._results import FailureList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,10 +9,9 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.options.groups import Machine, Messages, Sampling, grouped
 from bigr_cli.registry import UNDERSTAND, group, task
-from bigr_cli.tasks import _evaluation
-from bigr_cli.tasks._evaluation import EvaluatorOptions, Reporting
+from bigr_cli.tasks import _measuring
 from bigr_cli.tasks._generation import Comparing, Drawing, Plan, Words, planned
-from bigr_cli.tasks._representation import loaded
+from bigr_cli.tasks._measuring import EvaluatorOptions, Reporting, loaded
 
 if TYPE_CHECKING:
     import torch
@@ -60,8 +59,8 @@ def generation(
     of processes (torchrun --nproc-per-node 4 -m bigr_cli evaluate generation …). A run that was stopped goes on where
     it was when it is started again.
     """
-    again = _evaluation.command_line(context)
-    report = _evaluation.check_report(reporting)
+    again = _measuring.command_line(context)
+    report = _measuring.check_report(reporting)
     plan = planned(
         words or [],
         model,

@@ -11,8 +11,8 @@ from bigr_cli.evaluation.metrics import RECONSTRUCTION, choices, named
 from bigr_cli.options import argument, option
 from bigr_cli.options.groups import Messages, SameModels, grouped
 from bigr_cli.registry import UNDERSTAND, task
-from bigr_cli.tasks import _evaluation
-from bigr_cli.tasks._evaluation import EVALUATION, EvaluatorOptions, Reporting
+from bigr_cli.tasks import _measuring
+from bigr_cli.tasks._measuring import EVALUATION, EvaluatorOptions, Reporting
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.image_sets import ImageSet
@@ -87,12 +87,12 @@ def reconstruction(
     from bigr_cli.runtime.device import select_device, set_threads
     from bigr_cli.zoo.folder import load_tokenizer
 
-    again = _evaluation.command_line(context)
-    report = _evaluation.check_report(reporting)
+    again = _measuring.command_line(context)
+    report = _measuring.check_report(reporting)
     sheet = _checked(worst, overwrite=reporting.overwrite)
     rows = named(metrics, RECONSTRUCTION)
     sets = _opened([*(models or ()), *(model or ())] or [None], data, count)
-    evaluator, wanted = _evaluation.evaluator_of(evaluating), [images for _, images in sets]
+    evaluator, wanted = _measuring.evaluator_of(evaluating), [images for _, images in sets]
     extractor = distance_extractor(evaluator, data, wanted, rows, asked=metrics is not None)
     set_threads(threads)
     chosen = select_device(device)

@@ -10,8 +10,8 @@ from bigr_cli.errors import UsageError
 from bigr_cli.options import option
 from bigr_cli.options.groups import Machine, Messages, Sampling, grouped
 from bigr_cli.registry import UNDERSTAND, task
-from bigr_cli.tasks import _evaluation
-from bigr_cli.tasks._representation import loaded
+from bigr_cli.tasks import _measuring
+from bigr_cli.tasks._measuring import loaded
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.agreement import Asked, LoadedEvaluator
@@ -37,13 +37,13 @@ class Asking:
         ),
     ] = None
     seed: Annotated[int, options.seed("Of scenes and images.", options.MODEL, most=2**31)] = 0
-    sweep: _evaluation.Sweep = None
+    sweep: _measuring.Sweep = None
     clip: Annotated[
         str | None,
         option(
             "--clip",
             "Judge by this CLIP of transformers. Without it, by the classifier of scenes; a commit pins it.",
-            _evaluation.EVALUATION,
+            _measuring.EVALUATION,
             metavar="NAME[@REVISION]|DIR",
         ),
     ] = None

@@ -14,8 +14,7 @@ from bigr_cli.options.groups import Machine, Messages, Sampling, Writing, groupe
 from bigr_cli.prompts import guide
 from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
-from bigr_cli.tasks._given import Chooser, given_by
-from bigr_cli.tasks._prompts import prompts_given, wanted_prompts
+from bigr_cli.tasks._given import Chooser, given_by, prompts_given, wanted_prompts
 from bigr_cli.tasks._results import Results, check_stdout, resumption
 from bigr_cli.tasks._sharing import load_on_every_rank, sharing, turn
 from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths

@@ -3,70 +3,32 @@
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bigr_cli import console, options, prompts
-from bigr_cli.editing.request import read_request
 from bigr_cli.editing.requests import Interpolate
-from bigr_cli.errors import BigrError, RunError, UsageError
+from bigr_cli.errors import BigrError, RunError
 from bigr_cli.image_log import Log
 from bigr_cli.options import argument, number, option
 from bigr_cli.options.groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import MAKE, task
-from bigr_cli.runtime.processes import Team
-from bigr_cli.tasks._frames import Target, target_of, write_frames
-from bigr_cli.tasks._given import Chooser, Given, given_by, given_by_manifest
-from bigr_cli.tasks._jobs import FailureList
-from bigr_cli.tasks._results import Unfamiliar
+from bigr_cli.tasks._given import Chooser, given_by
+from bigr_cli.tasks._interpolations import TASK, Job, plan, write_frames
+from bigr_cli.tasks._results import FailureList, Unfamiliar
 from bigr_cli.tasks._sharing import load_on_every_rank, sharing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bigr_cli.core.config import Guide
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
-    from bigr_cli.imaging.originals import Original
     from bigr_cli.model import Model
-    from bigr_cli.zoo.config import ModelConfig
 
-TASK = "interpolate"
 PANEL = "Film"
-_PROMPTS = ("prompt", "class_label", "text")
 
 Fps = Annotated[float, option("--fps", "Frames a second of a film.", PANEL, callback=number(0.1, 120), metavar="N")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Keyframes:
-    """What a path goes through, either labels or files of images, and how they are called together."""
-
-    labels: "list[Guide]"
-    files: list[Path]
-    name: str
-
-    def read(self, background: Any) -> "Sequence[Guide] | Sequence[Original]":
-        """The labels, or the images on a background; ImageError if one cannot be read."""
-        from bigr_cli.data.images import read_image
-
-        return self.labels or [read_image(file, background=background) for file in self.files]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One interpolation."""
-
-    keyframes: Keyframes
-    request: Interpolate
-    seed: int
-    drawn: bool
-    target: Target
-    fps: float
-    options: dict[str, Any]  # for the recipe
 
 
 @task(
@@ -119,7 +81,7 @@ def interpolate(
         chooser = processes.after_the_first(lambda: Chooser(base, recipe))
         name = processes.decided(lambda: chooser.model(model))
         drawn = processes.broadcast(secrets.randbelow(2**32))
-        jobs = processes.after_the_first(lambda: _plan(context, base, name, drawn, processes))
+        jobs = processes.after_the_first(lambda: plan(context, base, name, drawn, processes))
         kept = {"overwrite": writing.overwrite, "skip_existing": writing.skip_existing}
         listed = processes.after_the_first(lambda: FailureList(failures, **kept))
         processes.wait()
@@ -140,60 +102,6 @@ def interpolate(
             if len(todo) == 1:
                 raise every[0][1]
             raise RunError(f"{len(every)} of {len(todo)} failed: {', '.join(name for name, _ in every)}")
-
-
-def _plan(context: typer.Context, base: Given, model: str | None, drawn: int, processes: Team) -> list[Job]:
-    """All interpolations that the command line, or its manifest, asks for, checked before one is made."""
-    from bigr_cli.zoo.config import read_config
-    from bigr_cli.zoo.find import find_model
-
-    manifest = base.params["manifest"]
-    if processes.count > 1 and str(manifest) == "-":
-        raise UsageError("--manifest - is for one process")
-    config, jobs = read_config(find_model(model)), list[Job]()
-    for given in given_by_manifest(context, manifest) if manifest else [base]:
-        try:
-            jobs += _jobs_of(given, config, drawn)
-        except UsageError as error:
-            raise given.error(error) from error
-    paths = [path for job in jobs for path in job.target.paths]
-    twice = next((path for index, path in enumerate(paths) if path in paths[:index]), None)
-    if twice is not None or (len(jobs) > 1 and not paths):
-        hint = "-o 'DIR/{label}-{seed}.gif' gives each a name"
-        raise UsageError(f"{twice or '-o -'}: is one file for {len(jobs)} interpolations", hint=hint)
-    return jobs
-
-
-def _jobs_of(given: Given, config: "ModelConfig", drawn: int) -> Iterator[Job]:
-    from bigr_cli.core.config import LARGEST_SEED
-    from bigr_cli.settings import sampling_settings
-
-    params, writing = given.params, given.group(Writing)
-    chooser = Chooser(given, params["recipe"])
-    keyframes = _keyframes(config, params["stops"] or ())
-    parts = Interpolate.paints_parts(params)
-    settings = sampling_settings(config, chooser.sampling(given.group(Sampling)), painting=parts)
-    request = read_request(Interpolate, config, params, settings)
-    _check(keyframes, given, request)
-    if keyframes.files:
-        request = request.between_images(config)
-    asked, count = chooser.option("seed", params["seed"]), params["count"]
-    first = drawn if asked is None else asked
-    if first > LARGEST_SEED - (count - 1):
-        raise UsageError(f"seed: {count} variants from {first} on go beyond 2^63 - 1")
-    kept = request.recorded(params["stops"], params["fps"], params, images=bool(keyframes.files))
-    for seed in range(first, first + count):
-        fields: dict[str, str | int] = {"label": keyframes.name, "seed": seed, "model": config.name, "task": TASK}
-        target = target_of(writing, fields, request.count, filmed="fps" in given.explicit)
-        yield Job(
-            keyframes=keyframes,
-            request=request,
-            seed=seed,
-            drawn=asked is None,
-            target=target,
-            fps=params["fps"],
-            options=kept,
-        )
 
 
 def _list_dry_run(jobs: Sequence[Job], *, json: bool) -> None:
@@ -263,46 +171,3 @@ def _saved(
         unfamiliar.note(model.name, job.keyframes.name, familiarity)
     folder = job.target.paths[0].parent if job.target.shape == "frames" else None
     return record | {"path": f"{folder}{os.sep}" if folder else next(iter(job.target.paths), None)}
-
-
-def _keyframes(config: "ModelConfig", stops: Sequence[str]) -> Keyframes:
-    """The stops, checked. A stop that is the file of an image is an image, everything else a label."""
-    from bigr_cli.data.images import read_header
-    from bigr_cli.imaging.files import KINDS
-    from bigr_cli.imaging.inputs import refuse_data_set
-
-    if len(stops) < 2:
-        raise UsageError("a way needs at least two stops", hint="for example: bigr interpolate cat bird")
-    for stop in stops:
-        if "://" in stop or Path(stop).is_file():
-            refuse_data_set(stop)
-    files = [stop for stop in stops if Path(stop).suffix.lower() in KINDS or Path(stop).is_file()]
-    if files and len(files) < len(stops):
-        other = next(stop for stop in stops if stop not in files)
-        raise UsageError(f"{files[0]} is an image and {other} is a label; stops are either all labels or all images")
-    if files:
-        for file in files:
-            read_header(Path(file))  # what is no image is told before the model is loaded
-        paths = [Path(stop) for stop in stops]
-        return Keyframes(labels=[], files=paths, name="-to-".join(path.stem for path in paths))
-    labels = [prompts.guide(config, stop) for stop in stops]
-    if None in labels:
-        raise UsageError('"none" is no stop on a way between labels')
-    return Keyframes(labels=labels, files=[], name="-to-".join(prompts.name_of(config, label) for label in labels))
-
-
-def _check(keyframes: Keyframes, given: Given, request: Interpolate) -> None:
-    """Raise UsageError for an option that is for ways of the other kind."""
-    if keyframes.labels and request.label is not None:
-        option = next(f"--{name.removesuffix('_label')}" for name in _PROMPTS if given.params[name] is not None)
-        raise UsageError(f"{option} guides the way between images; between labels or texts, they are the guides")
-    for option, value in (("--strength", request.strength), ("--mixed", request.mixed)):
-        if keyframes.files and value is not None:
-            raise UsageError(f"{option} is for ways between labels or texts")
-    if request.mixed == "published" and len(keyframes.labels) > 2:
-        raise UsageError(f"--mixed published goes from one label to another, got {len(keyframes.labels)}")
-    for parameter, option in (("refine", "--refine"), ("guess_class", "--guess-class")):
-        if (
-            keyframes.labels and parameter in given.explicit
-        ):  # a variable of the environment may be meant for other ways
-            raise UsageError(f"{option} is for ways between images")

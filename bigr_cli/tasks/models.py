@@ -1,19 +1,20 @@
-"""`bigr models ...`: the models that there are, what is in them, and new ones out of published checkpoints."""
+"""`bigr models …`: the models that are here, what is in them, and what they can be asked for."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from bigr_cli import console, options, schema
-from bigr_cli.errors import ModelFormatError, UsageError
-from bigr_cli.options import Json, Overwrite, Quiet, Verbose, argument, option
+from bigr_cli import console, schema
+from bigr_cli.errors import ModelFormatError
+from bigr_cli.options import Json, argument, option
 from bigr_cli.options.groups import SameModel, SameModels, one_model
 from bigr_cli.registry import group, task
+from bigr_cli.vocabulary import KINDS
+from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.find import (
     Entry,
     default_model,
     describe_model,
     find_model,
-    home_models,
     list_models,
     set_default_model,
 )
@@ -22,15 +23,6 @@ from bigr_cli.zoo.source import readable_size
 group("models", help="List, inspect, check, pull, push, import and export models.")
 
 ModelName = Annotated[str | None, argument("[NAME|DIR]", "A model by name or folder; without it, the default.")]
-
-StoredDtype = Annotated[
-    Literal["float16", "bfloat16", "float32"] | None,
-    option(
-        "--dtype",
-        "Keep the weights as float16, bfloat16 or float32. Without it, as they are published.",
-        metavar="NAME",
-    ),
-]
 
 
 @task("models list", help="List the models that there are.", examples=["bigr models list --json"])
@@ -152,80 +144,58 @@ def verify(
 
 
 @task(
-    "models import",
-    help="Make a model folder of published checkpoints.",
-    examples=[
-        "bigr models import --tokenizer bae.th --generator bigr_L_d24.pt --labels imagenet-1k --name my-bigr-l",
-        "bigr models import --tokenizer bae.th --generator mine.pt --heads 8 --image-size 128 -o mine",
-    ],
+    "models labels",
+    help="List the labels, or the words, that a model knows.",
+    examples=["bigr models labels --search fish", "bigr models labels scenes-64-text"],
 )
-def import_(
-    tokenizer: Annotated[Path, option("--tokenizer", "The binary autoencoder's file.", metavar="FILE")],
-    generator: Annotated[Path, option("--generator", "The transformer's file.", metavar="FILE")],
-    heads: Annotated[
-        int | None,
-        option(
-            "--heads",
-            "Attention heads of the transformer. Not needed if it has a published one's sizes.",
-            min=1,
-            metavar="N",
-        ),
+def labels(
+    model: ModelName = None,
+    named: SameModel = None,
+    search: Annotated[
+        str | None, option("--search", "Only those that have this in their names.", metavar="WORD")
     ] = None,
-    image_size: Annotated[
-        int | None,
-        option(
-            "--image-size", "Width and height of its images. To be checked against the files.", min=1, metavar="PIXELS"
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, options.output("DIR", "The folder to make. If not given, among yours by --name.")
-    ] = None,
-    name: Annotated[str | None, option("--name", "Its name. Without it, the folder's.", metavar="NAME")] = None,
-    labels: Annotated[
-        str | None,
-        option(
-            "--labels",
-            "Names of its classes in their order, one a line. Or those of ImageNet.",
-            metavar="FILE|imagenet-1k",
-        ),
-    ] = None,
-    licence: Annotated[str, option("--licence", "Under what terms it may be used, such as MIT.", metavar="NAME")] = "",
-    dtype: StoredDtype = None,
-    overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
-    """All sizes but --heads are read off the tensors, and for L, XL and XXL that too. Nothing in the files is run.
+    """Of a class, its index and its names: each of them can be given to bigr generate.
 
-    Of a file that a training saved, the network alone is used; --verbose says what is left.
+    Of a model that reads texts, the words of the captions that it was trained on, by what they mean where that is
+    known: objects, colours, grounds and times of day, with other wordings of each.
     """
-    import torch
+    config = read_entry(find_model(one_model(model, named))).config
+    if config is not None and config.generator is not None and config.generator.text is not None:
+        _list_words(config, search, json=json)
+        return
+    classes = config.generator.classes if config and config.generator else 0
+    names = (config.labels if config else ()) or [None] * classes
+    for index, name in enumerate(names):
+        if search is not None and search.casefold() not in (name or "").casefold():
+            continue
+        if json:
+            console.json_line({"index": index, "label": name})
+        else:
+            console.result(f"{index}\t{name or ''}".rstrip())
 
-    from bigr_cli.zoo.config import check_name
-    from bigr_cli.zoo.labels import read_labels
-    from bigr_cli.zoo.published.convert import import_published
 
-    if output is None:
-        if name is None:
-            raise UsageError("models import needs --output or --name")
-        output = home_models() / check_name(name)
-    import_published(
-        tokenizer,
-        generator,
-        heads=heads,
-        image_size=image_size,
-        output=output,
-        name=name,
-        labels=read_labels(labels) if labels else (),
-        licence=licence,
-        dtype=None if dtype is None else getattr(torch, dtype),
-        overwrite=overwrite,
-    )
-    if json:
-        console.json_line(record(read_entry(output)))
-    else:
-        console.say(f"made {output}")
+def _list_words(config: ModelConfig, search: str | None, *, json: bool) -> None:
+    """A line for each thing that a model's captions name, or for each of their words."""
+    vocabulary, rows = config.vocabulary, list[tuple[str, str, list[str], list[str]]]()
+    if vocabulary is None:
+        console.say(f"{config.name} reads texts, and its config does not note which words its captions had")
+        return
+    for kind, title in zip(KINDS, ("object", "color", "ground", "time"), strict=True):
+        for name, wordings in vocabulary.wordings(kind).items():
+            trained = [each for each in wordings if each != name]
+            rows.append((title, name, trained, list(vocabulary.synonyms(kind).get(name, ()))))
+    rows = rows or [("word", word, [], []) for word in vocabulary.words]
+    for title, name, trained, also in rows:
+        if search is not None and not any(search.casefold() in each.casefold() for each in (name, *trained, *also)):
+            continue
+        if json:
+            console.json_line({"kind": title, "name": name, "wordings": trained, "synonyms": also})
+        else:
+            console.result(f"{title}\t{name}\t{', '.join([*trained, *also])}".rstrip())
+    if vocabulary.more:
+        console.say(f"and {vocabulary.more:,} rarer words, which are not noted")
 
 
 def read_entry(directory: Path) -> Entry:

@@ -11,7 +11,7 @@ from bigr_cli.options import argument, option
 from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
-from bigr_cli.tasks._representation import loaded
+from bigr_cli.tasks._measuring import loaded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,13 +1,18 @@
-"""`bigr train`: from a folder of images to a model, both stages, by a plan."""
+"""`bigr train`, from a folder of images to a model by a plan, and its two stages by themselves."""
 
 import os
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 from bigr_cli import options
 from bigr_cli.errors import UsageError
-from bigr_cli.options import TRAINING, Settings, argument, option
-from bigr_cli.options.groups import grouped
+from bigr_cli.options import ARGUMENTS, TRAINING, Settings, argument, option
+from bigr_cli.options.groups import Run, grouped
 from bigr_cli.registry import TRAIN, task
+
+if TYPE_CHECKING:
+    from bigr_cli.training.launch import Training
 
 
 @task(
@@ -100,3 +105,113 @@ def train(
         settings=tuple(options.with_rate(chosen, lr)),
     )
     new_training(request, output, select_device(device), plan_only=plan)
+
+
+class _Stage:
+    """One stage trained by itself: its options, checked, and where it runs."""
+
+    def __init__(self, run: Run, settings: Settings, model: str | None, *, explain: str) -> None:
+        from bigr_cli.runtime.device import select_device, set_threads
+        from bigr_cli.training.alone import check_dial
+
+        set_threads(run.threads)
+        self._run, self._settings = run, run.settings(settings, model, explain=explain)
+        self._device = select_device(run.device)
+        self._size = None if run.size == "auto" else run.size
+        check_dial(run.config, run.resume, run.time, self._size)
+
+    def read(self, default: "Training", given: Mapping[str, Any], plan: "Callable[..., Training]") -> "Training":
+        """The training's config, of which `plan` makes the default where the sizes are left open."""
+        from bigr_cli.training.alone import needs_plan
+        from bigr_cli.training.launch import read_training
+
+        run, kind = self._run, type(default)
+        given = {key: value for key, value in {"data.source": run.data, **given}.items() if value is not None}
+        read = partial(read_training, kind, config=run.config, resume=run.resume, settings=self._settings, given=given)
+        training = read(default=default)
+        if run.config is None and run.resume is None and needs_plan(kind, self._settings):
+            dial = {"settings": self._settings, "device": self._device, "seconds": run.time, "size": self._size}
+            training = read(default=plan(training, **dial))
+        return training
+
+    def launch(self, training: "Training", objective: "Callable[..., Any]", size: int) -> None:
+        """Train until it is done."""
+        from bigr_cli.training.launch import launch
+
+        run = self._run
+        launch(training, objective, size=size, output=run.output, resume=run.resume, device=self._device)
+
+
+@task(
+    "train-generator",
+    panel=TRAIN,
+    help="Train a generator on the codes of a tokenizer.",
+    examples=(
+        "bigr train-generator --tokenizer runs/tok --data scenes -o runs/gen run.steps=2000",
+        "bigr train-generator --tokenizer scenes-64 --data photos/ generator.dim=256 generator.heads=8",
+        "bigr train-generator --tokenizer scenes-64 --data scenes generator.text.encoder=bytes",
+        "bigr train-generator --resume runs/gen",
+    ),
+)
+@grouped
+def train_generator(
+    settings: Settings = None,
+    tokenizer: Annotated[
+        str | None, options.named_model("The model whose tokenizer makes the codes.", ARGUMENTS, name="--tokenizer")
+    ] = None,
+    *,
+    run: Run,
+) -> None:
+    """A run ends as a model folder that every command's --model takes. Ctrl-C saves; --resume goes on."""
+    from bigr_cli.training.alone import planned_generator
+    from bigr_cli.training.config import GeneratorTraining
+    from bigr_cli.training.generator import GeneratorObjective
+    from bigr_cli.training.launch import pin_tokenizer
+    from bigr_cli.zoo.find import find_model
+    from bigr_cli.zoo.folder import load_tokenizer
+
+    explain = "train-generator --tokenizer scenes-64 --data photos/ -o runs/generator"
+    stage = _Stage(run, settings, tokenizer, explain=explain)
+    training = stage.read(
+        GeneratorTraining(tokenizer="scenes-64"),
+        {"tokenizer": tokenizer},
+        lambda training, **dial: planned_generator(training.data.source, tokenizer=training.tokenizer, **dial),
+    )
+    directory = find_model(training.tokenizer)
+    module, base = load_tokenizer(directory)
+    training = pin_tokenizer(training, directory)
+    stage.launch(training, partial(GeneratorObjective, training, module, base), base.tokenizer.image_size)
+
+
+@task(
+    "train-tokenizer",
+    panel=TRAIN,
+    help="Train a tokenizer: images to bits and back.",
+    examples=(
+        "bigr train-tokenizer --data scenes -o runs/tok run.steps=2000",
+        "bigr train-tokenizer --data photos/ --config tokenizer.yaml losses.l2=1",
+        "bigr train-tokenizer --resume runs/tok",
+    ),
+)
+@grouped
+def train_tokenizer(
+    settings: Settings = None,
+    start: Annotated[
+        str | None, options.named_model("The model whose tokenizer gives the first weights.", TRAINING, name="--from")
+    ] = None,
+    *,
+    run: Run,
+) -> None:
+    """A run ends as a model folder that `bigr train-generator --tokenizer` takes. Ctrl-C saves; --resume goes on."""
+    from bigr_cli.core.config import CompactConfig
+    from bigr_cli.training.alone import planned_tokenizer
+    from bigr_cli.training.config import TokenizerTraining
+    from bigr_cli.training.tokenizer import TokenizerObjective
+
+    stage = _Stage(run, settings, start, explain="train-tokenizer --data photos/ -o runs/tokenizer")
+    training = stage.read(
+        TokenizerTraining(tokenizer=CompactConfig(image_size=64, bits=24)),
+        {"init": start},
+        lambda training, **dial: planned_tokenizer(training.data.source, **dial),
+    )
+    stage.launch(training, partial(TokenizerObjective, training), training.tokenizer.image_size)

@@ -255,14 +255,13 @@ def test_images_that_browsers_do_not_show_are_shown_as_png(server: Any) -> None:
         assert (shown.mode, shown.size) == ("RGB", (8, 6))
 
 
-def test_tasks_of_plugins_are_offered(server: Any, photo: bytes) -> None:
+def test_tasks_of_plugins_are_offered(server: Any, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import dataclass
 
     from bigr_cli.editing.requests import Enrich
-    from bigr_cli.plugins import BUILT_IN
-    from bigr_cli.registry import Registry, Task
+    from bigr_cli.registry import REGISTRY
     from bigr_cli.serve.offered import offered
-    from bigr_cli.tasks._editing import editing_command
+    from bigr_cli.tasks.editing import editing_task
 
     @dataclass(frozen=True, kw_only=True)
     class Twice(Enrich):
@@ -270,12 +269,13 @@ def test_tasks_of_plugins_are_offered(server: Any, photo: bytes) -> None:
 
         scale: int = 2
 
-    @editing_command(Twice)
-    def twice(context: Any) -> None:
-        """Twice as large."""
+    monkeypatch.setattr(REGISTRY, "tasks", {})
 
-    registry = Registry(tasks={("twice",): Task(("twice",), twice, "Twice as large.", BUILT_IN)})
-    found = offered(registry, server.state.model, server.state.limits)
+    @editing_task("twice", Twice, help="Twice as large.")
+    def twice() -> None:
+        """Without seams."""
+
+    found = offered(REGISTRY, server.state.model, server.state.limits)
     assert list(found) == ["twice"]
     assert "passes" in found["twice"].schema["properties"]
     server.state.operations["twice"] = found["twice"]

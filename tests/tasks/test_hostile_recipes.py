@@ -194,22 +194,17 @@ def test_escapes_in_weights_and_names_are_shown(bigr: Run, made: dict[str, Any])
 
 def test_whatever_the_tasks_record_can_be_replayed() -> None:
     """Options of what is painted and how, which tasks record, against what a command is printed with."""
-    kinds = (
-        *(requests.Inpaint, requests.Outpaint, requests.Edit, requests.Enrich, requests.Interpolate),
-        requests.Mask,
-    )
     names = {
         parameter.label
-        for kind in kinds
+        for kind in requests.REQUESTS
         for parameter in parameters(kind)
         if parameter.path[0] != "sampling" and parameter.setting.panel != "Files"
     }
-    assert names - {"image", "stops"} <= recipes._FLAGS | recipes._VALUES
-    assert {kind.__name__.lower() for kind in kinds} == set(recipes._TASKS)
+    assert names - {"image", "stops"} <= set(recipes.settable())
     written_or_run = {
         field.name.replace("_", "-")
         for group in (option_groups.Writing, option_groups.Batch, option_groups.Machine, option_groups.Run)
         for field in fields(group)
     } | {"save-passes"}
     written_or_run -= {"size"}  # of a network there, of a canvas here
-    assert not written_or_run & (recipes._FLAGS | recipes._VALUES)
+    assert not written_or_run & set(recipes.settable())

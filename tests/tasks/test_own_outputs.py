@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bigr_cli.tasks._watching import Watch
+from bigr_cli.tasks._earlier import Watch
 
 Run = Callable[..., Any]
 

@@ -1,22 +1,35 @@
-"""What the commands that compare images have in common: their options, and what their records say."""
+"""What the commands that look at images have in common: options, loading the model, images that fail, reports."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bigr_cli import options
+from bigr_cli import console, options
+from bigr_cli.errors import BigrError, RunError
 from bigr_cli.help_pages import long_name
-from bigr_cli.options import option
+from bigr_cli.options import argument, option
+from bigr_cli.options.groups import Machine
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.generation import Evaluator
+    from bigr_cli.model import Model
 
-EVALUATION = "Evaluation"
 
+_LISTED = 20
+EVALUATION = "Evaluation"  # a panel
 
+Images = Annotated[list[str], argument("IMAGE...", "Files, folders, patterns, tar shards, tables, arrays or scenes.")]
+SceneCount = Annotated[int | None, options.count("How many scenes; 1000 if not given.", options.INPUT, most=10**9)]
+ImageSeed = Annotated[
+    int,
+    options.seed(
+        "Which images are taken, where not all are. Another seed means other scenes.", options.INPUT, most=2**31
+    ),
+]
 Sweep = Annotated[
     list[str] | None,
     option(
@@ -26,6 +39,32 @@ Sweep = Annotated[
         metavar="SETTING=VALUES",
     ),
 ]
+
+
+def loaded(name: str | None, machine: Machine) -> "Model":
+    """The model, on the device and in the format asked for, and a message about it."""
+    from bigr_cli.model import load
+
+    model = load(name, **machine.placing())
+    console.say(f"{model.name} on {model.device} in {str(model.dtype).removeprefix('torch.')}")
+    return model
+
+
+def report(name: str, error: BigrError) -> None:
+    """Say that an image is left out, and why."""
+    message = str(error)
+    console.error(message if name in message else f"{name}: {message}", error.hint)
+
+
+def finish(failed: Sequence[tuple[str, str]], total: int) -> None:
+    """Raise RunError if images failed, with a list of them."""
+    if not failed:
+        return
+    for name, reason in failed[:_LISTED] if len(failed) > 1 else ():
+        console.say(f"  failed: {name} ({reason.removeprefix(name).lstrip(': ')})")
+    if len(failed) > _LISTED:
+        console.say(f"  and {len(failed) - _LISTED} more")
+    raise RunError(f"{len(failed)} image{'' if len(failed) == 1 else 's'} of {total} failed")
 
 
 @dataclass(frozen=True, kw_only=True)

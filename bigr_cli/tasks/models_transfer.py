@@ -1,4 +1,4 @@
-"""`bigr models pull`, `push` and `export`: models from a hub, to it, and as files for other programs."""
+"""`bigr models import`, `export`, `pull` and `push`: models from and for other programs, and from and to a hub."""
 
 from __future__ import annotations
 
@@ -10,8 +10,94 @@ from bigr_cli.errors import UsageError
 from bigr_cli.options import Json, Overwrite, Quiet, Verbose, argument, option
 from bigr_cli.options.groups import SameModel, one_model
 from bigr_cli.registry import task
-from bigr_cli.tasks.models import ModelName, StoredDtype, read_entry, record
-from bigr_cli.zoo.find import find_model
+from bigr_cli.tasks.models import ModelName, read_entry, record
+from bigr_cli.zoo.find import find_model, home_models
+
+StoredDtype = Annotated[
+    Literal["float16", "bfloat16", "float32"] | None,
+    option(
+        "--dtype",
+        "Keep the weights as float16, bfloat16 or float32. Without it, as they are published.",
+        metavar="NAME",
+    ),
+]
+
+
+@task(
+    "models import",
+    help="Make a model folder of published checkpoints.",
+    examples=[
+        "bigr models import --tokenizer bae.th --generator bigr_L_d24.pt --labels imagenet-1k --name my-bigr-l",
+        "bigr models import --tokenizer bae.th --generator mine.pt --heads 8 --image-size 128 -o mine",
+    ],
+)
+def import_(
+    tokenizer: Annotated[Path, option("--tokenizer", "The binary autoencoder's file.", metavar="FILE")],
+    generator: Annotated[Path, option("--generator", "The transformer's file.", metavar="FILE")],
+    heads: Annotated[
+        int | None,
+        option(
+            "--heads",
+            "Attention heads of the transformer. Not needed if it has a published one's sizes.",
+            min=1,
+            metavar="N",
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        option(
+            "--image-size", "Width and height of its images. To be checked against the files.", min=1, metavar="PIXELS"
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, options.output("DIR", "The folder to make. If not given, among yours by --name.")
+    ] = None,
+    name: Annotated[str | None, option("--name", "Its name. Without it, the folder's.", metavar="NAME")] = None,
+    labels: Annotated[
+        str | None,
+        option(
+            "--labels",
+            "Names of its classes in their order, one a line. Or those of ImageNet.",
+            metavar="FILE|imagenet-1k",
+        ),
+    ] = None,
+    licence: Annotated[str, option("--licence", "Under what terms it may be used, such as MIT.", metavar="NAME")] = "",
+    dtype: StoredDtype = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """All sizes but --heads are read off the tensors, and for L, XL and XXL that too. Nothing in the files is run.
+
+    Of a file that a training saved, the network alone is used; --verbose says what is left.
+    """
+    import torch
+
+    from bigr_cli.zoo.config import check_name
+    from bigr_cli.zoo.labels import read_labels
+    from bigr_cli.zoo.published.convert import import_published
+
+    if output is None:
+        if name is None:
+            raise UsageError("models import needs --output or --name")
+        output = home_models() / check_name(name)
+    import_published(
+        tokenizer,
+        generator,
+        heads=heads,
+        image_size=image_size,
+        output=output,
+        name=name,
+        labels=read_labels(labels) if labels else (),
+        licence=licence,
+        dtype=None if dtype is None else getattr(torch, dtype),
+        overwrite=overwrite,
+    )
+    if json:
+        console.json_line(record(read_entry(output)))
+    else:
+        console.say(f"made {output}")
 
 
 @task(

@@ -10,7 +10,7 @@ from bigr_cli.errors import UsageError
 from bigr_cli.options import option
 from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
-from bigr_cli.tasks._representation import ImageSeed, loaded
+from bigr_cli.tasks._measuring import ImageSeed, loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,17 +1,20 @@
-"""Which of the files that a task finds are its own: what it made before, its masks and sheets."""
+"""Files that a task leaves out: what it made before, its masks and sheets, and what `--watch` has done already."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigr_cli.file_names import expanded
 from bigr_cli.passed_over import PassedOver
+from bigr_cli.tasks._given import Given
 
 if TYPE_CHECKING:
     from bigr_cli.imaging.inputs import Input
     from bigr_cli.imaging.output_names import Earlier
-    from bigr_cli.tasks._jobs import Job
+    from bigr_cli.tasks._jobs import Job, Plan
 
 
 def own_outputs(jobs: Sequence["Job"], paths: Sequence[Path], earlier: "Earlier", heard: set[str]) -> set[Path]:
@@ -67,3 +70,53 @@ def _listed(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:
         return []
+
+
+POLL = 1.0  # seconds between two looks into a folder; also how long a file must have been left alone
+
+
+@dataclass
+class Watch:
+    """Files that are done, files that somebody may still be writing, and what was said of others."""
+
+    earlier: "Earlier"
+    done: set[Path] = field(default_factory=set)  # absolute paths
+    heard: set[str] = field(default_factory=set)
+    _changes: dict[Path, tuple[tuple[int, int], float]] = field(default_factory=dict)
+
+    def unsettled(self, lines: Sequence[Given]) -> set[Path]:
+        """Images in the watched folders, as absolute paths, that may not be whole yet.
+
+        That is seen by the clock, or, where a file's time lies in the future, by its staying the same between looks.
+        """
+        from bigr_cli.imaging.inputs import find_inputs
+
+        young = set()
+        for given in lines:
+            words = given.params["images"] or []
+            for source in find_inputs(words, recursive=given.params["recursive"], empty=True, heard=self.heard):
+                path = absolute(source)
+                if source.path is not None and path not in self.done and self._is_young(path):
+                    young.add(path)
+        return young
+
+    def note(self, planned: "Plan") -> None:
+        """Remember what was made of what."""
+        self.done |= {absolute(job.source) for job in planned.jobs if job.source.path is not None}
+        for path, job in zip(planned.paths or (), planned.jobs, strict=False):
+            self.earlier.made[os.path.abspath(path)] = job.source.name
+
+    def _is_young(self, path: Path) -> bool:
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        age = time.time() - status.st_mtime
+        if age >= POLL:
+            return False
+        state, now = (status.st_size, status.st_mtime_ns), time.monotonic()
+        before, since = self._changes.setdefault(path, (state, now))
+        if before != state:
+            self._changes[path] = (state, now)
+            return True
+        return age >= 0 or now - since < POLL
