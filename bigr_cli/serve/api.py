@@ -12,18 +12,17 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from bigr_cli.errors import UnknownNameError, UsageError
-from bigr_cli.serve import bodies
-from bigr_cli.serve.bodies import Refused, body_of
+from bigr_cli.serve import requests
 from bigr_cli.serve.jobs import Job, Output
 from bigr_cli.serve.openapi import openapi
-from bigr_cli.serve.orders import displayed
+from bigr_cli.serve.requests import Refused, body_of, displayed
 from bigr_cli.zoo.find import list_models
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from bigr_cli.serve.orders import Asked
-    from bigr_cli.serve.state import State
+    from bigr_cli.serve.app import State
+    from bigr_cli.serve.requests import Asked
 
 _PING = 15.0  # seconds after which a stream without news says that it is alive
 
@@ -74,12 +73,12 @@ async def _asked(request: Request, task: str, data: bytes, state: State) -> tupl
     """The request in its form, and whether its fields are text."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind == "application/json":
-        return bodies.from_json(task, await bodies.read_json(data or b"{}")), False
+        return requests.from_json(task, await requests.read_json(data or b"{}")), False
     if kind == "multipart/form-data":
-        return bodies.from_form(task, *await bodies.read_form(data, request.headers, state.limits)), True
+        return requests.from_form(task, *await requests.read_form(data, request.headers, state.limits)), True
     if kind.startswith("image/") or kind == "application/octet-stream":
         query = {key: request.query_params.getlist(key) for key in request.query_params}
-        return bodies.from_raw(task, data, query), True
+        return requests.from_raw(task, data, query), True
     raise Refused(415, "type", f"{kind}: expected application/json, multipart/form-data or an image")
 
 
@@ -238,7 +237,7 @@ async def _image(request: Request) -> Response:
 async def _save(request: Request) -> Response:
     state = state_of(request)
     async with body_of(request, state.limits, state.budget) as (data, _):
-        values = await bodies.read_json(data)
+        values = await requests.read_json(data)
     job, index = state.jobs.get(str(values.get("job"))), values.get("index", 0)
     if job is None or not isinstance(index, int):
         raise UsageError("expected the id of a job and the index of one of its images")

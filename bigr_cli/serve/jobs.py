@@ -1,4 +1,4 @@
-"""Jobs: what clients have asked for, how far it is, and what came of it."""
+"""Jobs: what clients have asked for, how far it is, and the files that come of it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,28 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
+from bigr_cli.editing.interpolate_request import Interpolate
 from bigr_cli.errors import BigrError, RunError
+from bigr_cli.imaging.files import default_suffix, encode_image
+from bigr_cli.imaging.montage import strip, write_film
+from bigr_cli.imaging.output_names import fill
+from bigr_cli.prompts import name_of
+from bigr_cli.recipe import Recipe, command
 from bigr_cli.serve.guard import Limits
+from bigr_cli.serve.requests import MEDIA_TYPES, Asked
 
 if TYPE_CHECKING:
-    from bigr_cli.serve.orders import Order
+    from PIL.Image import Image
+
+    from bigr_cli.core.held_out import Familiarity
+    from bigr_cli.core.model import BinaryModel
+    from bigr_cli.editing.batched_sampling import SamplingCoroutine
+    from bigr_cli.model import Model
+
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -38,19 +53,30 @@ class Output:
 
     def described(self) -> dict[str, Any]:
         """What clients are told of it, without the pixels."""
-        score: dict[str, Any] = {} if self.score is None else {"score": round(self.score, 6)}
-        if self.familiarity is not None:
-            score["familiarity"] = self.familiarity
+        measured = {"score": self.score and round(self.score, 6), "familiarity": self.familiarity}
+        names = ("seed", "label", "command", "recipe")
         return {
             "name": self.name,
             "media_type": self.media_type,
             "bytes": len(self.data),
-            "seed": self.seed,
-            "label": self.label,
-            "command": self.command,
-            "recipe": self.recipe,
-            **score,
+            **{name: getattr(self, name) for name in names},
+            **{name: value for name, value in measured.items() if value is not None},
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A request that was checked: `count` results, each painted by itself.
+
+    `pixels` is how many one result keeps in memory while it is painted. `painter` is called in the worker's thread,
+    `output` in another one.
+    """
+
+    task: str
+    count: int
+    pixels: int
+    painter: Callable[[BinaryModel, int], SamplingCoroutine[Any]] = field(repr=False)
+    output: Callable[[Model, int, Any], Output] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -194,3 +220,71 @@ class Jobs:
             oldest = ended.pop(0)
             size -= sum(len(output.data) for output in oldest.outputs if output is not None)
             del self._jobs[oldest.id]
+
+
+_KINDS = {"png": "PNG", "tif": "TIFF"}
+
+
+def image_output(model: Model, recipe: Recipe, image: Image, stem: str, **measured: Any) -> Output:
+    """A PNG file, or TIFF for modes that PNG does not hold; `measured` are a score, and what `familiarity_of` gives."""
+    suffix = default_suffix(image.mode).removeprefix(".")
+    return _output(model, recipe, encode_image(image, _KINDS[suffix], recipe), stem, suffix, **measured)
+
+
+def familiarity_of(model: Model, name: str, made: Any) -> dict[str, Any] | None:
+    """How the image called `name`, of which `made` was made, compares with those the model was trained on, in JSON.
+
+    It has a warning if they differ; None where nothing is known.
+    """
+    found: Familiarity | None = getattr(made, "familiarity", None)
+    if found is None:
+        return None
+    left, windows = getattr(made, "left", 0), getattr(made, "windows", 0)
+    warns = found.unfamiliar or left
+    return found.described() | (
+        {"warning": found.warning(model.name, name, left=left, windows=windows)} if warns else {}
+    )
+
+
+def film_output(
+    model: Model,
+    task: str,
+    wanted: Interpolate,
+    values: dict[str, Any],
+    asked: Asked,
+    frames: Sequence[Image],
+    seed: int,
+    labels: Sequence[Any],
+    given: dict[str, Any],
+) -> Output:
+    """The frames as a strip or a film."""
+    fps, kind = values.get("fps", 8.0), values.get("format", "png")
+    names = [name_of(model.config, label) for label in labels]
+    stops = names or [upload.name for upload in asked.images]
+    said = [str(stop) for stop in values["stops"]] if labels else stops
+    kept = wanted.recorded(said, fps, given, images=not labels)
+    recipe = model.recipe(wanted.sampling, task=task, labels=names, seed=seed, options=kept)
+    stem = "-to-".join(stops if labels else [Path(stop).stem for stop in stops])
+    if kind == "png":
+        data = encode_image(strip(frames), "PNG", recipe)
+    else:
+        with TemporaryDirectory(prefix="bigr-serve-") as folder:
+            path = Path(folder) / f"film.{kind}"
+            write_film(path, frames, fps=fps, recipe=recipe)
+            data = path.read_bytes()
+    found = familiarity_of(model, ", ".join(stops), frames)
+    return _output(model, recipe, data, f"{stem}-{seed}", kind, familiarity=found)
+
+
+def _output(model: Model, recipe: Recipe, data: bytes, stem: str, suffix: str, **measured: Any) -> Output:
+    name = fill("{stem}.{suffix}", {"stem": stem, "suffix": suffix})  # whatever labels are called
+    return Output(
+        data=data,
+        media_type=MEDIA_TYPES[suffix],
+        name=name,
+        seed=recipe.seed,
+        label=", ".join(recipe.labels) or "none",
+        command=command(recipe, model=model.folder or model.name, output=name),
+        recipe=recipe.to_dict(),
+        **measured,
+    )

@@ -18,15 +18,14 @@ from bigr_cli.errors import UsageError
 from bigr_cli.imaging.files import encode_image
 from bigr_cli.prompts import reads_text
 from bigr_cli.serve.api import ended, progress, state_of
-from bigr_cli.serve.bodies import Refused, body_of, read_form, read_json
-from bigr_cli.serve.orders import Asked, Upload, opened
+from bigr_cli.serve.requests import Asked, Refused, Upload, body_of, opened, read_form, read_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from bigr_cli.serve.app import State
     from bigr_cli.serve.guard import Limits
     from bigr_cli.serve.jobs import Job
-    from bigr_cli.serve.state import State
 
 _MOST = 10
 # What OpenAI's own models know and this one has no use for; accepted, because clients send it unasked.

@@ -53,87 +53,71 @@ def openapi(operations: Iterable[Operation]) -> dict[str, Any]:
     }
 
 
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message"],
-            "properties": {
-                "code": {"type": "string"},
-                "message": {"type": "string"},
-                "hint": {"type": ["string", "null"]},
-                "type": {"type": "string"},
-            },
-        }
+def _object(required: str, **properties: Any) -> dict[str, Any]:
+    """The schema of an object; `required` has names with spaces between."""
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def _of(kind: str | list[str], description: str = "", **more: Any) -> dict[str, Any]:
+    return {"type": kind} | ({"description": description} if description else {}) | more
+
+
+_TEXT, _WHOLE, _NUMBER, _BOOLEAN = map(_of, ("string", "integer", "number", "boolean"))
+_ERROR = _object(
+    "error", error=_object("code message", code=_TEXT, message=_TEXT, hint=_of(["string", "null"]), type=_TEXT)
+)
+_FAMILIARITY = _of(
+    "object",
+    "How the image compares with those that the model was trained on.",
+    properties={
+        "psnr": _of("number", "Of its reconstruction, in dB."),
+        "likelihood": _of(["number", "null"], "Of its tokens, in nats a bit."),
+        "unfamiliar": _BOOLEAN,
+        "warning": _TEXT,
     },
-}
-_RESULT = {
-    "type": "object",
-    "required": ["id", "task", "state", "count", "done", "images"],
-    "properties": {
-        "id": {"type": "string"},
-        "task": {"type": "string"},
-        "state": {"type": "string", "enum": ["queued", "running", "done", "failed", "cancelled"]},
-        "count": {"type": "integer"},
-        "done": {"type": "integer"},
-        "seconds": {"type": ["number", "null"]},
-        "error": {"type": ["object", "null"]},
-        "images": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["index", "name", "media_type", "seed", "label", "recipe"],
-                "properties": {
-                    "index": {"type": "integer"},
-                    "name": {"type": "string"},
-                    "media_type": {"type": "string"},
-                    "bytes": {"type": "integer"},
-                    "seed": {"type": "integer"},
-                    "label": {"type": "string"},
-                    "command": {"type": ["string", "null"], "description": "The command that makes these bytes."},
-                    "recipe": {"type": "object"},
-                    "score": {"type": "number"},
-                    "familiarity": {
-                        "type": "object",
-                        "description": "How the image compares with those that the model was trained on.",
-                        "properties": {
-                            "psnr": {"type": "number", "description": "Of its reconstruction, in dB."},
-                            "likelihood": {"type": ["number", "null"], "description": "Of its tokens, in nats a bit."},
-                            "unfamiliar": {"type": "boolean"},
-                            "warning": {"type": "string"},
-                        },
-                    },
-                    "b64_json": {"type": "string", "contentEncoding": "base64"},
-                },
-            },
-        },
-    },
-}
-_GENERATION = {
-    "type": "object",
-    "required": ["prompt"],
-    "properties": {
-        "prompt": {"type": "string"},
-        "model": {"type": "string"},
-        "n": {"type": "integer", "minimum": 1, "maximum": 10},
-        "size": {"type": "string"},
-        "response_format": {"type": "string", "enum": ["b64_json", "url"]},
-        "stream": {"type": "boolean"},
-        "partial_images": {"type": "integer", "minimum": 0, "maximum": 3},
-        "seed": {"type": "integer", "description": "Not one of OpenAI's fields."},
-    },
-}
-_EDIT = {
-    **_GENERATION,
-    "required": ["prompt", "image"],
-    "properties": {
-        **_GENERATION["properties"],  # type: ignore[dict-item]
-        "image": {"type": "string", "format": "binary"},
-        "mask": {"type": "string", "format": "binary", "description": "What is transparent in it is repainted."},
-    },
-}
+)
+_IMAGE = _object(
+    "index name media_type seed label recipe",
+    index=_WHOLE,
+    name=_TEXT,
+    media_type=_TEXT,
+    bytes=_WHOLE,
+    seed=_WHOLE,
+    label=_TEXT,
+    command=_of(["string", "null"], "The command that makes these bytes."),
+    recipe=_of("object"),
+    score=_NUMBER,
+    familiarity=_FAMILIARITY,
+    b64_json=_of("string", contentEncoding="base64"),
+)
+_RESULT = _object(
+    "id task state count done images",
+    id=_TEXT,
+    task=_TEXT,
+    state=_of("string", enum=["queued", "running", "done", "failed", "cancelled"]),
+    count=_WHOLE,
+    done=_WHOLE,
+    seconds=_of(["number", "null"]),
+    error=_of(["object", "null"]),
+    images=_of("array", items=_IMAGE),
+)
+_GENERATION = _object(
+    "prompt",
+    prompt=_TEXT,
+    model=_TEXT,
+    n=_of("integer", minimum=1, maximum=10),
+    size=_TEXT,
+    response_format=_of("string", enum=["b64_json", "url"]),
+    stream=_BOOLEAN,
+    partial_images=_of("integer", minimum=0, maximum=3),
+    seed=_of("integer", "Not one of OpenAI's fields."),
+)
+_EDIT = _object(
+    "prompt image",
+    **_GENERATION["properties"],
+    image=_of("string", format="binary"),
+    mask=_of("string", "What is transparent in it is repainted.", format="binary"),
+)
 
 
 def _task(operation: Operation) -> dict[str, Any]:

@@ -24,11 +24,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from bigr_cli import console
 from bigr_cli.errors import UsageError
 from bigr_cli.registry import discover
-from bigr_cli.serve.app import application
+from bigr_cli.serve.app import Gallery, State, application
 from bigr_cli.serve.guard import Budget, Limits, is_loopback
 from bigr_cli.serve.jobs import Jobs
-from bigr_cli.serve.offered import offered
-from bigr_cli.serve.state import Gallery, State
+from bigr_cli.serve.operations import offered
 from bigr_cli.serve.worker import Worker
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 import traceback
@@ -14,8 +15,7 @@ from bigr_cli import console
 from bigr_cli.editing.batched_sampling import Cancelled, Iteration, paint_together
 from bigr_cli.errors import BigrError, RunError
 from bigr_cli.serve.guard import Limits
-from bigr_cli.serve.jobs import Job, Output
-from bigr_cli.serve.outputs import preview
+from bigr_cli.serve.jobs import Job, Output, Preview
 
 if TYPE_CHECKING:
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
@@ -174,7 +174,7 @@ class Worker:
                 continue
             if now - piece.shown >= _PREVIEW or seen.index + 1 == seen.steps:
                 piece.shown = now
-                state.previews = tuple(preview(self._model, seen, row) for row in own[:_SHOWN])
+                state.previews = tuple(_preview(self._model, seen, row) for row in own[:_SHOWN])
             state.version += 1
             job.changed()
 
@@ -235,6 +235,14 @@ class Worker:
             self._working.clear()
         for job in jobs:
             self._end(job, reason)
+
+
+def _preview(model: Model, seen: Iteration, row: int) -> Preview:
+    """The image of one row of a batch, as a PNG file; bits of masked tokens count as undecided."""
+    (image,) = model.decode(seen.codes[row : row + 1], seen.masked[row : row + 1])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return Preview(buffer.getvalue(), seen.requests[row].box)
 
 
 class _Source:

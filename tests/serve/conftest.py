@@ -18,10 +18,9 @@ uvicorn = pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 
 import bigr_cli  # noqa: E402
-from bigr_cli.serve.app import application  # noqa: E402
+from bigr_cli.serve.app import State, application  # noqa: E402
 from bigr_cli.serve.guard import Limits  # noqa: E402
 from bigr_cli.serve.server import Listening, bound, configured, opened  # noqa: E402
-from bigr_cli.serve.state import State  # noqa: E402
 
 TOKEN = "the-token-of-the-tests"
 

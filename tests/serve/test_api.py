@@ -260,7 +260,7 @@ def test_tasks_of_plugins_are_offered(server: Any, photo: bytes, monkeypatch: py
 
     from bigr_cli.editing.requests import Enrich
     from bigr_cli.registry import REGISTRY
-    from bigr_cli.serve.offered import offered
+    from bigr_cli.serve.operations import offered
     from bigr_cli.tasks.editing import editing_task
 
     @dataclass(frozen=True, kw_only=True)

@@ -382,7 +382,7 @@ def test_what_fails_inside_is_not_told(server: Any, monkeypatch: pytest.MonkeyPa
     def broken(self: Any) -> Any:
         raise RuntimeError("a secret of the inside")
 
-    from bigr_cli.serve.state import State
+    from bigr_cli.serve.app import State
 
     with monkeypatch.context() as patch:
         patch.setattr(State, "described", broken)
@@ -393,7 +393,7 @@ def test_what_fails_inside_is_not_told(server: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_job_that_fails_inside_fails_alone(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import bigr_cli.serve.making as module
+    import bigr_cli.serve.operations as module
 
     genuine = module.generate
 

@@ -1,4 +1,4 @@
-"""From requests in JSON to jobs of the worker: the requests of the commands, so that both make the same bytes."""
+"""The tasks that are offered: from JSON to the requests of the commands, so that both make the same bytes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from bigr_cli.errors import UsageError
 from bigr_cli.generation import plan
 from bigr_cli.imaging.regions import MaskRequest
 from bigr_cli.prompts import NO_LABEL, guide_of, name_of
-from bigr_cli.serve.fields import Field, Fields, settings_of
 from bigr_cli.serve.guard import Limits
-from bigr_cli.serve.operation import FILE, IMAGE, MASK, NAME, SEED, Operation, seeds_of
-from bigr_cli.serve.orders import Asked, Order, TooLarge, Upload, check_pixels, one_image, opened
-from bigr_cli.serve.outputs import familiarity_of, film_output, image_output
+from bigr_cli.serve.jobs import Order, familiarity_of, film_output, image_output
+from bigr_cli.serve.operation import FILE, IMAGE, MASK, NAME, SEED, Field, Fields, Operation, seeds_of, settings_of
+from bigr_cli.serve.requests import Asked, TooLarge, Upload, check_pixels, one_image, opened
 from bigr_cli.setting import parameters
 
 if TYPE_CHECKING:
@@ -27,7 +26,10 @@ if TYPE_CHECKING:
     from bigr_cli.editing.batched_sampling import SamplingCoroutine
     from bigr_cli.imaging.originals import Original
     from bigr_cli.model import Model
+    from bigr_cli.registry import Registry, Task
+    from bigr_cli.serve.guard import Limits
     from bigr_cli.serve.jobs import Output
+    from bigr_cli.serve.operation import Operation
 
 
 _MOST_REFINE = 200  # steps, which cannot be cancelled one by one
@@ -243,7 +245,7 @@ class Interpolating(Operation):
             return (yield from wanted.paint(network, keyframes, seed))
 
         def output(model: Model, index: int, made: Any) -> Output:
-            return film_output(model, self.name, wanted, values, asked, made, seed, labels)
+            return film_output(model, self.name, wanted, values, asked, made, seed, labels, given)
 
         return Order(task=self.name, count=1, pixels=pixels, painter=painter, output=output)
 
@@ -265,3 +267,25 @@ class Interpolating(Operation):
         if None in labels:
             raise UsageError('"none" is no stop on a path between labels')
         return labels
+
+
+def offered(registry: Registry, model: Model, limits: Limits) -> dict[str, Operation]:
+    """The operations by name: the built-in ones, and those of plugins whose request is an `EditRequest`."""
+    found: dict[str, Operation] = {}
+    for task in registry.tasks.values():
+        operation = _operation(task, model, limits)
+        if operation is not None:
+            found[operation.name] = operation
+    return found
+
+
+def _operation(task: Task, model: Model, limits: Limits) -> Operation | None:
+    name, help, origin = task.name, task.help, str(task.origin)
+    if name == "generate":
+        return Generating(name, help, origin, model, limits)
+    if name == "interpolate":
+        return Interpolating(name, help, origin, model, limits)
+    kind = getattr(task.function, "request", None)
+    if isinstance(kind, type) and issubclass(kind, EditRequest):
+        return Editing(name, help, origin, model, limits, kind)
+    return None
