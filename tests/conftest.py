@@ -1,10 +1,13 @@
 """Fixtures that every test may use: a home of its own, and two ways of running `bigr`."""
 
+import json
 import os
-import socket
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +20,11 @@ from bigr_cli.app import main
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads than cores slow each other tenfold
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# How long an example takes says nothing on a machine that does other things as well.
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
-
-_RUN = """
-import sys
-from bigr_cli.app import main
-sys.exit(main(sys.argv[1:]))
-"""
+# How long an example takes says nothing on a machine that does other things as well. Few of them are new ones in each
+# run; `pytest --hypothesis-profile thorough` takes minutes.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500)
+hypothesis.settings.load_profile("quick")
 
 
 @dataclass(frozen=True)
@@ -217,34 +216,79 @@ def bigr_process() -> Callable[..., Outcome]:
     return run
 
 
+class Forking:
+    """`forked_bigr.py` at work: processes that run `bigr` without importing torch anew each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}  # threads do not outlive a fork
+        self._server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("forked_bigr.py"))],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def run(self, processes: Sequence[dict[str, Any]]) -> list[Outcome]:
+        """What becomes of processes that run at the same time, at most 300 s."""
+        files = [
+            {name: str(self._folder / f"{number}-{name}.txt") for name in ("out", "err")}
+            for number in range(len(processes))
+        ]
+        line = json.dumps([process | names for process, names in zip(processes, files, strict=True)])
+        stdin, stdout = self._server.stdin, self._server.stdout
+        assert stdin is not None and stdout is not None
+        watchdog = threading.Timer(300, self.end)
+        watchdog.start()
+        try:
+            stdin.write(line.encode() + b"\n")
+            stdin.flush()
+            answer = stdout.readline()
+        finally:
+            watchdog.cancel()
+        assert answer, "the processes took too long, or their server died"
+        texts = [[Path(names[name]).read_text(encoding="utf-8") for name in ("out", "err")] for names in files]
+        return [Outcome(code, *text) for code, text in zip(json.loads(answer), texts, strict=True)]
+
+    def end(self) -> None:
+        """Kill the server and whatever it has forked."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._server.pid, signal.SIGKILL)
+        self._server.wait()
+
+
+@pytest.fixture(scope="session")
+def _forking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forking]:
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    forking = Forking(tmp_path_factory.mktemp("forking"))
+    yield forking
+    forking.end()
+
+
 @pytest.fixture
-def together() -> Callable[..., list[Outcome]]:
-    """Run `bigr` in several processes with the variables that torchrun sets.
+def together(_forking: Forking) -> Callable[..., list[Outcome]]:
+    """Run `bigr` in several processes that meet as those of torchrun do: at a store that their launcher keeps.
 
     `before` has Python source that some of them run first, by their ranks.
     """
+    from torch.distributed import TCPStore
 
     def run(count: int, *arguments: object, before: Mapping[int, str] | None = None) -> list[Outcome]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        common = {**os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        running = [
-            subprocess.Popen(
-                [sys.executable, "-c", (before or {}).get(rank, "") + _RUN, *map(str, arguments)],
-                env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-            )
-            for rank in range(count)
-        ]
-        try:
-            said = [process.communicate(timeout=300) for process in running]
-        finally:
-            for process in running:
-                process.kill()
-        return [Outcome(process.returncode, *texts) for process, texts in zip(running, said, strict=True)]
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+        common |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0", "OMP_NUM_THREADS": "1"}
+        return _forking.run(
+            [
+                {
+                    "words": list(map(str, arguments)),
+                    "environment": {**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                    "folder": os.getcwd(),
+                    "before": (before or {}).get(rank, ""),
+                }
+                for rank in range(count)
+            ]
+        )
 
     return run

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.core.config import (
@@ -129,7 +129,6 @@ def models(draw: st.DrawFn) -> ModelConfig:
     )
 
 
-@settings(max_examples=200, deadline=None)
 @given(models())
 def test_a_config_comes_back_equal_from_plain_data_and_from_yaml(config: ModelConfig) -> None:
     assert from_mapping(ModelConfig, to_mapping(config), source="x") == config
@@ -138,7 +137,6 @@ def test_a_config_comes_back_equal_from_plain_data_and_from_yaml(config: ModelCo
     assert dump_yaml(from_mapping(ModelConfig, parse(text, source="x"), source="x")) == text
 
 
-@settings(max_examples=200, deadline=None)
 @given(models(), texts, st.data())
 def test_an_unknown_key_anywhere_is_refused(config: ModelConfig, key: str, data: st.DataObject) -> None:
     plain = to_mapping(config)

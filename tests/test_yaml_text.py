@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.errors import ConfigError
@@ -15,13 +15,11 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 data = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(letters, inner, max_size=4))
 
 
-@settings(max_examples=200, deadline=None)
 @given(data)
 def test_what_is_written_is_read_back(value: object) -> None:
     assert parse(dump(value), source="x") == value
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(letters | st.sampled_from(["no", "on", "1e4", "12:30", "2024-01-01", "0x1F", "0o7", "1_0", "."])))
 def test_text_stays_text_for_readers_of_either_version(values: list[str]) -> None:
     assert yaml.safe_load(dump(values)) == values

@@ -16,7 +16,7 @@ from bigr_cli.streams import TERMINATED
 
 T = TypeVar("T")
 
-_MEETING = timedelta(minutes=10)  # one process may start later than another
+MEETING = timedelta(minutes=10)  # one process may start later than another
 _PATIENCE = timedelta(days=7)  # one process may have much more to do than another
 
 
@@ -125,7 +125,7 @@ def team(*, hint: str = Team.hint) -> Iterator[Team]:
     from torch.distributed.rendezvous import rendezvous
 
     try:
-        store, _, _ = next(rendezvous("env://", rank, count, timeout=_MEETING))
+        store, _, _ = next(rendezvous("env://", rank, count, timeout=MEETING))
         distributed.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise RunError(f"process {rank} of {count} cannot reach the others: {error}") from error

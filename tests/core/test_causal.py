@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -97,7 +97,6 @@ SETTINGS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(SETTINGS, st.lists(st.integers(0, 2**TOKENS - 1), min_size=1, max_size=3))
 def test_tokens_are_drawn_one_by_one(causal: Generator, wanted: SamplingConfig, rows: list[int]) -> None:
     """Row by row, whatever the order and the steps; known ones stay; alone or in a batch the same bits."""

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, fields
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.core import config
@@ -109,7 +109,6 @@ def test_the_message_names_the_key_first(kind: type, base: dict[str, Any], name:
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 512))
 def test_the_hidden_width_is_8_thirds_rounded_up(heads: int, quarters: int, multiple: int) -> None:
     dim = 4 * heads * quarters

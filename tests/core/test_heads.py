@@ -66,7 +66,7 @@ def chain(generator: Generator, timesteps: int = 3, **changes: Any) -> Chain:
     return plain._replace(**changes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12)
 @given(SETTINGS, st.lists(SEEDS, min_size=1, max_size=4), st.randoms(use_true_random=False))
 def test_an_image_depends_on_its_seed_alone(
     generator: Generator, wanted: SamplingConfig, seeds: list[int], chance: Any
@@ -85,7 +85,7 @@ def test_an_image_depends_on_its_seed_alone(
     assert torch.equal(alone, drawn[only])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(1, 8), st.integers(1, 12), st.sampled_from([0.0, 0.2]))
 def test_a_walk_gives_probabilities_row_by_row(calm: Generator, timesteps: int, count: int, tolerance: float) -> None:
     """Float32 between 0 and 1; a row's are the same beside other rows and without them."""

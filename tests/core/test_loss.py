@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.core.loss import flip_loss, masked_mean
@@ -30,7 +30,6 @@ def test_no_flips_at_all_still_teach_something() -> None:
     torch.testing.assert_close(loss, torch.full((1, 8), math.log1p(math.exp(2.0)) / 8))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 33), st.integers(0, 2**31), st.floats(0.1, 50))
 def test_flipped_and_kept_bits_weigh_the_same(rows: int, bits: int, seed: int, scale: float) -> None:
     """Besides the 1/K, both kinds of bits sum to the same weight; the loss is finite and not negative."""

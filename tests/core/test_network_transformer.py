@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -55,7 +55,6 @@ class TestRope:
         quarter = rotate(torch.tensor([1.0, 0.0]).view(1, 1, 1, 2), torch.tensor([0.0, 1.0]).view(1, 1, 2))
         torch.testing.assert_close(quarter.flatten(), torch.tensor([0.0, 1.0]))
 
-    @settings(max_examples=30, deadline=None)
     @given(
         st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 1), st.integers(0, 1)
     )
@@ -120,7 +119,6 @@ def test_codes_of_a_wrong_shape(generator: Generator, shape: tuple[int, ...]) ->
         generator.hidden(torch.zeros(shape), LABELS, 0)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.booleans(), min_size=TOKENS, max_size=TOKENS))
 def test_what_stands_at_masked_places_does_not_matter(generator: Generator, codes: Tensor, places: list[bool]) -> None:
     mask = torch.tensor(places).expand(2, -1)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.core.random import Stream, gumbel, philox, uniform
@@ -56,7 +56,6 @@ def test_uniform_words_are_philox_words() -> None:
         assert torch.equal(numbers[0, 0, 4 * quad : 4 * quad + 4].double(), expected)
 
 
-@settings(max_examples=100, deadline=None)
 @given(SEEDS, st.sampled_from(Stream), st.integers(1, 33), st.integers(0, 2**31))
 def test_uniform_is_strictly_between_0_and_1(seed: int, stream: Stream, width: int, iteration: int) -> None:
     numbers = uniform(filled(seed, 64), stream, torch.arange(64), width, iteration=iteration)
@@ -71,7 +70,6 @@ def test_the_largest_and_smallest_words_stay_inside() -> None:
     assert low == 2.0**-24 and high == 1 - 2.0**-24
 
 
-@settings(max_examples=25, deadline=None)
 @given(SEEDS, st.sampled_from(Stream))
 def test_uniform_has_the_moments_of_a_uniform(seed: int, stream: Stream) -> None:
     """Mean 1/2, variance 1/12 and no trend along the places; 6 sigma, as 25 seeds are tried."""
@@ -115,7 +113,6 @@ def test_all_streams_differ_from_one_another() -> None:
     assert float(correlations.abs().max()) < 6 / N**0.5
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(SEEDS, min_size=1, max_size=6), st.integers(1, 30), st.randoms(use_true_random=False))
 def test_a_row_does_not_depend_on_the_rows_beside_it(seeds: list[int], width: int, chance) -> None:
     places = [chance.randrange(2**20) for _ in seeds]
@@ -125,7 +122,6 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(seeds: list[int], width: in
         assert torch.equal(alone[0], together[row])
 
 
-@settings(max_examples=50, deadline=None)
 @given(SEEDS, st.lists(st.integers(1, 10_000), min_size=1, max_size=8), st.integers(1, 30))
 def test_timesteps_drawn_at_once_equal_those_drawn_one_by_one(seed: int, timesteps: list[int], width: int) -> None:
     seeds, places = filled(seed, 5), torch.arange(5)

@@ -81,7 +81,6 @@ def numbers(*values: int) -> Tensor:
     return torch.tensor(values)
 
 
-@settings(max_examples=200, deadline=None)
 @given(jobs(), SETTINGS)
 def test_known_tokens_come_out_unchanged(generator: Generator, job: Any, wanted: SamplingConfig) -> None:
     labels, seeds, codes, masked = job
@@ -92,7 +91,6 @@ def test_known_tokens_come_out_unchanged(generator: Generator, job: Any, wanted:
     assert torch.equal(codes, before) and torch.equal(masked, mask_before), "the caller's tensors were changed"
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, TOKENS), st.lists(st.integers(0, TOKENS), min_size=1, max_size=3), SETTINGS, SEEDS)
 def test_nothing_is_left_masked(
     generator: Generator, steps: int, unknown: list[int], wanted: SamplingConfig, seed: int
@@ -118,7 +116,7 @@ def test_nothing_is_left_masked(
     assert left[-1] == [0] * len(unknown)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(jobs(most=5), SETTINGS, st.randoms(use_true_random=False))
 def test_an_image_does_not_depend_on_its_batch(
     generator: Generator, job: Any, wanted: SamplingConfig, chance: Any
@@ -171,7 +169,6 @@ def test_guidance_runs_as_many_networks_as_it_compares(generator: Generator, gui
     assert rows[0] == 3 * networks * TOKENS
 
 
-@settings(max_examples=20, deadline=None)
 @given(SETTINGS, SEEDS)
 def test_guidance_0_is_sampling_without_a_label(generator: Generator, wanted: SamplingConfig, seed: int) -> None:
     free = dict(guidance_schedule="constant", guidance_interval=(0.0, 1.0))
@@ -226,7 +223,6 @@ def test_short_chains_rank_and_whole_ones_settle(generator: Generator, order: An
     assert rows == expected
 
 
-@settings(max_examples=30, deadline=None)
 @given(jobs(), SETTINGS)
 def test_ranking_by_whole_chains_changes_nothing(generator: Generator, job: Any, wanted: SamplingConfig) -> None:
     labels, seeds, codes, masked = job
@@ -286,7 +282,6 @@ def test_nothing_runs_when_nothing_is_masked(generator: Generator) -> None:
     assert batches == [] and torch.equal(drawn, codes)
 
 
-@settings(max_examples=50, deadline=None)
 @given(jobs(), SETTINGS)
 def test_the_observer_sees_tokens_settle_once_and_for_all(
     generator: Generator, job: Any, wanted: SamplingConfig

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.core.config import GUIDANCE_SCHEDULES, GUMBEL_SCHEDULES, MASK_SCHEDULES, MaskSchedule
@@ -27,7 +27,6 @@ def noise() -> BernoulliSchedule:
     return BernoulliSchedule(T)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 4096), st.integers(1, 4096))
 def test_the_masking_schedule_falls_to_zero(unknown: int, steps: int) -> None:
     counts = [unknown, *(masked_count(unknown, i, steps) for i in range(steps))]
@@ -54,7 +53,6 @@ def test_masked_counts_are_those_of_the_published_sampler(schedule: MaskSchedule
             assert masked_count(tokens, i, steps, schedule) == int(np.floor(rate * tokens)), (steps, i)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 2000).flatmap(lambda total: st.tuples(st.just(total), st.integers(1, total))))
 def test_timesteps_fall_from_the_last_to_the_first(numbers: tuple[int, int]) -> None:
     total, count = numbers
@@ -121,7 +119,6 @@ def chain(noise: BernoulliSchedule, start: int, end: int) -> torch.Tensor:
     return product
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_the_posterior_is_that_of_bayes(noise: BernoulliSchedule, data: st.DataObject) -> None:
     """P(x_s | x_t) ∝ P(x_s) P(x_t | x_s), summed over both values of x_0 with the chain multiplied out."""
@@ -136,7 +133,6 @@ def test_the_posterior_is_that_of_bayes(noise: BernoulliSchedule, data: st.DataO
     assert abs(float(found) - float(joint[1] / joint.sum())) < 1e-5
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(1, T), st.data(), st.integers(0, 2**31))
 def test_the_posterior_is_a_probability(noise: BernoulliSchedule, t: int, data: st.DataObject, seed: int) -> None:
     """For one pair of timesteps, or one for each row, P(x_0) at its ends included."""
@@ -158,7 +154,6 @@ def test_the_posterior_treats_both_values_alike(noise: BernoulliSchedule) -> Non
     torch.testing.assert_close(noise.posterior(~bits, 1 - p, t, s), 1 - noise.posterior(bits, p, t, s))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.floats(0, 20), st.sampled_from(GUIDANCE_SCHEDULES), st.integers(1, 64))
 def test_guidance_goes_from_none_to_all(scale: float, schedule, steps: int) -> None:
     """Every schedule ends at the scale and runs between 1 and it, in one direction."""
@@ -194,7 +189,6 @@ def test_gumbel_schedules_by_hand() -> None:
     assert [gumbel_at(0.5, "down", i, 4) for i in range(4)] == pytest.approx([0.375, 0.25, 0.125, 0])
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.floats(0, 5), st.sampled_from(GUMBEL_SCHEDULES), st.integers(1, 64))
 def test_gumbel_weights_are_never_negative(scale: float, schedule, steps: int) -> None:
     assert all(0 <= gumbel_at(scale, schedule, i, steps) <= scale for i in range(steps))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.core.config import ORDERS
@@ -42,7 +42,6 @@ def test_raster_goes_row_by_row() -> None:
     assert fixed_ranks("raster", torch.tensor([5, 6]), 3).tolist() == [list(range(9))] * 2
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(SEEDS, min_size=1, max_size=5), st.sampled_from(["halton", "random", "raster"]), st.integers(1, 12))
 def test_fixed_orders_are_permutations(seeds: list[int], order, grid: int) -> None:
     place = fixed_ranks(order, torch.tensor(seeds), grid)
@@ -65,7 +64,6 @@ def test_random_orders_favour_no_token() -> None:
     assert float((place.mean(0) - 4).abs().max()) < 5 * error
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 5), min_size=7, max_size=7), min_size=1, max_size=4))
 def test_ranks_sort_and_ties_go_by_position(rows: list[list[int]]) -> None:
     found = ranks(torch.tensor(rows).float())

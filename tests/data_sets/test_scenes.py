@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -58,7 +58,6 @@ def first(**wanted: str) -> Scene:
 
 
 @given(seed=NUMBERS, index=NUMBERS)
-@settings(deadline=None)
 def test_description_is_a_pure_function(seed: int, index: int) -> None:
     described = describe(seed, index)
     assert described == describe(seed, index)
@@ -70,7 +69,6 @@ def test_description_is_a_pure_function(seed: int, index: int) -> None:
 
 
 @given(seed=NUMBERS, index=NUMBERS)
-@settings(deadline=None)
 def test_caption_names_what_is_shown(seed: int, index: int) -> None:
     s = describe(seed, index)
     article = "an" if s.color == "orange" else "a"
@@ -114,7 +112,6 @@ def test_numbers_out_of_range_are_refused(seed: int, index: int) -> None:
 
 
 @given(seed=NUMBERS, index=NUMBERS)
-@settings(deadline=None)
 def test_object_lies_wholly_inside_the_image(seed: int, index: int) -> None:
     image, mask = render_with_mask(describe(seed, index), 64)
     assert (image.mode, image.size) == ("RGB", (64, 64))

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -28,7 +28,6 @@ def network(tiny_model: Path) -> BinaryModel:
     return load_model(tiny_model)[0]
 
 
-@settings(max_examples=40)
 @given(
     size=st.tuples(st.integers(1, 150), st.integers(1, 150)),
     boxes=st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=2),

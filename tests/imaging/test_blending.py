@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.imaging.blending import BLENDS, FEATHER, Blend, blend
@@ -22,7 +22,6 @@ def result(before: np.ndarray, painted: np.ndarray, mask: np.ndarray, how: Blend
     return before * (1 - weight[..., None]) + colours * weight[..., None]
 
 
-@settings(max_examples=100)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), how=st.sampled_from(BLENDS), data=st.data())
 def test_nothing_is_mixed_in_outside_the_mask(height: int, width: int, how: Blend, data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 1000)))

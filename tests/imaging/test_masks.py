@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -123,7 +123,6 @@ def test_nothing_given_is_nothing(original: Original, tmp_path: Path) -> None:
     assert read_mask(MaskRequest(invert=True), original).tolist() == [[1, 1, 1, 1]]
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     width=st.integers(1, 14),
     height=st.integers(1, 14),
@@ -195,7 +194,6 @@ def test_what_is_no_box(text: str, message: str) -> None:
     assert "10,20,64,48" in str(raised.value.hint)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     numbers=st.lists(st.integers(0, 30), min_size=4, max_size=4), width=st.integers(1, 20), height=st.integers(1, 20)
 )
@@ -209,7 +207,6 @@ def test_boxes_lie_in_the_image(numbers: list[int], width: int, height: int) -> 
         assert (x0, y0) == tuple(numbers[:2])
 
 
-@settings(max_examples=60, deadline=None)
 @given(text=st.text(max_size=30))
 def test_any_text_is_a_box_or_an_error(text: str) -> None:
     try:

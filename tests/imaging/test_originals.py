@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
@@ -203,7 +203,6 @@ def test_truncated_files(kind: str, make_image: MakeImage) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@settings(max_examples=60, deadline=None)
 @given(kind=st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "MPO"]), data=st.data())
 def test_damaged_files_are_images_or_errors(kind: str, data: st.DataObject) -> None:
     intact = bytearray(encoded(Image.radial_gradient("L").resize((16, 16)).convert("RGB"), kind))
@@ -219,7 +218,6 @@ def test_damaged_files_are_images_or_errors(kind: str, data: st.DataObject) -> N
     assert warnings.filters == filters
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"BM", b"II*\0", b"RIFF"]),
     rest=st.binary(),

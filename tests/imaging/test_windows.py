@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.imaging.windows import Window, cut, extent, plan_windows, resized, touched_tokens, window_side
@@ -28,7 +28,6 @@ def test_a_small_region_of_a_large_image_is_seen_at_full_resolution_and_a_larger
     assert [window_side(extent, (2000, 1500), 64) for extent in (5, 40, 60, 500)] == [64, 80, 120, 128]
 
 
-@settings(max_examples=200)
 @given(height=SIZES, width=SIZES, side=st.integers(1, 130), step=st.sampled_from([0.1, 0.25, 0.5, 1]), data=st.data())
 def test_windows_cover_every_region(height: int, width: int, side: int, step: float, data: st.DataObject) -> None:
     region = np.zeros((height, width), dtype=bool)

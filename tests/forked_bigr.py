@@ -1,0 +1,56 @@
+"""A process that has imported what takes seconds, and forks one that runs `bigr` for each that is asked for.
+
+A line on stdin is a JSON list of processes that run at the same time, each an object: `words` (the command line),
+`environment` (all of it), `folder` (the current one), `out` and `err` (files for what it prints), `before` (Python
+source that it runs first). The line that answers has their exit codes, or minus the number of a signal that ended one.
+"""
+
+import gc
+import json
+import os
+import sys
+from typing import Any
+
+from bigr_cli.app import main
+
+
+def become(wanted: dict[str, Any]) -> None:
+    """Run `bigr` as this process, and end with its exit code."""
+    for name, number in (("out", 1), ("err", 2)):
+        opened = os.open(wanted[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(opened, number)
+        os.close(opened)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdin = os.fdopen(0, encoding="utf-8")  # without what the server has read ahead
+    os.chdir(wanted["folder"])
+    os.environ.clear()
+    os.environ.update(wanted["environment"])
+    exec(wanted["before"], {})
+    sys.exit(main(wanted["words"]))
+
+
+def serve() -> None:
+    """Answer each line of stdin until it ends."""
+    import accelerate  # noqa: F401
+    import torch._dynamo  # noqa: F401  which accelerate imports once it trains
+
+    import bigr_cli.model  # noqa: F401
+    from bigr_cli.registry import discover
+
+    discover()
+    gc.freeze()  # what is shared stays shared
+    answers = os.dup(1)  # children may print to 1 what they like
+    for line in sys.stdin:
+        children = []
+        for wanted in json.loads(line):
+            child = os.fork()
+            if not child:
+                os.close(answers)
+                become(wanted)
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        os.write(answers, json.dumps(codes).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    serve()
