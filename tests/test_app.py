@@ -195,7 +195,7 @@ def _assert_light(source: str) -> None:
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8), max_size=4))
 def test_nonsense_is_a_usage_error_without_a_traceback(bigr: Run, words: list[str]) -> None:
     assume("--debug" not in words)  # which asks for one

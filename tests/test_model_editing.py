@@ -71,7 +71,7 @@ def check_outside(model: Model, width: int, height: int, mode: str, data: st.Dat
     assert np.array_equal(array(after)[mask == 0], array(before)[mask == 0])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(width=st.integers(1, 90), height=st.integers(1, 90), mode=st.sampled_from(MODES), data=st.data())
 def test_outside_the_mask_every_bit_stays(
     model: Model, width: int, height: int, mode: str, data: st.DataObject

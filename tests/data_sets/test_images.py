@@ -78,7 +78,6 @@ def compare(folder_of: Callable[[], Path], mode: str, kind: str, width: int, hei
     return wrong + sum(int((view != trained).sum()) for view in views.values())
 
 
-@settings(max_examples=60, deadline=None)
 @given(drawn())
 def test_all_readers_give_the_same_numbers(
     tmp_path_factory: pytest.TempPathFactory, one: tuple[str, str, int, int, int]
@@ -88,7 +87,7 @@ def test_all_readers_give_the_same_numbers(
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(drawn())
 def test_all_readers_give_the_same_numbers_500_times(
     tmp_path_factory: pytest.TempPathFactory, one: tuple[str, str, int, int, int]

@@ -44,7 +44,7 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(height * 1000 + width).random((height, width, 3), dtype=np.float32)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(height=st.integers(1, 70), width=st.integers(1, 70), data=st.data())
 def test_every_pixel_of_the_region_is_painted_and_no_other(
     network: BinaryModel, run: Run, height: int, width: int, data: st.DataObject
@@ -82,7 +82,7 @@ def test_an_image_of_the_models_size_is_the_models_own_inpainting(network: Binar
     assert np.array_equal(made[region], decode_pixels(network, drawn)[region])
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(height=st.integers(2, 50), width=st.integers(2, 50), data=st.data())
 def test_what_is_under_the_mask_plays_no_part(
     network: BinaryModel, run: Run, height: int, width: int, data: st.DataObject

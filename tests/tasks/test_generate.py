@@ -336,9 +336,7 @@ WRONG = st.one_of(
 )
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(words=WRONG)
 def test_wrong_input_is_a_line_and_exit_2(bigr: Run, words: list[object]) -> None:
     Path("old.png").write_bytes(b"old")
