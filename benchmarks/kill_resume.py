@@ -75,7 +75,8 @@ PATIENCE = 5  # runs that may end before they can be killed
 
 # Processes are forked from one that has torch loaded and has not used it, which saves them most of their time.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["accelerate", "bigr_cli.training.tokenizer", "bigr_cli.training.generator"])
+_LOADED = ("accelerate", "torch._dynamo", "bigr_cli.app", "bigr_cli.training.tokenizer", "bigr_cli.training.generator")
+_FORKS.set_forkserver_preload(list(_LOADED))
 
 
 def _bigr(words: Sequence[str], home: str, pause: float) -> None:
