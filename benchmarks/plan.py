@@ -33,8 +33,8 @@ from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.loading import Positions, load_batches
 from bigr_cli.data.sources import open_source
 from bigr_cli.training.config import MaskingConfig, OptimizerConfig
-from bigr_cli.training.ema import WeightAverage
-from bigr_cli.training.generator import masked_loss
+from bigr_cli.training.generator_loss import masked_loss
+from bigr_cli.training.objective import WeightAverage
 from bigr_cli.training.optim import Optimizers
 from bigr_cli.training.sharding import checkpoint_blocks
 from bigr_cli.zoo.config import ModelConfig, read_config

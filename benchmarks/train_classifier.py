@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import as_floats
 from bigr_cli.evaluation.classifier import ScenesClassifier, save_classifier
-from bigr_cli.training.ema import WeightAverage
+from bigr_cli.training.objective import WeightAverage
 from bigr_cli.training.optim import Muon
 
 SIZE = 64

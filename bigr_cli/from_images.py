@@ -63,7 +63,7 @@ def train(
     from bigr_cli.model import load
     from bigr_cli.runtime.device import select_device, set_threads
     from bigr_cli.training.checkpoint import STATE_FILE
-    from bigr_cli.training.command import new_training, resumed_training
+    from bigr_cli.training.commands import new_training, resumed_training
     from bigr_cli.training.request import Request
     from bigr_cli.training.sizes import SIZES
 

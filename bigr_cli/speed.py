@@ -22,8 +22,8 @@ from bigr_cli.prompts import class_count, reads_text
 from bigr_cli.runtime.batches import Batches, out_of_memory
 from bigr_cli.runtime.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, operations, wait
 from bigr_cli.training.config import MaskingConfig, OptimizerConfig
-from bigr_cli.training.ema import WeightAverage
-from bigr_cli.training.generator import masked_loss
+from bigr_cli.training.generator_loss import masked_loss
+from bigr_cli.training.objective import WeightAverage
 from bigr_cli.training.optim import Optimizers
 
 _ENOUGH = 1.0  # seconds after which a measurement is not repeated

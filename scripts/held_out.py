@@ -20,7 +20,7 @@ from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import open_source
 from bigr_cli.errors import UsageError
 from bigr_cli.files import atomic_write
-from bigr_cli.training.launch import HELD_OUT
+from bigr_cli.training.data import HELD_OUT
 from bigr_cli.zoo.card import with_held_out
 from bigr_cli.zoo.config import CARD_FILE, CONFIG_FILE, dump_config
 from bigr_cli.zoo.folder import load_model

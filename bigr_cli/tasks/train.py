@@ -75,7 +75,7 @@ def train(
         hint = "make a folder with both in it, or with links to them: each is a class then"
         raise UsageError(f"expected one folder of images, got {images} and {other}", hint=hint)
     from bigr_cli.runtime.device import select_device, set_threads
-    from bigr_cli.training.command import new_training, resumed_training
+    from bigr_cli.training.commands import new_training, resumed_training
     from bigr_cli.training.request import Request
 
     set_threads(threads)

@@ -17,7 +17,7 @@ from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import Source
 from bigr_cli.files import atomic_write, writing
 from bigr_cli.training.config import GeneratorTraining
-from bigr_cli.training.launch import open_recorded
+from bigr_cli.training.data import open_recorded
 from bigr_cli.training.page import NEAREST, nearest, write_pairs
 from bigr_cli.training.reports import best_value
 from bigr_cli.zoo.card import with_results

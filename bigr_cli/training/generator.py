@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Generator as Batches
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bigr_cli.core.familiarity import mean_likelihoods, summary, token_errors
 from bigr_cli.core.held_out import HeldOut
-from bigr_cli.core.network import Condition, Generator, Observer
+from bigr_cli.core.network import Condition, Generator
 from bigr_cli.core.sampler import sample
-from bigr_cli.core.schedule import cosine_mask
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.cached import cached_codes
 from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats, code_batches
 from bigr_cli.data.sources import Source, vocabulary_of
 from bigr_cli.errors import UsageError
-from bigr_cli.training.alignment import Projector, alignment_loss, late_states, less_masked
 from bigr_cli.training.config import GeneratorTraining, MaskingConfig, OptimizerConfig
-from bigr_cli.training.ema import WeightAverage
-from bigr_cli.training.objective import Objective
-from bigr_cli.training.results import require_memory, run_model_config, write_run_model
+from bigr_cli.training.generator_loss import (
+    Projector,
+    View,
+    alignment_loss,
+    late_states,
+    less_masked,
+    masked_loss,
+    token_cover,
+    training_view,
+    view_loss,
+)
+from bigr_cli.training.objective import Objective, WeightAverage, require_memory, run_model_config, write_run_model
 from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.text_encoders.features import text_reader
@@ -35,102 +41,6 @@ if TYPE_CHECKING:
 
 _BATCH = 64
 _PREVIEW = 32
-_SHAPES = 16  # numbers of rows that the transcoder is trained with
-
-
-def draw_mask(batch: int, tokens: int, config: MaskingConfig, device: torch.device) -> Tensor:
-    """(B, L) bool: max(1, ⌊L cos(πr / 2)⌋) masked tokens at uniform places, r ~ U{0 .. L − 1} / L."""
-    draws = torch.randint(tokens, (1 if config.share == "batch" else batch,), device=device)
-    return cosine_mask(draws, batch, tokens)
-
-
-class View(NamedTuple):
-    """What the generator is shown of codes in a step, and what of it counts.
-
-    `codes` (B, L, K) may have flipped bits; tokens are `masked` (B, L) or known; `predicted` (B, L) are in the loss.
-    """
-
-    codes: Tensor
-    labels: Condition
-    masked: Tensor
-    predicted: Tensor
-
-
-def training_view(generator: Generator, codes: Tensor, labels: Condition, config: MaskingConfig) -> View:
-    """(B, L, K) bool codes with (B,) labels or texts, freshly masked, corrupted and without some of the labels.
-
-    With causal attention nothing is masked and all tokens are predicted, each from those before it.
-    """
-    device = codes.device
-    if generator.config.attention == "causal":
-        predicted = torch.ones(codes.shape[:2], dtype=torch.bool, device=device)
-        masked = ~predicted
-    else:
-        masked = predicted = draw_mask(codes.shape[0], codes.shape[1], config, device)
-    dropped = torch.rand(len(labels), device=device) < config.label_dropout
-    labels = generator.condition_tokens.dropped(labels, dropped)
-    if config.corrupt_bits == 0:
-        return View(codes, labels, masked, predicted)
-    flipped = corruption(codes, config.corrupt_bits) & ~masked[..., None]
-    return View(codes ^ flipped, labels, masked, predicted | flipped.any(dim=2))
-
-
-def corruption(codes: Tensor, most: float) -> Tensor:
-    """Bits to be flipped, as (B, L, K) bool: of each image a share that is sampled uniformly from 0 to `most`."""
-    share = most * torch.rand(len(codes), 1, 1, device=codes.device)
-    return torch.rand(codes.shape, device=codes.device) < share
-
-
-def masked_loss(
-    generator: Generator, codes: Tensor, labels: Condition, config: MaskingConfig, cover: Tensor | None = None
-) -> Tensor:
-    """The head's loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels or texts: scalar.
-
-    `cover` (B, L) in [0, 1] says how much of each token shows the object, which `config.focus` weighs.
-    """
-    return view_loss(generator, training_view(generator, codes, labels, config), codes, config, cover)
-
-
-def view_loss(
-    generator: Generator,
-    view: View,
-    codes: Tensor,
-    config: MaskingConfig,
-    cover: Tensor | None = None,
-    observe: Observer | None = None,
-) -> Tensor:
-    """The head's loss over the tokens that a view predicts of (B, L, K) bool codes: scalar; `cover` as above.
-
-    `observe` is called after every block of the transformer.
-    """
-    rows = view.predicted.flatten().nonzero().flatten().repeat(config.timesteps_per_token)
-    count = len(rows)
-    rows = _repeated_to(rows, codes.shape[0] * codes.shape[1] * config.timesteps_per_token)
-    given = view.codes, view.labels, view.masked
-    whole = generator.condition(*given) if observe is None else generator.condition(*given, observe=observe)
-    cond = whole.flatten(0, 1)[rows]
-    per_bit = generator.transcoder.loss(cond, codes.flatten(0, 1)[rows])[:count]
-    if cover is None or config.focus == 0:
-        return per_bit.mean()
-    weight = 1 + config.focus * cover.flatten()[rows[:count]]
-    return (per_bit.mean(dim=-1) * weight).sum() / weight.sum()
-
-
-def _repeated_to(rows: Tensor, most: int) -> Tensor:
-    """Row numbers, the first ones repeated until there are a whole number of sixteenths of `most`.
-
-    oneDNN compiles and keeps kernels for each shape that it meets, some MB a layer in bfloat16. How many tokens are
-    masked differs from step to step; without this, memory grows with every step, by gigabytes in all, and the
-    compiling takes longer than the products.
-    """
-    unit = -(-most // _SHAPES)
-    missing = -len(rows) % unit
-    return torch.cat([rows, rows.repeat(-(-missing // len(rows)))[:missing]]) if missing else rows
-
-
-def token_cover(focus: Tensor, grid: int) -> Tensor:
-    """(B, 1, H, W) uint8 coverage of the object → (B, L) in [0, 1], the mean over each token's pixels."""
-    return F.adaptive_avg_pool2d(as_floats(focus), grid).flatten(1)
 
 
 class GeneratorObjective(Objective):

@@ -8,15 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bigr_cli import console, schema, yaml_text
-from bigr_cli.colours import parse_colour
-from bigr_cli.data.cached import CachedSource, ReducedSource
-from bigr_cli.data.file_source import FileSource
-from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
+from bigr_cli.data.sources import Source
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.files import atomic_write, clear_leftovers, is_leftover, writing
 from bigr_cli.locks import FolderLock, folder_lock
@@ -29,15 +24,12 @@ from bigr_cli.training.checkpoint import (
     resume_command,
     step_of,
 )
-from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
-from bigr_cli.training.data_record import DataRecord, begun, going_on, labels_of_old_run, read_record
+from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
+from bigr_cli.training.data import DataRecord, open_recorded
 from bigr_cli.training.loop import Trainer
-from bigr_cli.training.objective import Objective
-from bigr_cli.training.pace import Stage
-from bigr_cli.training.results import start_from
-from bigr_cli.zoo.config import CONFIG_FILE, GENERATOR_FILE, TOKENIZER_FILE, read_config
-
-HELD_OUT = 2**41  # where the held-out scenes begin, beyond the last one that training can reach
+from bigr_cli.training.objective import Objective, start_from
+from bigr_cli.training.stopping import Stage
+from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE
 
 _ARCHITECTURE = {TokenizerTraining: "tokenizer", GeneratorTraining: "generator"}
 _WEIGHTS = {TokenizerTraining: TOKENIZER_FILE, GeneratorTraining: GENERATOR_FILE}
@@ -119,102 +111,6 @@ def pin_tokenizer(training: GeneratorTraining, directory: Path) -> GeneratorTrai
         message = f"tokenizer_sha256: expected {training.tokenizer_sha256[:12]}…, {directory} has {found[:12]}…"
         raise ConfigError(message, hint="a run keeps its tokenizer; for a new run leave the key out")
     return replace(training, tokenizer_sha256=found)
-
-
-def open_data(data: DataConfig, size: int, *, captions: bool = False) -> tuple[Source, Source]:
-    """What a run that begins is trained on, and what is held out; errors as `open_recorded`."""
-    return open_recorded(data, size, captions=captions)[:2]
-
-
-def open_recorded(
-    data: DataConfig, size: int, *, captions: bool = False, classes: bool = True, run: Path | None = None
-) -> tuple[Source, Source, DataRecord | None]:
-    """What is trained on, what is held out, and what there is to know of it when the run goes on.
-
-    Args:
-        data: which images, and how many are held out.
-        size: of the images, in pixels.
-        captions: whether these are needed.
-        classes: whether the model learns classes, which then keep their order.
-        run: the folder of a run that goes on.
-
-    Raises:
-        UsageError: data that are too few, or not there, or broken, or that have classes the run lacks.
-        RunError: there is no writing to the cache of images.
-        CheckpointError: what the run's folder says about its data cannot be read.
-    """
-    record = None
-    if data.source == "scenes":
-        training, held_out = _scenes(data, size)
-    else:
-        training, held_out, record = _files(data, size, captions, classes, run)
-    return *_cached(data, training, held_out), record
-
-
-def _cached(data: DataConfig, training: Source, held_out: Source) -> tuple[Source, Source]:
-    """Both with what the data's settings keep of them on disk. Validations read each image as it is every time."""
-    if data.cache_pictures:
-        return CachedSource(training), held_out
-    if data.cache_reduced and isinstance(training, FileSource):
-        copies = ReducedSource(training)
-        console.say(f"crops are cut out of {copies}")
-        return copies, CachedSource(held_out)
-    return training, held_out
-
-
-def _scenes(data: DataConfig, size: int) -> tuple[Source, Source]:
-    training = open_source(data.source, size, seed=data.seed, count=data.count)
-    if isinstance(training, ScenesSource):
-        training = replace(training, without=frozenset(map(color_and_label, data.without)))
-    return training, open_source(data.source, size, seed=data.seed, start=HELD_OUT, count=data.validation)
-
-
-def _files(
-    data: DataConfig, size: int, captions: bool, classes: bool, run: Path | None
-) -> tuple[Source, Source, DataRecord]:
-    ground = parse_colour(data.background)
-    every = open_source(data.source, size, captions=captions, check=data.check, background=ground)
-    if not isinstance(every, FileSource):
-        raise TypeError(f"expected images in files, got {type(every).__name__}")
-    wanted = min(data.validation, len(every) // 10)
-    if wanted == 0:
-        raise UsageError(f"{data.source}: expected at least 10 images, of which one is held out, got {len(every)}")
-    record = read_record(run) if run is not None else None
-    if run is not None and classes and not captions:
-        labels = record.labels if record is not None else labels_of_old_run(every, _labels_of(run))
-        every = _with_labels(every, labels, data.source)
-    if record is not None:
-        held_out, record = going_on(every, record, data.source)
-    if record is None or not held_out.any():
-        # A run of before runs had records held out what the seed chose by the images' places.
-        by_place = run is not None and record is None
-        held_out = _by_place(len(every), wanted, data.seed) if by_place else every.chosen(wanted, seed=data.seed)
-        record = begun(every, held_out)
-    return *every.split(held_out, count=data.count, flip=data.flip, crop=data.crop), record
-
-
-def _by_place(total: int, count: int, seed: int) -> NDArray[np.bool_]:
-    chosen = np.zeros(total, dtype=np.bool_)
-    chosen[np.random.default_rng(seed).permutation(total)[:count]] = True
-    return chosen
-
-
-def _labels_of(run: Path) -> tuple[str, ...] | None:
-    """The labels of the model that a run has written, if it has."""
-    return read_config(run).labels if (run / CONFIG_FILE).is_file() else None
-
-
-def _with_labels(source: FileSource, labels: tuple[str, ...], where: str) -> FileSource:
-    """The images with the classes numbered as the run began with them."""
-    unknown = [label for label in source.labels if label not in labels] if labels else []
-    if unknown:
-        raise UsageError(
-            f"{where}: has classes that the run lacks: {', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}",
-            hint="a run keeps its classes; other ones need a run of their own",
-        )
-    if gone := [label for label in labels if label not in source.labels]:
-        console.warn(f"{where}: the run's classes {', '.join(gone[:5])} have no images any more")
-    return source.relabelled(labels)
 
 
 def launch(

@@ -17,17 +17,21 @@ from bigr_cli import console
 from bigr_cli.data.loading import Batch, Positions
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import RunError, UsageError
-from bigr_cli.training.acceleration import accelerator_for
 from bigr_cli.training.checkpoint import resume_command, step_of, writing
 from bigr_cli.training.config import DataConfig, RunConfig
-from bigr_cli.training.ema import WeightAverage
-from bigr_cli.training.interrupts import Interrupts, StepAborted, failures, interrupts
-from bigr_cli.training.objective import Objective
+from bigr_cli.training.objective import Objective, WeightAverage
 from bigr_cli.training.optim import Optimizers, rate_share
-from bigr_cli.training.pace import Stage
 from bigr_cli.training.reports import MetricsLog, Reports
-from bigr_cli.training.sharding import Sharding, checkpoint_blocks, compile_blocks, let_signals_in, whole_tensor
+from bigr_cli.training.sharding import (
+    Sharding,
+    accelerator_for,
+    checkpoint_blocks,
+    compile_blocks,
+    let_signals_in,
+    whole_tensor,
+)
 from bigr_cli.training.state import TrainingState
+from bigr_cli.training.stopping import Interrupts, Stage, StepAborted, failures, interrupts
 
 _LONG_STEP = 2.0  # seconds; a step that takes longer is broken off when a signal comes
 

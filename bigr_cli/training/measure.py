@@ -19,9 +19,9 @@ from bigr_cli.errors import RunError
 from bigr_cli.runtime.batches import out_of_memory
 from bigr_cli.runtime.meter import PeakMemory, wait
 from bigr_cli.training.config import DataConfig, RunConfig
-from bigr_cli.training.interrupts import Interrupts
 from bigr_cli.training.loop import Trainer
 from bigr_cli.training.objective import Objective
+from bigr_cli.training.stopping import Interrupts
 
 _HELD_OUT = 32
 

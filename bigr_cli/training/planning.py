@@ -23,8 +23,8 @@ from bigr_cli.runtime.memory import SHARE, free_memory
 from bigr_cli.runtime.meter import operations
 from bigr_cli.training import plan as rules
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
+from bigr_cli.training.data import open_data
 from bigr_cli.training.generator import GeneratorObjective
-from bigr_cli.training.launch import open_data
 from bigr_cli.training.measure import Cost, measure, random_codes, seconds_of_codes
 from bigr_cli.training.plan import Plan
 from bigr_cli.training.request import Request, check_class_sizes, condition_of

@@ -18,7 +18,7 @@ from bigr_cli.errors import UsageError
 from bigr_cli.files import atomic_write
 from bigr_cli.progress import SILENCE, readable_time
 from bigr_cli.training.checkpoint import writing
-from bigr_cli.training.interrupts import Interrupts, StepAborted
+from bigr_cli.training.stopping import Interrupts, StepAborted
 
 if TYPE_CHECKING:
     from PIL.Image import Image

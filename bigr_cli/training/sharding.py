@@ -1,30 +1,23 @@
-"""Networks in parts: checkpointed and compiled blocks, weights sharded over processes, and their checkpoints."""
+"""A network on its devices: accelerate, checkpointed and compiled blocks, and weights sharded over processes."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bigr_cli.errors import CheckpointError, RunError, UsageError
-from bigr_cli.files import flush
-from bigr_cli.training.checkpoint import FOLDER, last_state, prune, unfinished, writing
+from bigr_cli.errors import DeviceError, UsageError
 from bigr_cli.training.config import RunConfig
-from bigr_cli.training.ema import WeightAverage
-from bigr_cli.training.objective import Objective
+from bigr_cli.training.objective import Objective, WeightAverage
+
+_PATIENCE = timedelta(hours=6)  # the others wait while the first process validates
 
 
 def let_signals_in(module: nn.Module) -> None:
@@ -159,67 +152,20 @@ class ShardedAverage(WeightAverage):
             fill(weight, state[name])
 
 
-def save_sharded(run: Path, step: int, tensors: dict[str, Tensor], *, keep: int | None) -> Path:
-    """Write tensors, each of which may be spread, then delete all but the newest `keep` checkpoints (None keeps all).
+def accelerator_for(device: torch.device, precision: str) -> Any:
+    """An `accelerate.Accelerator`. Raises DeviceError if the device cannot train in that precision."""
+    from accelerate import Accelerator, InitProcessGroupKwargs
+    from accelerate.state import AcceleratorState
 
-    All processes must call this.
-
-    Raises:
-        RunError: the disk is full or cannot be written; the checkpoints that were there stay.
-    """
-    target = run / FOLDER / f"step-{step:08d}"
-    hidden = unfinished(target)
-    first = distributed.get_rank() == 0
-    with writing(run):
-        if first:
-            shutil.rmtree(hidden, ignore_errors=True)
-            hidden.mkdir(parents=True)
-        distributed.barrier()
-        with _quiet():
-            try:
-                save(tensors, storage_writer=HuggingFaceStorageWriter(str(hidden), save_distributed=True))
-            except CheckpointException as error:
-                reason = next(iter(error.failures.values()))[0]
-                raise RunError(f"{run}: cannot be written: {reason}", hint=last_state(run)) from error
-        if first:
-            for path in (*hidden.iterdir(), hidden):
-                flush(path)
-            shutil.rmtree(target, ignore_errors=True)
-            hidden.rename(target)
-            flush(target.parent)
-            prune(run, keep)
-        distributed.barrier()
-    return target
-
-
-def sharded_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the whole tensors by name. Raises CheckpointError for a folder that is no such checkpoint."""
-    with _reading(checkpoint):
-        known = HuggingFaceStorageReader(str(checkpoint)).read_metadata().state_dict_metadata
-        return {name: tuple(getattr(entry, "size", ())) for name, entry in known.items()}
-
-
-def load_sharded(checkpoint: Path, tensors: dict[str, Tensor]) -> None:
-    """Fill tensors, each of which may be spread. Raises CheckpointError if that cannot be."""
-    alone = not distributed.is_initialized()
-    with _reading(checkpoint):
-        load(tensors, storage_reader=HuggingFaceStorageReader(str(checkpoint)), no_dist=alone)
-
-
-@contextmanager
-def _reading(checkpoint: Path) -> Iterator[None]:
+    # The device and precision of an earlier training in this process would be kept otherwise.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if precision == "float16" and device.type == "cpu":  # accelerate would train in float32 without a word
+        raise DeviceError("run.precision: a CPU cannot train in float16", hint="bfloat16 or float32 will do")
+    short = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[precision]
     try:
-        with _quiet():
-            yield
-    except Exception as error:  # torch has its own for each kind, and safetensors too
-        failures = getattr(error, "failures", None)
-        reason = next(iter(failures.values()))[0] if failures else error
-        hint = "without this folder, --resume goes on from the one before it"
-        raise CheckpointError(f"{checkpoint}: not a readable checkpoint ({reason})", hint=hint) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is one process is meant
-        yield
+        patience = InitProcessGroupKwargs(timeout=_PATIENCE)
+        return Accelerator(cpu=device.type == "cpu", mixed_precision=short, kwargs_handlers=[patience])
+    except ValueError as error:
+        raise DeviceError(f"run.precision: {device.type} cannot train in {precision}: {error}") from error

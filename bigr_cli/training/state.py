@@ -6,20 +6,35 @@ Either can be gone on from by any number of processes, with the weights spread o
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
-from bigr_cli.errors import ConfigError
-from bigr_cli.training.checkpoint import load_checkpoint, save_checkpoint
-from bigr_cli.training.ema import WeightAverage
-from bigr_cli.training.objective import Objective
+from bigr_cli.errors import CheckpointError, ConfigError, RunError
+from bigr_cli.files import flush
+from bigr_cli.training.checkpoint import (
+    FOLDER,
+    last_state,
+    load_checkpoint,
+    prune,
+    save_checkpoint,
+    unfinished,
+    writing,
+)
+from bigr_cli.training.objective import Objective, WeightAverage
 from bigr_cli.training.optim import Optimizers
-from bigr_cli.training.sharding import fill, load_sharded, save_sharded, sharded_shapes
+from bigr_cli.training.sharding import fill
 from bigr_cli.zoo.tensors import shape_problems
 
 
@@ -142,3 +157,69 @@ def _part(name: str) -> tuple[str, ...]:
     """What a tensor belongs to, by its name: ("objective",), ("average",), or the player and the optimiser's number."""
     first, *rest = name.split("/")
     return (first,) if len(rest) < 2 else (first, rest[0])
+
+
+def save_sharded(run: Path, step: int, tensors: dict[str, Tensor], *, keep: int | None) -> Path:
+    """Write tensors, each of which may be spread, then delete all but the newest `keep` checkpoints (None keeps all).
+
+    All processes must call this.
+
+    Raises:
+        RunError: the disk is full or cannot be written; the checkpoints that were there stay.
+    """
+    target = run / FOLDER / f"step-{step:08d}"
+    hidden = unfinished(target)
+    first = distributed.get_rank() == 0
+    with writing(run):
+        if first:
+            shutil.rmtree(hidden, ignore_errors=True)
+            hidden.mkdir(parents=True)
+        distributed.barrier()
+        with _quiet():
+            try:
+                save(tensors, storage_writer=HuggingFaceStorageWriter(str(hidden), save_distributed=True))
+            except CheckpointException as error:
+                reason = next(iter(error.failures.values()))[0]
+                raise RunError(f"{run}: cannot be written: {reason}", hint=last_state(run)) from error
+        if first:
+            for path in (*hidden.iterdir(), hidden):
+                flush(path)
+            shutil.rmtree(target, ignore_errors=True)
+            hidden.rename(target)
+            flush(target.parent)
+            prune(run, keep)
+        distributed.barrier()
+    return target
+
+
+def sharded_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the whole tensors by name. Raises CheckpointError for a folder that is no such checkpoint."""
+    with _reading(checkpoint):
+        known = HuggingFaceStorageReader(str(checkpoint)).read_metadata().state_dict_metadata
+        return {name: tuple(getattr(entry, "size", ())) for name, entry in known.items()}
+
+
+def load_sharded(checkpoint: Path, tensors: dict[str, Tensor]) -> None:
+    """Fill tensors, each of which may be spread. Raises CheckpointError if that cannot be."""
+    alone = not distributed.is_initialized()
+    with _reading(checkpoint):
+        load(tensors, storage_reader=HuggingFaceStorageReader(str(checkpoint)), no_dist=alone)
+
+
+@contextmanager
+def _reading(checkpoint: Path) -> Iterator[None]:
+    try:
+        with _quiet():
+            yield
+    except Exception as error:  # torch has its own for each kind, and safetensors too
+        failures = getattr(error, "failures", None)
+        reason = next(iter(failures.values()))[0] if failures else error
+        hint = "without this folder, --resume goes on from the one before it"
+        raise CheckpointError(f"{checkpoint}: not a readable checkpoint ({reason})", hint=hint) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is one process is meant
+        yield

@@ -12,11 +12,21 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.loading import Batch, all_batches, as_floats
 from bigr_cli.data.sources import Source
 from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
-from bigr_cli.training import losses
 from bigr_cli.training.config import OptimizerConfig, TokenizerTraining
-from bigr_cli.training.losses import PatchDiscriminator, adaptive_share, discriminator_loss, perceptual_network
-from bigr_cli.training.objective import Objective
-from bigr_cli.training.results import require_memory, run_model_config, write_run_model
+from bigr_cli.training.objective import Objective, require_memory, run_model_config, write_run_model
+from bigr_cli.training.tokenizer_loss import (
+    PatchDiscriminator,
+    StraightThrough,
+    adaptive_share,
+    certainty_loss,
+    discriminator_loss,
+    edge_loss,
+    feature_loss,
+    log_squared_error,
+    perceptual_network,
+    pixel_weights,
+    usage_loss,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,7 +72,7 @@ class TokenizerObjective(Objective):
             loss = discriminator_loss(self.critic, given, self._made, augment=self.config.losses.adversarial.augment)
             return loss, {"critic": loss}
         probabilities = self.model.bit_probabilities(given)
-        bits = losses.StraightThrough.apply(probabilities, torch.rand_like(probabilities))
+        bits = StraightThrough.apply(probabilities, torch.rand_like(probabilities))
         made = self.model.decode(bits).float()
         loss, shown = self._reconstruction_loss(made, given, as_floats(batch.focus), probabilities)
         if "critic" in self.turns(step) and self.critic is not None:
@@ -75,22 +85,22 @@ class TokenizerObjective(Objective):
         self, made: Tensor, given: Tensor, focus: Tensor, probabilities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         weigh = self.config.losses
-        weights = losses.pixel_weights(focus, weigh.focus)
+        weights = pixel_weights(focus, weigh.focus)
         error = made - given
         parts = {"l1": weigh.l1 * (error.abs() * weights).mean()}
         if weigh.l2 > 0:
             parts["l2"] = weigh.l2 * (error.square() * weights).mean()
         if weigh.log_l2 > 0:
-            parts["log_l2"] = weigh.log_l2 * losses.log_squared_error(made, given, weights)
+            parts["log_l2"] = weigh.log_l2 * log_squared_error(made, given, weights)
         if weigh.edges > 0:
-            parts["edges"] = weigh.edges * losses.edge_loss(made, given, weights)
+            parts["edges"] = weigh.edges * edge_loss(made, given, weights)
         if weigh.perceptual > 0:
             network = self._frozen[0].to(made.device)
-            parts["perceptual"] = weigh.perceptual * losses.feature_loss(network, made, given)
+            parts["perceptual"] = weigh.perceptual * feature_loss(network, made, given)
         if weigh.usage > 0:
-            parts["usage"] = weigh.usage * losses.usage_loss(probabilities)
+            parts["usage"] = weigh.usage * usage_loss(probabilities)
         if weigh.certainty > 0:
-            parts["certainty"] = weigh.certainty * losses.certainty_loss(probabilities)
+            parts["certainty"] = weigh.certainty * certainty_loss(probabilities)
         return torch.stack(list(parts.values())).sum(), parts
 
     def _adversarial_loss(self, made: Tensor, reconstruction: Tensor) -> Tensor:

@@ -26,10 +26,10 @@ from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.finish import finish
 from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import launch, pin_tokenizer, read_training
-from bigr_cli.training.pace import Pace, Stage
 from bigr_cli.training.page import write_page
 from bigr_cli.training.plan import Plan
 from bigr_cli.training.planning import Stages
+from bigr_cli.training.stopping import Pace, Stage
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import CARD_FILE, CONFIG_FILE, read_config
 from bigr_cli.zoo.folder import load_tokenizer

@@ -19,8 +19,9 @@ from bigr_cli.data.loading import Positions, all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.config import DataConfig, GeneratorShape, GeneratorTraining, MaskingConfig
-from bigr_cli.training.generator import GeneratorObjective, draw_mask, masked_loss, token_cover, training_view
-from bigr_cli.training.results import start_from
+from bigr_cli.training.generator import GeneratorObjective
+from bigr_cli.training.generator_loss import draw_mask, masked_loss, token_cover, training_view
+from bigr_cli.training.objective import start_from
 from bigr_cli.zoo.config import GENERATOR_FILE
 from bigr_cli.zoo.folder import check_model, load_model, load_tokenizer
 

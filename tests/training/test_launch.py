@@ -17,7 +17,8 @@ from bigr_cli.errors import ConfigError, RunError, UnknownNameError, UsageError
 from bigr_cli.options.declare import training_config
 from bigr_cli.training.checkpoint import list_checkpoints
 from bigr_cli.training.config import DataConfig, GeneratorTraining, TokenizerTraining
-from bigr_cli.training.launch import HELD_OUT, launch, open_data, pin_tokenizer, read_training
+from bigr_cli.training.data import HELD_OUT, open_data
+from bigr_cli.training.launch import launch, pin_tokenizer, read_training
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import packaged_models

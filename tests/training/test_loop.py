@@ -25,10 +25,9 @@ from bigr_cli.data.sources import ScenesSource
 from bigr_cli.errors import ConfigError, DeviceError, RunError
 from bigr_cli.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from bigr_cli.training.config import DataConfig, OptimizerConfig, RunConfig
-from bigr_cli.training.interrupts import Terminated
 from bigr_cli.training.loop import Trainer, step_seed
 from bigr_cli.training.objective import Objective
-from bigr_cli.training.pace import Pace, Stage
+from bigr_cli.training.stopping import Pace, Stage, Terminated
 
 RUN = RunConfig(steps=6, batch=4, ema=0.9, log_every=2, validate_every=3, checkpoint_every=2)
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from bigr_cli.data.loading import Batch, all_batches
 from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError, ModelFormatError, UsageError
 from bigr_cli.training.config import AdversarialConfig, TokenizerLosses, TokenizerTraining
+from bigr_cli.training.objective import start_from
 from bigr_cli.training.optim import Optimizers
-from bigr_cli.training.results import start_from
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import TOKENIZER_FILE
 from bigr_cli.zoo.folder import check_model, load_tokenizer

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bigr_cli.training.alone import needs_plan
+from bigr_cli.training.commands import needs_plan
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 
 Run = Callable[..., Any]

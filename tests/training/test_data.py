@@ -14,8 +14,7 @@ from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.folders import FolderSource
 from bigr_cli.errors import CheckpointError, UsageError
 from bigr_cli.training.config import DataConfig
-from bigr_cli.training.data_record import DATA_FILE, labels_of_old_run, read_record
-from bigr_cli.training.launch import open_recorded
+from bigr_cli.training.data import DATA_FILE, labels_of_old_run, open_recorded, read_record
 
 
 def image(path: Path, number: int) -> None:

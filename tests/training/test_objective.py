@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from bigr_cli.training.ema import WeightAverage
+from bigr_cli.training.objective import WeightAverage
 
 
 class Small(nn.Module):
