@@ -15,7 +15,8 @@ import pytest
 
 from bigr_cli.app import build
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig
-from bigr_cli.evaluation.metrics import GENERATION, RECONSTRUCTION
+from bigr_cli.evaluation.metrics import GENERATION
+from bigr_cli.evaluation.reconstruction import RECONSTRUCTION
 from bigr_cli.registry import discover
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.zoo.config import ModelConfig, Provenance

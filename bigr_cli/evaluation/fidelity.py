@@ -20,12 +20,24 @@ from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.image_sets import ImageSet
 from bigr_cli.evaluation.metrics import by_key
-from bigr_cli.evaluation.statistics import Statistics
 from bigr_cli.runtime.batches import Batches
 
 MOST_REAL = 10_000  # images on a side when real ones are compared with real ones
 
 Features = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean `mu` (D,) and covariance `sigma` (D, D) of features, and what is known of where they are from.
+
+    `extractor` and `count` are None where the file does not say.
+    """
+
+    mu: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    extractor: str | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from bigr_cli.evaluation.extractors import Extractor, open_extractor
 from bigr_cli.evaluation.fidelity import check_counts, extract, measure, real_against_real, statistics_of
 from bigr_cli.evaluation.image_sets import ImageSet
 from bigr_cli.evaluation.metrics import by_key
-from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference
-from bigr_cli.evaluation.statistics import write_samples, write_statistics
+from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference, write_samples, write_statistics
 from bigr_cli.version import __version__
 
 COUNT = 10_000  # samples, unless another number is asked for

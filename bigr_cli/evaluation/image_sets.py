@@ -1,17 +1,18 @@
-"""Sets of images that are compared: folders, scenes, arrays in a file, or what a model draws."""
+"""Sets of images that are compared: folders, scenes, arrays in a file, or what a model samples.
+
+Folders are refused for their sizes before torch, which takes long, is imported.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.folders import open_folder
@@ -19,15 +20,18 @@ from bigr_cli.data.images import READER, read_header, read_image
 from bigr_cli.data.scenes import LABELS
 from bigr_cli.data.sources import SCENES, ScenesSource, find_data_set, open_source
 from bigr_cli.errors import ImageError, UsageError
-from bigr_cli.evaluation.preflight import differing
 from bigr_cli.file_names import expanded
+from bigr_cli.file_tree import image_tree
 from bigr_cli.files import reading
 from bigr_cli.imaging.modes import square
 from bigr_cli.imaging.montage import grid
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 UNSEEN = 3 * 2**40  # no training reaches this scene, and none of those held out during training, from 2^41 on, is one
 
-Batches = Callable[[int], Iterator[Tensor]]
+Batches = Callable[[int], "Iterator[Tensor]"]
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,8 @@ def sheet(images: ImageSet, count: int = 32, columns: int = 16) -> Image.Image:
 
 def stacked(images: list[NDArray[np.uint8]]) -> Tensor:
     """Images (H, W, 3) → (B, 3, H, W) uint8."""
+    import torch
+
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
@@ -192,3 +198,51 @@ def _pixels(source: FileSource, index: int, width: int, height: int, resize: int
         across, down = original.size
         raise UsageError(f"{source.called(index)}: has {across} × {down} pixels, the others {width} × {height}")
     return original.levels()
+
+
+_LOOKED_AT = 100  # images of a folder; all of them are looked at later
+
+
+def refuse_sizes(samples: str | None, reference: str | None) -> None:
+    """Raise UsageError where the first images of these folders differ in size; what is no folder is passed over."""
+    sizes = [_size(where) for where in (samples, reference)]
+    if sizes[0] and sizes[1] and sizes[0] != sizes[1]:
+        raise of_other_size(str(reference), sizes[1], sizes[0])
+
+
+def plain_folder(where: str | None) -> str | None:
+    """What is named, if it is neither scenes nor a data set of another kind. Raises UsageError for pickles."""
+    return where if where and where != SCENES and find_data_set(where) is None else None
+
+
+def _size(where: str | None) -> tuple[int, int] | None:
+    """The size of a folder's first images; None where it is none, or has none."""
+    path = expanded(where) if where else None
+    if path is None or not path.is_dir():
+        return None
+    first: tuple[int, int] | None = None
+    names = sorted(image_tree(path).files)[:_LOOKED_AT]
+    for name in names:
+        with reading(path / name, ImageError):
+            size = read_header(path / name).size
+        first = first or size
+        if size != first:
+            raise differing(str(path / names[0]), first, str(path / name), size)
+    return first
+
+
+def of_other_size(what: str, size: tuple[int, int], samples: tuple[int, int]) -> UsageError:
+    """The error about a reference of another size (width, height) than the samples."""
+    return UsageError(
+        f"{what}: {size[0]} × {size[1]} pixels, the samples have {samples[0]} × {samples[1]}",
+        hint="--resize N cuts the square out of the middle of all and scales it to N × N",
+    )
+
+
+def differing(first: str, size: tuple[int, int], other: str, others: tuple[int, int]) -> UsageError:
+    """The error about two images of two sizes (width, height)."""
+    sizes = [f"{width} × {height}" for width, height in (size, others)]
+    return UsageError(
+        f"{first} has {sizes[0]} pixels, {other} has {sizes[1]}: figures would depend on how they are scaled",
+        hint="--resize N cuts the square out of the middle of each and scales it to N × N",
+    )

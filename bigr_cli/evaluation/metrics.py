@@ -1,4 +1,4 @@
-"""The metrics of generation and of reconstruction, a row each.
+"""The metrics of generation, a row each; those of reconstruction are in `reconstruction`.
 
 What `--metrics` takes, its help, what is checked, what is computed, the columns of tables and reports and the keys of
 `--json` follow from the row. torch and torch-fidelity are imported when a metric is computed.
@@ -6,7 +6,7 @@ What `--metrics` takes, its help, what is checked, what is computed, the columns
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -15,8 +15,7 @@ from bigr_cli.errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bigr_cli.evaluation.statistics import Statistics
-    from bigr_cli.evaluation.tokenizers import Pairs, Seen
+    from bigr_cli.evaluation.fidelity import Statistics
 
 ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
 
@@ -93,21 +92,6 @@ class GenerationMetric(Metric):
     honest: int
     compute: Callable[[Tensor, Any], dict[str, float]]
     settings: Callable[[int, int | None], dict[str, Any]] = lambda samples, reference: {}
-
-
-@dataclass(frozen=True)
-class ReconstructionMetric(Metric):
-    """A metric of a tokenizer, from images and their reconstructions.
-
-    Attributes:
-        needs: the network without which it is left out: "lpips", "features", or none.
-        each: what is kept of a batch of pairs, an entry for each or one for all.
-        whole: figures by column, when all batches are through.
-    """
-
-    whole: Callable[[Seen], dict[str, float]]
-    each: Callable[[Pairs], Iterable[Any]] | None = None
-    needs: Literal["", "lpips", "features"] = ""
 
 
 def _defaults(*names: str) -> dict[str, Any]:
@@ -215,106 +199,6 @@ GENERATION: dict[str, GenerationMetric] = {
             honest=10_000,
             compute=_prc,
             settings=lambda samples, reference: _defaults("prc_neighborhood"),
-        ),
-    )
-}
-
-
-def _psnr(pairs: Pairs) -> Iterable[float]:
-    from bigr_cli.data.loading import as_floats
-    from bigr_cli.evaluation.reconstruction import psnr
-
-    values: list[float] = psnr(as_floats(pairs.made), as_floats(pairs.given)).tolist()
-    return values
-
-
-def _ssim(pairs: Pairs) -> Iterable[float]:
-    from bigr_cli.evaluation.tokenizers import ssim
-
-    return [ssim(one, two) for one, two in zip(*pairs.arrays(), strict=True)]
-
-
-def _lpips(pairs: Pairs) -> Iterable[float]:
-    return pairs.through_lpips().flatten().double().tolist()
-
-
-def _mean(name: str) -> Callable[[Seen], dict[str, float]]:
-    return lambda seen: {name: sum(seen.values[name]) / len(seen.values[name])}
-
-
-def _mean_and_exceeded(name: str) -> Callable[[Seen], dict[str, float]]:
-    """The mean, and what 95 % of the images exceed."""
-
-    def whole(seen: Seen) -> dict[str, float]:
-        import numpy as np
-
-        values = seen.values[name]
-        return {name: float(np.mean(values)), f"{name}_95": float(np.percentile(values, 5))}
-
-    return whole
-
-
-def _rfid(seen: Seen) -> dict[str, float]:
-    import torch
-
-    from bigr_cli.evaluation.fidelity import check_finite, frechet_distance
-
-    given, made = (torch.cat(parts) for parts in zip(*seen.values["rfid"], strict=True))
-    check_finite(given, f"{seen.what}: features")
-    check_finite(made, f"{seen.what}: features of what came back")
-    return {"rfid": frechet_distance(made.numpy(), given.numpy())}
-
-
-RECONSTRUCTION: dict[str, ReconstructionMetric] = {
-    metric.name: metric
-    for metric in (
-        ReconstructionMetric(
-            name="psnr",
-            help="peak signal-to-noise ratio",
-            columns=(
-                Column("psnr", "PSNR in dB", "PSNR dB", "higher"),
-                Column("psnr_95", "PSNR in dB that 95 % of the images exceed", "95 % exceed"),
-            ),
-            each=_psnr,
-            whole=_mean_and_exceeded("psnr"),
-        ),
-        ReconstructionMetric(
-            name="ssim",
-            help="structural similarity",
-            columns=(
-                Column("ssim", "structural similarity (SSIM)", "SSIM", "higher"),
-                Column("ssim_95", "SSIM that 95 % of the images exceed", "95 % exceed", shown=False),
-            ),
-            each=_ssim,
-            whole=_mean_and_exceeded("ssim"),
-        ),
-        ReconstructionMetric(
-            name="lpips",
-            help="perceptual distance",
-            columns=(Column("lpips", "perceptual distance (LPIPS)", "LPIPS", "lower"),),
-            each=_lpips,
-            whole=_mean("lpips"),
-            needs="lpips",
-        ),
-        ReconstructionMetric(
-            name="rfid",
-            help="Fréchet distance of the reconstructions",
-            columns=(Column("rfid", "Fréchet distance (rFID)", "rFID", "lower"),),
-            each=lambda pairs: [pairs.features()],
-            whole=_rfid,
-            needs="features",
-        ),
-        ReconstructionMetric(
-            name="bits",
-            help="use of the bits",
-            columns=(
-                Column("bits_used", "bits with an entropy above 0.8", "bits used", "higher", percent=True),
-                Column("bits_entropy", "mean entropy of a bit", "entropy of a bit", "higher"),
-                Column("bits_duplicated", "bits that another one repeats", "duplicates", "lower", percent=True),
-                Column("bits_correlation_mean", "mean correlation of two bits", "correlation"),
-                Column("bits_correlation_max", "largest correlation of two bits", "largest"),
-            ),
-            whole=lambda seen: {**seen.counts.usage(), **seen.counts.correlation()},
         ),
     )
 }

@@ -1,67 +1,27 @@
-"""What an evaluation can be refused for before torch and torch-fidelity, which take long, are imported."""
+"""What an evaluation is asked for, checked before torch and torch-fidelity, which take long, are imported."""
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, get_type_hints
 
-from bigr_cli.data.images import read_header
-from bigr_cli.data.sources import SCENES, find_data_set
-from bigr_cli.errors import ImageError, UsageError
-from bigr_cli.file_names import expanded
-from bigr_cli.file_tree import image_tree
-from bigr_cli.files import reading
+from bigr_cli import schema
+from bigr_cli.core.config import SamplingConfig
+from bigr_cli.errors import UnknownNameError, UsageError
 
 CHOICES = (
     "--features scenes (the classifier that comes with the package), --features MODEL (a bigr model's representation),"
     " --weights FILE, or --fetch-weights to let torch-fidelity download its Inception"
 )
-_LOOKED_AT = 100  # images of a folder; all of them are looked at later
 
+Point = dict[str, Any]
 
-def refuse_sizes(samples: str | None, reference: str | None) -> None:
-    """Raise UsageError where the first images of these folders differ in size; what is no folder is passed over."""
-    sizes = [_size(where) for where in (samples, reference)]
-    if sizes[0] and sizes[1] and sizes[0] != sizes[1]:
-        raise of_other_size(str(reference), sizes[1], sizes[0])
-
-
-def plain_folder(where: str | None) -> str | None:
-    """What is named, if it is neither scenes nor a data set of another kind. Raises UsageError for pickles."""
-    return where if where and where != SCENES and find_data_set(where) is None else None
-
-
-def _size(where: str | None) -> tuple[int, int] | None:
-    """The size of a folder's first images; None where it is none, or has none."""
-    path = expanded(where) if where else None
-    if path is None or not path.is_dir():
-        return None
-    first: tuple[int, int] | None = None
-    names = sorted(image_tree(path).files)[:_LOOKED_AT]
-    for name in names:
-        with reading(path / name, ImageError):
-            size = read_header(path / name).size
-        first = first or size
-        if size != first:
-            raise differing(str(path / names[0]), first, str(path / name), size)
-    return first
-
-
-def of_other_size(what: str, size: tuple[int, int], samples: tuple[int, int]) -> UsageError:
-    """The error about a reference of another size (width, height) than the samples."""
-    return UsageError(
-        f"{what}: {size[0]} × {size[1]} pixels, the samples have {samples[0]} × {samples[1]}",
-        hint="--resize N cuts the square out of the middle of all and scales it to N × N",
-    )
-
-
-def differing(first: str, size: tuple[int, int], other: str, others: tuple[int, int]) -> UsageError:
-    """The error about two images of two sizes (width, height)."""
-    sizes = [f"{width} × {height}" for width, height in (size, others)]
-    return UsageError(
-        f"{first} has {sizes[0]} pixels, {other} has {sizes[1]}: figures would depend on how they are scaled",
-        hint="--resize N cuts the square out of the middle of each and scales it to N × N",
-    )
+_KINDS = get_type_hints(SamplingConfig)
+_SWEPT = ("preset", *(field.name for field in fields(SamplingConfig) if field.name != "guidance_interval"))
 
 
 def refuse_weights(weights: Path | None, *, inception: bool) -> None:
@@ -80,3 +40,38 @@ def refuse_weights(weights: Path | None, *, inception: bool) -> None:
     folder = Path(os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))).expanduser() / "hub" / "checkpoints"
     if not any(folder.glob("*inception*")):
         raise UsageError("inception-v3-compat: its weights are not here", hint=f"choose {CHOICES}")
+
+
+def points(words: Sequence[str], given: Sequence[str] = ()) -> list[Point]:
+    """All combinations of "guidance=1,1.5" and "steps=10,20", the last one changing fastest; one empty one of none.
+
+    Args:
+        words: a setting each, with its values.
+        given: settings that have one value already.
+
+    Raises:
+        UnknownNameError: there is no such setting.
+        UsageError: a setting without values or given twice.
+    """
+    axes: dict[str, list[Any]] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        name = key.strip().lstrip("-").replace("-", "_")
+        if not equals or not text.strip():
+            raise UsageError(
+                f"--sweep: expected setting=value,value, got {word!r}", hint="for example guidance=1,1.5,2"
+            )
+        if name not in _SWEPT:
+            raise UnknownNameError("setting", name, _SWEPT, hint=f"--sweep knows {', '.join(_SWEPT)}")
+        if name in axes or name in given:
+            raise UsageError(f"--sweep: {name} is given twice")
+        kind = _KINDS.get(name, str)
+        axes[name] = [schema.from_text(kind, part.strip(), source=f"--sweep {name}") for part in text.split(",")]
+        if len({str(value) for value in axes[name]}) < len(axes[name]):
+            raise UsageError(f"--sweep: {name} has a value twice")
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def is_setting(word: str) -> bool:
+    """Whether a word is more of a sweep rather than a folder."""
+    return word.partition("=")[0].strip().replace("-", "_") in _SWEPT and "=" in word

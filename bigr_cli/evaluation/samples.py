@@ -2,12 +2,13 @@
 
 Image i is of class i modulo the number of classes, or of text i, and has the seed SEED + i. What was drawn is kept
 as codes in a folder of the cache, a file for every 64 images, until the evaluation is through; a run that was stopped
-finds them there, and several processes share the work by writing different ones.
+finds them there, and several processes share the work by writing different ones. The results of a sweep are kept too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 CHUNK = 64
 _CACHE = Cache("evaluation", "samples", durable=True)
+_RESULTS = Cache("evaluation", "results", durable=True)
 
 
 def balanced(config: ModelConfig, count: int, seed: int) -> list[Job]:
@@ -158,3 +160,32 @@ def draws(model: Model, jobs: Sequence[Job], settings: SamplingConfig, batch_siz
     shown = hashlib.sha256(repr([(job.label, job.against) for job in jobs]).encode()).hexdigest()
     identity = made.about() | {"count": len(jobs), "shown": shown, "version": __version__, "folder": model.folder}
     return Draws(model, jobs, settings, batches, _CACHE.path(identity, ""))
+
+
+class Results:
+    """What is known of the points of a run, each in a file of its own in a folder of the cache."""
+
+    def __init__(self, identity: Any) -> None:
+        """`identity` is anything that JSON holds, the same only where the results would be."""
+        self.folder = _RESULTS.path(identity, "")
+
+    def find(self, number: int) -> dict[str, Any] | None:
+        """The result of a point; None if it is not there or damaged."""
+
+        def read(path: Path) -> dict[str, Any] | None:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else None
+
+        return intact(read, self._path(number))
+
+    def keep(self, number: int, result: dict[str, Any]) -> None:
+        """Write down a result, if that is possible."""
+        text = json.dumps(result)
+        _RESULTS.write(self._path(number), lambda hidden: hidden.write_text(text, encoding="utf-8"))
+
+    def discard(self) -> None:
+        """Delete them all."""
+        _RESULTS.discard(self.folder)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:04}.json"

@@ -19,13 +19,11 @@ from bigr_cli.core.tokenizer import Tokenizer, refined
 from bigr_cli.data.loading import as_floats
 from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import RunError, UsageError
-from bigr_cli.evaluation.extractors import Extractor
+from bigr_cli.evaluation.extractors import LPIPS, Extractor, lpips_at_hand
 from bigr_cli.evaluation.fidelity import check_counts
 from bigr_cli.evaluation.generation import Evaluator, versions
 from bigr_cli.evaluation.image_sets import ImageSet, folder, scenes
-from bigr_cli.evaluation.metrics import RECONSTRUCTION, ReconstructionMetric
-from bigr_cli.evaluation.pretrained import LPIPS, lpips_at_hand
-from bigr_cli.evaluation.reconstruction import BitCounts
+from bigr_cli.evaluation.reconstruction import RECONSTRUCTION, BitCounts, ReconstructionMetric
 from bigr_cli.imaging.montage import grid
 from bigr_cli.runtime import memory
 from bigr_cli.runtime.batches import Batches
@@ -262,14 +260,6 @@ def load_lpips(device: torch.device) -> nn.Module:
     except (RuntimeError, EOFError) as error:
         raise UsageError(f"{LPIPS}: the weights in torch's cache are damaged ({error})") from error
     return made
-
-
-def ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Structural similarity of two images (H, W, 3), with the window of the paper: a Gaussian of 1.5 pixels."""
-    from skimage.metrics import structural_similarity
-
-    window: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(structural_similarity(one, other, channel_axis=2, data_range=255, **window))
 
 
 def _compare(seen: Seen, pairs: Pairs, metrics: Sequence[ReconstructionMetric], shown: int) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig
     from bigr_cli.evaluation.generation import Comparison
     from bigr_cli.evaluation.image_sets import ImageSet
-    from bigr_cli.evaluation.sweep import Point
+    from bigr_cli.evaluation.preflight import Point
     from bigr_cli.generation import Job
 
 Words = Annotated[
@@ -154,7 +154,8 @@ def planned(
 def _refuse_early(folder: str | None, comparing: Comparing, evaluating: EvaluatorOptions, drawing: Drawing) -> None:
     """Raise UsageError for what needs no torch to be seen."""
     from bigr_cli.data.sources import SCENES
-    from bigr_cli.evaluation.preflight import plain_folder, refuse_sizes, refuse_weights
+    from bigr_cli.evaluation.image_sets import plain_folder, refuse_sizes
+    from bigr_cli.evaluation.preflight import refuse_weights
 
     folders = plain_folder(folder), plain_folder(comparing.reference)
     if comparing.resize is None:
@@ -166,7 +167,7 @@ def _refuse_early(folder: str | None, comparing: Comparing, evaluating: Evaluato
 
 def _sorted(words: list[str], drawing: Drawing) -> tuple[str | None, list[str]]:
     """The folder among the words, if there is one, and the settings of the sweep."""
-    from bigr_cli.evaluation.sweep import is_setting
+    from bigr_cli.evaluation.preflight import is_setting
 
     more = [word for word in words if is_setting(word)]
     folders = [word for word in words if not is_setting(word)]
@@ -194,8 +195,8 @@ def _to_draw(
 ) -> "tuple[list[Job], list[tuple[Point, SamplingConfig]], tuple[int, int]]":
     """The images, the settings of every point of the sweep, and the images' size."""
     from bigr_cli.evaluation.generation import COUNT
+    from bigr_cli.evaluation.preflight import points
     from bigr_cli.evaluation.samples import balanced
-    from bigr_cli.evaluation.sweep import points
     from bigr_cli.settings import sampling_settings
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model

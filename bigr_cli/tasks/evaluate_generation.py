@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from bigr_cli.evaluation.generation import LoadedEvaluator
     from bigr_cli.evaluation.image_sets import ImageSet
-    from bigr_cli.evaluation.samples import Draws
-    from bigr_cli.evaluation.sweep import Point, Results
+    from bigr_cli.evaluation.preflight import Point
+    from bigr_cli.evaluation.samples import Draws, Results
 
 TASK = "evaluate generation"
 
@@ -86,7 +86,7 @@ def generation(
 
 def _report(report: Path, run: "_Run", again: str, *, overwrite: bool) -> None:
     from bigr_cli.evaluation.report import write_report
-    from bigr_cli.evaluation.report_generation import generation_report
+    from bigr_cli.evaluation.report_pages import generation_report
 
     write_report(report, generation_report(run.records, run.shown(), again), overwrite=overwrite)
     console.say(f"wrote {report / 'index.html'}")
@@ -115,9 +115,8 @@ class _Run:
 
     def evaluate_sampled(self, name: str | None) -> bool:
         """Images of all points of the sweep; False in a process that only draws for another one."""
-        from bigr_cli.evaluation.report_generation import said
-        from bigr_cli.evaluation.samples import draws
-        from bigr_cli.evaluation.sweep import Results
+        from bigr_cli.evaluation.report_pages import said
+        from bigr_cli.evaluation.samples import Results, draws
 
         model = loaded(name, self._machine)
         plan = self._plan
@@ -208,7 +207,8 @@ class _Run:
 def _show(records: Sequence[dict[str, Any]]) -> None:
     """A table on stdout, and what the figures depend on, on stderr."""
     from bigr_cli.evaluation.metrics import ARROWS, GENERATION, columns_of
-    from bigr_cli.evaluation.report_generation import REAL, facts
+    from bigr_cli.evaluation.report_pages import REAL
+    from bigr_cli.evaluation.report_pages import generation_facts as facts
 
     swept, columns = list(records[0].get("point", {})), columns_of(GENERATION, records)
     real = records[0].get("real")

@@ -7,7 +7,8 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
-from bigr_cli.evaluation.metrics import RECONSTRUCTION, choices, named
+from bigr_cli.evaluation.metrics import choices, named
+from bigr_cli.evaluation.reconstruction import RECONSTRUCTION
 from bigr_cli.options import argument, option
 from bigr_cli.options.groups import Messages, SameModels, grouped
 from bigr_cli.registry import UNDERSTAND, task
@@ -158,7 +159,7 @@ def _finish(
 ) -> None:
     """Show and write everything."""
     from bigr_cli.evaluation.report import write_report
-    from bigr_cli.evaluation.report_reconstruction import reconstruction_report
+    from bigr_cli.evaluation.report_pages import reconstruction_report
     from bigr_cli.imaging.files import write_image
     from bigr_cli.imaging.montage import grid
 
@@ -178,7 +179,8 @@ def _finish(
 
 def _show(records: list[dict[str, Any]]) -> None:
     """A table on stdout, and what the figures depend on, on stderr."""
-    from bigr_cli.evaluation.report_reconstruction import facts, table
+    from bigr_cli.evaluation.report_pages import reconstruction_facts as facts
+    from bigr_cli.evaluation.report_pages import reconstruction_table as table
 
     shown = table(records)
     if len(records) == 1:

@@ -75,10 +75,9 @@ def text(
 
     A run that was stopped goes on where it was when it is started again.
     """
-    from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_evaluator, scenes_evaluator
-    from bigr_cli.evaluation.pretrained import find_clip
+    from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_evaluator, find_clip, scenes_evaluator
+    from bigr_cli.evaluation.preflight import points
     from bigr_cli.evaluation.samples import draws
-    from bigr_cli.evaluation.sweep import points
     from bigr_cli.generation import plan
     from bigr_cli.prompts import reads_text
     from bigr_cli.settings import sampling_settings

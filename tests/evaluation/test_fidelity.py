@@ -14,14 +14,23 @@ from torch_fidelity.defaults import DEFAULTS
 
 from bigr_cli.errors import ModelFormatError, UnknownNameError, UsageError
 from bigr_cli.evaluation.extractors import Extractor, open_extractor
-from bigr_cli.evaluation.fidelity import Reference, check_counts, check_finite, frechet, frechet_distance, measure
+from bigr_cli.evaluation.fidelity import (
+    Reference,
+    Statistics,
+    check_counts,
+    check_finite,
+    frechet,
+    frechet_distance,
+    measure,
+)
 from bigr_cli.evaluation.generation import LoadedEvaluator
 from bigr_cli.evaluation.image_sets import ImageSet, array, scenes
 from bigr_cli.evaluation.metrics import GENERATION
-from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference
-from bigr_cli.evaluation.statistics import (
-    Statistics,
+from bigr_cli.evaluation.references import (
+    Opened,
     StatisticsFile,
+    choose_metrics,
+    open_reference,
     read_statistics,
     write_samples,
     write_statistics,

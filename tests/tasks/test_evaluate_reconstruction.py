@@ -12,7 +12,8 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bigr_cli.evaluation.image_sets import folder
-from bigr_cli.evaluation.tokenizers import measure_tokenizer, reconstructed, ssim
+from bigr_cli.evaluation.reconstruction import ssim
+from bigr_cli.evaluation.tokenizers import measure_tokenizer, reconstructed
 from bigr_cli.zoo.folder import load_tokenizer
 
 Run = Callable[..., object]

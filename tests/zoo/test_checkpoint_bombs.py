@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bigr_cli.errors import CheckpointError, ModelFormatError
-from bigr_cli.evaluation.pretrained import load_tensors
+from bigr_cli.evaluation.extractors import load_tensors
 from bigr_cli.zoo.checkpoint import Checkpoint, is_inflated
 
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from bigr_cli.errors import UnknownNameError, UsageError
-from bigr_cli.evaluation.sweep import Results, is_setting, points
+from bigr_cli.evaluation.preflight import is_setting, points
+from bigr_cli.evaluation.samples import Results
 
 
 def test_all_combinations_the_last_fastest() -> None:
