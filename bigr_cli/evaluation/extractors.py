@@ -23,8 +23,7 @@ from bigr_cli.evaluation.classifier import CONFIG_FILE, SHIPPED, load_classifier
 from bigr_cli.evaluation.metrics import GENERATION
 from bigr_cli.evaluation.preflight import CHOICES
 from bigr_cli.files import reading
-from bigr_cli.representation.features import embed_batch, wanted_features
-from bigr_cli.representation.items import about
+from bigr_cli.representation.features import embed_batch, provenance_of, wanted_features
 from bigr_cli.zoo.checkpoint import is_inflated
 from bigr_cli.zoo.find import find_model, list_models, packaged_models
 from bigr_cli.zoo.folder import load_model
@@ -171,7 +170,7 @@ def _model(wanted: str) -> Extractor:
     network, config = load_model(directory)
     features = wanted_features(config, pool="mean")
     called = config.name if directory == Path(wanted).expanduser() else directory.name
-    known = about(features, config, called, None)
+    known = provenance_of(features, config, called, None)
     digest = "".join(config.sha256.values())
     name = f"bigr-{called}-layer{features.layer}-{digest[:8] or abs(hash(directory.resolve())) % 10**8}"
 

@@ -1,17 +1,16 @@
-"""Features of many images: shard by shard, so that memory stays flat and a killed run can go on."""
+"""Features of many images, batch by batch, and what identifies a run that makes them."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,22 +19,21 @@ from numpy.typing import NDArray
 from bigr_cli.errors import BigrError
 from bigr_cli.plain_text import short_repr
 from bigr_cli.representation.features import Wanted, embed_batch
-from bigr_cli.representation.items import Item, Pixels, Read, read_batches
-from bigr_cli.representation.parts import Shard, Shards
+from bigr_cli.representation.items import Item, Pixels, Read
 from bigr_cli.runtime.batches import Batches
 from bigr_cli.version import __version__
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
 
-SHARD = 256  # images in a shard, about
-_SHARD_BYTES = 2**26
 _BATCH_BYTES = 2**28  # that the features of a batch may have
+PART = 256  # images in a part, about
+_PART_BYTES = 2**26
 
 
 @dataclass
 class Embedded:
-    """What shards hold together, but for the features: paths, labels, and the images left out with the reasons."""
+    """What parts hold together, but for the features: paths, labels, and the images left out with the reasons."""
 
     paths: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
@@ -49,71 +47,6 @@ def batch_size(model: Model, wanted: Wanted, asked: int | None) -> int:
     if asked is not None:
         return asked
     return max(1, min(model.coding_batch_size(), _BATCH_BYTES // (math.prod(wanted.shape) * wanted.dtype.itemsize)))
-
-
-def identity(model: Model, items: Sequence[Item], wanted: Wanted, batch: int) -> str:
-    """A text that is the same only if a run makes the same bits: weights, settings, machine, files and their dates."""
-    import torch
-
-    # Sums are split among threads, and rounded.
-    threads = torch.get_num_threads() if model.device.type == "cpu" and not _one_core_each(model) else 0
-    machine = (model.device.type, str(model.dtype), threads)
-    fixed = (__version__, sorted(model.config.sha256.items()), wanted, batch, *machine)
-    digest = hashlib.sha256(repr(fixed).encode())
-    for source in {id(item.source): item.source for item in items if item.source is not None}.values():
-        digest.update(source.fingerprint().encode())
-    for item in items:
-        digest.update(f"{item!r} {_state(item)}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def shard_size(wanted: Wanted, batch: int) -> int:
-    """How many images make a shard: whole batches."""
-    row = math.prod(wanted.shape) * wanted.dtype.itemsize
-    return batch * max(1, min(SHARD, _SHARD_BYTES // row) // batch)
-
-
-def embed_items(
-    model: Model,
-    items: Sequence[Item],
-    wanted: Wanted,
-    shards: Shards,
-    numbers: Sequence[int],
-    *,
-    batch: int,
-    advance: Callable[[int], None] = lambda count: None,
-    fail: Callable[[str, BigrError], None] = lambda name, error: None,
-) -> None:
-    """Make the shards of these numbers, in rising order.
-
-    Which images are in a batch together does not depend on the numbers: so they have the same features in any case.
-
-    Args:
-        items: all images, those of other shards too.
-        batch: how many at once.
-        advance: told how many more are done; `fail` what is left out, as it happens.
-
-    Raises:
-        RunError: a shard cannot be written.
-    """
-    size = shard_size(wanted, batch)
-    mine = chain.from_iterable(items[number * size : (number + 1) * size] for number in numbers)
-    batches = Batches(batch)
-    reading = read_batches(mine, model.config.image_size, batch, model.config.ground)
-    coming = _embedded(model, reading, wanted, batches, advance, fail)
-    for number in numbers:
-        shards.write(number, _joined(list(islice(coming, size // batch)), wanted))
-
-
-def gathered(shards: Shards, count: int) -> Embedded:
-    """What the first `count` shards say of their images. RunError if one cannot be read."""
-    made = Embedded()
-    for number in range(count):
-        shard = shards.read(number)
-        made.paths += shard.paths
-        made.labels += map(sys.intern, shard.labels)
-        made.failed += shard.failed
-    return made
 
 
 def pixels_of(rows: Sequence[tuple[Item, Read]]) -> list[tuple[Item, Pixels]]:
@@ -134,15 +67,15 @@ def embed_pixels(model: Model, pixels: Sequence[Pixels], wanted: Wanted, batches
     return np.concatenate([made for _, made in batches.run(pixels, looked_at)])
 
 
-def _embedded(
+def embedded_batches(
     model: Model,
     batches: Iterator[list[tuple[Item, Read]]],
     wanted: Wanted,
     together: Batches,
     advance: Callable[[int], None],
     fail: Callable[[str, BigrError], None],
-) -> Iterator[Shard]:
-    """A shard of each batch, in their order."""
+) -> Iterator[Part]:
+    """A part of each batch, in their order."""
     if wanted.label is not None:
         model.network.conditions([wanted.label])  # so that no two threads look for an encoder's features of it
     with _workers(model) as (pool, count):
@@ -153,15 +86,15 @@ def _embedded(
                 waiting.append((rows, pool.submit(embed_pixels, model, pixels, wanted, together)))
             if waiting and (rows is None or len(waiting) > count):
                 done, features = waiting.popleft()
-                yield _shard(done, features.result(), advance, fail)
+                yield _part(done, features.result(), advance, fail)
 
 
-def _shard(
+def _part(
     rows: Sequence[tuple[Item, Read]],
     features: NDArray[Any],
     advance: Callable[[int], None],
     fail: Callable[[str, BigrError], None],
-) -> Shard:
+) -> Part:
     failed = []
     for item, read in rows:
         if isinstance(read, BigrError):
@@ -169,7 +102,7 @@ def _shard(
             failed.append((item.name, str(read)))
     there = pixels_of(rows)
     advance(len(rows))
-    return Shard(features, [item.name for item, _ in there], [pixels.label for _, pixels in there], failed)
+    return Part(features, [item.name for item, _ in there], [pixels.label for _, pixels in there], failed)
 
 
 def _one_core_each(model: Model) -> bool:
@@ -196,13 +129,36 @@ def _workers(model: Model) -> Iterator[tuple[ThreadPoolExecutor, int]]:
         torch.set_num_threads(threads)  # a part of the setting is the whole process's
 
 
-def _joined(shards: Sequence[Shard], wanted: Wanted) -> Shard:
-    return Shard(
-        np.concatenate([shard.features for shard in shards]).astype(wanted.dtype, copy=False),
-        [path for shard in shards for path in shard.paths],
-        [label for shard in shards for label in shard.labels],
-        [entry for shard in shards for entry in shard.failed],
-    )
+@dataclass(frozen=True)
+class Part:
+    """`features` (n, ...), and of each row its path and label; `failed` are the images left out, with the reasons."""
+
+    features: NDArray[Any]
+    paths: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def identity(model: Model, items: Sequence[Item], wanted: Wanted, batch: int) -> str:
+    """A text that is the same only if a run makes the same bits: weights, settings, machine, files and their dates."""
+    import torch
+
+    # Sums are split among threads, and rounded.
+    threads = torch.get_num_threads() if model.device.type == "cpu" and not _one_core_each(model) else 0
+    machine = (model.device.type, str(model.dtype), threads)
+    fixed = (__version__, sorted(model.config.sha256.items()), wanted, batch, *machine)
+    digest = hashlib.sha256(repr(fixed).encode())
+    for source in {id(item.source): item.source for item in items if item.source is not None}.values():
+        digest.update(source.fingerprint().encode())
+    for item in items:
+        digest.update(f"{item!r} {_state(item)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def part_size(wanted: Wanted, batch: int) -> int:
+    """How many images make a part: whole batches."""
+    row = math.prod(wanted.shape) * wanted.dtype.itemsize
+    return batch * max(1, min(PART, _PART_BYTES // row) // batch)
 
 
 def _state(item: Item) -> str:

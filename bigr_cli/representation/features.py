@@ -1,9 +1,10 @@
-"""Feature vectors of images: which ones are wanted, and how they come to be."""
+"""Feature vectors of images: which ones are wanted, how they are computed, and their provenance in files."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 
 from bigr_cli.colours import WHITE, Background
 from bigr_cli.core.config import Guide
-from bigr_cli.errors import ImageError, ModelError, UsageError
+from bigr_cli.errors import ImageError, ModelError, ModelFormatError, UsageError
 from bigr_cli.prompts import Label, guide_of, name_of
 from bigr_cli.runtime.batches import Batches
-from bigr_cli.zoo.config import POOLS, ModelConfig
+from bigr_cli.version import __version__
+from bigr_cli.zoo.config import ModelConfig, read_config
+from bigr_cli.zoo.find import find_model
+from bigr_cli.zoo.with_weights import model_with_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from bigr_cli.core.model import BinaryModel
 
 Pool = Literal["mean", "tokens", "codes", "grid2", "grid3", "grid4"]
-CELLS: dict[str, int | None] = {**POOLS, "tokens": None}
+CELLS: dict[str, int | None] = {"mean": 1, "grid2": 2, "grid3": 3, "grid4": 4, "tokens": None}
 """Cells along a side whose tokens are averaged, by the pooling's name; None averages none."""
 ALL = "all"
 
@@ -76,20 +80,15 @@ class Wanted:
         return np.dtype(np.uint8 if self.pool == "codes" else np.float32)
 
 
-def default_pool(config: ModelConfig) -> str:
-    """How tokens are pooled where nothing else is asked for."""
-    return "mean" if config.representation is None else config.representation.pool
-
-
 def wanted_features(
-    config: ModelConfig, *, layer: int | str | None = None, pool: str | None = None, label: Label = None
+    config: ModelConfig, *, layer: int | str | None = None, pool: str = "mean", label: Label = None
 ) -> Wanted:
     """What these settings mean for a model.
 
     Args:
         layer: the number of a block, 0 is the first, several with commas ("4,6"), or "all"; None is the model's
             default, or the middle one.
-        pool: "mean", "tokens", "codes", "grid2", "grid3" or "grid4"; None is the model's default, or the mean.
+        pool: "mean", "tokens", "codes", "grid2", "grid3" or "grid4".
         label: by name or number; None is no label.
 
     Raises:
@@ -98,7 +97,6 @@ def wanted_features(
         UnknownNameError: there is no such label.
     """
     kinds: tuple[Pool, ...] = get_args(Pool)
-    pool = default_pool(config) if pool is None else pool
     kind = next((each for each in kinds if each == pool), None)
     if kind is None:
         raise UsageError(f"pool: expected {', '.join(kinds)}, got {pool!r}")
@@ -212,3 +210,78 @@ def _numbers(layer: int | str | None, count: int) -> tuple[int, ...]:
     if len(set(numbers)) < len(numbers):
         raise UsageError(f"layer: names a block twice: {layer}")
     return numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureProvenance:
+    """The model by name (and by folder, if it was given so), the SHA-256 of its weights, and which features of it."""
+
+    model: str
+    folder: str | None
+    weights: dict[str, str]
+    layer: int | str | None
+    pool: str
+    label: str
+    version: str = __version__
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def wanted(self, config: ModelConfig) -> Wanted:
+        """The same features, of an image yet to come."""
+        return wanted_features(config, layer=self.layer, pool=self.pool, label=self.label)
+
+    def find(self, source: str, model: str | None = None) -> tuple[str, ModelConfig]:
+        """The model, as `load` takes it, with its config.
+
+        Args:
+            source: the file that asks for it, for messages.
+            model: the one that the user insists on.
+
+        Raises:
+            ModelError: that one has other weights, or the model is not here.
+        """
+        found = model or model_with_weights(self.model, self.folder, self.weights)
+        if found is not None:
+            config = read_config(find_model(found))
+            if not model or config.sha256 == self.weights:
+                return found, config
+            raise ModelError(f"{source}: was made with {self.model}, whose weights are not those of {model}")
+        other = next((name for name in (self.folder, self.model) if name and _is_there(name)), None)
+        if other:
+            raise ModelError(f"{source}: was made with {self.model}, whose weights are not those of {other}")
+        raise ModelError(f"{source}: was made with {self.model}, which is not here", hint="--model says where it is")
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return find_model(name).is_dir()
+    except UsageError:
+        return False
+
+
+def provenance_of(wanted: Wanted, config: ModelConfig, name: str, folder: str | None) -> FeatureProvenance:
+    """What is said of features of a model that is called `name`."""
+    return FeatureProvenance(
+        model=name,
+        folder=folder,
+        weights=dict(config.sha256),
+        layer=wanted.layer,
+        pool=wanted.pool,
+        label=wanted.label_name,
+    )
+
+
+def parse_provenance(text: str, source: str) -> FeatureProvenance:
+    """Read it from JSON; ModelFormatError, naming `source`, if it is not what `to_json` writes."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+        made = FeatureProvenance(**found)
+        fits = isinstance(made.weights, dict) and isinstance(made.layer, int | str | None)
+        fits = fits and all(isinstance(digest, str) for digest in made.weights.values())
+        fits = fits and all(isinstance(each, str) for each in (made.model, made.pool, made.label, made.folder or ""))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ModelFormatError(f"{source}: does not say what it was made with ({str(error)[:200]})") from error
+    if not fits:
+        raise ModelFormatError(f"{source}: what it says of how it was made cannot be read")
+    return made

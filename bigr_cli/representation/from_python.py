@@ -14,11 +14,11 @@ from bigr_cli.imaging.arrays import originals
 from bigr_cli.imaging.files import check_targets
 from bigr_cli.progress import ProgressOption, for_caller
 from bigr_cli.representation.embedding import Embedded, batch_size
-from bigr_cli.representation.features import Wanted, embed_images
-from bigr_cli.representation.finding import find_items
-from bigr_cli.representation.index_files import Index, check_kind, embed_to_file, read_index
-from bigr_cli.representation.items import About
+from bigr_cli.representation.features import FeatureProvenance, Wanted, embed_images
+from bigr_cli.representation.index_files import Index, check_kind, read_index
+from bigr_cli.representation.items import find_items
 from bigr_cli.representation.neighbours import Found, check_features, ranked
+from bigr_cli.representation.parts import embed_to_file
 from bigr_cli.representation.probe import Probed, probe_features, probe_layers
 from bigr_cli.representation.probe_data import open_split
 from bigr_cli.representation.probe_files import (
@@ -152,7 +152,7 @@ def _batch_size(model: Model, wanted: Wanted, asked: int | None) -> int:
     return batch_size(model, wanted, None if asked is None else Batches(asked).size)
 
 
-def _check_made_with(about: About, model: Model, source: str) -> None:
+def _check_made_with(about: FeatureProvenance, model: Model, source: str) -> None:
     """Raise ModelError unless the model's weights are those that an index or a probe was made with."""
     if about.weights != model.config.sha256:
         raise ModelError(f"{source}: was made with {about.model}, whose weights are not those of {model.name}")

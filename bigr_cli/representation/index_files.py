@@ -6,43 +6,25 @@ import importlib.util
 import json
 import math
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli import console
 from bigr_cli.data.array_files import read_arrays
-from bigr_cli.errors import BigrError, ImageError, ModelFormatError, RunError, UsageError
+from bigr_cli.errors import ModelFormatError, UsageError
 from bigr_cli.files import atomic_write, writing
 from bigr_cli.imaging.files import existing
 from bigr_cli.plain_text import short_repr
-from bigr_cli.representation.embedding import Embedded, embed_items, gathered, identity, shard_size
-from bigr_cli.representation.features import Wanted
-from bigr_cli.representation.items import About, Item, about, parse_about
-from bigr_cli.representation.parts import Shards
-from bigr_cli.runtime.processes import Team
-
-if TYPE_CHECKING:
-    from bigr_cli.model import Model
+from bigr_cli.representation.features import FeatureProvenance, parse_provenance
 
 KINDS = (".npz", ".npy", ".safetensors", ".jsonl", ".parquet")
 SEARCHABLE = (".npz", ".safetensors")
 _TYPES = {"float32": "F32", "uint8": "U8"}  # numpy's names → those of safetensors
-_ALONE = Team()
-
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Given how many images are to come, a context with what is told of those done."""
-
-
-@contextmanager
-def _unseen(total: int) -> Iterator[Callable[[int], None]]:
-    yield lambda count: None
 
 
 @dataclass(frozen=True)
@@ -53,7 +35,7 @@ class Table:
     labels: Sequence[str]
     shape: tuple[int, ...]  # of a row
     dtype: np.dtype[Any]
-    about: About
+    about: FeatureProvenance
 
 
 @dataclass(frozen=True)
@@ -63,7 +45,7 @@ class Index:
     features: NDArray[Any]
     paths: list[str]
     labels: list[str]
-    about: About
+    about: FeatureProvenance
 
     __repr__ = short_repr
 
@@ -100,98 +82,6 @@ def write_table(path: Path, table: Table, blocks: Iterable[NDArray[Any]], *, ove
             raise existing(path) from error
 
 
-def embed_to_file(
-    model: Model,
-    items: Sequence[Item],
-    wanted: Wanted,
-    output: Path,
-    *,
-    batch: int,
-    overwrite: bool = False,
-    processes: Team = _ALONE,
-    progress: Progress = _unseen,
-    fail: Callable[[str, BigrError], None] = lambda name, error: None,
-    done: Callable[[Embedded], None] = lambda made: None,
-) -> Embedded | None:
-    """The features of images in a file, made shard by shard: a run that was stopped goes on where it was.
-
-    Args:
-        output: .npz, .npy, .safetensors, .jsonl or .parquet.
-        batch: how many images at once.
-        overwrite: replace what is there.
-        processes: those that share the work; all must come here, and the first one writes.
-        progress: given the number of images to come, a context with what is told of those done.
-        fail: told of each image that is left out, as it happens.
-        done: told what was made, whether or not it can be written; the first process only.
-
-    Returns:
-        What the file says of its rows; None in all processes but the first.
-
-    Raises:
-        ImageError: the only image cannot be read.
-        RunError: none of several can; the file cannot be written.
-        UsageError: the file is there already; the processes would make different features.
-    """
-    with closing(Shards(output, identity(model, items, wanted, batch))) as shards:
-        number = _make_shards(shards, model, items, wanted, batch, processes, progress, fail)
-        made = gathered(shards, number) if processes.first else None
-        if made is not None:
-            try:
-                _write(output, made, shards, number, model, wanted, overwrite=overwrite)
-            finally:
-                done(made)
-        processes.wait()
-    return made
-
-
-def _make_shards(
-    shards: Shards,
-    model: Model,
-    items: Sequence[Item],
-    wanted: Wanted,
-    batch: int,
-    processes: Team,
-    progress: Progress,
-    fail: Callable[[str, BigrError], None],
-) -> int:
-    """Have all shards there, made before or now, by this process and the others; gives how many there are."""
-    if processes.broadcast(shards.identity) != shards.identity:
-        what = "images, model, settings and number format must be the same"
-        raise UsageError(f"process {processes.rank} would make other features: {what}", hint="try --dtype float32")
-    size = shard_size(wanted, batch)
-    number = -(-len(items) // size)
-    if processes.first:
-        shards.open()
-    missing = processes.broadcast(shards.missing(number) if processes.first else [])
-    mine = missing[processes.rank :: processes.count]
-    left, my_share = (sum(min(size, len(items) - each * size) for each in some) for some in (missing, mine))
-    if left < len(items):
-        console.say(f"going on: {len(items) - left} of {len(items)} images were done before")
-    try:
-        with progress(my_share) as advance:
-            embed_items(model, items, wanted, shards, mine, batch=batch, advance=advance, fail=fail)
-    except UsageError:  # it would come again: there is nothing to go on from
-        shards.remove()
-        raise
-    processes.wait()
-    return number
-
-
-def _write(
-    output: Path, made: Embedded, shards: Shards, number: int, model: Model, wanted: Wanted, *, overwrite: bool
-) -> None:
-    """Write what so many shards hold, and remove them."""
-    if not made.paths:
-        shards.remove()
-        if len(made.failed) == 1:
-            raise ImageError(made.failed[0][1])
-        raise RunError(f"none of {len(made.failed)} images could be read; {output} was not written")
-    known = about(wanted, model.config, model.name, model.folder)
-    table = Table(made.paths, made.labels, wanted.shape, wanted.dtype, known)
-    write_table(output, table, (shards.read(each).features for each in range(number)), overwrite=overwrite)
-    shards.remove()
-
-
 def read_index(path: str | PathLike[str]) -> Index:
     """A file of features that `embed` has written as .npz or .safetensors.
 
@@ -213,7 +103,7 @@ def read_index(path: str | PathLike[str]) -> Index:
         raise ModelFormatError(f"{path}: its features do not fit its paths and labels")
     if not paths:
         raise ModelFormatError(f"{path}: holds the features of no images")
-    return Index(features, paths, labels, parse_about(text, str(path)))
+    return Index(features, paths, labels, parse_provenance(text, str(path)))
 
 
 def _npz(stream: IO[bytes], table: Table, blocks: Iterable[NDArray[Any]]) -> None:

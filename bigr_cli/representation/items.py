@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import functools
+import os
+import re
+import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,91 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli.colours import WHITE, Background
+from bigr_cli.data.array_files import splits_of
+from bigr_cli.data.captions import METADATA, Listing, read_listing
 from bigr_cli.data.file_source import FileSource
-from bigr_cli.errors import BigrError, ModelError, ModelFormatError, UsageError
-from bigr_cli.representation.features import Wanted, wanted_features
-from bigr_cli.version import __version__
-from bigr_cli.zoo.config import ModelConfig, read_config
-from bigr_cli.zoo.find import find_model
-from bigr_cli.zoo.with_weights import model_with_weights
+from bigr_cli.data.folders import plain_label
+from bigr_cli.data.hub_data import is_hub_address
+from bigr_cli.data.sources import SCENES, find_data_set
+from bigr_cli.errors import BigrError, UsageError
+from bigr_cli.file_names import expanded
+from bigr_cli.file_tree import image_tree
+from bigr_cli.imaging.inputs import Input, find_inputs
 
 _READERS = 2
 _AHEAD = 2  # batches that are read while one is worked on
-
-
-@dataclass(frozen=True, kw_only=True)
-class About:
-    """The model by name (and by folder, if it was given so), the SHA-256 of its weights, and which features of it."""
-
-    model: str
-    folder: str | None
-    weights: dict[str, str]
-    layer: int | str | None
-    pool: str
-    label: str
-    version: str = __version__
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
-
-    def wanted(self, config: ModelConfig) -> Wanted:
-        """The same features, of an image yet to come."""
-        return wanted_features(config, layer=self.layer, pool=self.pool, label=self.label)
-
-    def find(self, source: str, model: str | None = None) -> tuple[str, ModelConfig]:
-        """The model, as `load` takes it, with its config.
-
-        Args:
-            source: the file that asks for it, for messages.
-            model: the one that the user insists on.
-
-        Raises:
-            ModelError: that one has other weights, or the model is not here.
-        """
-        found = model or model_with_weights(self.model, self.folder, self.weights)
-        if found is not None:
-            config = read_config(find_model(found))
-            if not model or config.sha256 == self.weights:
-                return found, config
-            raise ModelError(f"{source}: was made with {self.model}, whose weights are not those of {model}")
-        other = next((name for name in (self.folder, self.model) if name and _is_there(name)), None)
-        if other:
-            raise ModelError(f"{source}: was made with {self.model}, whose weights are not those of {other}")
-        raise ModelError(f"{source}: was made with {self.model}, which is not here", hint="--model says where it is")
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return find_model(name).is_dir()
-    except UsageError:
-        return False
-
-
-def about(wanted: Wanted, config: ModelConfig, name: str, folder: str | None) -> About:
-    """What is said of features of a model that is called `name`."""
-    return About(
-        model=name,
-        folder=folder,
-        weights=dict(config.sha256),
-        layer=wanted.layer,
-        pool=wanted.pool,
-        label=wanted.label_name,
-    )
-
-
-def parse_about(text: str, source: str) -> About:
-    """Read it from JSON; ModelFormatError, naming `source`, if it is not what `to_json` writes."""
-    try:
-        found: dict[str, Any] = json.loads(text)
-        made = About(**found)
-        fits = isinstance(made.weights, dict) and isinstance(made.layer, int | str | None)
-        fits = fits and all(isinstance(digest, str) for digest in made.weights.values())
-        fits = fits and all(isinstance(each, str) for each in (made.model, made.pool, made.label, made.folder or ""))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ModelFormatError(f"{source}: does not say what it was made with ({str(error)[:200]})") from error
-    if not fits:
-        raise ModelFormatError(f"{source}: what it says of how it was made cannot be read")
-    return made
+DEFAULT_COUNT = 1000
+_SCENE = re.compile(r"scenes:([0-9]{1,18}):([0-9]{1,12})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,3 +121,106 @@ def check_scene_size(size: int) -> None:
 
     if size not in SIZES:
         raise UsageError(f"scenes are drawn with {SIZES.start} to {SIZES.stop - 1} pixels, not {size}")
+
+
+def find_items(
+    words: Sequence[str], size: int, *, count: int | None = None, seed: int = 0, recursive: bool = False
+) -> list[Item]:
+    """The images that these words stand for: "scenes" first, then files as in `find_inputs`, then what `open_source`
+    takes besides: tables, arrays, tar shards and data sets of the hub.
+
+    The label of a file is what a metadata.csv, .jsonl or .parquet of its folder says, or the name of the top folder
+    below the folder, or the fixed part of the pattern, given.
+
+    Args:
+        size: in which they will be read.
+        count: how many scenes; `seed` says which.
+        recursive: take the images in folders within folders as well; without it only where there are no others.
+
+    Raises:
+        UsageError: as `find_inputs` and `open_source`; stdin; a count without scenes; scenes of a size that cannot be
+            drawn; no word.
+        RunError: the hub cannot be reached.
+    """
+    if not words:
+        raise UsageError("no image given", hint="give files, folders or patterns, or scenes for the built-in images")
+    if count is not None and SCENES not in words:
+        raise UsageError("a count is of scenes, the built-in images", hint=f"for example: {SCENES} --count {count}")
+    if "-" in words:
+        raise UsageError("-: images are not read from stdin here", hint="give files, folders or patterns")
+    items: list[Item] = []
+    if SCENES in words:
+        check_scene_size(size)
+        numbers = range(DEFAULT_COUNT if count is None else count)
+        items += [Item(f"{SCENES}:{seed}:{number}", scene=(seed, number)) for number in numbers]
+    others = [word for word in dict.fromkeys(words) if word != SCENES]
+    sets = {word: found for word in others if (found := find_data_set(word)) is not None}
+    files = [word for word in others if word not in sets]
+    labels = _Labels(files)
+    for entry in find_inputs(files, recursive=recursive or None, missing=len(others) > 1) if files else ():
+        items.append(Item(entry.name, labels(entry)))
+    for found in sets.values():
+        source = found.open(size, False, None)
+        items += [_stored(source, index) for index in range(len(source))]
+    return items
+
+
+def item_named(name: str) -> Item:
+    """The item of that name.
+
+    Raises:
+        UsageError: it names a table, arrays or tar shards as a whole, or an image that they do not hold.
+    """
+    found = _SCENE.fullmatch(name)
+    if found is not None:
+        return Item(name, scene=(int(found[1]), int(found[2])))
+    name = name if is_hub_address(name) else str(expanded(name))
+    if (whole := _opened(name)) is not None:
+        hint = f"its first image is called {whole.called(0)!r}"
+        raise UsageError(f"{name}: holds {len(whole):,} images, and one is wanted", hint=hint)
+    sources = [source for where in _files_named_in(name) if (source := _opened(where)) is not None]
+    for source in sources:
+        index = next((index for index in range(len(source)) if source.called(index) == name), None)
+        if index is not None:
+            return _stored(source, index)
+    if sources:
+        hint = f"of {len(sources[0]):,}, the first is called {sources[0].called(0)!r}"
+        raise UsageError(f"{name}: there is no such image", hint=hint)
+    return Item(name)
+
+
+def _files_named_in(name: str) -> Iterator[str]:
+    """The files, and the splits of them, that a name such as "FILE: row 12" may begin with."""
+    parts = [] if os.path.lexists(name) else name.split(": ")
+    for where in (": ".join(parts[:count]) for count in range(1, len(parts))):
+        if os.path.isfile(where):
+            yield from [f"{where}/{split}" for split in splits_of(Path(where))] or [where]
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(where: str) -> FileSource | None:
+    """The images of a table, of arrays or tar shards; None for anything else."""
+    found = find_data_set(where)
+    return found.open(1, False, None) if found else None
+
+
+def _stored(source: FileSource, index: int) -> Item:
+    label = sys.intern(source.labels[source.label(index)]) if source.labels else ""
+    return Item(source.called(index), label, source=source, index=index)
+
+
+class _Labels:
+    """The labels of files: as a table in the folder that was asked for says, or else the top folder below that."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._roots = {folder for word in words if (folder := expanded(word)).is_dir()}
+        self._listings: dict[Path, Listing] = {}
+
+    def __call__(self, entry: Input) -> str:
+        label = entry.folder.parts[0] if entry.folder.parts else ""
+        if entry.path is not None and (root := entry.path.parents[len(entry.folder.parts)]) in self._roots:
+            if root not in self._listings:
+                tables = [name for name in image_tree(root).others if os.path.basename(name) in METADATA]
+                self._listings[root] = read_listing(root, tables)
+            label = self._listings[root][(entry.folder / entry.path.name).as_posix()].label or label
+        return sys.intern(plain_label(label)) if label else ""

@@ -1,41 +1,46 @@
-"""Features on their way to a file: kept in parts in a hidden folder beside it, from which a killed run goes on."""
+"""Features of many images in a file, made in parts: a hidden folder beside it keeps these, so a killed run goes on."""
 
 from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bigr_cli import console
 from bigr_cli.cache import intact
-from bigr_cli.errors import RunError
+from bigr_cli.errors import BigrError, ImageError, RunError, UsageError
 from bigr_cli.files import atomic_write, writing
 from bigr_cli.locks import FolderLock, InUseError
+from bigr_cli.representation.embedding import Embedded, Part, embedded_batches, identity, part_size
+from bigr_cli.representation.features import Wanted, provenance_of
+from bigr_cli.representation.index_files import Table, write_table
+from bigr_cli.representation.items import Item, read_batches
+from bigr_cli.runtime.batches import Batches
+from bigr_cli.runtime.processes import Team
+
+if TYPE_CHECKING:
+    from bigr_cli.model import Model
 
 _IDENTITY = "identity"
 _OWN = re.compile(r"\d{8}\.npz|\..*\.part")
+_ALONE = Team()
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Given how many images are to come, a context with what is told of those done."""
 
 
-@dataclass(frozen=True)
-class Shard:
-    """`features` (n, ...), and of each row its path and label; `failed` are the images left out, with the reasons."""
-
-    features: NDArray[Any]
-    paths: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
-
-
-class Shards:
-    """Numbered shards in a folder; with another identity than theirs they are thrown away."""
+class Parts:
+    """Numbered parts in a folder; with another identity than theirs they are thrown away."""
 
     def __init__(self, output: Path, identity: str) -> None:
-        """`identity` is a text that is the same only if the shards would be the same."""
+        """`identity` is a text that is the same only if the parts would be the same."""
         whole = output.absolute()
         self.folder = whole.parent / f".{whole.name[:48]}.features"
         self.identity = identity
@@ -67,25 +72,25 @@ class Shards:
         self._lock.leave()
 
     def missing(self, count: int) -> list[int]:
-        """The numbers below `count` of the shards that are not there, or damaged."""
+        """The numbers below `count` of the parts that are not there, or damaged."""
         return [number for number in range(count) if self._read(number) is None]
 
-    def write(self, number: int, shard: Shard) -> None:
-        """Keep a shard; RunError if it cannot be written."""
-        record = {"paths": shard.paths, "labels": shard.labels, "failed": shard.failed}
+    def write(self, number: int, part: Part) -> None:
+        """Keep a part; RunError if it cannot be written."""
+        record = {"paths": part.paths, "labels": part.labels, "failed": part.failed}
         path = self._path(number)
         with writing(path), atomic_write(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, features=shard.features, record=np.array(json.dumps(record)))
+            np.savez(stream, features=part.features, record=np.array(json.dumps(record)))
 
-    def read(self, number: int) -> Shard:
-        """A shard; RunError if it is not there or damaged."""
-        shard = self._read(number)
-        if shard is None:
+    def read(self, number: int) -> Part:
+        """A part; RunError if it is not there or damaged."""
+        part = self._read(number)
+        if part is None:
             raise RunError(f"{self._path(number)}: cannot be read again after writing")
-        return shard
+        return part
 
     def remove(self) -> None:
-        """Delete the shards, and the folder if there is nothing else in it."""
+        """Delete the parts, and the folder if there is nothing else in it."""
         with suppress(OSError):
             self._clear()
             self.folder.rmdir()
@@ -104,13 +109,162 @@ class Shards:
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:08}.npz"
 
-    def _read(self, number: int) -> Shard | None:
-        """A shard; None if it is not there or damaged."""
+    def _read(self, number: int) -> Part | None:
+        """A part; None if it is not there or damaged."""
 
-        def read(path: Path) -> Shard:
+        def read(path: Path) -> Part:
             with np.load(path, allow_pickle=False) as file:
                 record = json.loads(str(file["record"]))
                 failed = [(name, reason) for name, reason in record["failed"]]
-                return Shard(file["features"], record["paths"], record["labels"], failed)
+                return Part(file["features"], record["paths"], record["labels"], failed)
 
         return intact(read, self._path(number))
+
+
+def embed_items(
+    model: Model,
+    items: Sequence[Item],
+    wanted: Wanted,
+    parts: Parts,
+    numbers: Sequence[int],
+    *,
+    batch: int,
+    advance: Callable[[int], None] = lambda count: None,
+    fail: Callable[[str, BigrError], None] = lambda name, error: None,
+) -> None:
+    """Make the parts of these numbers, in rising order.
+
+    Which images are in a batch together does not depend on the numbers: so they have the same features in any case.
+
+    Args:
+        items: all images, those of other parts too.
+        batch: how many at once.
+        advance: told how many more are done; `fail` what is left out, as it happens.
+
+    Raises:
+        RunError: a part cannot be written.
+    """
+    size = part_size(wanted, batch)
+    mine = chain.from_iterable(items[number * size : (number + 1) * size] for number in numbers)
+    batches = Batches(batch)
+    reading = read_batches(mine, model.config.image_size, batch, model.config.ground)
+    coming = embedded_batches(model, reading, wanted, batches, advance, fail)
+    for number in numbers:
+        parts.write(number, _joined(list(islice(coming, size // batch)), wanted))
+
+
+def gathered(parts: Parts, count: int) -> Embedded:
+    """What the first `count` parts say of their images. RunError if one cannot be read."""
+    made = Embedded()
+    for number in range(count):
+        part = parts.read(number)
+        made.paths += part.paths
+        made.labels += map(sys.intern, part.labels)
+        made.failed += part.failed
+    return made
+
+
+def _joined(parts: Sequence[Part], wanted: Wanted) -> Part:
+    return Part(
+        np.concatenate([part.features for part in parts]).astype(wanted.dtype, copy=False),
+        [path for part in parts for path in part.paths],
+        [label for part in parts for label in part.labels],
+        [entry for part in parts for entry in part.failed],
+    )
+
+
+@contextmanager
+def _unseen(total: int) -> Iterator[Callable[[int], None]]:
+    yield lambda count: None
+
+
+def embed_to_file(
+    model: Model,
+    items: Sequence[Item],
+    wanted: Wanted,
+    output: Path,
+    *,
+    batch: int,
+    overwrite: bool = False,
+    processes: Team = _ALONE,
+    progress: Progress = _unseen,
+    fail: Callable[[str, BigrError], None] = lambda name, error: None,
+    done: Callable[[Embedded], None] = lambda made: None,
+) -> Embedded | None:
+    """The features of images in a file, made part by part: a run that was stopped goes on where it was.
+
+    Args:
+        output: .npz, .npy, .safetensors, .jsonl or .parquet.
+        batch: how many images at once.
+        overwrite: replace what is there.
+        processes: those that share the work; all must come here, and the first one writes.
+        progress: given the number of images to come, a context with what is told of those done.
+        fail: told of each image that is left out, as it happens.
+        done: told what was made, whether or not it can be written; the first process only.
+
+    Returns:
+        What the file says of its rows; None in all processes but the first.
+
+    Raises:
+        ImageError: the only image cannot be read.
+        RunError: none of several can; the file cannot be written.
+        UsageError: the file is there already; the processes would make different features.
+    """
+    with closing(Parts(output, identity(model, items, wanted, batch))) as parts:
+        number = _make_parts(parts, model, items, wanted, batch, processes, progress, fail)
+        made = gathered(parts, number) if processes.first else None
+        if made is not None:
+            try:
+                _write(output, made, parts, number, model, wanted, overwrite=overwrite)
+            finally:
+                done(made)
+        processes.wait()
+    return made
+
+
+def _make_parts(
+    parts: Parts,
+    model: Model,
+    items: Sequence[Item],
+    wanted: Wanted,
+    batch: int,
+    processes: Team,
+    progress: Progress,
+    fail: Callable[[str, BigrError], None],
+) -> int:
+    """Have all parts there, made before or now, by this process and the others; gives how many there are."""
+    if processes.broadcast(parts.identity) != parts.identity:
+        what = "images, model, settings and number format must be the same"
+        raise UsageError(f"process {processes.rank} would make other features: {what}", hint="try --dtype float32")
+    size = part_size(wanted, batch)
+    number = -(-len(items) // size)
+    if processes.first:
+        parts.open()
+    missing = processes.broadcast(parts.missing(number) if processes.first else [])
+    mine = missing[processes.rank :: processes.count]
+    left, my_share = (sum(min(size, len(items) - each * size) for each in some) for some in (missing, mine))
+    if left < len(items):
+        console.say(f"going on: {len(items) - left} of {len(items)} images were done before")
+    try:
+        with progress(my_share) as advance:
+            embed_items(model, items, wanted, parts, mine, batch=batch, advance=advance, fail=fail)
+    except UsageError:  # it would come again: there is nothing to go on from
+        parts.remove()
+        raise
+    processes.wait()
+    return number
+
+
+def _write(
+    output: Path, made: Embedded, parts: Parts, number: int, model: Model, wanted: Wanted, *, overwrite: bool
+) -> None:
+    """Write what so many parts hold, and remove them."""
+    if not made.paths:
+        parts.remove()
+        if len(made.failed) == 1:
+            raise ImageError(made.failed[0][1])
+        raise RunError(f"none of {len(made.failed)} images could be read; {output} was not written")
+    known = provenance_of(wanted, model.config, model.name, model.folder)
+    table = Table(made.paths, made.labels, wanted.shape, wanted.dtype, known)
+    write_table(output, table, (parts.read(each).features for each in range(number)), overwrite=overwrite)
+    parts.remove()

@@ -114,9 +114,11 @@ class Probed:
 
     def classifier(self, model: Model) -> Probe:
         """The best layer's classifier, for `save_probe` and `Model.classify`."""
-        from bigr_cli.representation.items import about
+        from bigr_cli.representation.features import provenance_of
 
-        known = about(probe_features(model.config, self.layer, self.pool), model.config, model.name, model.folder)
+        known = provenance_of(
+            probe_features(model.config, self.layer, self.pool), model.config, model.name, model.folder
+        )
         place = [row.layer for row in self.rows if row.layer is not None].index(self.layer)
         weight, bias, *query = self.linear[place].folded()
         return Probe(weight, bias, self.labels, known, self.familiar[place], *query)

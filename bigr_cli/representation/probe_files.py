@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bigr_cli.errors import BigrError, ModelFormatError, UsageError
 from bigr_cli.imaging.files import write_bytes
 from bigr_cli.plain_text import short_repr
-from bigr_cli.representation.items import About, parse_about
+from bigr_cli.representation.features import FeatureProvenance, parse_provenance
 from bigr_cli.runtime.batches import Batches
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Probe:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     labels: tuple[str, ...]
-    about: About
+    about: FeatureProvenance
     familiar: Familiar | None = None
     query: NDArray[np.float32] | None = None
 
@@ -231,4 +231,4 @@ def load_probe(path: str | PathLike[str]) -> Probe:
         raise ModelFormatError(f"{path}: scale: expected a number above 0, got {known.scale}")
     if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays):
         raise ModelFormatError(f"{path}: its weights hold NaN or infinite numbers, or none at all")
-    return Probe(weight, bias, labels, parse_about(texts.get("about", ""), str(path)), known, query)
+    return Probe(weight, bias, labels, parse_provenance(texts.get("about", ""), str(path)), known, query)

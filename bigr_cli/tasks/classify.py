@@ -64,7 +64,7 @@ def classify(
 
     An image that cannot be read is reported and left out; the exit code is then 1.
     """
-    from bigr_cli.representation.finding import find_items
+    from bigr_cli.representation.items import find_items
     from bigr_cli.representation.probe_files import FEWEST, classified, load_probe, wanted_by
 
     known = load_probe(probe.expanduser())

@@ -89,8 +89,9 @@ def embed(
     from bigr_cli.imaging.files import check_targets
     from bigr_cli.representation.embedding import batch_size
     from bigr_cli.representation.features import wanted_features
-    from bigr_cli.representation.finding import find_items
-    from bigr_cli.representation.index_files import check_kind, embed_to_file
+    from bigr_cli.representation.index_files import check_kind
+    from bigr_cli.representation.items import find_items
+    from bigr_cli.representation.parts import embed_to_file
     from bigr_cli.runtime.processes import team
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model

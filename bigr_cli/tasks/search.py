@@ -53,9 +53,8 @@ def search(
     """
     from bigr_cli.file_names import expanded
     from bigr_cli.imaging.files import check_targets, kind_of
-    from bigr_cli.representation.finding import item_named
     from bigr_cli.representation.index_files import read_index
-    from bigr_cli.representation.items import read_item
+    from bigr_cli.representation.items import item_named, read_item
     from bigr_cli.representation.neighbours import check_features, ranked
 
     sheet = expanded(grid) if grid is not None else None
@@ -109,8 +108,7 @@ _SIDE = 128  # of an image on the sheet
 def _image(name: str) -> "Image":
     from PIL.Image import fromarray
 
-    from bigr_cli.representation.finding import item_named
-    from bigr_cli.representation.items import read_item
+    from bigr_cli.representation.items import item_named, read_item
 
     return fromarray(read_item(item_named(name), _SIDE).levels)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.representation.classifiers import attended, attentive_classifiers, classifiers
-from bigr_cli.representation.items import About
+from bigr_cli.representation.features import FeatureProvenance
 from bigr_cli.representation.probe import DECAYS, measure, probe
 from bigr_cli.representation.probe_data import parted
 from bigr_cli.representation.probe_files import Probe
@@ -58,7 +58,7 @@ def test_attention_finds_the_token_that_tells_the_class() -> None:
     assert score.top1 > 0.97 > 0.8 > mean.top1
     assert score.neighbours == mean.neighbours
     weight, bias, query = attentive.folded()
-    about = About(model="m", folder=None, weights={}, layer=0, pool="tokens", label="none")
+    about = FeatureProvenance(model="m", folder=None, weights={}, layer=0, pool="tokens", label="none")
     kept = Probe(weight, bias, ("a", "b", "c", "d"), about, query=query)
     expected = attentive.logits(test).softmax(dim=1).numpy()
     assert np.allclose(kept.probabilities(test.numpy()), expected, atol=1e-3)

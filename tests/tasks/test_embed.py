@@ -14,21 +14,21 @@ Run = Callable[..., object]
 DIES = """
 import os, signal
 from bigr_cli.representation import embedding, parts
-embedding.SHARD = 8
-write = parts.Shards.write
-def dying(self, number, shard):
-    write(self, number, shard)
+embedding.PART = 8
+write = parts.Parts.write
+def dying(self, number, part):
+    write(self, number, part)
     if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-parts.Shards.write = dying
+parts.Parts.write = dying
 """
 
-SMALL_SHARDS = """
+SMALL_PARTS = """
 from bigr_cli.representation import embedding
-embedding.SHARD = 8
+embedding.PART = 8
 """
-BOTH_SMALL = {0: SMALL_SHARDS, 1: SMALL_SHARDS}
-# The second of two processes, which makes shards 1, 3 and 5; it waits until the first has made its own.
+BOTH_SMALL = {0: SMALL_PARTS, 1: SMALL_PARTS}
+# The second of two processes, which makes parts 1, 3 and 5; it waits until the first has made its own.
 DIES_LATER = DIES.replace("if number == 2:", "if number == 1:").replace(
     "os.kill", "import time\n        while not self._path(4).exists(): time.sleep(0.01)\n        os.kill"
 )
@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(bigr: Run, together: Run, monkeyp
     assert killed.code < 0
     assert not Path("killed.npz").exists()
     assert len(list(Path(".killed.npz.features").glob("*.npz"))) == 3
-    monkeypatch.setattr("bigr_cli.representation.embedding.SHARD", 8)
+    monkeypatch.setattr("bigr_cli.representation.embedding.PART", 8)
     done = bigr(*WORK, "-o", "killed.npz")
     assert done.code == 0, done.err
     assert "24 of 45 images were done before" in done.err
@@ -189,7 +189,7 @@ def test_the_number_of_threads_does_not_matter(bigr: Run) -> None:
     assert Path("1.npz").read_bytes() == Path("3.npz").read_bytes()
 
 
-def test_other_settings_do_not_go_on_from_the_shards(bigr: Run, data: Path) -> None:
+def test_other_settings_do_not_go_on_from_the_parts(bigr: Run, data: Path) -> None:
     Path(".f.npz.features").mkdir()
     Path(".f.npz.features/00000000.npz").write_bytes(b"anything")
     Path(".f.npz.features/identity").write_text("another run")
