@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -11,7 +11,9 @@ from bigr_cli.evaluation.metrics import GENERATION, Column, by_key, columns_of
 from bigr_cli.evaluation.plots import bars, dots, histogram, lines
 from bigr_cli.evaluation.reconstruction import RECONSTRUCTION
 from bigr_cli.evaluation.report import Report, Table, made_by
-from bigr_cli.evaluation.tokenizers import Reconstructions
+
+if TYPE_CHECKING:
+    from bigr_cli.evaluation.tokenizers import Reconstructions
 
 Record = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Images to embed, from files and scenes, and the provenance of features in the files that hold them."""
+"""Images to embed: found from words (files, scenes, tables, arrays, tar shards) and read ahead as pixels."""
 
 from __future__ import annotations
 
