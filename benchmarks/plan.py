@@ -32,8 +32,9 @@ from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.loading import Positions, load_batches
 from bigr_cli.data.sources import open_source
-from bigr_cli.training.config import MaskingConfig, OptimizerConfig
+from bigr_cli.training.config import OptimizerConfig
 from bigr_cli.training.generator_loss import masked_loss
+from bigr_cli.training.loss_config import MaskingConfig
 from bigr_cli.training.objective import WeightAverage
 from bigr_cli.training.optim import Optimizers
 from bigr_cli.training.sharding import checkpoint_blocks

@@ -29,12 +29,13 @@ from bigr_cli.core.config import CompactConfig
 from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import Source
 from bigr_cli.runtime.device import measure, select_device
-from bigr_cli.training.config import GeneratorShape, GeneratorTraining, OptimizerConfig, TokenizerTraining
+from bigr_cli.training.config import GeneratorTraining, OptimizerConfig, TokenizerTraining
 from bigr_cli.training.data import open_data
 from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import launch
 from bigr_cli.training.objective import Objective
 from bigr_cli.training.optim import Optimizers
+from bigr_cli.training.sizes import GeneratorShape
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.folder import load_tokenizer
 

@@ -21,8 +21,9 @@ from bigr_cli.model import Model
 from bigr_cli.prompts import class_count, reads_text
 from bigr_cli.runtime.batches import Batches, out_of_memory
 from bigr_cli.runtime.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, operations, wait
-from bigr_cli.training.config import MaskingConfig, OptimizerConfig
+from bigr_cli.training.config import OptimizerConfig
 from bigr_cli.training.generator_loss import masked_loss
+from bigr_cli.training.loss_config import MaskingConfig
 from bigr_cli.training.objective import WeightAverage
 from bigr_cli.training.optim import Optimizers
 

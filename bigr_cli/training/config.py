@@ -9,22 +9,19 @@ from bigr_cli.colours import parse_colour
 from bigr_cli.core.config import (
     LARGEST_SEED,
     UNSAID,
-    AttentionKind,
-    GeneratorConfig,
-    HeadKind,
     SamplingConfig,
-    TextConfig,
     TokenizerConfig,
     refuse,
     require,
     require_positive,
 )
 from bigr_cli.core.limits import MOST_REFINE, whole
+from bigr_cli.training.loss_config import AlignmentConfig, MaskingConfig, TokenizerLosses
+from bigr_cli.training.sizes import GeneratorShape
 
 _MOST_WORKERS = 1_024
 _MOST_BATCH = 1 << 20  # images of a step
-_MOST_VARIANTS = 1_024  # of an image's codes that are kept, and noise levels of a token
-_MOST_PATCH_LAYERS = 10  # each halves the image
+_MOST_VARIANTS = 1_024  # of an image's codes that are kept
 
 
 @dataclass(frozen=True)
@@ -159,103 +156,6 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
-class AdversarialConfig:
-    """PatchGAN with hinge loss; its share is the ratio of gradients at the decoder's last layer, times `weight`."""
-
-    weight: float = 0.0
-    start: int = 30_001
-    layers: int = 3
-    channels: int = 64
-    cap: float = 1.0
-    rate: float = 1e-4
-    augment: bool = True
-
-    def __post_init__(self) -> None:
-        require_positive(self, "layers", most=_MOST_PATCH_LAYERS)
-        require_positive(self, "channels")
-        require(self.channels % 8 == 0, f"channels: expected a multiple of 8, got {self.channels}")
-        require(0 <= self.weight < float("inf") and self.start >= 0, "weight, start: expected at least 0")
-        require(0 < self.cap < float("inf") and 0 < self.rate < float("inf"), "cap, rate: expected more than 0")
-
-
-@dataclass(frozen=True)
-class TokenizerLosses:
-    """The weight of each part of the loss; 0 leaves it out.
-
-    `focus` weighs pixels of the object (where the data says which they are) this much more than the others. `log_l2` is
-    of the logarithm of each image's squared error, as PSNR is: a hard image then counts no more than an easy one.
-    `perceptual_network` is `scenes` (a classifier that comes with the package) or a file of VGG16 weights.
-    """
-
-    l1: float = 1.0
-    l2: float = 0.0
-    log_l2: float = 0.0
-    edges: float = 0.0
-    focus: float = 0.0
-    perceptual: float = 0.0
-    perceptual_network: str = "scenes"
-    usage: float = 0.0
-    certainty: float = 0.0
-    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("l1", "l2", "log_l2", "edges", "focus", "perceptual", "usage", "certainty"):
-            value = getattr(self, name)
-            require(0 <= value < float("inf"), f"{name}: expected a number >= 0, got {value}")
-
-
-@dataclass(frozen=True)
-class MaskingConfig:
-    """The masked share is drawn once a batch, as published, or for every image.
-
-    `timesteps_per_token` noise levels are drawn for each masked token: more make better use of the transformer's pass.
-    `focus` weighs tokens of the object (where the data says which they are) this much more than the others.
-    `corrupt_bits` flips bits of the known tokens, of each image a share that is sampled uniformly from 0 to this, and
-    tokens with a flipped bit are predicted too (Infinity, arXiv 2412.04431).
-    """
-
-    share: Literal["batch", "picture"] = "batch"
-    label_dropout: float = 0.1
-    timesteps_per_token: int = 1
-    focus: float = 0.0
-    corrupt_bits: float = 0.0
-
-    def __post_init__(self) -> None:
-        require_positive(self, "timesteps_per_token", most=_MOST_VARIANTS)
-        require(0 <= self.focus < float("inf"), f"focus: expected a number >= 0, got {self.focus}")
-        require(0 <= self.label_dropout <= 1, f"label_dropout: expected 0 to 1, got {self.label_dropout}")
-        require(0 <= self.corrupt_bits <= 0.5, f"corrupt_bits: expected 0 to 0.5, got {self.corrupt_bits}")
-
-
-@dataclass(frozen=True)
-class AlignmentConfig:
-    """Self-alignment; see `training.alignment`. Its loss is added with `weight`; 0 leaves it out.
-
-    Block `early` predicts block `late` (0 is the first; None is a third and two thirds of the way). The late block is
-    the `teacher`'s, who sees the share `revealed` of the masked tokens: the `average` of the weights, or the network
-    itself (`self`).
-    """
-
-    weight: float = 0.0
-    early: int | None = None
-    late: int | None = None
-    revealed: float = 0.5
-    teacher: Literal["average", "self"] = "average"
-
-    def __post_init__(self) -> None:
-        require(0 <= self.weight < float("inf"), f"weight: expected a number >= 0, got {self.weight}")
-        require(0 < self.revealed <= 1, f"revealed: expected 0 < revealed <= 1, got {self.revealed}")
-
-    def blocks(self, layers: int) -> tuple[int, int]:
-        """The early and the late block of so many. Raises ConfigError if there are no two such."""
-        early = layers // 3 if self.early is None else self.early
-        late = max(early + 1, 2 * layers // 3) if self.late is None else self.late
-        fits = 0 <= early < late < layers
-        require(fits, f"alignment: expected 0 <= early < late < {layers} blocks, got early {early} and late {late}")
-        return early, late
-
-
-@dataclass(frozen=True)
 class TokenizerTraining:
     """Everything that `bigr train-tokenizer` can be told. `init`, a model's name or folder, gives the first weights.
 
@@ -279,39 +179,10 @@ class TokenizerTraining:
         require(bool(self.init) or not self.freeze_encoder, "freeze_encoder: needs init, whose encoder it is")
         require(self.data.cache_codes == 0, "data.cache_codes: only a generator trains on codes; expected 0")
         if losses.adversarial.weight > 0:
-            smallest = 3 * 2**losses.adversarial.layers
-            require(
-                size >= smallest, f"losses.adversarial.layers: so many need images of {smallest}, not {size} pixels"
-            )
+            least = 3 * 2**losses.adversarial.layers
+            require(size >= least, f"losses.adversarial.layers: so many need images of {least}, not {size} pixels")
         if losses.perceptual > 0:
             require(size % 16 == 0, f"losses.perceptual: expected an image_size that 16 divides, got {size}")
-
-
-@dataclass(frozen=True)
-class GeneratorShape:
-    """The generator's sizes that do not follow from the tokenizer and the data; see `core.config.GeneratorConfig`.
-
-    With `text` it is trained on captions, without it on classes. `head` (flip, x0, direct, masked_bits) says what the
-    transcoder predicts; with `attention: causal` tokens are predicted one after the other, not masked.
-    """
-
-    layers: int = 24
-    heads: int = 16
-    dim: int = 1024
-    ffn_multiple: int = 256
-    transcoder_layers: int = 3
-    transcoder_width: int = 1024
-    diffusion_timesteps: int = 256
-    dropout: float = 0.1
-    text: TextConfig | None = None
-    head: HeadKind = field(default="flip", metadata=UNSAID)
-    attention: AttentionKind = field(default="bidirectional", metadata=UNSAID)
-
-    def complete(self, *, grid: int, bits: int, classes: int) -> GeneratorConfig:
-        """With what the tokenizer and the data say. Raises ConfigError for sizes that do not fit."""
-        if self.text is not None:
-            return GeneratorConfig(grid=grid, bits=bits, classes=0, condition="text", **vars(self))
-        return GeneratorConfig(grid=grid, bits=bits, classes=classes, **vars(self))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from bigr_cli.data.cached import cached_codes
 from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats, code_batches
 from bigr_cli.data.sources import Source, vocabulary_of
 from bigr_cli.errors import UsageError
-from bigr_cli.training.config import GeneratorTraining, MaskingConfig, OptimizerConfig
+from bigr_cli.training.config import GeneratorTraining, OptimizerConfig
 from bigr_cli.training.generator_loss import (
     Projector,
     View,
@@ -31,6 +31,7 @@ from bigr_cli.training.generator_loss import (
     training_view,
     view_loss,
 )
+from bigr_cli.training.loss_config import MaskingConfig
 from bigr_cli.training.objective import Objective, WeightAverage, require_memory, run_model_config, write_run_model
 from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.config import ModelConfig

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bigr_cli.core.network import Condition, Generator, Observer
 from bigr_cli.core.schedule import cosine_mask
 from bigr_cli.data.loading import as_floats
-from bigr_cli.training.config import MaskingConfig
+from bigr_cli.training.loss_config import MaskingConfig
 
 _SHAPES = 16  # numbers of rows that the transcoder is trained with
 

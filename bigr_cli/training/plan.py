@@ -12,15 +12,8 @@ from typing import Literal
 from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TextConfig, TokenizerConfig
 from bigr_cli.data.look import DataLook
 from bigr_cli.progress import readable_time
-from bigr_cli.training.config import (
-    DataConfig,
-    GeneratorTraining,
-    MaskingConfig,
-    OptimizerConfig,
-    RunConfig,
-    TokenizerLosses,
-    TokenizerTraining,
-)
+from bigr_cli.training.config import DataConfig, GeneratorTraining, OptimizerConfig, RunConfig, TokenizerTraining
+from bigr_cli.training.loss_config import MaskingConfig, TokenizerLosses
 from bigr_cli.training.sizes import OWN, PUBLISHED, SIZES, SizeName, tokenizer_of
 from bigr_cli.zoo.sizes import generator_parameters, tokenizer_parameters
 from bigr_cli.zoo.source import readable_size

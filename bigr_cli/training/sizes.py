@@ -1,13 +1,21 @@
-"""Sizes of models by name: those of this package for small data, and the published ones."""
+"""Sizes of models: what a generator's are, and those with a name, this package's for small data and the published."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from bigr_cli.core.config import AutoencoderConfig, CompactConfig, TokenizerConfig
+from bigr_cli.core.config import (
+    UNSAID,
+    AttentionKind,
+    AutoencoderConfig,
+    CompactConfig,
+    GeneratorConfig,
+    HeadKind,
+    TextConfig,
+    TokenizerConfig,
+)
 from bigr_cli.errors import ConfigError
-from bigr_cli.training.config import GeneratorShape
 
 SizeName = Literal["nano", "tiny", "small", "base", "bigr-l", "bigr-xl", "bigr-xxl"]
 PUBLISHED = ("bigr-l", "bigr-xl", "bigr-xxl")
@@ -16,6 +24,33 @@ OWN: tuple[SizeName, ...] = ("base", "small", "tiny", "nano")  # largest first
 _FEWEST, _MOST = 4, 32  # tokens along a side
 # Convolutions of the levels above the grid, of which a tokenizer takes as many as it has, from the end.
 _FINER_ENCODER, _FINER_DECODER = (0, 0, 0, 0, 1), (1, 1, 1, 1, 2)
+
+
+@dataclass(frozen=True)
+class GeneratorShape:
+    """The generator's sizes that do not follow from the tokenizer and the data; see `core.config.GeneratorConfig`.
+
+    With `text` it is trained on captions, without it on classes. `head` (flip, x0, direct, masked_bits) says what the
+    transcoder predicts; with `attention: causal` tokens are predicted one after the other, not masked.
+    """
+
+    layers: int = 24
+    heads: int = 16
+    dim: int = 1024
+    ffn_multiple: int = 256
+    transcoder_layers: int = 3
+    transcoder_width: int = 1024
+    diffusion_timesteps: int = 256
+    dropout: float = 0.1
+    text: TextConfig | None = None
+    head: HeadKind = field(default="flip", metadata=UNSAID)
+    attention: AttentionKind = field(default="bidirectional", metadata=UNSAID)
+
+    def complete(self, *, grid: int, bits: int, classes: int) -> GeneratorConfig:
+        """With what the tokenizer and the data say. Raises ConfigError for sizes that do not fit."""
+        if self.text is not None:
+            return GeneratorConfig(grid=grid, bits=bits, classes=0, condition="text", **vars(self))
+        return GeneratorConfig(grid=grid, bits=bits, classes=classes, **vars(self))
 
 
 @dataclass(frozen=True)
@@ -51,6 +86,7 @@ SIZES: dict[SizeName, Size] = {
     "bigr-xl": _published(36, 1280, 20),
     "bigr-xxl": _published(48, 1536, 24),
 }
+
 
 if set(SIZES) != set(get_args(SizeName)):
     raise TypeError("a size has no name, or a name no size")

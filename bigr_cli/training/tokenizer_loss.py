@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bigr_cli.errors import UsageError
-from bigr_cli.training.config import AdversarialConfig
+from bigr_cli.training.loss_config import AdversarialConfig
 
 _LEAST = 1e-5  # squared error, 50 dB: below it an image's logarithm would ask for ever more
 

@@ -8,14 +8,8 @@ import pytest
 import torch
 
 from bigr_cli.core.config import CompactConfig, SamplingConfig
-from bigr_cli.training.config import (
-    DataConfig,
-    GeneratorShape,
-    GeneratorTraining,
-    OptimizerConfig,
-    RunConfig,
-    TokenizerTraining,
-)
+from bigr_cli.training.config import DataConfig, GeneratorTraining, OptimizerConfig, RunConfig, TokenizerTraining
+from bigr_cli.training.sizes import GeneratorShape
 
 RUN = RunConfig(steps=4, batch=4, ema=0.9, log_every=2, validate_every=4, checkpoint_every=2)
 

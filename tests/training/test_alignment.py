@@ -15,11 +15,13 @@ from bigr_cli.core.network import Generator
 from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import ScenesSource
 from bigr_cli.errors import ConfigError, UsageError
-from bigr_cli.training.config import AlignmentConfig, GeneratorShape, GeneratorTraining
+from bigr_cli.training.config import GeneratorTraining
 from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.generator_loss import Projector, alignment_loss, late_states, less_masked
 from bigr_cli.training.launch import launch
+from bigr_cli.training.loss_config import AlignmentConfig
 from bigr_cli.training.objective import WeightAverage
+from bigr_cli.training.sizes import GeneratorShape
 from bigr_cli.zoo.folder import check_model, load_tokenizer
 
 CPU = torch.device("cpu")

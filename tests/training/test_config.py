@@ -9,18 +9,9 @@ from hypothesis import strategies as st
 from bigr_cli import schema
 from bigr_cli.core.config import CompactConfig, SamplingConfig
 from bigr_cli.errors import ConfigError
-from bigr_cli.training.config import (
-    AdversarialConfig,
-    AlignmentConfig,
-    DataConfig,
-    GeneratorShape,
-    GeneratorTraining,
-    MaskingConfig,
-    OptimizerConfig,
-    RunConfig,
-    TokenizerLosses,
-    TokenizerTraining,
-)
+from bigr_cli.training.config import DataConfig, GeneratorTraining, OptimizerConfig, RunConfig, TokenizerTraining
+from bigr_cli.training.loss_config import AdversarialConfig, AlignmentConfig, MaskingConfig, TokenizerLosses
+from bigr_cli.training.sizes import GeneratorShape
 
 positive, share = st.integers(1, 10**6), st.floats(0, 1)
 weight = st.floats(0, 100)

@@ -18,10 +18,12 @@ from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.loading import Positions, all_batches, as_floats
 from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError
-from bigr_cli.training.config import DataConfig, GeneratorShape, GeneratorTraining, MaskingConfig
+from bigr_cli.training.config import DataConfig, GeneratorTraining
 from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.generator_loss import draw_mask, masked_loss, token_cover, training_view
+from bigr_cli.training.loss_config import MaskingConfig
 from bigr_cli.training.objective import start_from
+from bigr_cli.training.sizes import GeneratorShape
 from bigr_cli.zoo.config import GENERATOR_FILE
 from bigr_cli.zoo.folder import check_model, load_model, load_tokenizer
 

@@ -8,7 +8,8 @@ from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.loading import Batch, all_batches
 from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError, ModelFormatError, UsageError
-from bigr_cli.training.config import AdversarialConfig, TokenizerLosses, TokenizerTraining
+from bigr_cli.training.config import TokenizerTraining
+from bigr_cli.training.loss_config import AdversarialConfig, TokenizerLosses
 from bigr_cli.training.objective import start_from
 from bigr_cli.training.optim import Optimizers
 from bigr_cli.training.tokenizer import TokenizerObjective

@@ -12,7 +12,7 @@ from torchvision.models import vgg
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.classifier import SHIPPED, ScenesClassifier
 from bigr_cli.evaluation.reconstruction import psnr
-from bigr_cli.training.config import AdversarialConfig
+from bigr_cli.training.loss_config import AdversarialConfig
 from bigr_cli.training.tokenizer_loss import (
     PatchDiscriminator,
     StraightThrough,

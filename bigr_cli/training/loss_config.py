@@ -1,0 +1,112 @@
+"""What the losses of both trainers are made of: the sections of a training config that weigh their parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bigr_cli.core.config import require, require_positive
+
+_MOST_PATCH_LAYERS = 10  # each halves the image
+_MOST_TIMESTEPS = 1_024  # noise levels of a token
+
+
+def _require_not_negative(owner: object, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        require(0 <= value < float("inf"), f"{name}: expected a number >= 0, got {value}")
+
+
+@dataclass(frozen=True)
+class AdversarialConfig:
+    """PatchGAN with hinge loss; its share is the ratio of gradients at the decoder's last layer, times `weight`."""
+
+    weight: float = 0.0
+    start: int = 30_001
+    layers: int = 3
+    channels: int = 64
+    cap: float = 1.0
+    rate: float = 1e-4
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        require_positive(self, "layers", most=_MOST_PATCH_LAYERS)
+        require_positive(self, "channels")
+        require(self.channels % 8 == 0, f"channels: expected a multiple of 8, got {self.channels}")
+        require(0 <= self.weight < float("inf") and self.start >= 0, "weight, start: expected at least 0")
+        require(0 < self.cap < float("inf") and 0 < self.rate < float("inf"), "cap, rate: expected more than 0")
+
+
+@dataclass(frozen=True)
+class TokenizerLosses:
+    """The weight of each part of the loss; 0 leaves it out.
+
+    `focus` weighs pixels of the object (where the data says which they are) this much more than the others. `log_l2` is
+    of the logarithm of each image's squared error, as PSNR is: a hard image then counts no more than an easy one.
+    `perceptual_network` is `scenes` (a classifier that comes with the package) or a file of VGG16 weights.
+    """
+
+    l1: float = 1.0
+    l2: float = 0.0
+    log_l2: float = 0.0
+    edges: float = 0.0
+    focus: float = 0.0
+    perceptual: float = 0.0
+    perceptual_network: str = "scenes"
+    usage: float = 0.0
+    certainty: float = 0.0
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+
+    def __post_init__(self) -> None:
+        _require_not_negative(self, "l1", "l2", "log_l2", "edges", "focus", "perceptual", "usage", "certainty")
+
+
+@dataclass(frozen=True)
+class MaskingConfig:
+    """The masked share is drawn once a batch, as published, or for every image.
+
+    `timesteps_per_token` noise levels are drawn for each masked token: more make better use of the transformer's pass.
+    `focus` weighs tokens of the object (where the data says which they are) this much more than the others.
+    `corrupt_bits` flips bits of the known tokens, of each image a share that is sampled uniformly from 0 to this, and
+    tokens with a flipped bit are predicted too (Infinity, arXiv 2412.04431).
+    """
+
+    share: Literal["batch", "picture"] = "batch"
+    label_dropout: float = 0.1
+    timesteps_per_token: int = 1
+    focus: float = 0.0
+    corrupt_bits: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "timesteps_per_token", most=_MOST_TIMESTEPS)
+        _require_not_negative(self, "focus")
+        require(0 <= self.label_dropout <= 1, f"label_dropout: expected 0 to 1, got {self.label_dropout}")
+        require(0 <= self.corrupt_bits <= 0.5, f"corrupt_bits: expected 0 to 0.5, got {self.corrupt_bits}")
+
+
+@dataclass(frozen=True)
+class AlignmentConfig:
+    """Self-alignment; see `training.generator_loss`. Its loss is added with `weight`; 0 leaves it out.
+
+    Block `early` predicts block `late` (0 is the first; None is a third and two thirds of the way). The late block is
+    the `teacher`'s, who sees the share `revealed` of the masked tokens: the `average` of the weights, or the network
+    itself (`self`).
+    """
+
+    weight: float = 0.0
+    early: int | None = None
+    late: int | None = None
+    revealed: float = 0.5
+    teacher: Literal["average", "self"] = "average"
+
+    def __post_init__(self) -> None:
+        _require_not_negative(self, "weight")
+        require(0 < self.revealed <= 1, f"revealed: expected 0 < revealed <= 1, got {self.revealed}")
+
+    def blocks(self, layers: int) -> tuple[int, int]:
+        """The early and the late block of so many. Raises ConfigError if there are no two such."""
+        early = layers // 3 if self.early is None else self.early
+        late = max(early + 1, 2 * layers // 3) if self.late is None else self.late
+        fits = 0 <= early < late < layers
+        require(fits, f"alignment: expected 0 <= early < late < {layers} blocks, got early {early} and late {late}")
+        return early, late
