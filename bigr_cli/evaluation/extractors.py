@@ -23,7 +23,8 @@ from bigr_cli.evaluation.classifier import CONFIG_FILE, SHIPPED, load_classifier
 from bigr_cli.evaluation.metrics import GENERATION
 from bigr_cli.evaluation.preflight import CHOICES
 from bigr_cli.files import reading
-from bigr_cli.representation.features import embed_batch, provenance_of, wanted_features
+from bigr_cli.representation.features import embed_batch, wanted_features
+from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.zoo.checkpoint import is_inflated
 from bigr_cli.zoo.find import find_model, list_models, packaged_models
 from bigr_cli.zoo.folder import load_model
@@ -120,7 +121,7 @@ def _of_torch_fidelity(name: str, weights: Path | None, fetch: bool) -> Extracto
     if found is None and not fetch:
         raise UsageError(f"{name}: its weights are not here", hint=f"choose {CHOICES}")
     options = {} if found is None else {"feature_extractor_weights_path": str(found)}
-    digest = {} if found is None else {"weights": {found.name: _sha256(found)}}
+    digest = {} if found is None else {"weights": {found.name: sha256_of(found)}}
     return Extractor(name, layers, None, {"name": name, "from": "torch-fidelity", **digest}, options)
 
 
@@ -128,34 +129,12 @@ def _classifier(folder: Path) -> Extractor:
     config = read_classifier_config(folder)
     name = f"bigr-{config.name}-{config.sha256[:8]}"
 
-    class Features(FeatureExtractorBase):  # type: ignore[misc]
-        """A classifier of scenes as torch-fidelity wants it."""
+    def features(network: Any, images: Tensor) -> dict[str, Tensor]:
+        embedded = network.embedding(images)
+        head = network.heads[next(iter(network.heads))]
+        return {"embedding": embedded, "logits": head(embedded)}
 
-        def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
-            super().__init__(name, features_list)
-            self.classifier = load_classifier(folder)
-
-        @staticmethod
-        def get_provided_features_list() -> tuple[str, ...]:
-            return "embedding", "logits"
-
-        @staticmethod
-        def get_default_feature_layer_for_metric(metric: str) -> str:
-            return "logits" if metric == "isc" else "embedding"
-
-        @staticmethod
-        def can_be_compiled() -> bool:
-            return False
-
-        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            """(B, 3, H, W) uint8 → the features that were asked for, each (B, D)."""
-            embedded = self.classifier.embedding(as_floats(images))
-            head = self.classifier.heads[next(iter(self.classifier.heads))]
-            found = {"embedding": embedded, "logits": head(embedded)}
-            return tuple(found[each] for each in self.features_list)
-
-    _register(name, Features)
-    layers = {row.key: Features.get_default_feature_layer_for_metric(row.features) for row in GENERATION.values()}
+    layers = _register(name, ("embedding", "logits"), lambda: load_classifier(folder), features)
     facts = {"name": config.name, "from": "bigr-cli", "weights": {"classifier": config.sha256}}
     return Extractor(name, layers, config.image_size, facts)
 
@@ -168,53 +147,64 @@ def _model(wanted: str) -> Extractor:
         names = [SCENES, *FEATURE_EXTRACTORS_REGISTRY, *(entry.name for entry in list_models())]
         raise UnknownNameError("features", wanted, names, hint=f"choose {CHOICES}") from error
     network, config = load_model(directory)
-    features = wanted_features(config, pool="mean")
+    kind = wanted_features(config)
     called = config.name if directory == Path(wanted).expanduser() else directory.name
-    known = provenance_of(features, config, called, None)
     digest = "".join(config.sha256.values())
-    name = f"bigr-{called}-layer{features.layer}-{digest[:8] or abs(hash(directory.resolve())) % 10**8}"
+    name = f"bigr-{called}-layer{kind.layer}-{digest[:8] or abs(hash(directory.resolve())) % 10**8}"
+
+    def features(network: Any, images: Tensor) -> dict[str, Tensor]:
+        return {"mean": torch.from_numpy(embed_batch(network, images, kind))}
+
+    layers = _register(name, ("mean",), lambda: network, features)
+    known = {"layer": kind.layer, "pool": kind.pool, "weights": dict(config.sha256)}
+    return Extractor(name, layers, config.image_size, {"name": called, "from": "bigr-cli", **known})
+
+
+def _register(
+    name: str,
+    provided: tuple[str, ...],
+    load: Callable[[], Any],
+    features: Callable[[Any, Tensor], Mapping[str, Tensor]],
+) -> dict[str, str]:
+    """Have torch-fidelity know an extractor, once for each name, which has the weights' hash in it.
+
+    Args:
+        provided: the features' names: first those that metrics compare, then, if it has any, class logits for IS.
+        load: gives the network, of which `features` (B, D) by name are made from images (B, 3, H, W) in [0, 1].
+
+    Returns:
+        Which of the features go to which metric, by its key.
+    """
+    layers = {row.features: provided[-1 if row.features == "isc" else 0] for row in GENERATION.values()}
+    if len(provided) == 1:
+        layers.pop("isc", None)
 
     class Features(FeatureExtractorBase):  # type: ignore[misc]
-        """A model's layer as torch-fidelity wants it."""
+        """A network of this package as torch-fidelity wants it."""
 
         def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
             super().__init__(name, features_list)
-            self.model = network
+            self.network = load()
 
         @staticmethod
         def get_provided_features_list() -> tuple[str, ...]:
-            return ("mean",)
+            return provided
 
         @staticmethod
         def get_default_feature_layer_for_metric(metric: str) -> str:
-            if metric == "isc":
-                raise KeyError(metric)  # it has no class probabilities
-            return "mean"
+            return layers[metric]
 
         @staticmethod
         def can_be_compiled() -> bool:
             return False
 
         def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            """(B, 3, H, W) uint8 → the mean over the tokens (B, D)."""
-            return (torch.from_numpy(embed_batch(self.model, as_floats(images), features)),)
+            found = features(self.network, as_floats(images))
+            return tuple(found[each] for each in self.features_list)
 
-    _register(name, Features)
-    facts = {"name": called, "from": "bigr-cli", "layer": known.layer, "pool": known.pool, "weights": known.weights}
-    layers = {row.key: "mean" for row in GENERATION.values() if row.features != "isc"}
-    return Extractor(name, layers, config.image_size, facts)
-
-
-def _register(name: str, kind: Callable[..., Any]) -> None:
-    """Once for each name, which has the weights' hash in it."""
     if name not in FEATURE_EXTRACTORS_REGISTRY:
-        register_feature_extractor(name, kind)
-
-
-def _sha256(path: Path) -> str:
-    from bigr_cli.runtime.tensor_headers import sha256_of
-
-    return sha256_of(path)
+        register_feature_extractor(name, Features)
+    return {row.key: layers[row.features] for row in GENERATION.values() if row.features in layers}
 
 
 def weights_for(name: str) -> Path | None:
