@@ -4,6 +4,8 @@ Understood: bool, int, float, str, Path, Literal, tuples, `dict[str, …]`, nest
 base classes of dataclasses whose `VARIANTS` name the field that tells them apart, with the dataclass of each of its
 values (`architecture: compact`). A whole number will do for a float; nothing else is converted. Dataclasses check
 their own values in `__post_init__` and raise ConfigError.
+A dataclass may have `FORMER_KEYS`, old names of fields with the new ones, and `FORMER_VALUES`, by field old words with
+the new ones: these go on working, with a warning.
 Fields with the metadata `unsaid` are written only where they differ from their defaults, so that files without them
 stay what older versions read.
 """
@@ -16,7 +18,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from bigr_cli import yaml_text
+from bigr_cli import console, yaml_text
 from bigr_cli.errors import ConfigError, WrongTypeError, nearest
 from bigr_cli.schema_words import SCALARS, described, one_of
 
@@ -150,6 +152,7 @@ class _Reader:
         if not isinstance(data, Mapping):
             self.refuse(kind, data, key)
         kind = self.variant(kind, data, key)
+        data = self.renamed(kind, data, key)
         hints, fields = _fields(kind)
         for name in data:
             if name not in fields:
@@ -169,6 +172,19 @@ class _Reader:
         except ConfigError as error:
             about = re.split(r"[:.\[]", str(error), maxsplit=1)[0]
             raise ConfigError(f"{self.source}: {_joined(key, str(error), about in fields)}") from error
+
+    def renamed(self, kind: Any, data: Mapping[Any, Any], key: str) -> dict[Any, Any]:
+        """The data with today's names for what older versions called otherwise; a field's new name wins."""
+        current = {}
+        for name, value in data.items():
+            where = f"{self.source}: {_dotted(key, name)}"
+            new = _current_name(kind, name, where)
+            word = getattr(kind, "FORMER_VALUES", {}).get(new, {}).get(value) if isinstance(value, str) else None
+            if word is not None:
+                console.warn(f"{where}: {value} is called {word} now", once=True)
+            if new == name or new not in data:
+                current[new] = value if word is None else word
+        return current
 
     def union(self, kind: Any, value: Any, key: str) -> Any:
         members = get_args(kind)
@@ -227,7 +243,7 @@ def _fields(kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _set(kind: Any, data: dict[str, Any], path: list[str], value: Any, where: str) -> None:
     """Put a value at a path into plain data of the dataclass `kind`; what the data may hold is checked later."""
-    name, rest = path[0], path[1:]
+    name, rest = _current_name(kind, path[0], where), path[1:]
     if not rest:
         data[name] = value
         return
@@ -252,9 +268,17 @@ def _kind_at(kind: Any, data: Any, path: Sequence[str]) -> Any:
         if structure is not None and "VARIANTS" in vars(structure):
             tag, choices = structure.VARIANTS
             structure = choices.get(str(data.get(tag)) if isinstance(data, Mapping) else "", structure)
-        kind = _hint(structure, name)
+        kind = _hint(structure, getattr(structure, "FORMER_KEYS", {}).get(name, name))
         data = data.get(name) if isinstance(data, Mapping) else None
     return kind
+
+
+def _current_name(kind: Any, name: Any, where: str) -> Any:
+    """What a field is called today, with a warning if that is something else."""
+    new = getattr(kind, "FORMER_KEYS", {}).get(name, name)
+    if new != name:
+        console.warn(f"{where}: is called {new} now", once=True)
+    return new
 
 
 def _common(before: Any, after: Any, data: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -233,6 +233,36 @@ def test_what_is_given_wins_over_settings() -> None:
     assert override(EVERYTHING, ["text=a", "rate=2"], "options", given={"text": "b"}).text == "b"
     with pytest.raises(ConfigError, match="options: unknown key 'texts'"):
         override(EVERYTHING, [], "options", given={"texts": "b"})
+
+
+@dataclass(frozen=True)
+class Renamed:
+    FORMER_KEYS: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
+    FORMER_VALUES: ClassVar[dict[str, dict[str, str]]] = {"each": {"picture": "image"}}
+
+    learning_rate: float = 0.1
+    each: Literal["batch", "image"] = "batch"
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Renamed = field(default_factory=Renamed)
+
+
+def test_former_names_go_on_working_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    old = {"inner": {"rate": 2, "each": "picture"}}
+    assert from_mapping(Outer, old, source="f.yaml") == Outer(Renamed(2.0, "image"))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "warning: f.yaml: inner.rate: is called learning_rate now",
+        "warning: f.yaml: inner.each: picture is called image now",
+    ]
+    assert override(Outer(), ["inner.rate=3", "inner.each=picture"], "options") == Outer(Renamed(3.0, "image"))
+    both = {"inner": {"rate": 2, "learning_rate": 4}}
+    assert from_mapping(Outer, both, source="g.yaml").inner.learning_rate == 4
+    assert "g.yaml: inner.rate: is called learning_rate now" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"unknown key 'inner\.rates'"):
+        from_mapping(Outer, {"inner": {"rates": 2}}, source="f.yaml")
 
 
 def test_override_can_begin_what_was_none() -> None:
