@@ -20,7 +20,7 @@ from bigr_cli.errors import RunError, UsageError
 from bigr_cli.training.checkpoint import resume_command, step_of, writing
 from bigr_cli.training.config import DataConfig, RunConfig
 from bigr_cli.training.objective import Objective, WeightAverage
-from bigr_cli.training.optim import Optimizers, rate_share
+from bigr_cli.training.optim import Optimizers, learning_rate_factor
 from bigr_cli.training.reports import MetricsLog, Reports
 from bigr_cli.training.sharding import (
     Sharding,
@@ -242,7 +242,7 @@ class Trainer:
         for player, norm in norms.items():
             values[f"{player}_gradient" if player != "model" else "gradient"] = norm
             _, optimizers, config = self.optimizers[player]
-            optimizers.set_rate(rate_share(config, self.step, self.run.steps))
+            optimizers.set_learning_rates(learning_rate_factor(config, self.step, self.run.steps))
             optimizers.step(self.accelerator.scaler)
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.update()

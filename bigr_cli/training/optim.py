@@ -88,11 +88,11 @@ class Muon(torch.optim.Optimizer):
                 # To orthogonalise a matrix takes all of it, so those that are spread over processes are gathered.
                 directions = [whole_tensor(self._direction(parameter, group["momentum"])) for parameter in parameters]
                 updates = orthogonalised(torch.stack(directions).flatten(2).to(self.dtype))
-                rate = group["lr"] * 0.2 * math.sqrt(max(shape))
+                scaled = group["lr"] * 0.2 * math.sqrt(max(shape))
                 for parameter, update in zip(parameters, updates, strict=True):
                     moved = update.view(parameter.shape).to(parameter.dtype)
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(offload_like(moved, parameter), alpha=-rate)
+                    parameter.add_(offload_like(moved, parameter), alpha=-scaled)
         return loss
 
     def _direction(self, parameter: nn.Parameter, momentum: float) -> Tensor:
@@ -108,8 +108,8 @@ class Muon(torch.optim.Optimizer):
         return gradient.lerp(average, momentum)
 
 
-def rate_share(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The learning rate at `step` (from 0) of `steps`, as a share of the full one."""
+def learning_rate_factor(config: OptimizerConfig, step: int, steps: int) -> float:
+    """The learning rate at `step` (from 0) of `steps`, divided by the full one."""
     if step < config.warmup:
         return (step + 1) / config.warmup
     if config.schedule == "constant":
@@ -153,11 +153,11 @@ class Optimizers:
             for optimizer, _ in self.parts
         ]
 
-    def set_rate(self, share: float) -> None:
-        """Use this share of the full learning rates from now on."""
-        for optimizer, rate in self.parts:
+    def set_learning_rates(self, factor: float) -> None:
+        """Use this times the full learning rates from now on."""
+        for optimizer, learning_rate in self.parts:
             for group in optimizer.param_groups:
-                group["lr"] = rate * share
+                group["lr"] = learning_rate * factor
 
     def unscale(self, scaler: torch.amp.GradScaler | None) -> None:
         """Divide the gradients by what the scaler multiplied the loss with."""

@@ -13,7 +13,7 @@ from bigr_cli.core.config import CompactConfig, GeneratorConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.training.config import OptimizerConfig
-from bigr_cli.training.optim import Muon, Optimizers, orthogonalised, rate_share
+from bigr_cli.training.optim import Muon, Optimizers, learning_rate_factor, orthogonalised
 
 SIZES = GeneratorConfig(4, 6, 3, 2, 2, 32, 8, transcoder_layers=1, transcoder_width=32, diffusion_timesteps=16)
 Schedule = Literal["constant", "cosine", "trapezoid"]
@@ -28,7 +28,7 @@ Schedule = Literal["constant", "cosine", "trapezoid"]
 )
 def test_rates_rise_then_fall(schedule: Schedule, warmup: int, steps: int, decay: float, final: float) -> None:
     config = OptimizerConfig(schedule=schedule, warmup=warmup, decay=decay, final=final)
-    shares = [rate_share(config, step, steps) for step in range(steps)]
+    shares = [learning_rate_factor(config, step, steps) for step in range(steps)]
     assert all(0 < share <= 1 or (share >= 0 and final == 0) for share in shares)
     rising, falling = shares[:warmup], shares[warmup:]
     assert rising == sorted(rising)
@@ -42,11 +42,11 @@ def test_rates_rise_then_fall(schedule: Schedule, warmup: int, steps: int, decay
 
 def test_schedules_end_where_they_should() -> None:
     cosine = OptimizerConfig(schedule="cosine", final=0.1, warmup=10)
-    assert rate_share(cosine, 55, 100) == pytest.approx(0.55)
-    assert rate_share(cosine, 100, 100) == pytest.approx(0.1)
+    assert learning_rate_factor(cosine, 55, 100) == pytest.approx(0.55)
+    assert learning_rate_factor(cosine, 100, 100) == pytest.approx(0.1)
     trapezoid = OptimizerConfig(schedule="trapezoid", decay=0.4, final=0.2)
-    assert [rate_share(trapezoid, step, 100) for step in (59, 80, 100)] == pytest.approx([1, 0.6, 0.2])
-    assert [rate_share(OptimizerConfig(warmup=4), step, 9) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+    assert [learning_rate_factor(trapezoid, step, 100) for step in (59, 80, 100)] == pytest.approx([1, 0.6, 0.2])
+    assert [learning_rate_factor(OptimizerConfig(warmup=4), step, 9) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
 
 
 def names(optimizers: Optimizers, module: nn.Module) -> list[list[str]]:
@@ -93,7 +93,7 @@ def stepped(module: nn.Module, optimizers: Optimizers, steps: int, scaler: torch
         if scaler is not None:
             scaler.scale(torch.ones(()))  # a scaler is made ready by its first use
         optimizers.unscale(scaler)
-        optimizers.set_rate(1 / (1 + step))
+        optimizers.set_learning_rates(1 / (1 + step))
         optimizers.step(scaler)
         if scaler is not None:
             scaler.update()
@@ -122,7 +122,7 @@ def test_a_saved_state_goes_on_with_the_same_bits() -> None:
 
 def test_rates_reach_both_optimisers() -> None:
     optimizers = Optimizers(module(), OptimizerConfig(name="muon", rate=0.1, matrix_rate=0.5))
-    optimizers.set_rate(0.25)
+    optimizers.set_learning_rates(0.25)
     rates = [{group["lr"] for group in optimizer.param_groups} for optimizer, _ in optimizers.parts]
     assert rates == [{0.025}, {0.125}]
     assert isinstance(optimizers.parts[1][0], Muon)
