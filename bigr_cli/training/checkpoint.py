@@ -26,7 +26,7 @@ from bigr_cli.files import atomic_write
 FOLDER = "checkpoints"
 TRAINING_FILE = "training.yaml"  # in the folder of a run: its config
 STATE_FILE = "train.yaml"  # in the folder of a training of several stages, each in a folder below it
-_NAME = re.compile(r"step-(\d{8,})(\.safetensors)?")  # a folder where the weights were spread over processes
+_NAME = re.compile(r"step-(\d{8,})(\.safetensors)?")  # a folder where the weights were sharded
 _UNFINISHED = re.compile(r"\.step-\d{8,}\.part")
 _TENSOR = "__tensor__"
 

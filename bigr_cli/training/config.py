@@ -118,7 +118,7 @@ class RunConfig:
     """How long, how often, how precisely. `batch` images a step over all processes, in `accumulate` parts.
 
     `micro_batch` instead says how many images a process takes at a time. It is the unit that chance follows: with it,
-    a step is the same however many processes share it. `shard` spreads the weights over the processes (FSDP2), and
+    a step is the same however many processes share it. `shard` shards the weights over the processes (FSDP2), and
     `gradient_checkpointing` computes the inside of each block twice instead of keeping it.
 
     With `best` the run's model is the one of the best validation, otherwise of the last one.

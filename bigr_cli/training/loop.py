@@ -86,8 +86,8 @@ class Trainer:
         if run.compile:
             compile_blocks(objective.model)
         optimizers = {name: optimizers for name, (_, optimizers, _) in self.optimizers.items()}
-        spread = sharding is not None
-        self.state = TrainingState(objective, self.average, optimizers, self.accelerator, spread)
+        sharded = sharding is not None
+        self.state = TrainingState(objective, self.average, optimizers, self.accelerator, sharded)
         self.step = 0
         self.stage = Stage("training", folder) if stage is None else stage
         self._seconds = math.inf  # what the last step took
@@ -167,8 +167,8 @@ class Trainer:
         return bool(self.accelerator.reduce(flag, reduction="sum") > 0)
 
     def _save(self, *, keep: int | None) -> Path:
-        """Have a checkpoint written, by the first process, or by all where the weights are spread over them."""
-        if not (self.is_main or self.state.spread):
+        """Have a checkpoint written, by the first process, or by all where the weights are sharded."""
+        if not (self.is_main or self.state.sharded):
             return self.folder
         return self.state.save(self.folder, self.step, keep=keep)
 
@@ -261,7 +261,7 @@ class Trainer:
         """Limit the gradients' norm, over all processes, and return what it was."""
         module, optimizers, config = self.optimizers[turn]
         gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-        if self.accelerator.num_processes > 1 and not self.state.spread:
+        if self.accelerator.num_processes > 1 and not self.state.sharded:
             joined = self.accelerator.reduce(torch.cat([each.flatten() for each in gradients]), reduction="mean")
             for each, mean in zip(gradients, joined.split([each.numel() for each in gradients]), strict=True):
                 each.copy_(mean.view_as(each))

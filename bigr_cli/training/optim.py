@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bigr_cli.training.config import OptimizerConfig
-from bigr_cli.training.sharding import offload_like, whole_tensor
+from bigr_cli.training.sharding import shard_like, whole_tensor
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
@@ -85,14 +85,14 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     shapes[parameter.flatten(1).shape].append(parameter)
             for shape, parameters in shapes.items():
-                # To orthogonalise a matrix takes all of it, so those that are spread over processes are gathered.
+                # To orthogonalise a matrix takes all of it, so sharded ones are gathered.
                 directions = [whole_tensor(self._direction(parameter, group["momentum"])) for parameter in parameters]
                 updates = orthogonalised(torch.stack(directions).flatten(2).to(self.dtype))
                 scaled = group["lr"] * 0.2 * math.sqrt(max(shape))
                 for parameter, update in zip(parameters, updates, strict=True):
                     moved = update.view(parameter.shape).to(parameter.dtype)
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(offload_like(moved, parameter), alpha=-scaled)
+                    parameter.add_(shard_like(moved, parameter), alpha=-scaled)
         return loss
 
     def _direction(self, parameter: nn.Parameter, momentum: float) -> Tensor:

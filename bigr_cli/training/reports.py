@@ -228,7 +228,7 @@ class Reports:
             self.trainer.stage.written()
 
     def _with_average(self, use: Callable[[nn.Module], None]) -> None:
-        """Call with the averaged weights; where these are spread, all processes must come here."""
+        """Call with the averaged weights; where these are sharded, all processes must come here."""
         with self.trainer.average.gathered(needed=self.log is not None) as average:
             if self.log is not None:
                 use(average)

@@ -44,25 +44,25 @@ def checkpoint_blocks(model: nn.Module) -> None:
 
 
 def whole_tensor(tensor: Tensor) -> Tensor:
-    """A tensor that may be spread over processes, whole in each; all of them must call this."""
+    """A tensor that may be sharded, whole in each process; all of them must call this."""
     gather: Callable[[], Tensor] | None = getattr(tensor, "full_tensor", None)
     return tensor if gather is None else gather()
 
 
-def offload_like(tensor: Tensor, pattern: Tensor) -> Tensor:
-    """A tensor that is whole in each process, spread as `pattern` is; nothing is sent."""
+def shard_like(tensor: Tensor, pattern: Tensor) -> Tensor:
+    """A tensor that is whole in each process, sharded as `pattern` is; nothing is sent."""
     if not hasattr(pattern, "full_tensor"):
         return tensor
     from torch.distributed.tensor import distribute_tensor
 
-    spread: Any = pattern
-    return distribute_tensor(tensor, spread.device_mesh, spread.placements, src_data_rank=None)
+    sharded: Any = pattern
+    return distribute_tensor(tensor, sharded.device_mesh, sharded.placements, src_data_rank=None)
 
 
 @torch.no_grad()
 def fill(target: Tensor, whole: Tensor) -> None:
-    """Copy a whole tensor into one that may be spread."""
-    target.copy_(offload_like(whole.to(target.device, target.dtype), target))
+    """Copy a whole tensor into one that may be sharded."""
+    target.copy_(shard_like(whole.to(target.device, target.dtype), target))
 
 
 def is_block(name: str, module: nn.Module) -> bool:
@@ -71,7 +71,7 @@ def is_block(name: str, module: nn.Module) -> bool:
 
 
 class Sharding:
-    """How the weights are spread, as accelerate's config file says, or else as the run does (`run.shard`)."""
+    """How the weights are sharded, as accelerate's config file says, or else as the run does (`run.shard`)."""
 
     def __init__(self, *, reshard: bool, checkpointing: bool) -> None:
         self.reshard, self.checkpointing = reshard, checkpointing
@@ -98,10 +98,10 @@ class Sharding:
         return cls(reshard=bool(plugin.reshard_after_forward), checkpointing=bool(plugin.activation_checkpointing))
 
     def apply(self, objective: Objective, average: WeightAverage, device: torch.device) -> ShardedAverage:
-        """Spread the objective's weights over all processes, in place; gives their average, spread likewise.
+        """Shard the objective's weights over all processes, in place; gives their average, sharded likewise.
 
         Raises:
-            UsageError: this objective's weights cannot be spread.
+            UsageError: this objective's weights cannot be sharded.
         """
         from torch.distributed import get_world_size
         from torch.distributed.device_mesh import init_device_mesh
@@ -118,15 +118,15 @@ class Sharding:
 
 
 class ShardedAverage(WeightAverage):
-    """The moving average of weights that are spread, spread likewise."""
+    """The moving average of sharded weights, sharded likewise."""
 
     def __init__(self, module: nn.Module, decay: float, *, whole: nn.Module) -> None:
-        """`whole` is a copy of the module from before it was spread, to be filled when the average is looked at."""
+        """`whole` is a copy of the module from before it was sharded, to be filled when the average is looked at."""
         self.decay, self._whole = decay, whole.eval().requires_grad_(False)
         self._weights = {name: weight.detach().clone() for name, weight in module.named_parameters()}
 
     def _copy_buffers(self, module: nn.Module) -> None:
-        """They are constants in what can be spread."""
+        """They are constants in what can be sharded."""
 
     def averages(self) -> list[Tensor]:
         return list(self._weights.values())

@@ -1,7 +1,7 @@
 """Everything that a training step changes, on its way to a checkpoint and back.
 
-A checkpoint is one file, or, where the weights are spread over processes, a folder to which each writes its part.
-Either can be gone on from by any number of processes, with the weights spread or not.
+A checkpoint is one file, or, where the weights are sharded, a folder to which each writes its part.
+Either can be gone on from by any number of processes, sharded or not.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class TrainingState:
     average: WeightAverage
     optimizers: Mapping[str, Optimizers]
     accelerator: Any
-    spread: bool  # over several processes
+    sharded: bool
 
     @property
     def scaler(self) -> Any:
@@ -54,12 +54,12 @@ class TrainingState:
         return self.accelerator.scaler
 
     def save(self, run: Path, step: int, *, keep: int | None) -> Path:
-        """Write a checkpoint and keep the newest `keep`; where it is spread, all processes must call this.
+        """Write a checkpoint and keep the newest `keep`; where the weights are sharded, all processes must call this.
 
         Raises:
             RunError: it cannot be written.
         """
-        if self.spread:
+        if self.sharded:
             return save_sharded(run, step, self._tensors(), keep=keep)
         state: dict[str, Any] = {
             "objective": self.objective.state_dict(),
@@ -89,7 +89,7 @@ class TrainingState:
             (name, str(number)) for name, parts in state["optimizers"].items() for number in range(len(parts))
         }
         self._check_fit(checkpoint, {name: tuple(tensor.shape) for name, tensor in whole.items()}, saved)
-        if self.spread:
+        if self.sharded:
             self._begin_optimizers(whole)
             for name, tensor in self._tensors().items():
                 fill(tensor, whole[name])
@@ -160,7 +160,7 @@ def _part(name: str) -> tuple[str, ...]:
 
 
 def save_sharded(run: Path, step: int, tensors: dict[str, Tensor], *, keep: int | None) -> Path:
-    """Write tensors, each of which may be spread, then delete all but the newest `keep` checkpoints (None keeps all).
+    """Write tensors, each of which may be sharded, then delete all but the newest `keep` checkpoints (None keeps all).
 
     All processes must call this.
 
@@ -200,7 +200,7 @@ def sharded_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:
 
 
 def load_sharded(checkpoint: Path, tensors: dict[str, Tensor]) -> None:
-    """Fill tensors, each of which may be spread. Raises CheckpointError if that cannot be."""
+    """Fill tensors, each of which may be sharded. Raises CheckpointError if that cannot be."""
     alone = not distributed.is_initialized()
     with _reading(checkpoint):
         load(tensors, storage_reader=HuggingFaceStorageReader(str(checkpoint)), no_dist=alone)

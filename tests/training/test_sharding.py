@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.training.checkpoint import list_checkpoints
 from bigr_cli.training.config import RunConfig
-from bigr_cli.training.sharding import Sharding, fill, offload_like, whole_tensor
+from bigr_cli.training.sharding import Sharding, fill, shard_like, whole_tensor
 
 Run = Callable[..., Any]
 SETTINGS = """
@@ -63,7 +63,7 @@ def test_two_processes_train_as_one(bigr: Run, together: Run, tmp_path: Path, tr
 
 
 @pytest.mark.slow
-def test_spread_checkpoints_go_on_with_any_number(bigr: Run, together: Run, tmp_path: Path, train: list[str]) -> None:
+def test_sharded_checkpoints_go_on_with_any_number(bigr: Run, together: Run, tmp_path: Path, train: list[str]) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert bigr(*train, "-o", whole, "run.steps=40", "run.validate_every=40").code == 0
     done(together(2, *train, "-o", run, "run.shard=true", "run.steps=10"))
@@ -119,7 +119,7 @@ def test_batches_that_cannot_be_shared(bigr: Run, together: Run, tmp_path: Path,
         RunConfig(shard=True, precision="float16")
 
 
-def test_a_damaged_spread_checkpoint(bigr: Run, together: Run, tmp_path: Path, train: list[str]) -> None:
+def test_a_damaged_sharded_checkpoint(bigr: Run, together: Run, tmp_path: Path, train: list[str]) -> None:
     run = tmp_path / "run"
     done(together(2, *train, "-o", run, "run.shard=true", "run.steps=10"))
     more = ("train-generator", "--resume", run, "--device", "cpu", "run.steps=12")
@@ -136,7 +136,7 @@ def test_a_damaged_spread_checkpoint(bigr: Run, together: Run, tmp_path: Path, t
     assert refused.code == 2, "half of the weights would be missing"
 
 
-def test_a_tokenizer_is_not_spread(together: Run, tmp_path: Path) -> None:
+def test_a_tokenizer_is_not_sharded(together: Run, tmp_path: Path) -> None:
     words = ("train-tokenizer", "--device", "cpu", "-o", tmp_path / "run", "data.validation=2", "run.shard=true")
     sizes = ("tokenizer.architecture=compact", "tokenizer.image_size=16", "tokenizer.bits=6")
     first, _ = together(2, *words, *sizes)
@@ -165,9 +165,9 @@ def test_accelerates_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         Sharding.wanted(RunConfig(), 2)
 
 
-def test_tensors_that_are_not_spread_stay() -> None:
+def test_tensors_that_are_not_sharded_stay() -> None:
     tensor, other = torch.rand(3), torch.zeros(3)
     assert whole_tensor(tensor) is tensor
-    assert offload_like(tensor, other) is tensor
+    assert shard_like(tensor, other) is tensor
     fill(other, tensor)
     assert torch.equal(other, tensor)
