@@ -24,10 +24,10 @@ from bigr_cli.training.generator_loss import (
     Projector,
     View,
     alignment_loss,
+    foreground_mask,
     late_states,
     less_masked,
     masked_loss,
-    token_cover,
     training_view,
     view_loss,
 )
@@ -45,7 +45,7 @@ _PREVIEW = 32
 
 
 class GeneratorObjective(Objective):
-    """The generator on codes that a frozen tokenizer draws."""
+    """The generator on codes that a frozen tokenizer samples."""
 
     model: Generator
     can_be_offloaded = True
@@ -113,21 +113,21 @@ class GeneratorObjective(Objective):
         return super().batches(source, positions, workers=workers)
 
     def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        codes = self._draw_codes(batch) if batch.codes is None else batch.codes
-        cover = token_cover(batch.focus, self.sizes.grid) if self.config.masking.focus > 0 else None
+        codes = self._sample_codes(batch) if batch.codes is None else batch.codes
+        foreground = foreground_mask(batch.focus, self.sizes.grid) if self.config.masking.focus > 0 else None
         view = training_view(self.model, codes, self._conditions(batch), self.config.masking)
         if self.projector is None:
-            loss = view_loss(self.model, view, codes, self.config.masking, cover)
+            loss = view_loss(self.model, view, codes, self.config.masking, foreground)
             return loss, {"loss": loss}
-        return self._aligned(self.projector, view, codes, cover)
+        return self._aligned(self.projector, view, codes, foreground)
 
     def _aligned(
-        self, projector: Projector, view: View, codes: Tensor, cover: Tensor | None
+        self, projector: Projector, view: View, codes: Tensor, foreground: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss with that of self-alignment added, and both."""
         config, kept = self.config.alignment, dict[int, Tensor]()
         early, late = config.blocks(self.sizes.layers)
-        loss = view_loss(self.model, view, codes, self.config.masking, cover, kept.__setitem__)
+        loss = view_loss(self.model, view, codes, self.config.masking, foreground, kept.__setitem__)
         teacher = self.model if config.teacher == "self" or self._average is None else self._average.module
         if not isinstance(teacher, Generator):
             raise TypeError(f"expected a generator, got {type(teacher).__name__}")
@@ -142,7 +142,7 @@ class GeneratorObjective(Objective):
         return self.read(batch.captions, batch.labels.device) if self.read is not None else batch.labels
 
     @torch.no_grad()
-    def _draw_codes(self, batch: Batch) -> Tensor:
+    def _sample_codes(self, batch: Batch) -> Tensor:
         probabilities = self.tokenizer.bit_probabilities(as_floats(batch.images))
         return torch.rand_like(probabilities) < probabilities
 

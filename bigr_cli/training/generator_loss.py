@@ -21,10 +21,10 @@ from bigr_cli.training.loss_config import MaskingConfig
 _SHAPES = 16  # numbers of rows that the transcoder is trained with
 
 
-def draw_mask(batch: int, tokens: int, config: MaskingConfig, device: torch.device) -> Tensor:
+def sample_mask(batch: int, tokens: int, config: MaskingConfig, device: torch.device) -> Tensor:
     """(B, L) bool: max(1, ⌊L cos(πr / 2)⌋) masked tokens at uniform places, r ~ U{0 .. L − 1} / L."""
-    draws = torch.randint(tokens, (1 if config.share == "batch" else batch,), device=device)
-    return cosine_mask(draws, batch, tokens)
+    numbers = torch.randint(tokens, (1 if config.share == "batch" else batch,), device=device)
+    return cosine_mask(numbers, batch, tokens)
 
 
 class View(NamedTuple):
@@ -49,7 +49,7 @@ def training_view(generator: Generator, codes: Tensor, labels: Condition, config
         predicted = torch.ones(codes.shape[:2], dtype=torch.bool, device=device)
         masked = ~predicted
     else:
-        masked = predicted = draw_mask(codes.shape[0], codes.shape[1], config, device)
+        masked = predicted = sample_mask(codes.shape[0], codes.shape[1], config, device)
     dropped = torch.rand(len(labels), device=device) < config.label_dropout
     labels = generator.condition_tokens.dropped(labels, dropped)
     if config.corrupt_bits == 0:
@@ -65,13 +65,13 @@ def corruption(codes: Tensor, most: float) -> Tensor:
 
 
 def masked_loss(
-    generator: Generator, codes: Tensor, labels: Condition, config: MaskingConfig, cover: Tensor | None = None
+    generator: Generator, codes: Tensor, labels: Condition, config: MaskingConfig, foreground: Tensor | None = None
 ) -> Tensor:
     """The head's loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels or texts: scalar.
 
-    `cover` (B, L) in [0, 1] says how much of each token shows the object, which `config.focus` weighs.
+    `foreground` (B, L) in [0, 1] says how much of each token shows the object, which `config.focus` weighs.
     """
-    return view_loss(generator, training_view(generator, codes, labels, config), codes, config, cover)
+    return view_loss(generator, training_view(generator, codes, labels, config), codes, config, foreground)
 
 
 def view_loss(
@@ -79,10 +79,10 @@ def view_loss(
     view: View,
     codes: Tensor,
     config: MaskingConfig,
-    cover: Tensor | None = None,
+    foreground: Tensor | None = None,
     observe: Observer | None = None,
 ) -> Tensor:
-    """The head's loss over the tokens that a view predicts of (B, L, K) bool codes: scalar; `cover` as above.
+    """The head's loss over the tokens that a view predicts of (B, L, K) bool codes: scalar; `foreground` as above.
 
     `observe` is called after every block of the transformer.
     """
@@ -93,9 +93,9 @@ def view_loss(
     whole = generator.condition(*given) if observe is None else generator.condition(*given, observe=observe)
     cond = whole.flatten(0, 1)[rows]
     per_bit = generator.transcoder.loss(cond, codes.flatten(0, 1)[rows])[:count]
-    if cover is None or config.focus == 0:
+    if foreground is None or config.focus == 0:
         return per_bit.mean()
-    weight = 1 + config.focus * cover.flatten()[rows[:count]]
+    weight = 1 + config.focus * foreground.flatten()[rows[:count]]
     return (per_bit.mean(dim=-1) * weight).sum() / weight.sum()
 
 
@@ -111,7 +111,7 @@ def _repeated_to(rows: Tensor, most: int) -> Tensor:
     return torch.cat([rows, rows.repeat(-(-missing // len(rows)))[:missing]]) if missing else rows
 
 
-def token_cover(focus: Tensor, grid: int) -> Tensor:
+def foreground_mask(focus: Tensor, grid: int) -> Tensor:
     """(B, 1, H, W) uint8 coverage of the object → (B, L) in [0, 1], the mean over each token's pixels."""
     return F.adaptive_avg_pool2d(as_floats(focus), grid).flatten(1)
 

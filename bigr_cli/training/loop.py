@@ -37,7 +37,7 @@ _LONG_STEP = 2.0  # seconds; a step that takes longer is broken off when a signa
 
 
 def step_seed(seed: int, step: int, part: int, rank: int) -> int:
-    """The seed of torch's generator for one part of one step: all chance in training comes from it."""
+    """The seed of torch's generator for one part of one step: all random numbers in training come from it."""
     words = seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9
     words += part * 0x94D049BB133111EB + rank * 0xD6E8FEB86659FD93
     words ^= words >> 31
@@ -47,7 +47,7 @@ def step_seed(seed: int, step: int, part: int, rank: int) -> int:
 class Trainer:
     """Runs an objective.
 
-    Its whole state is (step, weights, averages, optimisers): which images a step sees, and all its chance, follow
+    Its whole state is (step, weights, averages, optimisers): which images a step sees, and its random state, follow
     from the step's number. With several processes (`torchrun --nproc-per-node 4 -m bigr_cli train-…`) each takes its
     share of every batch, and the first one writes.
     """

@@ -63,9 +63,9 @@ class TokenizerLosses:
 
 @dataclass(frozen=True)
 class MaskingConfig:
-    """The masked share is drawn once a batch, as published, or for every image.
+    """The masked share is sampled once a batch, as published, or for every image.
 
-    `timesteps_per_token` noise levels are drawn for each masked token: more make better use of the transformer's pass.
+    `timesteps_per_token` noise levels are sampled for each masked token: more make better use of a transformer pass.
     `focus` weighs tokens of the object (where the data says which they are) this much more than the others.
     `corrupt_bits` flips bits of the known tokens, of each image a share that is sampled uniformly from 0 to this, and
     tokens with a flipped bit are predicted too (Infinity, arXiv 2412.04431).

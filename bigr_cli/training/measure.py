@@ -125,7 +125,7 @@ def seconds_of_codes(tokenizer: Tokenizer, source: Source) -> float:
 
 
 def random_codes(tokenizer: TokenizerConfig, source: Source, batch: int) -> Iterator[Batch]:
-    """Batches as cached codes make them, of bits by chance."""
+    """Batches as cached codes make them, of random bits."""
     none = torch.empty(0, dtype=torch.uint8)
     codes = torch.rand(batch, tokenizer.grid**2, tokenizer.bits) < 0.5
     rows = [index % len(source) for index in range(batch)]

@@ -127,7 +127,9 @@ def write_page(folder: Path, name: str, plan: Sequence[str], notes: Sequence[str
         caption = "samples in one row, the nearest training image of each in the row below"
         sheets.append(("Nearest training images", _shown(folder / NEAREST, caption)))
     found = {stage: [_curve(folder / stage / "metrics.jsonl", *curve) for curve in _CURVES[stage]] for stage in _CURVES}
-    curves = [(stage.capitalize(), drawn) for stage, several in found.items() if (drawn := list(filter(None, several)))]
+    curves = [
+        (stage.capitalize(), plotted) for stage, several in found.items() if (plotted := list(filter(None, several)))
+    ]
     page = rendered(
         "training.html",
         title=name,

@@ -124,14 +124,14 @@ class Pace:
         budget: float,
         *,
         spent: float = 0.0,
-        settled: Callable[[float, int | None], None],
+        checkpointed: Callable[[float, int | None], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`budget` seconds for the whole stage, of which `spent` are over.
 
-        `settled` is called after each checkpoint, with the seconds spent and the number of steps if it is another one.
+        `checkpointed` is called after each checkpoint, with the seconds spent and the number of steps if that changes.
         """
-        self.budget, self._before, self._settled, self._clock = budget, spent, settled, clock
+        self.budget, self._before, self._checkpointed, self._clock = budget, spent, checkpointed, clock
         self._begin = clock()
         self._first: tuple[int, float] | None = None
 
@@ -156,7 +156,7 @@ class Pace:
             faster = "faster" if wanted > total else "slower"
             left = readable_time(max(0.0, self.budget - spent))
             console.say(f"steps are {faster} than planned: {wanted:,} instead of {total:,}, to end in {left}")
-        self._settled(spent, wanted if wanted != total else None)
+        self._checkpointed(spent, wanted if wanted != total else None)
         return wanted
 
 

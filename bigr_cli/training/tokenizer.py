@@ -135,7 +135,7 @@ class TokenizerObjective(Objective):
         return measures.get("psnr", 0.0)
 
     def preview(self, average: nn.Module) -> Image:
-        """Held-out images above what came back."""
+        """Held-out images above their reconstructions."""
         from bigr_cli.imaging.arrays import to_images
         from bigr_cli.imaging.montage import grid
 

@@ -55,7 +55,7 @@ def usage_loss(probabilities: Tensor) -> Tensor:
 
 
 def certainty_loss(probabilities: Tensor) -> Tensor:
-    """How far the bits of each image are from settled: mean 4 P (1 − P), 0 at best, 1 when all is chance.
+    """How far the bits of each image are from certain: mean 4 P (1 − P), 0 at best, 1 when all are random.
 
     The straight-through gradient does not see that Bernoulli noise costs the decoder; without this term the bits stay
     undecided and carry less.
@@ -138,7 +138,7 @@ class VggFeatures(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Convolutions that judge overlapping patches: (B, 3, H, W) in [0, 1] → (B, 1, h, w) logits."""
+    """Convolutions that classify overlapping patches: (B, 3, H, W) in [0, 1] → (B, 1, h, w) logits."""
 
     def __init__(self, config: AdversarialConfig) -> None:
         super().__init__()

@@ -208,10 +208,10 @@ class Training:
         pace = None
         if seconds is not None and not any("run.steps" in setting for setting in self.settings[name]):
             spent = self.state.spent.get(name, 0.0)
-            pace = Pace(seconds, spent=spent, settled=partial(self._settled, name))
+            pace = Pace(seconds, spent=spent, checkpointed=partial(self._checkpointed, name))
         return Stage(name, self.folder, pace, partial(self._written, name))
 
-    def _settled(self, name: str, spent: float, steps: int | None) -> None:
+    def _checkpointed(self, name: str, spent: float, steps: int | None) -> None:
         """After a checkpoint: note the time, and the number of steps if it is another one."""
         if steps is not None:
             path = self.folder / name / TRAINING_FILE

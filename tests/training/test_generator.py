@@ -20,7 +20,7 @@ from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.config import DataConfig, GeneratorTraining
 from bigr_cli.training.generator import GeneratorObjective
-from bigr_cli.training.generator_loss import draw_mask, masked_loss, token_cover, training_view
+from bigr_cli.training.generator_loss import foreground_mask, masked_loss, sample_mask, training_view
 from bigr_cli.training.loss_config import MaskingConfig
 from bigr_cli.training.objective import start_from
 from bigr_cli.training.sizes import GeneratorShape
@@ -50,7 +50,7 @@ def objective(training: GeneratorTraining, held_out: Source = HELD_OUT) -> Gener
 )
 def test_masked_counts_are_among_the_published(batch: int, tokens: int, share: Share, seed: int) -> None:
     torch.manual_seed(seed)
-    mask = draw_mask(batch, tokens, MaskingConfig(share), CPU)
+    mask = sample_mask(batch, tokens, MaskingConfig(share), CPU)
     assert mask.shape == (batch, tokens) and mask.dtype == torch.bool
     counts = mask.sum(dim=1).tolist()
     # In float32 the floor of a number that should be whole may be one less.
@@ -63,7 +63,7 @@ def test_masked_counts_are_among_the_published(batch: int, tokens: int, share: S
 def test_masked_counts_follow_the_cosine_law() -> None:
     tokens, drawn = 16, 20_000
     torch.manual_seed(0)
-    counts = Counter(draw_mask(drawn, tokens, MaskingConfig("picture"), CPU).sum(dim=1).tolist())
+    counts = Counter(sample_mask(drawn, tokens, MaskingConfig("picture"), CPU).sum(dim=1).tolist())
     expected = Counter(published_count(tokens, draw) for draw in range(tokens))
     assert set(counts) == set(expected)
     sizes = sorted(expected)
@@ -73,7 +73,7 @@ def test_masked_counts_follow_the_cosine_law() -> None:
 
 def test_masked_places_are_uniform() -> None:
     torch.manual_seed(0)
-    mask = draw_mask(20_000, 16, MaskingConfig("picture"), CPU)
+    mask = sample_mask(20_000, 16, MaskingConfig("picture"), CPU)
     assert chisquare(mask.sum(dim=0).tolist()).pvalue > 1e-3
 
 
@@ -144,7 +144,7 @@ def test_tokens_of_the_object_weigh_more() -> None:
     focus = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
     focus[0, 0, :4, 4:8] = 255
     focus[1, 0, 8:10, :4] = 255
-    cover = token_cover(focus, 4)
+    cover = foreground_mask(focus, 4)
     assert cover.shape == (2, 16)
     assert cover[0].nonzero().flatten().tolist() == [1]
     assert cover[1, 8] == 0.5
@@ -177,7 +177,7 @@ def test_the_transcoder_meets_few_shapes_and_the_loss_counts_each_token_once(
         torch.manual_seed(seed)
         found = masked_loss(model, codes, torch.zeros(8, dtype=torch.int64), MaskingConfig("picture", 0.0, per_token))
         torch.manual_seed(seed)
-        masked = int(draw_mask(8, tokens, MaskingConfig("picture"), CPU).sum()) * per_token
+        masked = int(sample_mask(8, tokens, MaskingConfig("picture"), CPU).sum()) * per_token
         assert float(found) == pytest.approx((masked - 1) / 2)  # the mean of 0, 1 … masked - 1
         assert masked <= seen[-1] < masked + -(-8 * tokens * per_token // 16)
     assert len(set(seen)) <= 16
@@ -196,7 +196,7 @@ def test_without_corruption_the_loss_is_bit_for_bit_what_it_was(attention: Atten
     predicted = torch.ones(8, 9, dtype=torch.bool)
     masked = ~predicted
     if attention == "bidirectional":
-        predicted = masked = draw_mask(8, 9, MaskingConfig("picture"), CPU)
+        predicted = masked = sample_mask(8, 9, MaskingConfig("picture"), CPU)
     seen = labels.masked_fill(torch.rand(8) < 0.1, 4)
     rows = predicted.flatten().nonzero().flatten().repeat(2)
     count = len(rows)
@@ -268,12 +268,12 @@ def test_codes_are_drawn_anew_and_images_decide(generator_training: GeneratorTra
     made = objective(generator_training)
     batch = next(all_batches(ScenesSource(16), 8))
     torch.manual_seed(0)
-    one = made._draw_codes(batch)
-    other = made._draw_codes(batch)
+    one = made._sample_codes(batch)
+    other = made._sample_codes(batch)
     assert one.shape == (8, 16, 6) and one.dtype == torch.bool
     assert not torch.equal(one, other)
     torch.manual_seed(0)
-    assert torch.equal(made._draw_codes(batch), one)
+    assert torch.equal(made._sample_codes(batch), one)
 
 
 def test_cached_codes_stand_for_images(generator_training: GeneratorTraining, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +281,7 @@ def test_cached_codes_stand_for_images(generator_training: GeneratorTraining, mo
     made = objective(replace(generator_training, data=data))
     source = ScenesSource(16, count=12)
     batches = made.batches(source, Positions(12, 4, seed=0), workers=0)
-    monkeypatch.setattr(made, "_draw_codes", lambda batch: pytest.fail("encoded anew"))
+    monkeypatch.setattr(made, "_sample_codes", lambda batch: pytest.fail("encoded anew"))
     for _ in range(7):  # more than two passes
         batch = next(batches)
         assert batch.codes is not None and batch.codes.shape == (4, 16, 6)

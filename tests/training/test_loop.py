@@ -441,7 +441,7 @@ def test_a_long_step_is_broken_off(make: Make, monkeypatch: pytest.MonkeyPatch, 
 def test_the_number_of_steps_follows_the_pace(make: Make) -> None:
     settled = []
     now = iter(range(0, 10_000, 100))
-    pace = Pace(600.0, settled=lambda spent, steps: settled.append((spent, steps)), clock=lambda: float(next(now)))
+    pace = Pace(600.0, checkpointed=lambda spent, steps: settled.append((spent, steps)), clock=lambda: float(next(now)))
     made = make(steps=100, checkpoint_every=2, validate_every=100, log_every=100)
     made.trainer.stage = Stage("training", made.folder, pace)
     made.trainer.train()

@@ -57,7 +57,7 @@ def test_a_closed_terminal_saves_unless_nohup_has_it_ignored() -> None:
 
 def test_a_pace_changes_nothing_while_the_plan_holds_and_ends_in_time_when_it_does_not() -> None:
     now, seen = [0.0], list[int | None]()
-    pace = Pace(1000.0, settled=lambda spent, steps: seen.append(steps), clock=lambda: now[0])
+    pace = Pace(1000.0, checkpointed=lambda spent, steps: seen.append(steps), clock=lambda: now[0])
     run = RunConfig(steps=1000)
     for step in range(100, 500, 100):  # a second for a step, as planned
         now[0] += 103
@@ -66,4 +66,4 @@ def test_a_pace_changes_nothing_while_the_plan_holds_and_ends_in_time_when_it_do
     steps = pace.steps(500, run)
     assert 500 < steps < 800
     assert seen == [None] * 4 + [steps]
-    assert Pace(10.0, spent=50.0, settled=lambda spent, steps: None, clock=lambda: 0.0).steps(5, run) == 1000
+    assert Pace(10.0, spent=50.0, checkpointed=lambda spent, steps: None, clock=lambda: 0.0).steps(5, run) == 1000
