@@ -89,11 +89,12 @@ def main() -> None:
         with torch.inference_mode():
             for name, image_set in kinds.items():
                 figures = evaluator.figures(evaluator.features(image_set))
-                rows.append({"images": name, "features": extractor.about["name"], "count": options.count} | figures)
+                known = {"images": name, "features": extractor.provenance["name"], "count": options.count}
+                rows.append(known | figures)
         if options.json:
             show(rows, as_json=True)
         else:
-            print(f"\n{extractor.about['name']}\n")
+            print(f"\n{extractor.provenance['name']}\n")
             show([{key: value for key, value in row.items() if key != "features"} for row in rows])
     drawn.discard()
 

@@ -42,14 +42,14 @@ class Extractor:
         name: what torch-fidelity calls it.
         layers: for each metric, by torch-fidelity's name of it, the features; "isc" is missing where there are none.
         size: the side of the images it reads; None is any.
-        about: what tells it from others.
+        provenance: what tells it from others.
         options: further arguments of torch-fidelity's for it.
     """
 
     name: str
     layers: Mapping[str, str]
     size: int | None
-    about: Mapping[str, Any]
+    provenance: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def network(self, metrics: tuple[str, ...], device: torch.device) -> FeatureExtractorBase:

@@ -46,7 +46,7 @@ class Reference:
 
     features: Features
     statistics: Statistics | None
-    about: dict[str, Any]
+    provenance: dict[str, Any]
 
     @property
     def count(self) -> int | None:
@@ -148,7 +148,7 @@ def real_against_real(
     order = torch.randperm(total, generator=torch.Generator().manual_seed(0))
     one, other = order[:ours], order[ours : ours + MOST_REAL]
     samples, rest = ({name: found[part] for name, found in reference.features.items()} for part in (one, other))
-    figures = measure(samples, Reference(rest, None, reference.about), extractor, wanted)
+    figures = measure(samples, Reference(rest, None, reference.provenance), extractor, wanted)
     return {"images": len(one), "reference": len(other), **figures}
 
 

@@ -35,7 +35,7 @@ def _silent(_: int) -> None:
 
 
 class LoadedEvaluator:
-    """An extractor, metrics and a reference, ready to judge any number of samples."""
+    """An extractor, metrics and a reference, ready to evaluate any number of samples."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class LoadedEvaluator:
         """What the network says of samples; UsageError if there are too few, or it is not finite."""
         counts = [(samples.what, samples.count)]
         if self.reference is not None and self.reference.features:
-            counts.append((str(self.reference.about["source"]), self.reference.count or 0))
+            counts.append((str(self.reference.provenance["source"]), self.reference.count or 0))
         check_counts(self.metrics, counts)
         if self._network is None:
             return {}
@@ -99,9 +99,9 @@ class LoadedEvaluator:
             "real": self._real(samples.count),
             "biased": biased(self.metrics, [samples.count, *([theirs] if theirs is not None else [])]),
             "samples": samples.resized(self.resize).record(),
-            "reference": self.reference.about if self.reference else None,
+            "reference": self.reference.provenance if self.reference else None,
             "resize": resize,
-            "extractor": {**self.extractor.about, "registered_as": self.extractor.name, "layers": used},
+            "extractor": {**self.extractor.provenance, "registered_as": self.extractor.name, "layers": used},
             "settings": settings,
             "versions": versions(),
         }

@@ -43,7 +43,7 @@ class ImageSet:
         count: how many there are.
         width, height: of every one, in pixels.
         batches: with the number of images in a batch, gives them as (B, 3, H, W) uint8.
-        about: what identifies them.
+        provenance: what identifies them.
         classes: how many there are of each class; empty if that is not known.
         identity: the same text means the same images.
     """
@@ -53,7 +53,7 @@ class ImageSet:
     width: int
     height: int
     batches: Batches
-    about: dict[str, Any]
+    provenance: dict[str, Any]
     classes: dict[str, int]
     identity: str = ""
 
@@ -67,15 +67,15 @@ class ImageSet:
                 images = (Image.fromarray(one) for one in batch.permute(0, 2, 3, 1).contiguous().numpy())
                 yield stacked([square(image, side) for image in images])
 
-        about = self.about | {"resized_from": [self.width, self.height]}
-        return replace(self, width=side, height=side, batches=batches, about=about)
+        provenance = self.provenance | {"resized_from": [self.width, self.height]}
+        return replace(self, width=side, height=side, batches=batches, provenance=provenance)
 
     def record(self) -> dict[str, Any]:
         """What is written down about them."""
         each = sorted(set(self.classes.values()))
         per_class = each[0] if len(each) == 1 else [each[0], each[-1]] if each else None
         labels = {"classes": len(self.classes) or None, "per_class": per_class}
-        return {**self.about, "count": self.count, "size": [self.width, self.height], **labels}
+        return {**self.provenance, "count": self.count, "size": [self.width, self.height], **labels}
 
 
 def scenes(size: int, count: int, *, seed: int = 0, start: int = UNSEEN) -> ImageSet:
@@ -89,8 +89,8 @@ def scenes(size: int, count: int, *, seed: int = 0, start: int = UNSEEN) -> Imag
             yield stacked([source.image(number).pixels for number in numbers])
 
     classes = _counts(LABELS[source.label(index)] for index in range(count))
-    about = {"source": SCENES, "seed": seed, "start": start}
-    return ImageSet(f"{count} scenes", count, size, size, batches, about, classes, source.fingerprint())
+    provenance = {"source": SCENES, "seed": seed, "start": start}
+    return ImageSet(f"{count} scenes", count, size, size, batches, provenance, classes, source.fingerprint())
 
 
 def folder(where: str | Path, *, count: int | None = None, resize: int | None = None) -> ImageSet:
@@ -138,8 +138,8 @@ def _image_set(source: FileSource, where: str, resize: int | None, kind: str, id
             yield stacked([_pixels(source, index, width, height, resize) for index in some])
 
     names = [source.labels[source.label(index)] for index in range(total)] if source.labels else []
-    about = {"source": kind, "path": where} | ({"fitted_to": resize} if resize else {})
-    return ImageSet(where, total, width, height, batches, about, _counts(names), identity)
+    provenance = {"source": kind, "path": where} | ({"fitted_to": resize} if resize else {})
+    return ImageSet(where, total, width, height, batches, provenance, _counts(names), identity)
 
 
 def array(pixels: NDArray[np.uint8], path: Path) -> ImageSet:

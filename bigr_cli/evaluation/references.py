@@ -62,7 +62,7 @@ class Opened:
             features = {extractor.layers[metric]: self.file.features for metric in needed}
         elif self.images is not None and needed:
             features = extract(network, self.images, device, batch, advance)
-        return Reference(features, statistics, self._about(features))
+        return Reference(features, statistics, self._provenance(features))
 
     def identity(self) -> str:
         """The same text means the same reference."""
@@ -71,7 +71,7 @@ class Opened:
         status = Path(self.where).expanduser().stat()
         return f"{Path(self.where).expanduser().resolve()}:{status.st_size}:{status.st_mtime_ns}"
 
-    def _about(self, features: dict[str, Any]) -> dict[str, Any]:
+    def _provenance(self, features: dict[str, Any]) -> dict[str, Any]:
         if self.images is not None:
             return self.images.record()
         statistics = self.file.statistics

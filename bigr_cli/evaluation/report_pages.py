@@ -44,14 +44,14 @@ def generation_facts(record: Record) -> list[tuple[str, str]]:
     return found
 
 
-def _set(about: Record) -> str:
-    kind = about["source"]
-    where = about.get("path") or about.get("model") or ""
-    count = "an unknown number of" if about.get("count") is None else f"{about['count']:,}"
-    size = f" of {about['size'][0]} × {about['size'][1]}" if about.get("size") else ""
-    each = about.get("per_class")
+def _set(images: Record) -> str:
+    kind = images["source"]
+    where = images.get("path") or images.get("model") or ""
+    count = "an unknown number of" if images.get("count") is None else f"{images['count']:,}"
+    size = f" of {images['size'][0]} × {images['size'][1]}" if images.get("size") else ""
+    each = images.get("per_class")
     spread = "" if each is None else f", {each if isinstance(each, int) else f'{each[0]} to {each[1]}'} a class"
-    seed = f", seed {about['seed']}" if "seed" in about else ""
+    seed = f", seed {images['seed']}" if "seed" in images else ""
     return f"{count} images{size}: {kind} {where}".rstrip() + spread + seed
 
 

@@ -1,6 +1,6 @@
-"""Images that a model draws to be evaluated: the same ones in any batch, in any number of processes, after any stop.
+"""Images that a model samples to be evaluated: the same ones in any batch, in any number of processes, after any stop.
 
-Image i is of class i modulo the number of classes, or of text i, and has the seed SEED + i. What was drawn is kept
+Image i is of class i modulo the number of classes, or of text i, and has the seed SEED + i. What was sampled is kept
 as codes in a folder of the cache, a file for every 64 images, until the evaluation is through; a run that was stopped
 finds them there, and several processes share the work by writing different ones. The results of a sweep are kept too.
 """
@@ -57,7 +57,7 @@ def balanced(config: ModelConfig, count: int, seed: int) -> list[Job]:
 
 @dataclass(frozen=True)
 class Draws:
-    """Images of a model with certain settings, drawn when they are asked for unless they are kept already."""
+    """Images of a model with certain settings, sampled when they are asked for unless they are kept already."""
 
     model: Model
     jobs: Sequence[Job]
@@ -80,12 +80,12 @@ class Draws:
         return codes
 
     def share(self, rank: int, world: int, advance: Callable[[int], None]) -> None:
-        """Draw what falls to process `rank` of `world`, and keep it."""
+        """Sample what falls to process `rank` of `world`, and keep it."""
         for number in range(rank, self.chunks, world):
             advance(len(self.draw(number)))
 
     def images(self, advance: Callable[[int], None] | None = None) -> ImageSet:
-        """All of them; `advance` is told of images as they are drawn or found."""
+        """All of them; `advance` is told of images as they are sampled or found."""
 
         def images() -> Iterator[Image.Image]:
             for number in range(self.chunks):
@@ -107,9 +107,9 @@ class Draws:
         side, classes = self.model.config.image_size, dict[str, int]()
         for job in self.jobs:
             classes[job.label] = classes.get(job.label, 0) + 1
-        return ImageSet(self.model.name, len(self.jobs), side, side, batches, self.about(), classes)
+        return ImageSet(self.model.name, len(self.jobs), side, side, batches, self.provenance(), classes)
 
-    def about(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """What the images depend on."""
         return {
             "source": "generated",
@@ -154,11 +154,11 @@ class Draws:
 
 
 def draws(model: Model, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
-    """What is drawn or found with these settings; kept under a name that is the same only for the same images."""
+    """What is sampled or found with these settings; kept under a name that is the same only for the same images."""
     batches = Batches(batch_size or model.batch_size())
     made = Draws(model, jobs, settings, batches, Path())
     shown = hashlib.sha256(repr([(job.label, job.against) for job in jobs]).encode()).hexdigest()
-    identity = made.about() | {"count": len(jobs), "shown": shown, "version": __version__, "folder": model.folder}
+    identity = made.provenance() | {"count": len(jobs), "shown": shown, "version": __version__, "folder": model.folder}
     return Draws(model, jobs, settings, batches, _CACHE.path(identity, ""))
 
 

@@ -1,4 +1,4 @@
-"""How well a tokenizer gives images back, image by image, with memory for a batch and no more."""
+"""How well a tokenizer reconstructs images, image by image, with memory for a batch and no more."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Reconstructions:
     worst: list[tuple[float, NDArray[np.uint8], NDArray[np.uint8]]]
 
     def sheet(self, columns: int = 8) -> Image.Image:
-        """The worst images, each original above what came back."""
+        """The worst images, each original above its reconstruction."""
         pairs = [grid([Image.fromarray(one), Image.fromarray(two)], columns=1) for _, one, two in self.worst]
         return grid(pairs, columns=columns, labels=[f"{value:.1f} dB" for value, _, _ in self.worst])
 
@@ -96,7 +96,7 @@ class Pairs:
 
 @torch.inference_mode()
 def reconstructed(tokenizer: Tokenizer, images: Tensor, refine: int = 0) -> tuple[Tensor, Tensor]:
-    """(B, 3, H, W) uint8 → what comes back, likewise, on the CPU, and the codes (B, L, K) in between."""
+    """(B, 3, H, W) uint8 → reconstructions, likewise, on the CPU, and the codes (B, L, K) in between."""
     given = as_floats(images.to(tokenizer.embed.device))
     codes = refined(tokenizer, given, tokenizer.bit_logits(given), refine)
     return tokenizer.decode(codes).clamp(0, 1).mul(255).round().byte().cpu(), codes.cpu()
@@ -182,7 +182,7 @@ def reconstruction_record(
         metrics=metrics,
         advance=advance,
     )
-    by = None if extractor is None else {**extractor.about, "layer": extractor.layers["fid"]}
+    by = None if extractor is None else {**extractor.provenance, "layer": extractor.layers["fid"]}
     record = {
         "model": config.name,
         "folder": where,
@@ -213,14 +213,14 @@ def measure_tokenizer(
     metrics: Sequence[ReconstructionMetric] = ALL,
     advance: Callable[[int], None],
 ) -> Reconstructions:
-    """Encode and decode images of the tokenizer's size, and compare what comes back, rounded to 8 bits.
+    """Encode and decode images of the tokenizer's size, and compare the reconstructions, rounded to 8 bits.
 
     Args:
         extractor: whose features the Fréchet distance is taken of; None leaves it out.
         lpips: as `load_lpips` gives it; None leaves it out.
         batch: images at once.
         shown: how many of the worst images are kept.
-        refine: steps in which better codes than the encoder's are looked for.
+        refine: steps of latent optimisation, from the encoder's codes.
         metrics: which figures; those of a metric whose network is None are None.
 
     Raises:

@@ -277,5 +277,5 @@ def test_a_set_is_the_same_in_any_batches() -> None:
     assert list(numbers(3)) == [3, 3, 1]
     assert torch.equal(tensor(images), torch.cat(list(images.batches(2))))
     small = images.resized(4)
-    assert (small.width, small.height, small.about["resized_from"]) == (4, 4, [4, 5])
+    assert (small.width, small.height, small.provenance["resized_from"]) == (4, 4, [4, 5])
     assert images.resized(None) is images
