@@ -6,17 +6,20 @@ images. It is trained by `benchmarks/train_classifier.py`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from bigr_cli import yaml_text
 from bigr_cli.errors import ConfigError, ModelError, ModelFormatError
-from bigr_cli.files import reading
+from bigr_cli.files import atomic_write, reading
 
 CONFIG_FILE = "classifier.yaml"
 WEIGHTS_FILE = "classifier.safetensors"
@@ -131,12 +134,6 @@ def save_classifier(directory: Path, model: ScenesClassifier, **provenance: Any)
         directory: made if it is not there; the files in it are replaced.
         provenance: `name`, `accuracy`, `seed` and `data` of `ClassifierConfig`.
     """
-    import hashlib
-
-    from safetensors.torch import save
-
-    from bigr_cli.files import atomic_write
-
     directory.mkdir(parents=True, exist_ok=True)
     raw = save({name: value.half().contiguous() for name, value in model.state_dict().items()})
     digest = hashlib.sha256(raw).hexdigest()
@@ -179,11 +176,6 @@ def _plain(config: ClassifierConfig) -> dict[str, Any]:
 
 def _weights(path: Path, digest: str, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a weights file as float32; ModelFormatError if it is not the file or they are not the ones."""
-    import hashlib
-
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     with reading(path, ModelError):
         raw = path.read_bytes()
     if hashlib.sha256(raw).hexdigest() != digest:

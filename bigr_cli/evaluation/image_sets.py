@@ -5,7 +5,8 @@ Folders are refused for their sizes before torch, which takes long, is imported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,13 +83,8 @@ def scenes(size: int, count: int, *, seed: int = 0, start: int = UNSEEN) -> Imag
     """Scenes that no training has seen, drawn at this size, their classes in turn."""
     open_source(SCENES, size)  # checks the size
     source = ScenesSource(size, seed, start, count)
-
-    def batches(at_once: int) -> Iterator[Tensor]:
-        for first in range(0, count, at_once):
-            numbers = range(first, min(first + at_once, count))
-            yield stacked([source.image(number).pixels for number in numbers])
-
-    classes = _counts(LABELS[source.label(index)] for index in range(count))
+    batches = _batched(count, lambda index: source.image(index).pixels)
+    classes = dict(Counter(LABELS[source.label(index)] for index in range(count)))
     provenance = {"source": SCENES, "seed": seed, "start": start}
     return ImageSet(f"{count} scenes", count, size, size, batches, provenance, classes, source.fingerprint())
 
@@ -131,26 +127,17 @@ def _image_set(source: FileSource, where: str, resize: int | None, kind: str, id
     """All images of a source, in its order."""
     total = len(source)
     width, height = (resize, resize) if resize else _common_size(source)
-
-    def batches(at_once: int) -> Iterator[Tensor]:
-        for first in range(0, total, at_once):
-            some = range(first, min(first + at_once, total))
-            yield stacked([_pixels(source, index, width, height, resize) for index in some])
-
+    batches = _batched(total, lambda index: _pixels(source, index, width, height, resize))
     names = [source.labels[source.label(index)] for index in range(total)] if source.labels else []
     provenance = {"source": kind, "path": where} | ({"fitted_to": resize} if resize else {})
-    return ImageSet(where, total, width, height, batches, provenance, _counts(names), identity)
+    return ImageSet(where, total, width, height, batches, provenance, dict(Counter(names)), identity)
 
 
 def array(pixels: NDArray[np.uint8], path: Path) -> ImageSet:
     """Images (N, H, W, 3) uint8 out of a file; UsageError for an array that is none of these."""
     if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
         raise UsageError(f"{path}: arr_0: expected (N, H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
-
-    def batches(at_once: int) -> Iterator[Tensor]:
-        for first in range(0, len(pixels), at_once):
-            yield stacked(list(pixels[first : first + at_once]))
-
+    batches = _batched(len(pixels), lambda index: pixels[index])
     height, width = pixels.shape[1:3]
     return ImageSet(str(path), len(pixels), width, height, batches, {"source": "npz", "path": str(path)}, {})
 
@@ -168,25 +155,37 @@ def stacked(images: list[NDArray[np.uint8]]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
-def _counts(names: Any) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name in names:
-        found[name] = found.get(name, 0) + 1
-    return found
+def _batched(count: int, pixels: Callable[[int], NDArray[np.uint8]]) -> Batches:
+    """Batches of so many images, of which `pixels` gives each by its number."""
+
+    def batches(at_once: int) -> Iterator[Tensor]:
+        for first in range(0, count, at_once):
+            yield stacked([pixels(index) for index in range(first, min(first + at_once, count))])
+
+    return batches
 
 
 def _common_size(source: FileSource) -> tuple[int, int]:
     """The size that all have, by their files' headers."""
-    first: tuple[int, int] | None = None
-    for index in range(len(source)):
+
+    def size(index: int) -> tuple[int, int]:
         with reading(source.called(index), ImageError), source.opened(index) as stream:
-            size = read_header(stream, source.called(index)).size
-        first = first or size
-        if size != first:
-            raise differing(source.called(0), first, source.called(index), size)
-    if first is None:
+            return read_header(stream, source.called(index)).size
+
+    found = _common((source.called(index), size(index)) for index in range(len(source)))
+    if found is None:
         raise UsageError("there are no images")
-    return first
+    return found
+
+
+def _common(images: Iterable[tuple[str, tuple[int, int]]]) -> tuple[int, int] | None:
+    """The size of images by their names; UsageError where two differ, None without any."""
+    first: tuple[str, tuple[int, int]] | None = None
+    for name, size in images:
+        first = first or (name, size)
+        if size != first[1]:
+            raise differing(*first, name, size)
+    return first and first[1]
 
 
 def _pixels(source: FileSource, index: int, width: int, height: int, resize: int | None) -> NDArray[np.uint8]:
@@ -220,15 +219,13 @@ def _size(where: str | None) -> tuple[int, int] | None:
     path = expanded(where) if where else None
     if path is None or not path.is_dir():
         return None
-    first: tuple[int, int] | None = None
+
+    def size(file: Path) -> tuple[int, int]:
+        with reading(file, ImageError):
+            return read_header(file).size
+
     names = sorted(image_tree(path).files)[:_LOOKED_AT]
-    for name in names:
-        with reading(path / name, ImageError):
-            size = read_header(path / name).size
-        first = first or size
-        if size != first:
-            raise differing(str(path / names[0]), first, str(path / name), size)
-    return first
+    return _common((str(path / name), size(path / name)) for name in names)
 
 
 def of_other_size(what: str, size: tuple[int, int], samples: tuple[int, int]) -> UsageError:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +105,7 @@ class Draws:
             if waiting:
                 yield stacked(waiting)
 
-        side, classes = self.model.config.image_size, dict[str, int]()
-        for job in self.jobs:
-            classes[job.label] = classes.get(job.label, 0) + 1
+        side, classes = self.model.config.image_size, dict(Counter(job.label for job in self.jobs))
         return ImageSet(self.model.name, len(self.jobs), side, side, batches, self.provenance(), classes)
 
     def provenance(self) -> dict[str, Any]:
@@ -155,11 +154,10 @@ class Draws:
 
 def draws(model: Model, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
     """What is sampled or found with these settings; kept under a name that is the same only for the same images."""
-    batches = Batches(batch_size or model.batch_size())
-    made = Draws(model, jobs, settings, batches, Path())
+    made = Draws(model, jobs, settings, Batches(batch_size or model.batch_size()), Path())
     shown = hashlib.sha256(repr([(job.label, job.against) for job in jobs]).encode()).hexdigest()
     identity = made.provenance() | {"count": len(jobs), "shown": shown, "version": __version__, "folder": model.folder}
-    return Draws(model, jobs, settings, batches, _CACHE.path(identity, ""))
+    return replace(made, folder=_CACHE.path(identity, ""))
 
 
 class Results:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,7 @@ def embedded_to(
         path,
         batch=_batch_size(model, wanted, batch_size),
         overwrite=overwrite,
-        progress=lambda total: _shown(total, "embedding", progress),
+        progress=lambda total: for_caller(total, "embedding", progress),
         fail=lambda name, error: console.warn(f"left out: {error}"),
     )
     return made or Embedded()
@@ -140,7 +140,7 @@ def probed(
 
         def steps(text: str, total: int) -> Callable[[int], None]:
             bars.close()
-            return bars.enter_context(_shown(total, text, progress))
+            return bars.enter_context(for_caller(total, text, progress))
 
         found = probe_layers(model, split, batch=batch, seed=seed, steps=steps, layer=layer, pool=pool)
     if path is not None:
@@ -156,7 +156,3 @@ def _check_made_with(about: FeatureProvenance, model: Model, source: str) -> Non
     """Raise ModelError unless the model's weights are those that an index or a probe was made with."""
     if about.weights != model.config.sha256:
         raise ModelError(f"{source}: was made with {about.model}, whose weights are not those of {model.name}")
-
-
-def _shown(total: int, text: str, progress: ProgressOption) -> AbstractContextManager[Callable[[int], None]]:
-    return for_caller(total, text, progress)

@@ -83,7 +83,8 @@ def open_split(
     labels = train.source.labels
     if test is None and data != SCENES:
         _check_counts(train, labels, data, least=3)
-        train, apart = _parted(train, test_count or round(_TEST_SHARE * len(train)), seed)
+        rest, chosen = parted(train.targets, test_count or round(_TEST_SHARE * len(train)), seed)
+        train, apart = _taken(train, rest), _taken(train, chosen)
     else:
         start = len(train) if data == SCENES else 0  # other scenes than those trained on
         where = test or data
@@ -137,11 +138,6 @@ def parted(
         chosen.append(places[:take])
         rest.append(places[take:])
     return np.sort(np.concatenate(rest)), np.sort(np.concatenate(chosen))
-
-
-def _parted(labelled: Labelled, count: int, seed: int) -> tuple[Labelled, Labelled]:
-    rest, chosen = parted(labelled.targets, count, seed)
-    return _taken(labelled, rest), _taken(labelled, chosen)
 
 
 def _fewer(labelled: Labelled, count: int | None, seed: int) -> Labelled:

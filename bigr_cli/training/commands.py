@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from bigr_cli.zoo.config import read_config, safe_name
 
 _STEPS = re.compile(r"\s*run\.steps\s*=\s*(\d{1,9})\s*")
 _TEXT = "generator.text"
+_COMMAND_LINE = "command line"
 BROKEN_FILE = "broken.txt"
 
 
@@ -56,12 +57,7 @@ def planned_tokenizer(
     Raises:
         UsageError: images that are not there or too few, too little time or memory.
     """
-
-    def adjust(stages: Stages) -> Stages:
-        return schema.override(stages[0], list(settings), "command line"), stages[1]
-
-    request = _request(data, settings, seconds, size)
-    return _planned(request, device, adjust, "", "tokenizer").tokenizer
+    return _planned("tokenizer", data, settings, device, seconds=seconds, size=size).tokenizer
 
 
 def planned_generator(
@@ -74,20 +70,24 @@ def planned_generator(
     size: SizeName | None,
 ) -> GeneratorTraining:
     """The settings of a generator's training on the codes of a model's tokenizer; else as `planned_tokenizer`."""
-
-    def adjust(stages: Stages) -> Stages:
-        return stages[0], schema.override(stages[1], list(settings), "command line")
-
-    request = _request(data, settings, seconds, size)
-    return _planned(request, device, adjust, tokenizer, "generator").generator
+    return _planned("generator", data, settings, device, folder=tokenizer, seconds=seconds, size=size).generator
 
 
-def _request(data: str, settings: Sequence[str], seconds: float | None, size: SizeName | None) -> Request:
+def _planned(
+    only: Literal["tokenizer", "generator"],
+    data: str,
+    settings: Sequence[str],
+    device: torch.device,
+    *,
+    folder: str = "",
+    seconds: float | None,
+    size: SizeName | None,
+) -> Plan:
     steps = next((int(found[1]) for found in map(_STEPS.fullmatch, settings) if found), None)
     if steps is not None and seconds is not None:
         raise UsageError("--time and run.steps exclude each other: one follows from the other")
     texts = any(setting.strip().startswith(_TEXT) for setting in settings)
-    return Request(
+    request = Request(
         images=data,
         name="model",
         seconds=seconds,
@@ -97,14 +97,12 @@ def _request(data: str, settings: Sequence[str], seconds: float | None, size: Si
         start="none",
     )
 
+    def adjust(stages: Stages) -> Stages:
+        first, second = stages
+        if only == "tokenizer":
+            return schema.override(first, settings, _COMMAND_LINE), second
+        return first, schema.override(second, settings, _COMMAND_LINE)
 
-def _planned(
-    request: Request,
-    device: torch.device,
-    adjust: Callable[[Stages], Stages],
-    folder: str,
-    only: Literal["tokenizer", "generator"],
-) -> Plan:
     look = look_for(request)
     for line in looks.lines(look):
         console.say(f"data: {line}")

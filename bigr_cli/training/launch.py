@@ -14,7 +14,7 @@ from bigr_cli import console, schema, yaml_text
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.files import atomic_write, clear_leftovers, is_leftover, writing
-from bigr_cli.locks import FolderLock, folder_lock
+from bigr_cli.locks import folder_lock
 from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.training.checkpoint import (
     FOLDER,
@@ -139,35 +139,52 @@ def launch(
     """
     folder = _run_folder(training.name, output, resume)
     with folder_lock(folder) as lock:
-        return _train(training, build, folder, lock, size=size, resume=resume, device=device, stage=stage)
+        first = int(os.environ.get("RANK", "0") or 0) == 0  # of several processes, one holds the folder for all
+        if first and folder.is_dir():
+            lock.take()
+        if resume is None:
+            _check_empty(folder)
+        checkpoint = next(reversed(list_checkpoints(folder)), None) if resume is not None else None
+        if checkpoint is not None and (done := step_of(checkpoint)) >= training.run.steps:
+            if stage is None:
+                console.say(f"{folder}: finished, after {done} steps; with a larger run.steps it would go on")
+            return folder
+        trainer, record = _trainer(training, build, folder, checkpoint, size=size, device=device, stage=stage)
+        if trainer.is_main:
+            lock.take()
+            if resume is None:
+                _check_empty(folder)  # another run may have begun and ended there in the meantime
+            _prepare(folder, training, record)
+        else:
+            console.configure(quiet=True)
+        if resume is not None:
+            console.say(f"going on after step {trainer.step} of {training.run.steps}")
+        millions = sum(p.numel() for p in trainer.objective.model.parameters()) / 1e6
+        console.say(f"training {millions:.1f} M parameters on {training.data.source}, {trainer.device}, in {folder}")
+        try:
+            trainer.train()
+        finally:
+            trainer.accelerator.end_training()  # leaves the group of processes
+        if stage is None:
+            console.say(f"done: {folder} is a model folder")
+        return folder
 
 
-def _train(
+def _trainer(
     training: TokenizerTraining | GeneratorTraining,
     build: Callable[[Source], Objective],
     folder: Path,
-    lock: FolderLock,
+    checkpoint: Path | None,
     *,
     size: int,
-    resume: Path | None,
     device: torch.device,
     stage: Stage | None,
-) -> Path:
-    first = int(os.environ.get("RANK", "0") or 0) == 0  # of several processes, one holds the folder for all
-    if first and folder.is_dir():
-        lock.take()
-    if resume is None:
-        _check_empty(folder)
-    checkpoint = next(reversed(list_checkpoints(folder)), None) if resume is not None else None
-    if checkpoint is not None and step_of(checkpoint) >= training.run.steps:
-        if stage is not None:
-            return folder
-        console.say(f"{folder}: finished, after {step_of(checkpoint)} steps; with a larger run.steps it would go on")
-        return folder
+) -> tuple[Trainer, DataRecord | None]:
+    """The trainer, at its checkpoint if there is one, and the record of its data."""
     source, held_out, record = open_recorded(
         training.data,
         size,
-        captions=_on_captions(training),
+        captions=isinstance(training, GeneratorTraining) and training.generator.text is not None,
         classes=isinstance(training, GeneratorTraining),
         run=folder if checkpoint is not None else None,
     )
@@ -178,28 +195,7 @@ def _train(
     if checkpoint is not None:
         trainer.resume(checkpoint)
     trainer.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
-    if trainer.is_main:
-        lock.take()
-        if resume is None:
-            _check_empty(folder)  # another run may have begun and ended there in the meantime
-        _prepare(folder, training, record)
-    else:
-        console.configure(quiet=True)
-    if resume is not None:
-        console.say(f"going on after step {trainer.step} of {training.run.steps}")
-    millions = sum(p.numel() for p in objective.model.parameters()) / 1e6
-    console.say(f"training {millions:.1f} M parameters on {training.data.source}, {trainer.device}, in {folder}")
-    try:
-        trainer.train()
-    finally:
-        trainer.accelerator.end_training()  # leaves the group of processes
-    if stage is None:
-        console.say(f"done: {folder} is a model folder")
-    return folder
-
-
-def _on_captions(training: TokenizerTraining | GeneratorTraining) -> bool:
-    return isinstance(training, GeneratorTraining) and training.generator.text is not None
+    return trainer, record
 
 
 def _run_folder(name: str, output: Path | None, resume: Path | None) -> Path:

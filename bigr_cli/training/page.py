@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from bigr_cli.data.sources import Source
 from bigr_cli.evaluation.plots import lines
 from bigr_cli.files import atomic_write, writing
 from bigr_cli.pages import Shown, rendered, shown
+from bigr_cli.training.reports import metrics
 
 _BATCH = 64
 _MOST = 20_000  # training images that are compared
@@ -126,7 +125,7 @@ def write_page(folder: Path, name: str, plan: Sequence[str], notes: Sequence[str
     if (folder / NEAREST).is_file():
         caption = "samples in one row, the nearest training image of each in the row below"
         sheets.append(("Nearest training images", _shown(folder / NEAREST, caption)))
-    found = {stage: [_curve(folder / stage / "metrics.jsonl", *curve) for curve in _CURVES[stage]] for stage in _CURVES}
+    found = {stage: [_curve(folder / stage, *curve) for curve in _CURVES[stage]] for stage in _CURVES}
     curves = [
         (stage.capitalize(), plotted) for stage, several in found.items() if (plotted := list(filter(None, several)))
     ]
@@ -148,14 +147,11 @@ def _shown(path: Path, caption: str) -> Shown:
         return shown(caption, image)
 
 
-def _curve(metrics: Path, key: str, label: str, what: str, kind: str) -> tuple[str, str] | None:
+def _curve(run: Path, key: str, label: str, what: str, kind: str) -> tuple[str, str] | None:
     """The caption and the SVG of a value over the steps; None without two of them."""
-    points = []
-    for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else ():
-        with suppress(ValueError, KeyError, TypeError):  # a line that was cut off
-            record = json.loads(line)
-            if record["kind"] == kind and isinstance(record[key], int | float):
-                points.append((int(record["step"]), float(record[key])))
+    points = [
+        (record["step"], record[key]) for record in metrics(run, kind) if isinstance(record.get(key), int | float)
+    ]
     if len(points) < 2:
         return None
     steps, values = zip(*points, strict=True)

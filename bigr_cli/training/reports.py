@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from bigr_cli.training.loop import Trainer
 
+METRICS = "metrics.jsonl"
 _SHEET = 520  # pixels, about, that a sheet of samples is wide at least
 _FIRST_SAMPLES = 10  # steps; then twice as many, and so on, until validations come
 
@@ -39,7 +40,7 @@ class MetricsLog:
             UsageError: TensorBoard is asked for and not installed.
         """
         self._board: Any = _tensorboard(run / "tensorboard", step) if tensorboard else None
-        self.path = run / "metrics.jsonl"
+        self.path = run / METRICS
         if self.path.exists():
             kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _is_before(line, step)]
             with atomic_write(self.path) as temporary:
@@ -86,22 +87,23 @@ def shown(values: dict[str, float]) -> str:
 
 def best_value(run: Path) -> float | None:
     """How good the best validation of a run was, of those in its metrics; None without any."""
-    found = [record["goodness"] for record in _validations(run) if isinstance(record.get("goodness"), float)]
+    found = [record["goodness"] for record in metrics(run) if isinstance(record.get("goodness"), float)]
     return max(found, default=None)
 
 
 def last_validation(run: Path) -> int:
     """The step of the last validation in a run's metrics; 0 without any."""
-    return max((int(record["step"]) for record in _validations(run)), default=0)
+    return max((int(record["step"]) for record in metrics(run)), default=0)
 
 
-def _validations(run: Path) -> list[dict[str, Any]]:
-    path = run / "metrics.jsonl"
+def metrics(run: Path, kind: str = "validation") -> list[dict[str, Any]]:
+    """The records of a kind in a run's metrics."""
+    path = run / METRICS
     records = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         with suppress(ValueError, TypeError, KeyError):  # a line that was cut off
             record = json.loads(line)
-            records += [record] if record["kind"] == "validation" and isinstance(record["step"], int) else []
+            records += [record] if record["kind"] == kind and isinstance(record["step"], int) else []
     return records
 
 
