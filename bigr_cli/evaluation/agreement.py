@@ -95,8 +95,6 @@ def clip_evaluator(folder: Path, device: torch.device) -> LoadedEvaluator:
     Raises:
         What `open_clip` raises.
     """
-    from bigr_cli.evaluation.pretrained import open_clip
-
     network = open_clip(folder, device)
 
     def evaluator(asked: Asked, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
