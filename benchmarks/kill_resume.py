@@ -42,7 +42,7 @@ losses:
   focus: 2.0
   usage: 0.05
   adversarial: {weight: 0.1, start: 7, layers: 2, channels: 8}
-optimizer: {name: muon, rate: 0.001, matrix_rate: 0.003, warmup: 5, schedule: trapezoid}
+optimizer: {name: muon, learning_rate: 0.001, matrix_learning_rate: 0.003, warmup: 5, schedule: trapezoid}
 run: {steps: 40, batch: 8, accumulate: 2, ema: 0.99, log_every: 7, validate_every: 15, checkpoint_every: 4}
 """
 GENERATOR = """
@@ -53,7 +53,7 @@ generator: {layers: 2, heads: 2, dim: 32, ffn_multiple: 16, transcoder_layers: 1
 sampling: {steps: 3, timesteps: 3}
 data: {validation: 8}
 masking: {share: picture, timesteps_per_token: 2}
-optimizer: {name: muon, rate: 0.001, matrix_rate: 0.003, warmup: 5, schedule: cosine}
+optimizer: {name: muon, learning_rate: 0.001, matrix_learning_rate: 0.003, warmup: 5, schedule: cosine}
 run: {steps: 40, batch: 8, ema: 0.99, log_every: 7, validate_every: 15, checkpoint_every: 4}
 """
 # A finite source, in a new order in every pass, with codes from the cache.

@@ -155,7 +155,7 @@ def test_a_training_without_anything_explains(bigr: Run, command: str, tmp_path:
 def test_the_learning_rate_is_a_setting(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bigr_cli.options import with_rate
 
-    assert with_rate(["run.steps=3"], 1e-5) == ["optimizer.rate=0.000010000000", "run.steps=3"]
+    assert with_rate(["run.steps=3"], 1e-5) == ["optimizer.learning_rate=0.000010000000", "run.steps=3"]
     assert with_rate(None, None) == []
     for rate in ("0", "-1", "nan"):
         assert bigr("train", "scenes", "--lr", rate, "--plan").code == 2

@@ -236,7 +236,7 @@ LearningRate = Annotated[
     float | None,
     _shared(
         "--lr --learning-rate",
-        "Learning rate, as the setting optimizer.rate.",
+        "Learning rate, as the setting optimizer.learning_rate.",
         TRAINING,
         metavar="RATE",
         callback=number(0, above=True),
@@ -246,4 +246,4 @@ LearningRate = Annotated[
 
 def with_rate(settings: Sequence[str] | None, rate: float | None) -> list[str]:
     """KEY=VALUE settings, before them the one that --lr stands for."""
-    return [*([] if rate is None else [f"optimizer.rate={rate:.12f}"]), *(settings or ())]
+    return [*([] if rate is None else [f"optimizer.learning_rate={rate:.12f}"]), *(settings or ())]

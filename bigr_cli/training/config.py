@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bigr_cli.colours import parse_colour
 from bigr_cli.core.config import (
@@ -84,13 +84,15 @@ class DataConfig:
 class OptimizerConfig:
     """Muon takes the matrices of the blocks, AdamW the rest (or, with `name: adamw`, everything).
 
-    The rate rises over `warmup` steps, then is constant, or falls to `final` times itself: along a cosine, or
+    The learning rate rises over `warmup` steps, then is constant, or falls to `final` times itself: along a cosine, or
     ("trapezoid") in a straight line over the last `decay` share of the steps.
     """
 
+    FORMER_KEYS: ClassVar[dict[str, str]] = {"rate": "learning_rate", "matrix_rate": "matrix_learning_rate"}
+
     name: Literal["adamw", "muon"] = "adamw"
-    rate: float = 1e-4
-    matrix_rate: float = 1e-3
+    learning_rate: float = 1e-4
+    matrix_learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.95)
     momentum: float = 0.95
     weight_decay: float = 0.02
@@ -101,7 +103,7 @@ class OptimizerConfig:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("rate", "matrix_rate", "clip"):
+        for name in ("learning_rate", "matrix_learning_rate", "clip"):
             value = getattr(self, name)
             require(0 < value < float("inf"), f"{name}: expected a number > 0, got {value}")
         for beta in (*self.betas, self.momentum):

@@ -276,5 +276,5 @@ class Trainer:
         """The weights are still those before the step: keep them, and every checkpoint from before."""
         saved = self._save(keep=None)
         again = resume_command(self.folder)
-        hint = f"the state before it is {saved}; {again} with a lower optimizer.rate may get past it"
+        hint = f"the state before it is {saved}; {again} with a lower optimizer.learning_rate may get past it"
         raise RunError(f"{what}; training stopped", hint=hint)

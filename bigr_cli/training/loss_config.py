@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bigr_cli.core.config import require, require_positive
 
@@ -21,12 +21,14 @@ def _require_not_negative(owner: object, *names: str) -> None:
 class AdversarialConfig:
     """PatchGAN with hinge loss; its share is the ratio of gradients at the decoder's last layer, times `weight`."""
 
+    FORMER_KEYS: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
+
     weight: float = 0.0
     start: int = 30_001
     layers: int = 3
     channels: int = 64
     cap: float = 1.0
-    rate: float = 1e-4
+    learning_rate: float = 1e-4
     augment: bool = True
 
     def __post_init__(self) -> None:
@@ -34,7 +36,10 @@ class AdversarialConfig:
         require_positive(self, "channels")
         require(self.channels % 8 == 0, f"channels: expected a multiple of 8, got {self.channels}")
         require(0 <= self.weight < float("inf") and self.start >= 0, "weight, start: expected at least 0")
-        require(0 < self.cap < float("inf") and 0 < self.rate < float("inf"), "cap, rate: expected more than 0")
+        require(
+            0 < self.cap < float("inf") and 0 < self.learning_rate < float("inf"),
+            "cap, learning_rate: expected more than 0",
+        )
 
 
 @dataclass(frozen=True)

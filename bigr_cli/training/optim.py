@@ -133,18 +133,17 @@ class Optimizers:
             {"params": decayed, "weight_decay": config.weight_decay},
             {"params": plain, "weight_decay": 0.0},
         ]
-        self.parts: list[tuple[torch.optim.Optimizer, float]] = [
-            (torch.optim.AdamW([g for g in groups if g["params"]], lr=config.rate, betas=config.betas), config.rate)
-        ]
+        adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, betas=config.betas)
+        self.parts: list[tuple[torch.optim.Optimizer, float]] = [(adamw, config.learning_rate)]
         if matrices:
             muon = Muon(
                 matrices,
-                config.matrix_rate,
+                config.matrix_learning_rate,
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
                 dtype=_muon_dtype(matrices[0]),
             )
-            self.parts.append((muon, config.matrix_rate))
+            self.parts.append((muon, config.matrix_learning_rate))
 
     def names(self) -> list[list[str]]:
         """The names of the weights that each part moves, in its order."""

@@ -236,7 +236,13 @@ def _optimizer(published: bool) -> OptimizerConfig:
     if published:
         return OptimizerConfig(schedule="trapezoid")
     return OptimizerConfig(
-        name="muon", rate=1e-3, matrix_rate=3e-3, schedule="trapezoid", decay=0.5, weight_decay=0.0, warmup=50
+        name="muon",
+        learning_rate=1e-3,
+        matrix_learning_rate=3e-3,
+        schedule="trapezoid",
+        decay=0.5,
+        weight_decay=0.0,
+        warmup=50,
     )
 
 
@@ -285,7 +291,7 @@ def takes(run: RunConfig, *, step: float, look: float) -> float:
 
 
 def with_warmup(optimizer: OptimizerConfig, steps: int) -> OptimizerConfig:
-    """The rate rises over a fiftieth of the steps, 100 at most."""
+    """The learning rate rises over a fiftieth of the steps, 100 at most."""
     return replace(optimizer, warmup=min(100, max(1, steps // 50)))
 
 

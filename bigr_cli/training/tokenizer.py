@@ -57,8 +57,8 @@ class TokenizerObjective(Objective):
     def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
         optimizers: dict[str, tuple[nn.Module, OptimizerConfig]] = {"model": (self.model, self.config.optimizer)}
         if self.critic is not None:
-            rate = self.config.losses.adversarial.rate
-            optimizers["critic"] = (self.critic, OptimizerConfig(rate=rate, betas=(0.5, 0.9), weight_decay=0))
+            rate = self.config.losses.adversarial.learning_rate
+            optimizers["critic"] = (self.critic, OptimizerConfig(learning_rate=rate, betas=(0.5, 0.9), weight_decay=0))
         return optimizers
 
     def turns(self, step: int) -> list[str]:

@@ -157,7 +157,7 @@ def test_an_image_that_breaks_in_the_middle(bigr: Run, tmp_path: Path, tiny_mode
 
 
 def test_a_model_of_classes_begins_one_of_texts(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:
-    still = ("optimizer.rate=1e-12", "run.ema=0", f"init={tiny_model}")
+    still = ("optimizer.learning_rate=1e-12", "run.ema=0", f"init={tiny_model}")
     words = ("--tokenizer", tiny_model, "-o", tmp_path / "run", *SMALL, *BYTES, *still, *MACHINE)
     assert bigr("train-generator", *words).code == 0
     before, after = (load_file(path / "generator.safetensors") for path in (tiny_model, tmp_path / "run"))
@@ -165,7 +165,7 @@ def test_a_model_of_classes_begins_one_of_texts(bigr: Run, tmp_path: Path, tiny_
     assert len(shared) > 10
     assert all(torch.allclose(before[name].float(), after[name].float(), atol=1e-3) for name in shared)
     assert any(name.startswith("condition_tokens.encoder.") for name in after)
-    back = (*SMALL, "optimizer.rate=1e-12", "run.ema=0", f"init={tmp_path / 'run'}")
+    back = (*SMALL, "optimizer.learning_rate=1e-12", "run.ema=0", f"init={tmp_path / 'run'}")
     words = ("--tokenizer", tiny_model, "-o", tmp_path / "back", *back, *MACHINE)
     assert bigr("train-generator", *words).code == 0
     again = load_file(tmp_path / "back" / "generator.safetensors")

@@ -27,7 +27,7 @@ def _one_thread() -> Iterator[None]:
 def tokenizer_training() -> TokenizerTraining:
     """A tokenizer of 6 bits on scenes, without worker processes."""
     sizes = CompactConfig(16, 6, channels=(8, 16), encoder_blocks=(0, 1), decoder_blocks=(1, 1), attention_heads=2)
-    optimizer = OptimizerConfig(name="muon", rate=1e-3, matrix_rate=3e-3)
+    optimizer = OptimizerConfig(name="muon", learning_rate=1e-3, matrix_learning_rate=3e-3)
     return TokenizerTraining(
         sizes, name="small", data=DataConfig(validation=8, workers=0), optimizer=optimizer, run=RUN
     )
@@ -42,6 +42,6 @@ def generator_training(tiny_model: Path) -> GeneratorTraining:
         generator=GeneratorShape(2, 2, 16, 8, 1, 16, 16),
         sampling=SamplingConfig(steps=2, timesteps=3),
         data=DataConfig(validation=8, workers=0),
-        optimizer=OptimizerConfig(name="muon", rate=1e-3, matrix_rate=3e-3),
+        optimizer=OptimizerConfig(name="muon", learning_rate=1e-3, matrix_learning_rate=3e-3),
         run=replace(RUN, batch=8),
     )

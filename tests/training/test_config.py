@@ -30,8 +30,8 @@ data = st.builds(
 optimizer = st.builds(
     OptimizerConfig,
     name=st.sampled_from(["adamw", "muon"]),
-    rate=rate,
-    matrix_rate=rate,
+    learning_rate=rate,
+    matrix_learning_rate=rate,
     betas=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),
     momentum=st.floats(0, 0.99),
     weight_decay=weight,

@@ -77,7 +77,12 @@ def test_the_published_training_is_shipped() -> None:
     run, optimizer = found.run, found.optimizer
     assert (run.batch, run.precision, run.ema) == (512, "bfloat16", 0.9999)
     assert (found.data.flip, found.generator.dropout, found.masking.label_dropout) == (True, 0.1, 0.1)
-    assert (optimizer.name, optimizer.rate, optimizer.schedule, optimizer.warmup) == ("adamw", 1e-4, "constant", 0)
+    assert (optimizer.name, optimizer.learning_rate, optimizer.schedule, optimizer.warmup) == (
+        "adamw",
+        1e-4,
+        "constant",
+        0,
+    )
     assert (optimizer.betas, optimizer.weight_decay, optimizer.clip) == ((0.9, 0.95), 0.02, 1.0)
     card = read_config(packaged_models() / "bigr-l-d24").generator
     assert card == found.generator.complete(grid=16, bits=24, classes=1000)
@@ -87,14 +92,19 @@ def test_the_published_tokenizer_is_shipped() -> None:
     found = read(training_config("published-tokenizer"))
     assert found.tokenizer == read_config(packaged_models() / "bigr-l-d24").tokenizer
     losses = found.losses
-    assert (losses.l1, losses.perceptual, losses.adversarial.start, found.optimizer.rate) == (1, 1, 30_001, 3 * 4.5e-6)
+    assert (losses.l1, losses.perceptual, losses.adversarial.start, found.optimizer.learning_rate) == (
+        1,
+        1,
+        30_001,
+        3 * 4.5e-6,
+    )
     with pytest.raises(typer.BadParameter, match="published-generator-l, published-tokenizer"):
         training_config("../configs/published-tokenizer")
 
 
 def test_a_run_goes_on_with_its_own_config(run: Path, tokenizer_training: TokenizerTraining) -> None:
     assert read(None, run) == tokenizer_training
-    assert read(None, run, "run.steps=99", "optimizer.rate=1e-5").run.steps == 99
+    assert read(None, run, "run.steps=99", "optimizer.learning_rate=1e-5").run.steps == 99
 
 
 def test_what_cannot_go_on(run: Path, tmp_path: Path) -> None:
@@ -279,7 +289,7 @@ def test_a_run_starts_from_a_model_and_goes_on_without_it(
     start: Start, tmp_path: Path, tokenizer_training: TokenizerTraining, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = start(tmp_path / "first")
-    still = replace(tokenizer_training.optimizer, rate=1e-12, matrix_rate=1e-12)
+    still = replace(tokenizer_training.optimizer, learning_rate=1e-12, matrix_learning_rate=1e-12)
     begun = replace(tokenizer_training, init=str(first), optimizer=still)
     second = start(tmp_path / "second", training=begun)
     ours, theirs = (load_file(folder / "tokenizer.safetensors") for folder in (second, first))

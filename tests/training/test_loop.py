@@ -56,7 +56,7 @@ class Brightness(Objective):
         self.written: list[int] = []
 
     def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
-        return {"model": (self.model, OptimizerConfig(rate=0.01, warmup=2))}
+        return {"model": (self.model, OptimizerConfig(learning_rate=0.01, warmup=2))}
 
     def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         colour = as_floats(batch.images).mean(dim=(2, 3))

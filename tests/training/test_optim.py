@@ -121,7 +121,7 @@ def test_a_saved_state_goes_on_with_the_same_bits() -> None:
 
 
 def test_rates_reach_both_optimisers() -> None:
-    optimizers = Optimizers(module(), OptimizerConfig(name="muon", rate=0.1, matrix_rate=0.5))
+    optimizers = Optimizers(module(), OptimizerConfig(name="muon", learning_rate=0.1, matrix_learning_rate=0.5))
     optimizers.set_learning_rates(0.25)
     rates = [{group["lr"] for group in optimizer.param_groups} for optimizer, _ in optimizers.parts]
     assert rates == [{0.025}, {0.125}]

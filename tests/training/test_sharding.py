@@ -21,7 +21,7 @@ name: small
 generator: {{layers: 2, heads: 2, dim: 32, ffn_multiple: 8, transcoder_layers: 1, transcoder_width: 16{more}}}
 sampling: {{steps: 2, timesteps: 3}}
 data: {{validation: 8, workers: 0, source: scenes}}
-optimizer: {{name: muon, rate: 0.001, matrix_rate: 0.003}}
+optimizer: {{name: muon, learning_rate: 0.001, matrix_learning_rate: 0.003}}
 run: {{steps: 50, batch: 8, micro_batch: 4, ema: 0.9, log_every: 1, validate_every: 50, checkpoint_every: 10, keep: 9}}
 """
 
