@@ -39,7 +39,7 @@ data: {validation: 8}
 losses:
   l2: 1.0
   edges: 0.5
-  focus: 2.0
+  foreground_weight: 2.0
   usage: 0.05
   adversarial: {weight: 0.1, start: 7, layers: 2, channels: 8}
 optimizer: {name: muon, learning_rate: 0.001, matrix_learning_rate: 0.003, warmup: 5, schedule: trapezoid}
@@ -52,7 +52,7 @@ generator: {layers: 2, heads: 2, dim: 32, ffn_multiple: 16, transcoder_layers: 1
   diffusion_timesteps: 16}
 sampling: {steps: 3, timesteps: 3}
 data: {validation: 8}
-masking: {share: picture, timesteps_per_token: 2}
+masking: {share: image, timesteps_per_token: 2}
 optimizer: {name: muon, learning_rate: 0.001, matrix_learning_rate: 0.003, warmup: 5, schedule: cosine}
 run: {steps: 40, batch: 8, ema: 0.99, log_every: 7, validate_every: 15, checkpoint_every: 4}
 """

@@ -190,7 +190,7 @@ def _trained(model: Model, batch: int, steps: int) -> Training:
     text = "a red house on grass at night"
     labels = model.network.conditions([text if config.text else index % config.classes for index in range(batch)])
     optimizers, average = Optimizers(generator, OptimizerConfig()), WeightAverage(generator, 0.999)
-    meter, masking, seconds = Meter(device), MaskingConfig("picture"), list[float]()
+    meter, masking, seconds = Meter(device), MaskingConfig("image"), list[float]()
     with PeakMemory(device) as peak:
         for number in range(steps + 1):
             start = time.perf_counter()

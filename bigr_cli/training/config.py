@@ -33,7 +33,7 @@ class DataConfig:
     `validation` images are held out: of a folder a tenth at most, chosen by the seed. A folder's images are
     mirrored (`flip`) and cut (`crop` is the smallest share of the side) at random. `cache_codes` lets the generator's
     training keep the codes of so many variants of every image on disk, instead of encoding each anew in every pass;
-    0 keeps none. Likewise `cache_texts` keeps what a text encoder makes of captions, `cache_pictures` the images, cut
+    0 keeps none. Likewise `cache_texts` keeps what a text encoder makes of captions, `cache_images` the images, cut
     and scaled, and `cache_reduced` copies that are reduced to what random crops need, out of which these are cut.
 
     Transparent pixels are composited on `background`, a colour's name or "#rrggbb"; the model keeps that in mind.
@@ -41,6 +41,8 @@ class DataConfig:
     Broken images with captions, and those in shards, are left out if their `headers` show it, or with `pictures`,
     for which all are read whole before training begins.
     """
+
+    FORMER_KEYS: ClassVar[dict[str, str]] = {"cache_pictures": "cache_images"}
 
     source: str = "scenes"
     seed: int = 0
@@ -52,7 +54,7 @@ class DataConfig:
     crop: float = 1.0
     cache_codes: int = 0
     cache_texts: bool = True
-    cache_pictures: bool = False
+    cache_images: bool = False
     cache_reduced: bool = False
     check: Literal["headers", "pictures"] = "headers"
     background: str = field(default="white", metadata=UNSAID)
@@ -68,11 +70,11 @@ class DataConfig:
         parse_colour(self.background, "background")
         endless = self.source == "scenes" and self.count is None
         require(not (self.cache_codes and endless), "cache_codes: endless scenes never repeat; set count, or 0 here")
-        if self.cache_pictures:
-            require(not endless, "cache_pictures: endless scenes never repeat; set count, or false here")
-            require(not self.augmented, "cache_pictures: with flip or crop, images differ from pass to pass")
-        alone = self.source != "scenes" and not self.cache_pictures
-        require(alone or not self.cache_reduced, "cache_reduced: is for images in files, and not with cache_pictures")
+        if self.cache_images:
+            require(not endless, "cache_images: endless scenes never repeat; set count, or false here")
+            require(not self.augmented, "cache_images: with flip or crop, images differ from pass to pass")
+        alone = self.source != "scenes" and not self.cache_images
+        require(alone or not self.cache_reduced, "cache_reduced: is for images in files, and not with cache_images")
 
     @property
     def augmented(self) -> bool:
@@ -208,8 +210,11 @@ class GeneratorTraining:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        cached = self.masking.focus > 0 and self.data.cache_codes > 0
-        require(not cached, "masking.focus: cached codes do not say where the object is; set it or cache_codes to 0")
+        cached = self.masking.foreground_weight > 0 and self.data.cache_codes > 0
+        require(
+            not cached,
+            "masking.foreground_weight: cached codes do not say where the object is; set it or cache_codes to 0",
+        )
         if self.alignment.weight > 0:
             causal = self.generator.attention == "causal"
             require(not causal, "alignment.weight: expected 0 with generator.attention: causal, which masks nothing")

@@ -179,7 +179,7 @@ def open_recorded(
 
 def _cached(data: DataConfig, training: Source, held_out: Source) -> tuple[Source, Source]:
     """Both with what the data's settings keep of them on disk. Validations read each image as it is every time."""
-    if data.cache_pictures:
+    if data.cache_images:
         return CachedSource(training), held_out
     if data.cache_reduced and isinstance(training, FileSource):
         copies = ReducedSource(training)

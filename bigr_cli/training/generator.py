@@ -114,7 +114,9 @@ class GeneratorObjective(Objective):
 
     def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes = self._sample_codes(batch) if batch.codes is None else batch.codes
-        foreground = foreground_mask(batch.focus, self.sizes.grid) if self.config.masking.focus > 0 else None
+        foreground = (
+            foreground_mask(batch.focus, self.sizes.grid) if self.config.masking.foreground_weight > 0 else None
+        )
         view = training_view(self.model, codes, self._conditions(batch), self.config.masking)
         if self.projector is None:
             loss = view_loss(self.model, view, codes, self.config.masking, foreground)
@@ -160,7 +162,7 @@ class GeneratorObjective(Objective):
                 self._validation.append((codes, self._conditions(batch.to(device))))
             self._errors = torch.cat(errors)
         torch.manual_seed(0)
-        masking = MaskingConfig("picture", 0.0, 1)
+        masking = MaskingConfig("image", 0.0, 1)
         parts = [masked_loss(average, codes, labels, masking) for codes, labels in self._validation]
         likelihoods = [mean_likelihoods(average, self._nothing(len(codes)), codes) for codes, _ in self._validation]
         self._statistics = summary(self._errors, torch.cat(likelihoods))

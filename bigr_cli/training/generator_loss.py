@@ -69,7 +69,7 @@ def masked_loss(
 ) -> Tensor:
     """The head's loss over freshly masked tokens of (B, L, K) bool codes with (B,) labels or texts: scalar.
 
-    `foreground` (B, L) in [0, 1] says how much of each token shows the object, which `config.focus` weighs.
+    `foreground` (B, L) in [0, 1] says how much of each token shows the object, which `config.foreground_weight` weighs.
     """
     return view_loss(generator, training_view(generator, codes, labels, config), codes, config, foreground)
 
@@ -93,9 +93,9 @@ def view_loss(
     whole = generator.condition(*given) if observe is None else generator.condition(*given, observe=observe)
     cond = whole.flatten(0, 1)[rows]
     per_bit = generator.transcoder.loss(cond, codes.flatten(0, 1)[rows])[:count]
-    if foreground is None or config.focus == 0:
+    if foreground is None or config.foreground_weight == 0:
         return per_bit.mean()
-    weight = 1 + config.focus * foreground.flatten()[rows[:count]]
+    weight = 1 + config.foreground_weight * foreground.flatten()[rows[:count]]
     return (per_bit.mean(dim=-1) * weight).sum() / weight.sum()
 
 
@@ -111,9 +111,9 @@ def _repeated_to(rows: Tensor, most: int) -> Tensor:
     return torch.cat([rows, rows.repeat(-(-missing // len(rows)))[:missing]]) if missing else rows
 
 
-def foreground_mask(focus: Tensor, grid: int) -> Tensor:
+def foreground_mask(coverage: Tensor, grid: int) -> Tensor:
     """(B, 1, H, W) uint8 coverage of the object → (B, L) in [0, 1], the mean over each token's pixels."""
-    return F.adaptive_avg_pool2d(as_floats(focus), grid).flatten(1)
+    return F.adaptive_avg_pool2d(as_floats(coverage), grid).flatten(1)
 
 
 class Projector(nn.Sequential):

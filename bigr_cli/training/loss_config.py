@@ -46,16 +46,18 @@ class AdversarialConfig:
 class TokenizerLosses:
     """The weight of each part of the loss; 0 leaves it out.
 
-    `focus` weighs pixels of the object (where the data says which they are) this much more than the others. `log_l2` is
-    of the logarithm of each image's squared error, as PSNR is: a hard image then counts no more than an easy one.
+    With `foreground_weight` pixels of the object (where the data says which they are) weigh this much more than others.
+    `log_l2` is of the logarithm of each image's squared error, as PSNR is: hard images count no more than easy ones.
     `perceptual_network` is `scenes` (a classifier that comes with the package) or a file of VGG16 weights.
     """
+
+    FORMER_KEYS: ClassVar[dict[str, str]] = {"focus": "foreground_weight"}
 
     l1: float = 1.0
     l2: float = 0.0
     log_l2: float = 0.0
     edges: float = 0.0
-    focus: float = 0.0
+    foreground_weight: float = 0.0
     perceptual: float = 0.0
     perceptual_network: str = "scenes"
     usage: float = 0.0
@@ -63,7 +65,9 @@ class TokenizerLosses:
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
 
     def __post_init__(self) -> None:
-        _require_not_negative(self, "l1", "l2", "log_l2", "edges", "focus", "perceptual", "usage", "certainty")
+        _require_not_negative(
+            self, "l1", "l2", "log_l2", "edges", "foreground_weight", "perceptual", "usage", "certainty"
+        )
 
 
 @dataclass(frozen=True)
@@ -71,20 +75,23 @@ class MaskingConfig:
     """The masked share is sampled once a batch, as published, or for every image.
 
     `timesteps_per_token` noise levels are sampled for each masked token: more make better use of a transformer pass.
-    `focus` weighs tokens of the object (where the data says which they are) this much more than the others.
+    With `foreground_weight` tokens of the object (where the data says which they are) weigh this much more than others.
     `corrupt_bits` flips bits of the known tokens, of each image a share that is sampled uniformly from 0 to this, and
     tokens with a flipped bit are predicted too (Infinity, arXiv 2412.04431).
     """
 
-    share: Literal["batch", "picture"] = "batch"
+    FORMER_KEYS: ClassVar[dict[str, str]] = {"focus": "foreground_weight"}
+    FORMER_VALUES: ClassVar[dict[str, dict[str, str]]] = {"share": {"picture": "image"}}
+
+    share: Literal["batch", "image"] = "batch"
     label_dropout: float = 0.1
     timesteps_per_token: int = 1
-    focus: float = 0.0
+    foreground_weight: float = 0.0
     corrupt_bits: float = 0.0
 
     def __post_init__(self) -> None:
         require_positive(self, "timesteps_per_token", most=_MOST_TIMESTEPS)
-        _require_not_negative(self, "focus")
+        _require_not_negative(self, "foreground_weight")
         require(0 <= self.label_dropout <= 1, f"label_dropout: expected 0 to 1, got {self.label_dropout}")
         require(0 <= self.corrupt_bits <= 0.5, f"corrupt_bits: expected 0 to 0.5, got {self.corrupt_bits}")
 

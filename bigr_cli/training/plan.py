@@ -193,7 +193,7 @@ def tokenizer_training(
         name=name,
         # The published tokenizer was trained with other losses, on a cluster; for it these are as good a start.
         losses=TokenizerLosses(l1=1.0, l2=4.0, edges=0.5, usage=0.02, certainty=0.1),
-        data=replace(data, cache_pictures=not look.endless and not data.augmented),
+        data=replace(data, cache_images=not look.endless and not data.augmented),
         optimizer=_optimizer(published),
         run=_run(_BATCH["tokenizer"], precision, seed),
     )
@@ -226,7 +226,7 @@ def generator_training(
             steps=16, timesteps=20, rank_timesteps=2, guidance=3.0 if conditional else 1.0, gumbel=0.1
         ),
         data=data,
-        masking=MaskingConfig("batch") if published else MaskingConfig("picture", timesteps_per_token=4),
+        masking=MaskingConfig("batch") if published else MaskingConfig("image", timesteps_per_token=4),
         optimizer=_optimizer(published),
         run=_run(_BATCH["generator"], precision, seed),
     )

@@ -192,7 +192,7 @@ class Planner:
         base = ModelConfig(name="tokenizer", image_size=size, tokenizer=tokenizer.tokenizer)
         captions = self.condition == "captions"
         with console.progress(None, "measuring"):
-            data = replace(tokenizer.data, cache_pictures=False)
+            data = replace(tokenizer.data, cache_images=False)
             with console.unheard():  # each stage says what it leaves out
                 source, held_out = open_data(data, size, captions=captions)
             if isinstance(source, ReducedSource):
@@ -283,7 +283,7 @@ class Planner:
 
     def _with_codes(self, generator: GeneratorTraining, seen: float) -> GeneratorTraining:
         count = rules.variants(self.look.images, seen, endless=self.look.endless)
-        if generator.masking.focus > 0 or generator.data.cache_codes:
+        if generator.masking.foreground_weight > 0 or generator.data.cache_codes:
             return generator
         return replace(generator, data=replace(generator.data, cache_codes=count))
 

@@ -82,10 +82,10 @@ class TokenizerObjective(Objective):
         return loss, {"loss": loss} | shown
 
     def _reconstruction_loss(
-        self, made: Tensor, given: Tensor, focus: Tensor, probabilities: Tensor
+        self, made: Tensor, given: Tensor, foreground: Tensor, probabilities: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         weigh = self.config.losses
-        weights = pixel_weights(focus, weigh.focus)
+        weights = pixel_weights(foreground, weigh.foreground_weight)
         error = made - given
         parts = {"l1": weigh.l1 * (error.abs() * weights).mean()}
         if weigh.l2 > 0:

@@ -16,12 +16,12 @@ _LEAST = 1e-5  # squared error, 50 dB: below it an image's logarithm would ask f
 _VGG_STAGES = (3, 8, 15, 22, 29)  # the ReLU before each pooling of VGG16
 
 
-def pixel_weights(focus: Tensor, strength: float) -> Tensor:
+def pixel_weights(foreground: Tensor, strength: float) -> Tensor:
     """(B, 1, H, W) coverage of the object in [0, 1] → weights with mean 1 in each image.
 
     The mean over the background hides what matters; the object's pixels weigh 1 + strength.
     """
-    weights = 1 + strength * focus
+    weights = 1 + strength * foreground
     return weights / weights.mean(dim=(1, 2, 3), keepdim=True)
 
 

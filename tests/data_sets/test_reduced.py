@@ -110,7 +110,7 @@ def test_a_run_goes_on_with_the_same_bits_without_the_copies(
 
 
 def test_what_cannot_be_asked(bigr: Run, large: Path, tmp_path: Path) -> None:
-    for words in (("scenes",), (large, "data.cache_pictures=true")):
+    for words in (("scenes",), (large, "data.cache_images=true")):
         done = bigr("train-tokenizer", "--data", *words, "data.cache_reduced=true", *TOKENIZER, "-o", tmp_path / "run")
         assert done.code == 2
-        assert "cache_reduced: is for images in files, and not with cache_pictures" in done.err
+        assert "cache_reduced: is for images in files, and not with cache_images" in done.err

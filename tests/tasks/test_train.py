@@ -70,7 +70,7 @@ def test_a_flat_folder_of_photos(bigr: Run, tmp_path: Path, tiny_model: Path) ->
 
 def test_images_that_are_kept_make_the_same_model(bigr: Run, tmp_path: Path, home: Path) -> None:
     source, made = photos(tmp_path / "photos"), []
-    for name, more in (("a", ()), ("b", ("data.cache_pictures=true",)), ("c", ("data.cache_pictures=true",))):
+    for name, more in (("a", ()), ("b", ("data.cache_images=true",)), ("c", ("data.cache_images=true",))):
         run = ("train-tokenizer", "--data", source, "-o", tmp_path / name, *TOKENIZER, *MACHINE, "run.steps=8", *more)
         assert bigr(*run).code == 0
         made.append((tmp_path / name / "tokenizer.safetensors").read_bytes())
@@ -97,8 +97,8 @@ def test_a_broken_image_is_named(bigr: Run, tmp_path: Path) -> None:
         (["run.stepz=3"], "unknown key 'run.stepz'; did you mean steps?"),
         (["runs.steps=3"], "unknown key 'runs'; did you mean run?"),
         (["run.steps=0"], "run.steps: expected at least 1, got 0"),
-        (["data.cache_pictures=true"], "cache_pictures: endless scenes never repeat"),
-        (["data.count=50", "data.flip=true", "data.cache_pictures=true"], "cache_pictures: with flip or crop"),
+        (["data.cache_images=true"], "cache_images: endless scenes never repeat"),
+        (["data.count=50", "data.flip=true", "data.cache_images=true"], "cache_images: with flip or crop"),
         (["run.precision=float16"], "run.precision: a CPU cannot train in float16"),
         (["--data", "no/such/folder"], "no/such/folder: no such folder"),
         (["--config", "no.yaml"], "--config"),

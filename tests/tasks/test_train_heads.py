@@ -18,7 +18,7 @@ Run = Callable[..., Any]
 SIZES = (
     *("generator.layers=1", "generator.heads=2", "generator.dim=16", "generator.ffn_multiple=8"),
     *("generator.transcoder_layers=1", "generator.transcoder_width=16", "generator.diffusion_timesteps=8"),
-    *("generator.dropout=0", "sampling.steps=2", "sampling.timesteps=3", "masking.share=picture"),
+    *("generator.dropout=0", "sampling.steps=2", "sampling.timesteps=3", "masking.share=image"),
     *("optimizer.name=adamw", "optimizer.learning_rate=0.01", "data.validation=16"),
     *("data.workers=0", "run.ema=0", "run.steps=60", "run.batch=16", "run.log_every=1"),
     *("run.validate_every=60", "run.checkpoint_every=60"),

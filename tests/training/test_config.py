@@ -48,7 +48,9 @@ run = st.tuples(accumulated, positive, st.floats(0, 0.99999), st.booleans()).map
     )
 )
 adversarial = st.builds(AdversarialConfig, weight=weight, start=positive, layers=st.just(1), cap=st.floats(0.1, 9))
-losses = st.builds(TokenizerLosses, l1=weight, l2=weight, focus=weight, usage=weight, adversarial=adversarial)
+losses = st.builds(
+    TokenizerLosses, l1=weight, l2=weight, foreground_weight=weight, usage=weight, adversarial=adversarial
+)
 tokenizer_training = st.builds(
     TokenizerTraining,
     tokenizer=st.just(CompactConfig(16, 8)),
@@ -66,7 +68,7 @@ generator_training = st.builds(
     data=data,
     masking=st.builds(
         MaskingConfig,
-        share=st.sampled_from(["batch", "picture"]),
+        share=st.sampled_from(["batch", "image"]),
         label_dropout=share,
         corrupt_bits=st.floats(0, 0.5),
     ),

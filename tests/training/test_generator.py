@@ -29,7 +29,7 @@ from bigr_cli.zoo.folder import check_model, load_model, load_tokenizer
 
 HELD_OUT = ScenesSource(16, start=100, count=12)
 CPU = torch.device("cpu")
-Share = Literal["batch", "picture"]
+Share = Literal["batch", "image"]
 
 
 def published_count(tokens: int, draw: int) -> int:
@@ -45,7 +45,7 @@ def objective(training: GeneratorTraining, held_out: Source = HELD_OUT) -> Gener
 @given(
     batch=st.integers(1, 6),
     tokens=st.integers(1, 300),
-    share=st.sampled_from(["batch", "picture"]),
+    share=st.sampled_from(["batch", "image"]),
     seed=st.integers(0, 99),
 )
 def test_masked_counts_are_among_the_published(batch: int, tokens: int, share: Share, seed: int) -> None:
@@ -63,7 +63,7 @@ def test_masked_counts_are_among_the_published(batch: int, tokens: int, share: S
 def test_masked_counts_follow_the_cosine_law() -> None:
     tokens, drawn = 16, 20_000
     torch.manual_seed(0)
-    counts = Counter(sample_mask(drawn, tokens, MaskingConfig("picture"), CPU).sum(dim=1).tolist())
+    counts = Counter(sample_mask(drawn, tokens, MaskingConfig("image"), CPU).sum(dim=1).tolist())
     expected = Counter(published_count(tokens, draw) for draw in range(tokens))
     assert set(counts) == set(expected)
     sizes = sorted(expected)
@@ -73,7 +73,7 @@ def test_masked_counts_follow_the_cosine_law() -> None:
 
 def test_masked_places_are_uniform() -> None:
     torch.manual_seed(0)
-    mask = sample_mask(20_000, 16, MaskingConfig("picture"), CPU)
+    mask = sample_mask(20_000, 16, MaskingConfig("image"), CPU)
     assert chisquare(mask.sum(dim=0).tolist()).pvalue > 1e-3
 
 
@@ -87,7 +87,7 @@ def small() -> Generator:
 def test_an_untrained_loss_is_that_of_a_coin() -> None:
     """The last layer starts at zero, so every flip logit is 0: log 2 times the mean weight of a bit."""
     codes = torch.rand(64, 9, 5) < 0.5
-    loss = masked_loss(small(), codes, torch.randint(4, (64,)), MaskingConfig("picture", timesteps_per_token=4))
+    loss = masked_loss(small(), codes, torch.randint(4, (64,)), MaskingConfig("image", timesteps_per_token=4))
     assert math.log(2) / 5 <= float(loss.detach()) <= math.log(2) * (0.5 + 0.2)
 
 
@@ -101,7 +101,7 @@ def test_every_head_learns_a_constant_code(head: HeadKind, attention: AttentionK
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     losses = []
     for _ in range(100):
-        loss = masked_loss(model, codes, labels, MaskingConfig("picture", label_dropout=0.0))
+        loss = masked_loss(model, codes, labels, MaskingConfig("image", label_dropout=0.0))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -118,11 +118,11 @@ def test_next_tokens_are_learned_from_all_tokens() -> None:
     nothing = torch.zeros(3, 9, dtype=torch.bool)
     with torch.no_grad():
         each = model.transcoder.loss(model.condition(codes, labels, nothing).flatten(0, 1), codes.flatten(0, 1))
-        for share in ("batch", "picture"):
+        for share in ("batch", "image"):
             loss = masked_loss(model, codes, labels, MaskingConfig(share, label_dropout=0.0))
             torch.testing.assert_close(loss, each.mean())
         cover = torch.zeros(3, 9).index_fill(1, torch.tensor([4]), 1.0)
-        focused = masked_loss(model, codes, labels, MaskingConfig(label_dropout=0.0, focus=1e6), cover)
+        focused = masked_loss(model, codes, labels, MaskingConfig(label_dropout=0.0, foreground_weight=1e6), cover)
     torch.testing.assert_close(focused, each.view(3, 9, 5)[:, 4].mean(), atol=1e-3, rtol=1e-3)
 
 
@@ -155,7 +155,7 @@ def test_tokens_of_the_object_weigh_more() -> None:
     losses = []
     for weight in (None, torch.zeros(2, 9), torch.rand(2, 9)):
         torch.manual_seed(0)
-        losses.append(masked_loss(generator, codes, labels, MaskingConfig("picture", focus=3.0), weight))
+        losses.append(masked_loss(generator, codes, labels, MaskingConfig("image", foreground_weight=3.0), weight))
     assert torch.isclose(losses[0], losses[1])
     assert not torch.isclose(losses[0], losses[2])
 
@@ -175,9 +175,9 @@ def test_the_transcoder_meets_few_shapes_and_the_loss_counts_each_token_once(
     monkeypatch.setattr(model.transcoder, "loss", loss)
     for seed in range(60):
         torch.manual_seed(seed)
-        found = masked_loss(model, codes, torch.zeros(8, dtype=torch.int64), MaskingConfig("picture", 0.0, per_token))
+        found = masked_loss(model, codes, torch.zeros(8, dtype=torch.int64), MaskingConfig("image", 0.0, per_token))
         torch.manual_seed(seed)
-        masked = int(sample_mask(8, tokens, MaskingConfig("picture"), CPU).sum()) * per_token
+        masked = int(sample_mask(8, tokens, MaskingConfig("image"), CPU).sum()) * per_token
         assert float(found) == pytest.approx((masked - 1) / 2)  # the mean of 0, 1 … masked - 1
         assert masked <= seen[-1] < masked + -(-8 * tokens * per_token // 16)
     assert len(set(seen)) <= 16
@@ -191,12 +191,12 @@ def test_without_corruption_the_loss_is_bit_for_bit_what_it_was(attention: Atten
     torch.nn.init.normal_(model.transcoder.final.weight)
     codes, labels = torch.rand(8, 9, 5) < 0.5, torch.randint(4, (8,))
     torch.manual_seed(1)
-    found = masked_loss(model, codes, labels, MaskingConfig("picture", timesteps_per_token=2))
+    found = masked_loss(model, codes, labels, MaskingConfig("image", timesteps_per_token=2))
     torch.manual_seed(1)
     predicted = torch.ones(8, 9, dtype=torch.bool)
     masked = ~predicted
     if attention == "bidirectional":
-        predicted = masked = sample_mask(8, 9, MaskingConfig("picture"), CPU)
+        predicted = masked = sample_mask(8, 9, MaskingConfig("image"), CPU)
     seen = labels.masked_fill(torch.rand(8) < 0.1, 4)
     rows = predicted.flatten().nonzero().flatten().repeat(2)
     count = len(rows)
@@ -210,9 +210,9 @@ def test_bits_of_known_tokens_are_flipped_and_these_tokens_predicted() -> None:
     model, most = small(), 0.2
     codes, labels = torch.rand(4000, 9, 5) < 0.5, torch.randint(4, (4000,))
     torch.manual_seed(0)
-    view = training_view(model, codes, labels, MaskingConfig("picture", corrupt_bits=most))
+    view = training_view(model, codes, labels, MaskingConfig("image", corrupt_bits=most))
     torch.manual_seed(0)
-    plain = training_view(model, codes, labels, MaskingConfig("picture"))
+    plain = training_view(model, codes, labels, MaskingConfig("image"))
     assert torch.equal(view.masked, plain.masked) and torch.equal(view.labels, plain.labels)
     flipped = view.codes != codes
     assert not flipped[view.masked].any()
@@ -234,7 +234,7 @@ def test_flipped_bits_are_learned_to_be_put_right() -> None:
     codes, labels = (torch.rand(9, 5) < 0.5).expand(32, -1, -1), torch.zeros(32, dtype=torch.int64)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(100):
-        loss = masked_loss(model, codes, labels, MaskingConfig("picture", label_dropout=0.0, corrupt_bits=0.5))
+        loss = masked_loss(model, codes, labels, MaskingConfig("image", label_dropout=0.0, corrupt_bits=0.5))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
