@@ -1,4 +1,4 @@
-"""A report: a page that needs nothing but itself, its plots as files, a table in Markdown and CSV, and all as JSON."""
+"""A report: a page that needs nothing but itself, its plots as SVG, a table in Markdown and CSV, and all as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -22,7 +22,27 @@ from bigr_cli.pages import rendered, shown
 from bigr_cli.plain_text import in_markdown
 from bigr_cli.version import __version__
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 PAGE, TABLE, VALUES, RESULTS = "index.html", "table.md", "table.csv", "results.json"
+Line = tuple[Sequence[float], Sequence[float]]
+
+_SETTINGS: Any = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "bigr",  # the same plot is the same file
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+_SIZE = (6.0, 3.6)  # inches
+_LETTERS = 70  # of a line of the legend
+_COLOURS, _MARKERS = 10, "os^Dv"
 
 
 @dataclass(frozen=True)
@@ -159,3 +179,76 @@ def _markdown(report: Report) -> str:
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", report.command)), 3)
     command = f"\n{fence}\n{report.command}\n{fence}\n" if report.command else ""
     return f"# {in_markdown(report.title)}\n\n{report.table.markdown()}\n{facts}\n{command}"
+
+
+def lines(series: Mapping[str, Line], *, x: str, y: str, names: Sequence[str] = (), marker: str = "o") -> str:
+    """Lines with a dot at each value, one for each name; `names` are those of the values 0, 1, … along x."""
+
+    def draw(axes: Axes) -> None:
+        for name, (across, up) in series.items():
+            axes.plot(across, up, marker=marker, label=name)
+        if names:
+            axes.set_xticks(range(len(names)), names)
+
+    return _svg(draw, x, y)
+
+
+def dots(places: Line, names: Sequence[str], *, x: str, y: str) -> str:
+    """A dot at each place, with its name in the legend."""
+
+    def draw(axes: Axes) -> None:
+        for number, (name, across, up) in enumerate(zip(names, *places, strict=True)):
+            marker = _MARKERS[number // _COLOURS % len(_MARKERS)]
+            axes.plot(across, up, marker=marker, linestyle="none", color=f"C{number % _COLOURS}", label=name)
+        axes.margins(0.1)
+
+    return _svg(draw, x, y, beside=True)
+
+
+def histogram(series: Mapping[str, Sequence[float]], *, x: str, y: str, bins: int = 40) -> str:
+    """How values are spread, an outline for each name."""
+
+    def draw(axes: Axes) -> None:
+        together = [value for values in series.values() for value in values]
+        edges = (min(together), max(together) + 1e-9)
+        for name, values in series.items():
+            axes.hist(list(values), bins=bins, range=edges, histtype="stepfilled", alpha=0.5, label=name)
+        axes.locator_params(axis="y", integer=True)
+
+    return _svg(draw, x, y)
+
+
+def bars(series: Mapping[str, Sequence[float]], *, x: str, y: str, limit: float | None = None) -> str:
+    """A step for each number of a row, one row of them for each name; `limit` is a line across."""
+
+    def draw(axes: Axes) -> None:
+        for name, values in series.items():
+            axes.step(range(len(values)), list(values), where="mid", label=name)
+        if limit is not None:
+            axes.axhline(limit, color="#888888", linewidth=1, linestyle="--")
+
+    return _svg(draw, x, y)
+
+
+def _svg(draw: Any, x: str, y: str, *, beside: bool = False) -> str:
+    """The plot, with a legend outside of it where there are several names."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        handles, labels = axes.get_legend_handles_labels()
+        if len(labels) > 1:
+            columns = 1 if beside else max(1, _LETTERS // (max(map(len, labels)) + 4))
+            figure.legend(handles, labels, loc="outside right upper" if beside else "outside upper left", ncols=columns)
+        buffer = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    # What stands before the element names addresses on the network, and has no place inside a page.
+    return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)

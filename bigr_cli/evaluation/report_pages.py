@@ -1,16 +1,19 @@
-"""What reports show: of generated images, with plots of a sweep, and of tokenizers, with single images and bits."""
+"""What reports and plots show: of generated images, of tokenizers, and of a probe of all layers."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.metrics import GENERATION, Column, by_key, columns_of
-from bigr_cli.evaluation.plots import bars, dots, histogram, lines
 from bigr_cli.evaluation.reconstruction import RECONSTRUCTION
-from bigr_cli.evaluation.report import Report, Table, made_by
+from bigr_cli.evaluation.report import Report, Table, bars, dots, histogram, lines, made_by
+from bigr_cli.imaging.files import write_bytes
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.tokenizers import Reconstructions
@@ -19,6 +22,7 @@ Record = dict[str, Any]
 
 REAL = "real images"  # the row of some of the reference against the rest
 SIZE = Column("bits_per_pixel", "size of the code in bits a pixel", "bits a pixel")
+KINDS = (".svg", ".png")
 
 
 def generation_facts(record: Record) -> list[tuple[str, str]]:
@@ -177,3 +181,53 @@ def reconstruction_report(
         images=[(f"{name}: the worst images, originals above", made.sheet()) for name, made in reconstructions.items()],
         command=command,
     )
+
+
+def check_plot(path: Path) -> None:
+    """Raise UsageError unless a plot can have this name."""
+    if path.suffix.lower() not in KINDS:
+        raise UsageError(f"{path}: expected a name that ends with {' or '.join(KINDS)}")
+
+
+def write_layer_plot(
+    path: Path,
+    curves: Mapping[str, Sequence[float]],
+    baselines: Mapping[str, float],
+    *,
+    best: int,
+    title: str,
+    overwrite: bool = False,
+) -> None:
+    """Draw shares of right answers by layer; the same numbers give the same file.
+
+    Args:
+        curves: by name, one number from 0 to 1 for each layer.
+        baselines: by name, what has no layers.
+        best: the layer that is marked, on the first curve.
+
+    Raises:
+        UsageError: as `check_plot`, or there is something at `path`.
+        RunError: it cannot be written.
+    """
+    check_plot(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, shares) in enumerate(curves.items()):
+        percent = [100 * share for share in shares]
+        axes.plot(range(len(shares)), percent, "o--" if index else "o-", markersize=4, color="C0", label=name)
+    first = next(iter(curves.values()))
+    axes.plot(best, 100 * first[best], "o", markersize=10, markerfacecolor="none", color="C0")
+    for index, (name, share) in enumerate(baselines.items(), start=1):
+        axes.axhline(100 * share, color=f"C{index}", linewidth=1.2, linestyle=":", label=f"{name}, {100 * share:.1f} %")
+    axes.set(xlabel="block of the generator", ylabel="accuracy (%) ↑", title=title, ylim=(0, None))
+    axes.set_xticks(range(len(first)))
+    axes.grid(alpha=0.25)
+    figure.legend(loc="outside right upper", frameon=False)
+    stream = io.BytesIO()
+    kind = path.suffix.lower().removeprefix(".")
+    with rc_context({"svg.hashsalt": "bigr"}):  # otherwise the names inside an SVG are drawn by lot
+        figure.savefig(stream, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {})
+    write_bytes(path, stream.getvalue(), overwrite=overwrite)

@@ -128,7 +128,7 @@ def probe(
     Weight decay and the best layer are chosen on a fifth of the training images; the test set has no say in it.
     """
     began = time.perf_counter()
-    from bigr_cli.evaluation.plots import check_plot
+    from bigr_cli.evaluation.report_pages import check_plot
     from bigr_cli.imaging.files import check_targets
     from bigr_cli.representation.probe_files import check_probe_path
     from bigr_cli.zoo.config import read_config
@@ -203,7 +203,7 @@ def _save(path: Path, probe: "Probe", *, overwrite: bool) -> None:
 
 
 def _plot(path: Path, found: "Probed", title: str, *, overwrite: bool) -> None:
-    from bigr_cli.evaluation.plots import write_layer_plot
+    from bigr_cli.evaluation.report_pages import write_layer_plot
     from bigr_cli.representation.probe import NEIGHBOURS
 
     layers = [row.score for row in found.rows if row.layer is not None]

@@ -15,7 +15,7 @@ from torch import Tensor
 from bigr_cli import console
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import Source
-from bigr_cli.evaluation.plots import lines
+from bigr_cli.evaluation.report import lines
 from bigr_cli.files import atomic_write, writing
 from bigr_cli.pages import Shown, rendered, shown
 from bigr_cli.training.reports import metrics

@@ -8,8 +8,17 @@ import pytest
 from PIL import Image
 
 from bigr_cli.errors import RunError, UsageError
-from bigr_cli.evaluation import plots
-from bigr_cli.evaluation.report import Report, Table, check_report_folder, page, write_report
+from bigr_cli.evaluation.report import (
+    Report,
+    Table,
+    bars,
+    check_report_folder,
+    dots,
+    histogram,
+    lines,
+    page,
+    write_report,
+)
 
 
 def example(title: str = "A < B") -> Report:
@@ -19,7 +28,7 @@ def example(title: str = "A < B") -> Report:
         table=Table(("a|b", "c"), (("1", "2"), ("3", "<4>")), frozenset({(1, 0)})),
         facts=[("samples", "5 & 6")],
         results={"command": "bigr", "records": [1.5]},
-        plots={"lines": ("A line", plots.lines({"one": ([0, 1], [2, 3]), "two": ([0, 1], [3, 2])}, x="x", y="y"))},
+        plots={"lines": ("A line", lines({"one": ([0, 1], [2, 3]), "two": ([0, 1], [3, 2])}, x="x", y="y"))},
         images=[("a sheet", Image.new("RGB", (8, 4), "red"))],
         command="bigr evaluate 'a b'",
     )
@@ -80,10 +89,10 @@ def test_nothing_is_left_of_a_report_that_fails(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_same_plot_is_the_same_file() -> None:
-    made = [plots.histogram({"a": [1, 2, 2.5]}, x="x", y="y") for _ in range(2)]
+    made = [histogram({"a": [1, 2, 2.5]}, x="x", y="y") for _ in range(2)]
     assert made[0] == made[1]
     assert made[0].startswith("<svg")
-    for text in (plots.dots(([1, 2], [3, 4]), ["one", "two"], x="x", y="y"), plots.bars({"a": [0, 1]}, x="x", y="y")):
+    for text in (dots(([1, 2], [3, 4]), ["one", "two"], x="x", y="y"), bars({"a": [0, 1]}, x="x", y="y")):
         assert text.startswith("<svg")
-    assert ">one<" in plots.dots(([1, 2], [3, 4]), ["one", "two"], x="x", y="y")
-    assert ">raster<" in plots.lines({"": ([0, 1], [1, 2])}, x="order", y="FID", names=("raster", "halton"))
+    assert ">one<" in dots(([1, 2], [3, 4]), ["one", "two"], x="x", y="y")
+    assert ">raster<" in lines({"": ([0, 1], [1, 2])}, x="order", y="FID", names=("raster", "halton"))
