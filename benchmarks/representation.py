@@ -171,7 +171,7 @@ def memory(place: Path, options: argparse.Namespace) -> list[Row]:
 
 def search(place: Path, options: argparse.Namespace) -> list[Row]:
     """A query among codes, and among features against sorting by cosines in float64."""
-    from bigr_cli.representation.neighbours import cosine, hamming, nearest
+    from bigr_cli.representation.index_files import cosine, hamming, nearest
 
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 256, (CODES, BITS // 8), dtype=np.uint8)

@@ -50,8 +50,7 @@ if TYPE_CHECKING:
 
     from bigr_cli.imaging.arrays import Images, OneImage
     from bigr_cli.representation.embedding import Embedded
-    from bigr_cli.representation.index_files import Index
-    from bigr_cli.representation.neighbours import Found
+    from bigr_cli.representation.index_files import Found, Index
     from bigr_cli.representation.probe import Probed
     from bigr_cli.representation.probe_files import Classified, Probe
 

@@ -15,9 +15,8 @@ from bigr_cli.imaging.files import check_targets
 from bigr_cli.progress import ProgressOption, for_caller
 from bigr_cli.representation.embedding import Embedded, batch_size
 from bigr_cli.representation.features import FeatureProvenance, Wanted, embed_images
-from bigr_cli.representation.index_files import Index, check_kind, read_index
+from bigr_cli.representation.index_files import Found, Index, check_features, check_kind, ranked, read_index
 from bigr_cli.representation.items import find_items
-from bigr_cli.representation.neighbours import Found, check_features, ranked
 from bigr_cli.representation.parts import embed_to_file
 from bigr_cli.representation.probe import Probed, probe_features, probe_layers
 from bigr_cli.representation.probe_data import open_split

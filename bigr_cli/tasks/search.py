@@ -53,9 +53,8 @@ def search(
     """
     from bigr_cli.file_names import expanded
     from bigr_cli.imaging.files import check_targets, kind_of
-    from bigr_cli.representation.index_files import read_index
+    from bigr_cli.representation.index_files import check_features, ranked, read_index
     from bigr_cli.representation.items import item_named, read_item
-    from bigr_cli.representation.neighbours import check_features, ranked
 
     sheet = expanded(grid) if grid is not None else None
     if sheet is not None:

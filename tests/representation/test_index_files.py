@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli.representation import neighbours
-from bigr_cli.representation.neighbours import cosine, hamming, nearest
+from bigr_cli.representation import index_files
+from bigr_cli.representation.index_files import cosine, hamming, nearest
 
 
 @given(st.integers(0, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
@@ -47,7 +47,7 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     codes, features = rng.integers(0, 256, (10, 8), dtype=np.uint8), rng.normal(size=(10, 4)).astype(np.float32)
     before = hamming(codes, codes[0]), cosine(features, features[0])
-    monkeypatch.setattr(neighbours, "_ROWS", 3)
+    monkeypatch.setattr(index_files, "_ROWS", 3)
     assert np.array_equal(hamming(codes, codes[0]), before[0])
     assert np.allclose(cosine(features, features[0]), before[1], atol=1e-6)
 
