@@ -155,12 +155,12 @@ class Reports:
         if step % run.validate_every == 0 or step == run.steps:
             self._validate()
         elif step < run.validate_every and _doubles(step):
-            self._first_samples()
+            self._with_average(self._first_samples)
 
     def stopped(self) -> None:
         """A training ends before its last step: leave a model, if no validation has left one."""
         if self.trainer.step > 0 and not (self.trainer.run.best and self.best is not None):
-            self._with_average(lambda average: self._write_model(average, self.measures))
+            self._with_average(lambda average, log: self._write_model(average, self.measures))
 
     def _report(self, values: dict[str, Tensor]) -> None:
         trainer, rate = self.trainer, self.throughput.read()
@@ -181,10 +181,8 @@ class Reports:
         self._with_average(self._measure)
         self.throughput.read()  # what a validation takes is none of the steps' time
 
-    def _measure(self, average: nn.Module) -> None:
-        trainer, log = self.trainer, self.log
-        if log is None:
-            return
+    def _measure(self, average: nn.Module, log: MetricsLog) -> None:
+        trainer = self.trainer
         with console.progress(None, f"validation after step {trainer.step}"), self._aside():
             self.measures = trainer.objective.validate(average)
         console.say(f"validation after step {trainer.step}: {shown(self.measures)}")
@@ -200,17 +198,12 @@ class Reports:
         self.best = good
         self._write_model(average, self.measures)
 
-    def _first_samples(self) -> None:
-        def show(average: nn.Module) -> None:
-            self._show_samples(average)
-            self._write_model(average, {})
-
-        self._with_average(show)
+    def _first_samples(self, average: nn.Module, log: MetricsLog) -> None:
+        self._show_samples(average)
+        self._write_model(average, {})
 
     def _show_samples(self, average: nn.Module) -> None:
         trainer = self.trainer
-        if self.log is None:
-            return
         with console.progress(None, f"samples after step {trainer.step}"), self._aside():
             image = trainer.objective.preview(average)
         if image is None:
@@ -223,17 +216,15 @@ class Reports:
         self.bar.facts({"samples": str(path)})
 
     def _write_model(self, average: nn.Module, measures: dict[str, float]) -> None:
-        if self.log is None:
-            return
         with writing(self.trainer.folder):
             self.trainer.objective.write(average, self.trainer.folder, self.trainer.step, measures)
             self.trainer.stage.written()
 
-    def _with_average(self, use: Callable[[nn.Module], None]) -> None:
-        """Call with the averaged weights; where these are sharded, all processes must come here."""
+    def _with_average(self, use: Callable[[nn.Module, MetricsLog], None]) -> None:
+        """Call with the averaged weights in the first process; where these are sharded, all must come here."""
         with self.trainer.average.gathered(needed=self.log is not None) as average:
             if self.log is not None:
-                use(average)
+                use(average, self.log)
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
