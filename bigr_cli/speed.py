@@ -37,7 +37,7 @@ class Drawing:
 
     `iteration` is seconds by part of one of the sampler's iterations, all images together: the transformer, the
     transcoder, and the rest, which is random numbers and choosing tokens. `decode` and `write` are seconds an image.
-    `operations` are those of the networks in the whole draw, and `memory` bytes at the peak.
+    `operations` are those of the networks while sampling, and `memory` bytes at the peak.
     """
 
     batch: int
@@ -49,19 +49,19 @@ class Drawing:
     memory: int
 
     @property
-    def drawing(self) -> float:
+    def sampling(self) -> float:
         """Seconds that the sampler took."""
         return self.iterations * sum(self.iteration.values())
 
     @property
     def seconds(self) -> float:
         """All that a batch takes, from the labels to the files."""
-        return self.drawing + self.batch * (self.decode + self.write)
+        return self.sampling + self.batch * (self.decode + self.write)
 
     @property
     def gflops(self) -> float:
         """10⁹ operations a second, in the sampler."""
-        return self.operations / self.drawing / 1e9
+        return self.operations / self.sampling / 1e9
 
 
 def drawings(model: Model, settings: SamplingConfig, sizes: Sequence[int] | None, budget: float) -> Iterator[Drawing]:
@@ -72,7 +72,7 @@ def drawings(model: Model, settings: SamplingConfig, sizes: Sequence[int] | None
     """
     began = time.perf_counter()
     wanted = sizes or _growing(model.batch_size())
-    _draw(model, _jobs(model, 1), settings, None)  # the first time, libraries set themselves up
+    _sample(model, _jobs(model, 1), settings, None)  # the first time, libraries set themselves up
     for place, size in enumerate(wanted):
         batches = Batches(size)
         _, measured = next(batches.run(_jobs(model, size), lambda jobs: _measured(model, jobs, settings)))
@@ -101,20 +101,20 @@ def _jobs(model: Model, count: int) -> list[Job]:
 
 
 def _measured(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawing:
-    """The fastest of a few draws, as many as a second has room for."""
+    """The fastest of a few runs, as many as a second has room for."""
     found: list[Drawing] = []
     began = time.perf_counter()
     while not found or (len(found) < _MOST and time.perf_counter() - began + found[-1].seconds < _ENOUGH):
         found.append(_once(model, jobs, settings))
-    return min(found, key=lambda drawing: drawing.seconds)
+    return min(found, key=lambda speed: speed.seconds)
 
 
 def _once(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawing:
     meter, count = Meter(model.device), len(jobs)
     with TemporaryDirectory(prefix="bigr-bench-") as folder, PeakMemory(model.device) as peak:
         start = time.perf_counter()
-        codes = _draw(model, jobs, settings, meter)
-        drawn = time.perf_counter() - start
+        codes = _sample(model, jobs, settings, meter)
+        sampled = time.perf_counter() - start
         start = time.perf_counter()
         images = model.decode(codes)
         decoded = time.perf_counter() - start
@@ -124,7 +124,7 @@ def _once(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawin
             write_image(Path(folder) / f"{job.index}.png", image, recipe=recipe)
         written = time.perf_counter() - start
     sample, token = operations(model.generator.config, meter.prefix)
-    rest = max(0.0, drawn - sum(meter.seconds.values()))
+    rest = max(0.0, sampled - sum(meter.seconds.values()))
     parts = {**meter.seconds, "rest": rest}
     return Drawing(
         batch=count,
@@ -137,10 +137,10 @@ def _once(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawin
     )
 
 
-def _draw(model: Model, jobs: Sequence[Job], settings: SamplingConfig, meter: Meter | None) -> torch.Tensor:
+def _sample(model: Model, jobs: Sequence[Job], settings: SamplingConfig, meter: Meter | None) -> torch.Tensor:
     if meter is not None:
         with meter.attached(model.generator):
-            return _draw(model, jobs, settings, None)
+            return _sample(model, jobs, settings, None)
     codes = model.sample_codes(
         model.network.conditions([job.guide for job in jobs]), [job.seed for job in jobs], settings=settings
     )
@@ -167,8 +167,8 @@ class Training:
 def trained(model: Model, *, batch: int, steps: int) -> Training:
     """Train a fresh generator of a model's sizes for a few steps, after one that is not timed.
 
-    Its weights are in float32; where the model is in a shorter format, layers compute in that. The codes are drawn by
-    chance: drawing and encoding images, which other processes do in a training, is left out.
+    Its weights are in float32; where the model is in a shorter format, layers compute in that. The codes are
+    random: loading and encoding images, which other processes do in a training, is left out.
 
     Raises:
         RunError: there is too little memory.

@@ -198,6 +198,14 @@ class GeneratorObjective(Objective):
         write_run_model(run, config, tokenizer=self.tokenizer, generator=average, measures=measures)
 
     def _describe(self, step: int) -> ModelConfig:
-        tokenizer, labels = self.base.tokenizer, self.labels
-        about = {"labels": labels, "vocabulary": self._vocabulary, "refine": self.base.refine}
-        return run_model_config(self.config, step, tokenizer=tokenizer, generator=self.sizes, **about)  # type: ignore[arg-type]
+        return run_model_config(
+            self.config,
+            step,
+            tokenizer=self.base.tokenizer,
+            generator=self.sizes,
+            labels=self.labels,
+            sampling=self.config.sampling,
+            painting=self.config.painting,
+            vocabulary=self._vocabulary,
+            refine=self.base.refine,
+        )

@@ -6,19 +6,18 @@ import copy
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TokenizerConfig
+from bigr_cli.core.config import TokenizerConfig
 from bigr_cli.data.loading import Batch, Positions, load_batches
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import ConfigError, ModelError
 from bigr_cli.runtime.device import main_memory
 from bigr_cli.training.config import GeneratorTraining, OptimizerConfig, TokenizerTraining
 from bigr_cli.version import __version__
-from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.card import render_card
 from bigr_cli.zoo.config import ModelConfig, Provenance
 from bigr_cli.zoo.find import find_model
@@ -127,23 +126,15 @@ def run_model_config(
     step: int,
     *,
     tokenizer: TokenizerConfig,
-    generator: GeneratorConfig | None = None,
-    labels: tuple[str, ...] = (),
-    vocabulary: Vocabulary | None = None,
-    refine: int = 0,
+    **more: Any,
 ) -> ModelConfig:
-    """What a run's model folder says about itself after `step` steps."""
+    """What a run's model folder says about itself after `step` steps, with `more` fields of the model's config."""
     return ModelConfig(
         name=training.name,
         image_size=tokenizer.image_size,
         tokenizer=tokenizer,
-        generator=generator,
-        labels=labels,
-        sampling=training.sampling if isinstance(training, GeneratorTraining) else SamplingConfig(),
-        painting=training.painting if isinstance(training, GeneratorTraining) else None,
         background=training.data.background,
-        vocabulary=vocabulary,
-        refine=refine,
+        **more,
         provenance=Provenance(
             data=training.data.source,
             without=training.data.without,
