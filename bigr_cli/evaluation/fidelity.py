@@ -62,7 +62,11 @@ class Reference:
 
 
 def extract(
-    network: nn.Module, image_set: ImageSet, device: torch.device, batch: int, advance: Callable[[int], None]
+    network: nn.Module,
+    image_set: ImageSet,
+    device: torch.device,
+    batch: int,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Tensor]:
     """The features (N, D) of all images by name, on the CPU.
 

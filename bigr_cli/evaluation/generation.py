@@ -30,10 +30,6 @@ _PACKAGES = ("torch", "torch-fidelity", "torchvision", "numpy", "scipy", "pillow
 Advance = Callable[[int], None]
 
 
-def _silent(_: int) -> None:
-    """For those who watch no progress."""
-
-
 class LoadedEvaluator:
     """An extractor, metrics and a reference, ready to evaluate any number of samples."""
 
@@ -47,7 +43,6 @@ class LoadedEvaluator:
         batch: int | None = None,
         resize: int | None = None,
         extra: Sequence[str] = (),
-        advance: Advance = _silent,
     ) -> None:
         """Loads the network and computes what it says of the reference.
 
@@ -56,7 +51,6 @@ class LoadedEvaluator:
             batch: images at once.
             resize: the side that samples are fitted to.
             extra: metrics whose features are wanted of the samples without their figures.
-            advance: told of the reference's images as they are done.
 
         Raises:
             UsageError, ModelError, RunError: as `Extractor.network` and `Opened.read`.
@@ -70,9 +64,9 @@ class LoadedEvaluator:
         self._reals: dict[int, dict[str, Any] | None] = {}
         if reference is not None and binary and self._network is not None:
             network = extractor.network(tuple(binary), self.device)
-            self.reference = reference.read(network, extractor, binary, self.device, self.batch, advance)
+            self.reference = reference.read(network, extractor, binary, self.device, self.batch)
 
-    def features(self, samples: ImageSet, advance: Advance = _silent) -> dict[str, Tensor]:
+    def features(self, samples: ImageSet, advance: Advance = lambda count: None) -> dict[str, Tensor]:
         """What the network says of samples; UsageError if there are too few, or it is not finite."""
         counts = [(samples.what, samples.count)]
         if self.reference is not None and self.reference.features:
@@ -228,7 +222,7 @@ def compared(
     again: ImageSet,
     *,
     overwrite: bool = False,
-    advance: Advance = _silent,
+    advance: Advance = lambda count: None,
 ) -> dict[str, Any]:
     """The record of samples: their figures and everything that these depend on. Writes the files asked for.
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from bigr_cli.evaluation.tokenizers import Pairs, Seen
 
+_USED, _DUPLICATE = 0.8, 0.9  # entropy of a bit, correlation with an earlier one
+
 
 def psnr(made: Tensor, given: Tensor, where: Tensor | None = None) -> Tensor:
     """Peak signal-to-noise ratio of each image in decibels: (B, 3, H, W) in [0, 1] → (B,).
@@ -78,13 +80,13 @@ class BitCounts:
         deviation = covariance.diagonal().clamp_min(1e-12).sqrt()
         return (covariance / (deviation[:, None] * deviation)).abs().tril(-1)
 
-    def usage(self, threshold: float = 0.8, duplicate: float = 0.9) -> dict[str, float]:
+    def usage(self) -> dict[str, float]:
         """What `bit_usage` says."""
         entropies = self.entropies()
         return {
-            "bits_used": float((entropies > threshold).double().mean()),
+            "bits_used": float((entropies > _USED).double().mean()),
             "bits_entropy": float(entropies.mean()),
-            "bits_duplicated": float((self.correlations() > duplicate).any(dim=1).double().mean()),
+            "bits_duplicated": float((self.correlations() > _DUPLICATE).any(dim=1).double().mean()),
         }
 
     def correlation(self) -> dict[str, float]:
@@ -94,15 +96,15 @@ class BitCounts:
         return {"bits_correlation_mean": float(found.sum() / pairs), "bits_correlation_max": float(found.max())}
 
 
-def bit_usage(codes: Tensor, threshold: float = 0.8, duplicate: float = 0.9) -> dict[str, float]:
+def bit_usage(codes: Tensor) -> dict[str, float]:
     """Use of the bits over all tokens: (N, L, K) bool codes.
 
-    Returns `bits_used`, the share of bits with an entropy above `threshold` bit; `bits_entropy`, the mean entropy;
-    `bits_duplicated`, the share of bits that correlate with an earlier one by more than `duplicate`.
+    Returns `bits_used`, the share of bits with an entropy above 0.8 bit; `bits_entropy`, the mean entropy;
+    `bits_duplicated`, the share of bits that correlate with an earlier one by more than 0.9.
     """
     counts = BitCounts(codes.shape[-1])
     counts.add(codes)
-    return counts.usage(threshold, duplicate)
+    return counts.usage()
 
 
 def ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +50,6 @@ class Opened:
         metrics: Sequence[str],
         device: torch.device,
         batch: int,
-        advance: Callable[[int], None],
     ) -> Reference:
         """With features computed where they are needed; UsageError if they are not finite or of another network."""
         statistics, features = self.file.statistics, {}
@@ -61,7 +60,7 @@ class Opened:
             check_finite(self.file.features, f"{self.where}: features")
             features = {extractor.layers[metric]: self.file.features for metric in needed}
         elif self.images is not None and needed:
-            features = extract(network, self.images, device, batch, advance)
+            features = extract(network, self.images, device, batch)
         return Reference(features, statistics, self._provenance(features))
 
     def identity(self) -> str:

@@ -205,14 +205,14 @@ def dots(places: Line, names: Sequence[str], *, x: str, y: str) -> str:
     return _svg(draw, x, y, beside=True)
 
 
-def histogram(series: Mapping[str, Sequence[float]], *, x: str, y: str, bins: int = 40) -> str:
+def histogram(series: Mapping[str, Sequence[float]], *, x: str, y: str) -> str:
     """How values are spread, an outline for each name."""
 
     def draw(axes: Axes) -> None:
         together = [value for values in series.values() for value in values]
         edges = (min(together), max(together) + 1e-9)
         for name, values in series.items():
-            axes.hist(list(values), bins=bins, range=edges, histtype="stepfilled", alpha=0.5, label=name)
+            axes.hist(list(values), bins=40, range=edges, histtype="stepfilled", alpha=0.5, label=name)
         axes.locator_params(axis="y", integer=True)
 
     return _svg(draw, x, y)
