@@ -147,7 +147,7 @@ def _model(wanted: str) -> Extractor:
         names = [SCENES, *FEATURE_EXTRACTORS_REGISTRY, *(entry.name for entry in list_models())]
         raise UnknownNameError("features", wanted, names, hint=f"choose {CHOICES}") from error
     network, config = load_model(directory)
-    kind = wanted_features(config)
+    kind = wanted_features(config, pool="mean")
     called = config.name if directory == Path(wanted).expanduser() else directory.name
     digest = "".join(config.sha256.values())
     name = f"bigr-{called}-layer{kind.layer}-{digest[:8] or abs(hash(directory.resolve())) % 10**8}"

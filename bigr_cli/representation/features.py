@@ -16,7 +16,7 @@ from bigr_cli.errors import ImageError, ModelError, ModelFormatError, UsageError
 from bigr_cli.prompts import Label, guide_of, name_of
 from bigr_cli.runtime.batches import Batches
 from bigr_cli.version import __version__
-from bigr_cli.zoo.config import ModelConfig, read_config
+from bigr_cli.zoo.config import POOLS, ModelConfig, read_config
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.with_weights import model_with_weights
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bigr_cli.core.model import BinaryModel
 
 Pool = Literal["mean", "tokens", "codes", "grid2", "grid3", "grid4"]
-CELLS: dict[str, int | None] = {"mean": 1, "grid2": 2, "grid3": 3, "grid4": 4, "tokens": None}
+CELLS: dict[str, int | None] = {**POOLS, "tokens": None}
 """Cells along a side whose tokens are averaged, by the pooling's name; None averages none."""
 ALL = "all"
 
@@ -80,15 +80,20 @@ class Wanted:
         return np.dtype(np.uint8 if self.pool == "codes" else np.float32)
 
 
+def default_pool(config: ModelConfig) -> str:
+    """How tokens are pooled where nothing else is asked for."""
+    return "mean" if config.representation is None else config.representation.pool
+
+
 def wanted_features(
-    config: ModelConfig, *, layer: int | str | None = None, pool: str = "mean", label: Label = None
+    config: ModelConfig, *, layer: int | str | None = None, pool: str | None = None, label: Label = None
 ) -> Wanted:
     """What these settings mean for a model.
 
     Args:
         layer: the number of a block, 0 is the first, several with commas ("4,6"), or "all"; None is the model's
             default, or the middle one.
-        pool: "mean", "tokens", "codes", "grid2", "grid3" or "grid4".
+        pool: "mean", "tokens", "codes", "grid2", "grid3" or "grid4"; None is the model's default, or the mean.
         label: by name or number; None is no label.
 
     Raises:
@@ -97,6 +102,7 @@ def wanted_features(
         UnknownNameError: there is no such label.
     """
     kinds: tuple[Pool, ...] = get_args(Pool)
+    pool = default_pool(config) if pool is None else pool
     kind = next((each for each in kinds if each == pool), None)
     if kind is None:
         raise UsageError(f"pool: expected {', '.join(kinds)}, got {pool!r}")

@@ -112,7 +112,7 @@ class _Stage:
 
     def __init__(self, run: Run, settings: Settings, model: str | None, *, explain: str) -> None:
         from bigr_cli.runtime.device import select_device, set_threads
-        from bigr_cli.training.alone import check_dial
+        from bigr_cli.training.commands import check_dial
 
         set_threads(run.threads)
         self._run, self._settings = run, run.settings(settings, model, explain=explain)
@@ -122,7 +122,7 @@ class _Stage:
 
     def read(self, default: "Training", given: Mapping[str, Any], plan: "Callable[..., Training]") -> "Training":
         """The training's config, of which `plan` makes the default where the sizes are left open."""
-        from bigr_cli.training.alone import needs_plan
+        from bigr_cli.training.commands import needs_plan
         from bigr_cli.training.launch import read_training
 
         run, kind = self._run, type(default)
@@ -163,7 +163,7 @@ def train_generator(
     run: Run,
 ) -> None:
     """A run ends as a model folder that every command's --model takes. Ctrl-C saves; --resume goes on."""
-    from bigr_cli.training.alone import planned_generator
+    from bigr_cli.training.commands import planned_generator
     from bigr_cli.training.config import GeneratorTraining
     from bigr_cli.training.generator import GeneratorObjective
     from bigr_cli.training.launch import pin_tokenizer
@@ -204,7 +204,7 @@ def train_tokenizer(
 ) -> None:
     """A run ends as a model folder that `bigr train-generator --tokenizer` takes. Ctrl-C saves; --resume goes on."""
     from bigr_cli.core.config import CompactConfig
-    from bigr_cli.training.alone import planned_tokenizer
+    from bigr_cli.training.commands import planned_tokenizer
     from bigr_cli.training.config import TokenizerTraining
     from bigr_cli.training.tokenizer import TokenizerObjective
 

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from bigr_cli import console
 from bigr_cli.colours import parse_colour
-from bigr_cli.data.codes import CachedSource
+from bigr_cli.data.cached import CachedSource, ReducedSource
 from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.folders import FolderSource
-from bigr_cli.data.reduced import ReducedSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import CheckpointError, UsageError
 from bigr_cli.files import atomic_write
