@@ -38,6 +38,11 @@ class Sampling(SimpleNamespace):
     def __init__(self, **given: Any) -> None:
         super().__init__(**({parameter.name: None for parameter in self.parameters()} | given))
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those that are given, by their names."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
     @staticmethod
     def parameters() -> list[inspect.Parameter]:
         """Its options."""

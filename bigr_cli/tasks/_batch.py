@@ -16,7 +16,7 @@ from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.options.groups import Batch, Machine, Writing
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._earlier import POLL, Watch
-from bigr_cli.tasks._given import Chooser, Given, given_by, given_by_manifest
+from bigr_cli.tasks._given import Chooser, Given, config_of, given_by, given_by_manifest
 from bigr_cli.tasks._jobs import Job, Plan, pass_path, plan
 from bigr_cli.tasks._results import FailureList, Results, check_stdout, resumption
 from bigr_cli.tasks._sharing import Turn, load_on_every_rank, sharing, turn
@@ -49,8 +49,7 @@ def run(context: typer.Context, task: str, kind: "type[EditRequest]") -> None:
 
 def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes: Team, mine: Turn) -> None:
     from bigr_cli.imaging.output_names import Earlier
-    from bigr_cli.zoo.config import ModelConfig, read_config
-    from bigr_cli.zoo.find import find_model
+    from bigr_cli.zoo.config import ModelConfig
 
     base = given_by(context)
     batch, writing, machine = base.group(Batch), base.group(Writing), base.group(Machine)
@@ -64,7 +63,7 @@ def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes
         chooser = Chooser(base, base.params.get("recipe"))
         name = chooser.model(base.params["model"])
         listed = FailureList(batch.failures, overwrite=writing.overwrite, skip_existing=writing.skip_existing)
-        return lines, chooser, name, read_config(find_model(name)), before_after_path(batch, writing), listed
+        return lines, chooser, name, config_of(name), before_after_path(batch, writing), listed
 
     lines, chooser, name, config, sheet, listed = processes.after_the_first(prepared)
     drawn, model = processes.broadcast(secrets.randbelow(2**32)), None

@@ -9,7 +9,8 @@ from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.metrics import GENERATION, choices
 from bigr_cli.options import argument, option
 from bigr_cli.options.groups import Sampling
-from bigr_cli.tasks._measuring import EVALUATION, EvaluatorOptions, Sweep, evaluator_of
+from bigr_cli.tasks._given import config_of
+from bigr_cli.tasks._measuring import EVALUATION, EvaluatorOptions, Sweep, swept
 
 if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig
@@ -144,7 +145,7 @@ def planned(
         reference_count=comparing.reference_count,
         metrics=comparing.metrics,
         resize=comparing.resize,
-        evaluator=evaluator_of(evaluating),
+        evaluator=evaluating.evaluator(),
         statistics=drawing.statistics,
         npz=drawing.npz,
     )
@@ -195,16 +196,11 @@ def _to_draw(
 ) -> "tuple[list[Job], list[tuple[Point, SamplingConfig]], tuple[int, int]]":
     """The images, the settings of every point of the sweep, and the images' size."""
     from bigr_cli.evaluation.generation import COUNT
-    from bigr_cli.evaluation.preflight import points
     from bigr_cli.evaluation.samples import balanced
-    from bigr_cli.settings import sampling_settings
-    from bigr_cli.zoo.config import read_config
-    from bigr_cli.zoo.find import find_model
 
-    config = read_config(find_model(model))
-    given = {name: value for name, value in vars(sampling).items() if value is not None}
-    tried = [(point, sampling_settings(config, given, point)) for point in points(sweep, list(given))]
-    return balanced(config, drawing.count or COUNT, drawing.seed), tried, (config.image_size, config.image_size)
+    config = config_of(model)
+    tried, size = swept(config, sampling, sweep), (config.image_size, config.image_size)
+    return balanced(config, drawing.count or COUNT, drawing.seed), tried, size
 
 
 def _given(
@@ -213,7 +209,7 @@ def _given(
     """The images of a folder; UsageError if settings are given that only drawing has."""
     from bigr_cli.evaluation.image_sets import folder as images_of
 
-    set_ = [name for name, value in vars(sampling).items() if value is not None]
+    set_ = list(sampling.given)
     if sweep or set_ or drawing.seed:
         option = "sweep" if sweep else set_[0].replace("_", "-") if set_ else "seed"
         raise UsageError(f"--{option} is about images that are drawn, but {folder} holds images already")

@@ -16,8 +16,8 @@ from bigr_cli.errors import UnknownNameError, UsageError
 from bigr_cli.file_names import expanded
 from bigr_cli.options.groups import Sampling, group_parameters
 from bigr_cli.prompts import ALL, every_label, guide, label_index, listing, reads_text
-from bigr_cli.zoo.config import shortened
-from bigr_cli.zoo.find import LIST_HINT, list_models
+from bigr_cli.zoo.config import read_config, shortened
+from bigr_cli.zoo.find import LIST_HINT, find_model, list_models
 
 if TYPE_CHECKING:
     from bigr_cli.prompts import Label
@@ -58,6 +58,11 @@ class Given:
     def error(self, error: UsageError) -> UsageError:
         """The error, with the line of the manifest in front."""
         return UsageError(f"{self.line}: {error}", hint=error.hint) if self.line else error
+
+
+def config_of(model: str | None) -> ModelConfig:
+    """The config of a model, by name or folder; None is the default one."""
+    return read_config(find_model(model))
 
 
 def given_by(context: typer.Context) -> Given:

@@ -13,7 +13,7 @@ from bigr_cli.editing.requests import Interpolate
 from bigr_cli.errors import UsageError
 from bigr_cli.options.groups import Sampling, Writing
 from bigr_cli.runtime.processes import Team
-from bigr_cli.tasks._given import Chooser, Given, given_by_manifest
+from bigr_cli.tasks._given import Chooser, Given, config_of, given_by_manifest
 from bigr_cli.tasks._results import check_stdout
 
 if TYPE_CHECKING:
@@ -104,13 +104,10 @@ class Job:
 
 def plan(context: typer.Context, base: Given, model: str | None, drawn: int, processes: Team) -> list[Job]:
     """All interpolations that the command line, or its manifest, asks for, checked before one is made."""
-    from bigr_cli.zoo.config import read_config
-    from bigr_cli.zoo.find import find_model
-
     manifest = base.params["manifest"]
     if processes.count > 1 and str(manifest) == "-":
         raise UsageError("--manifest - is for one process")
-    config, jobs = read_config(find_model(model)), list[Job]()
+    config, jobs = config_of(model), list[Job]()
     for given in given_by_manifest(context, manifest) if manifest else [base]:
         try:
             jobs += _jobs_of(given, config, drawn)

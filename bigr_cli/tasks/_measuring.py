@@ -12,11 +12,15 @@ from bigr_cli import console, options
 from bigr_cli.errors import BigrError, RunError
 from bigr_cli.help_pages import long_name
 from bigr_cli.options import argument, option
-from bigr_cli.options.groups import Machine
+from bigr_cli.options.groups import Machine, Sampling
 
 if TYPE_CHECKING:
+    from bigr_cli.core.config import SamplingConfig
     from bigr_cli.evaluation.generation import Evaluator
+    from bigr_cli.evaluation.preflight import Point
+    from bigr_cli.evaluation.report import Report
     from bigr_cli.model import Model
+    from bigr_cli.zoo.config import ModelConfig
 
 
 _LISTED = 20
@@ -94,6 +98,12 @@ class EvaluatorOptions:
         bool, option("--fetch-weights", "Download weights of torch-fidelity's that are not here.", EVALUATION)
     ] = False
 
+    def evaluator(self) -> "Evaluator":
+        """What is to look at the images, as the evaluation takes it."""
+        from bigr_cli.evaluation.generation import Evaluator
+
+        return Evaluator(features=self.features, weights=self.weights, fetch_weights=self.fetch_weights)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reporting:
@@ -111,21 +121,29 @@ class Reporting:
     overwrite: options.Overwrite = False
     json: options.Json = False
 
+    def folder(self) -> Path | None:
+        """The report's folder, which can be written to; UsageError if not."""
+        if self.report is None:
+            return None
+        from bigr_cli.evaluation.report import check_report_folder
 
-def evaluator_of(evaluating: EvaluatorOptions) -> "Evaluator":
-    """What is to look at the images, as the evaluation takes it."""
-    from bigr_cli.evaluation.generation import Evaluator
+        return check_report_folder(self.report.expanduser(), overwrite=self.overwrite)
 
-    return Evaluator(features=evaluating.features, weights=evaluating.weights, fetch_weights=evaluating.fetch_weights)
+    def save(self, folder: Path, report: "Report") -> None:
+        """Write a report, and say where."""
+        from bigr_cli.evaluation.report import write_report
+
+        write_report(folder, report, overwrite=self.overwrite)
+        console.say(f"wrote {folder / 'index.html'}")
 
 
-def check_report(reporting: Reporting) -> Path | None:
-    """The report's folder, which can be written to; UsageError if not."""
-    if reporting.report is None:
-        return None
-    from bigr_cli.evaluation.report import check_report_folder
+def swept(config: "ModelConfig", sampling: Sampling, sweep: Sequence[str]) -> "list[tuple[Point, SamplingConfig]]":
+    """The settings of the sampler at every point of a sweep, which is one point without any."""
+    from bigr_cli.evaluation.preflight import points
+    from bigr_cli.settings import sampling_settings
 
-    return check_report_folder(reporting.report.expanduser(), overwrite=reporting.overwrite)
+    given = sampling.given
+    return [(point, sampling_settings(config, given, point)) for point in points(sweep, list(given))]
 
 
 def command_line(context: typer.Context) -> str:

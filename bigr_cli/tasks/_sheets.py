@@ -121,19 +121,23 @@ class SheetMaker:
         return replace(recipe, options={**recipe.options, "shows": shows, "columns": self._columns, **captions})
 
 
-def before_after_path(batch: Batch, writing: Writing) -> Path | None:
-    """Where the sheet of a batch goes, checked."""
+def sheet_path(sheet: str | Path | None, *, overwrite: bool, skip_existing: bool = False) -> Path | None:
+    """Where a sheet goes, checked; None if there is to be none."""
     from bigr_cli.file_names import expanded
     from bigr_cli.imaging.files import check_targets, kind_of
 
-    if batch.grid is None:
+    if sheet is None:
         return None
-    if batch.watch:
-        raise UsageError("--grid and --watch exclude each other: a sheet shows what a finished run has made")
-    path = expanded(batch.grid)
+    path = expanded(str(sheet))
     kind_of(path)
-    wanted = check_targets([path], overwrite=writing.overwrite, skip_existing=writing.skip_existing)
-    return path if wanted[0] else None
+    return path if check_targets([path], overwrite=overwrite, skip_existing=skip_existing)[0] else None
+
+
+def before_after_path(batch: Batch, writing: Writing) -> Path | None:
+    """Where the sheet of a batch goes, checked."""
+    if batch.grid is not None and batch.watch:
+        raise UsageError("--grid and --watch exclude each other: a sheet shows what a finished run has made")
+    return sheet_path(batch.grid, overwrite=writing.overwrite, skip_existing=writing.skip_existing)
 
 
 def write_before_after(path: Path, made: "Sequence[tuple[BatchJob, Image]]", writing: Writing) -> None:

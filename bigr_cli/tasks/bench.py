@@ -92,7 +92,7 @@ def bench(
 
     folder = find_model(model)
     config = read_config(folder)
-    settings = sampling_settings(config, {name: value for name, value in vars(sampling).items() if value is not None})
+    settings = sampling_settings(config, sampling.given)
     class_count(config)
     from bigr_cli.speed import drawings, trained
 

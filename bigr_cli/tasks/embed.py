@@ -9,6 +9,7 @@ from bigr_cli import console, options
 from bigr_cli.options import option
 from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
+from bigr_cli.tasks._given import config_of
 from bigr_cli.tasks._measuring import Images, ImageSeed, SceneCount, finish, loaded, report
 from bigr_cli.tasks._results import FailureList
 
@@ -93,15 +94,13 @@ def embed(
     from bigr_cli.representation.items import find_items
     from bigr_cli.representation.parts import embed_to_file
     from bigr_cli.runtime.processes import team
-    from bigr_cli.zoo.config import read_config
-    from bigr_cli.zoo.find import find_model
 
     began = time.perf_counter()
     output = output.expanduser()
     check_kind(output)
     check_targets([output], overwrite=overwrite)
     listed = FailureList(failures, overwrite=overwrite)
-    config = read_config(find_model(model))
+    config = config_of(model)
     wanted = wanted_features(config, layer=layer, pool=pool, label=label)
     items = find_items(images, config.image_size, count=count, seed=seed, recursive=recursive)
     with team() as processes:

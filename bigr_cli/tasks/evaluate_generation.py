@@ -1,7 +1,6 @@
 """`bigr evaluate generation`: how much generated images look like real ones."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -9,9 +8,8 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.options.groups import Machine, Messages, Sampling, grouped
 from bigr_cli.registry import UNDERSTAND, group, task
-from bigr_cli.tasks import _measuring
 from bigr_cli.tasks._generation import Comparing, Drawing, Plan, Words, planned
-from bigr_cli.tasks._measuring import EvaluatorOptions, Reporting, loaded
+from bigr_cli.tasks._measuring import EvaluatorOptions, Reporting, command_line, loaded
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +57,8 @@ def generation(
     of processes (torchrun --nproc-per-node 4 -m bigr_cli evaluate generation …). A run that was stopped goes on where
     it was when it is started again.
     """
-    again = _measuring.command_line(context)
-    report = _measuring.check_report(reporting)
+    again = command_line(context)
+    report = reporting.folder()
     plan = planned(
         words or [],
         model,
@@ -80,16 +78,11 @@ def generation(
             _show(run.records)
     finally:  # the report has the figures, even if nobody reads stdout
         if report is not None:
-            _report(report, run, again, overwrite=reporting.overwrite)
+            from bigr_cli.evaluation.report_pages import generation_report
+
+            page = generation_report(run.records, run.shown(), again)
+            reporting.save(report, page)
     run.discard()
-
-
-def _report(report: Path, run: "_Run", again: str, *, overwrite: bool) -> None:
-    from bigr_cli.evaluation.report import write_report
-    from bigr_cli.evaluation.report_pages import generation_report
-
-    write_report(report, generation_report(run.records, run.shown(), again), overwrite=overwrite)
-    console.say(f"wrote {report / 'index.html'}")
 
 
 class _Run:

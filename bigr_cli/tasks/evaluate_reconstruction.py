@@ -12,8 +12,8 @@ from bigr_cli.evaluation.reconstruction import RECONSTRUCTION
 from bigr_cli.options import argument, option
 from bigr_cli.options.groups import Messages, SameModels, grouped
 from bigr_cli.registry import UNDERSTAND, task
-from bigr_cli.tasks import _measuring
-from bigr_cli.tasks._measuring import EVALUATION, EvaluatorOptions, Reporting
+from bigr_cli.tasks._measuring import EVALUATION, EvaluatorOptions, Reporting, command_line
+from bigr_cli.tasks._sheets import sheet_path
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.image_sets import ImageSet
@@ -88,12 +88,12 @@ def reconstruction(
     from bigr_cli.runtime.device import select_device, set_threads
     from bigr_cli.zoo.folder import load_tokenizer
 
-    again = _measuring.command_line(context)
-    report = _measuring.check_report(reporting)
-    sheet = _checked(worst, overwrite=reporting.overwrite)
+    again = command_line(context)
+    report = reporting.folder()
+    sheet = sheet_path(worst, overwrite=reporting.overwrite)
     rows = named(metrics, RECONSTRUCTION)
     sets = _opened([*(models or ()), *(model or ())] or [None], data, count)
-    evaluator, wanted = _measuring.evaluator_of(evaluating), [images for _, images in sets]
+    evaluator, wanted = evaluating.evaluator(), [images for _, images in sets]
     extractor = distance_extractor(evaluator, data, wanted, rows, asked=metrics is not None)
     set_threads(threads)
     chosen = select_device(device)
@@ -122,18 +122,6 @@ def reconstruction(
     _finish(records, reconstructions, sheet, report, reporting, again)
 
 
-def _checked(worst: Path | None, *, overwrite: bool) -> Path | None:
-    """The file for the sheet, which can be written."""
-    if worst is None:
-        return None
-    from bigr_cli.imaging.files import check_targets, kind_of
-
-    path = worst.expanduser()
-    kind_of(path)
-    check_targets([path], overwrite=overwrite)
-    return path
-
-
 def _opened(models: "list[str] | list[None]", data: str, count: int | None) -> "list[tuple[Path, ImageSet]]":
     """Each model's folder, and the images at its size."""
     from bigr_cli.evaluation.tokenizers import images_to_reconstruct
@@ -158,7 +146,6 @@ def _finish(
     again: str,
 ) -> None:
     """Show and write everything."""
-    from bigr_cli.evaluation.report import write_report
     from bigr_cli.evaluation.report_pages import reconstruction_report
     from bigr_cli.imaging.files import write_image
     from bigr_cli.imaging.montage import grid
@@ -173,8 +160,7 @@ def _finish(
             console.say(f"wrote {sheet}")
         if report is not None:
             page = reconstruction_report(records, reconstructions, again)
-            write_report(report, page, overwrite=reporting.overwrite)
-            console.say(f"wrote {report / 'index.html'}")
+            reporting.save(report, page)
 
 
 def _show(records: list[dict[str, Any]]) -> None:

@@ -10,8 +10,8 @@ from bigr_cli.errors import UsageError
 from bigr_cli.options import option
 from bigr_cli.options.groups import Machine, Messages, Sampling, grouped
 from bigr_cli.registry import UNDERSTAND, task
-from bigr_cli.tasks import _measuring
-from bigr_cli.tasks._measuring import loaded
+from bigr_cli.tasks._given import config_of
+from bigr_cli.tasks._measuring import EVALUATION, Sweep, loaded, swept
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.agreement import Asked, LoadedEvaluator
@@ -37,13 +37,13 @@ class Asking:
         ),
     ] = None
     seed: Annotated[int, options.seed("Of scenes and images.", options.MODEL, most=2**31)] = 0
-    sweep: _measuring.Sweep = None
+    sweep: Sweep = None
     clip: Annotated[
         str | None,
         option(
             "--clip",
             "Judge by this CLIP of transformers. Without it, by the classifier of scenes; a commit pins it.",
-            _measuring.EVALUATION,
+            EVALUATION,
             metavar="NAME[@REVISION]|DIR",
         ),
     ] = None
@@ -76,19 +76,14 @@ def text(
     A run that was stopped goes on where it was when it is started again.
     """
     from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_evaluator, find_clip, scenes_evaluator
-    from bigr_cli.evaluation.preflight import points
     from bigr_cli.evaluation.samples import draws
     from bigr_cli.generation import plan
     from bigr_cli.prompts import reads_text
-    from bigr_cli.settings import sampling_settings
-    from bigr_cli.zoo.config import read_config
-    from bigr_cli.zoo.find import find_model
 
-    config = read_config(find_model(model))
+    config = config_of(model)
     if not reads_text(config):
         raise UsageError(f"{config.name} knows classes and reads no texts", hint="bigr evaluate generation measures it")
-    given = {name: value for name, value in vars(sampling).items() if value is not None}
-    settings = [(each, sampling_settings(config, given, each)) for each in points(asking.sweep or [], list(given))]
+    settings = swept(config, sampling, asking.sweep or [])
     kinds = _asked(config, asking)
     network = loaded(model, machine)
     evaluator_name = SCENES
@@ -115,11 +110,11 @@ def text(
                 console.json_line({**records[-1], "sampling": vars(chosen)})
     if not json:
         columns = [CLIP] if asking.clip else [*QUESTIONS, ALL]
-        swept = list(settings[0][0])
+        tried = list(settings[0][0])
         console.table(
-            [*swept, "captions", "pictures", *columns],
+            [*tried, "captions", "pictures", *columns],
             [
-                [*(str(each["point"][name]) for name in swept), each["captions"], str(each["count"])]
+                [*(str(each["point"][name]) for name in tried), each["captions"], str(each["count"])]
                 + [f"{each[name]:.2f}" if name == CLIP else f"{100 * each[name]:.1f} %" for name in columns]
                 for each in records
             ],

@@ -14,7 +14,7 @@ from bigr_cli.options.groups import Machine, Messages, Sampling, Writing, groupe
 from bigr_cli.prompts import guide
 from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
-from bigr_cli.tasks._given import Chooser, given_by, prompts_given, wanted_prompts
+from bigr_cli.tasks._given import Chooser, config_of, given_by, prompts_given, wanted_prompts
 from bigr_cli.tasks._results import Results, check_stdout, resumption
 from bigr_cli.tasks._sharing import load_on_every_rank, sharing, turn
 from bigr_cli.tasks._sheets import SheetMaker, Sheets, sheet_paths
@@ -115,9 +115,6 @@ def generate(
 
     Every image carries its recipe, which bigr info shows and --recipe takes settings, labels and seed from.
     """
-    from bigr_cli.zoo.config import read_config
-    from bigr_cli.zoo.find import find_model
-
     if all_labels:
         console.warn("--all-labels is now the label all: bigr generate all")
     with sharing() as processes, turn(processes, writing.output, skip_existing=writing.skip_existing) as mine:
@@ -126,7 +123,7 @@ def generate(
         name = processes.decided(lambda: chooser.model(model))
 
         def decide() -> tuple[Request, Targets]:
-            config = read_config(find_model(name))
+            config = config_of(name)
             wanted = wanted_prompts(config, prompts_given(labels, prompt, prompts), all_labels, chooser)
             made = _request(config, wanted, chooser, sampling, count=count, seed=seed, negative=negative)
             return made, _targets(made.jobs, config, writing, sheets, processes.count)

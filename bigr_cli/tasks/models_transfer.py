@@ -94,10 +94,7 @@ def import_(
         dtype=None if dtype is None else getattr(torch, dtype),
         overwrite=overwrite,
     )
-    if json:
-        console.json_line(record(read_entry(output)))
-    else:
-        console.say(f"made {output}")
+    _say_made(output, json=json)
 
 
 @task(
@@ -171,10 +168,7 @@ def pull(
     if chosen is None:
         raise UsageError("no model given", hint="bigr models list shows those to be pulled, such as bigr-l-d24")
     output = pull_model(chosen, name=name, dtype=dtype, overwrite=overwrite, offline=offline)
-    if json:
-        console.json_line(record(read_entry(output)))
-    else:
-        console.say(f"made {output}")
+    _say_made(output, json=json)
 
 
 @task(
@@ -208,3 +202,10 @@ def push(
         console.json_line({"path": folder, "repository": repository, "url": address})
     else:
         console.result(address)
+
+
+def _say_made(folder: Path, *, json: bool) -> None:
+    if json:
+        console.json_line(record(read_entry(folder)))
+    else:
+        console.say(f"made {folder}")

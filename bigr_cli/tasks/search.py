@@ -12,6 +12,7 @@ from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._measuring import loaded
+from bigr_cli.tasks._sheets import sheet_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,14 +53,10 @@ def search(
     The image is seen by the model that made the index, at the same layer.
     """
     from bigr_cli.file_names import expanded
-    from bigr_cli.imaging.files import check_targets, kind_of
     from bigr_cli.representation.index_files import check_features, ranked, read_index
     from bigr_cli.representation.items import item_named, read_item
 
-    sheet = expanded(grid) if grid is not None else None
-    if sheet is not None:
-        kind_of(sheet)
-        check_targets([sheet], overwrite=overwrite)
+    sheet = sheet_path(grid, overwrite=overwrite)
     found = read_index(expanded(str(index)))
     insisted = model if "model" in given_by(context).explicit else None
     name, config = found.about.find(str(index), insisted)

@@ -1,6 +1,7 @@
 """`bigr serve`: a local page for masks, and the same tasks over HTTP."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,9 +12,11 @@ from bigr_cli.errors import UsageError
 from bigr_cli.options import argument, number, option
 from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.registry import MAKE, task
+from bigr_cli.tasks._given import config_of
+from bigr_cli.tasks._measuring import loaded
 
 if TYPE_CHECKING:
-    from bigr_cli.model import Model
+    pass
 
 TASK = "serve"
 SERVER = "Server"
@@ -106,17 +109,14 @@ def serve(
         raise UsageError("bigr serve needs starlette and uvicorn", hint="pip install 'bigr-cli[web]'") from error
     from bigr_cli import console
     from bigr_cli.imaging.inputs import find_inputs
-    from bigr_cli.model import load
     from bigr_cli.serve.guard import MIB, Limits
     from bigr_cli.serve.server import Listening
     from bigr_cli.serve.server import serve as run
-    from bigr_cli.zoo.config import read_config
-    from bigr_cli.zoo.find import find_model
 
     if images:
         console.warn("--images is now an argument: bigr serve scene.png scenes/")
     name, paths = _divided(words or [], model)
-    config = read_config(find_model(name))
+    config = config_of(name)
     if config.generator is None:
         raise UsageError(f"{config.name}: is a tokenizer without a generator", hint="bigr models list shows others")
     inputs = find_inputs([*paths, *(images or [])]) if paths or images else []
@@ -132,14 +132,15 @@ def serve(
         seconds=bounds.time_limit,
     )
 
-    def loaded() -> "Model":
-        found = load(name, **machine.placing(machine.dtype))
-        numbers = str(found.dtype).removeprefix("torch.")
-        console.say(f"{found.name} on {found.device} in {numbers}")
-        return found
-
     found_images = [one.path for one in inputs if one.path is not None]
-    run(loaded, listening, limits, images=found_images, batch_size=machine.batch_size, browser=place.open)
+    run(
+        partial(loaded, name, machine),
+        listening,
+        limits,
+        images=found_images,
+        batch_size=machine.batch_size,
+        browser=place.open,
+    )
 
 
 def _divided(words: list[str], model: str | None) -> tuple[str | None, list[str]]:
