@@ -17,7 +17,7 @@ from bigr_cli.options.groups import Batch, Machine, Writing
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._earlier import POLL, Watch
 from bigr_cli.tasks._given import Chooser, Given, config_of, given_by, given_by_manifest
-from bigr_cli.tasks._jobs import Job, Plan, pass_path, plan
+from bigr_cli.tasks._jobs import Job, Plan, Planner, pass_path
 from bigr_cli.tasks._results import FailureList, Results, check_stdout, resumption
 from bigr_cli.tasks._sharing import Turn, load_on_every_rank, sharing, turn
 from bigr_cli.tasks._sheets import before_after_path, write_before_after
@@ -68,28 +68,15 @@ def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes
     lines, chooser, name, config, sheet, listed = processes.after_the_first(prepared)
     drawn, model = processes.broadcast(secrets.randbelow(2**32)), None
     watch = Watch(Earlier(task, watching=batch.watch))
+    planner = Planner(task=task, kind=kind, config=config, drawn=drawn, earlier=watch.earlier, heard=watch.heard)
     results: Results | None = None
     failed: list[tuple[str, BigrError]] = []
     while True:
         mine.take()
         leave = watch.done | (watch.unsettled(lines) if batch.watch else set())
         skip = writing.skip_existing or (batch.watch and not writing.overwrite)
-        planned = _planned(
-            processes,
-            partial(
-                plan,
-                task,
-                lines,
-                config,
-                kind,
-                drawn=drawn,
-                leave=leave,
-                skip_existing=skip,
-                earlier=watch.earlier,
-                heard=watch.heard,
-            ),
-            json=writing.json,
-        )
+        make = partial(planner.plan, lines, leave=leave, skip_existing=skip)
+        planned = _planned(processes, make, json=writing.json)
         if batch.dry_run:
             if processes.first:
                 _list_dry_run(planned, task, json=writing.json)

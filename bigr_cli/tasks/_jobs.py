@@ -55,143 +55,143 @@ class Plan:
     skipped: int
 
 
-def plan(
-    task: str,
-    lines: Sequence[Given],
-    config: ModelConfig,
-    kind: type[EditRequest],
-    *,
-    drawn: int,
-    leave: Collection[Path] = (),
-    skip_existing: bool = False,
-    earlier: Earlier | None = None,
-    heard: set[str] | None = None,
-) -> Plan:
-    """The jobs of one command line, or of the lines of a manifest, checked before anything is made.
+@dataclass(frozen=True, kw_only=True)
+class Planner:
+    """Makes jobs of what was asked for, and checks everything before anything is made.
 
-    Args:
+    Attributes:
         task: the command's name.
-        lines: what was asked for.
-        config: of the model.
         kind: the task's request, which its options are read into.
+        config: of the model.
         drawn: the seed where none is given.
-        leave: images, as absolute paths, to be left out.
-        skip_existing: leave out what has its file already.
         earlier: what the task made before; its outputs are no inputs.
         heard: what was said of files passed over, and is not said again.
-
-    Raises:
-        UsageError: anything that cannot be; for a manifest, with the line.
     """
-    from bigr_cli.imaging.files import check_targets
-    from bigr_cli.imaging.output_names import Earlier, Made, numbered
 
-    earlier = Earlier(task) if earlier is None else earlier
-    heard = set() if heard is None else heard
-    jobs: list[Job] = []
-    paths: list[Path] = []
-    for given in lines:
-        try:
-            some, files = _of_line(task, given, config, kind, drawn, len(jobs), earlier, heard)
-        except UsageError as error:
-            raise given.error(error) from error
-        if files is None:
-            if any(passes_saved(job.request) > 1 for job in some):
-                raise given.error(UsageError("-o - takes one image, and --save-passes writes several"))
-            if len(lines) > 1:
-                raise given.error(UsageError("-o - takes one image", hint="-o DIR writes files into a folder"))
-            return Plan(jobs=some, paths=None, skipped=0)
-        jobs += some
-        paths += files
-    paths = numbered(
-        [Made(path, job.source.name, job.seed, job.drawn) for path, job in zip(paths, jobs, strict=True)], earlier
-    )
-    kept = [number for number, job in enumerate(jobs) if absolute(job.source) not in leave]
-    jobs, paths = [jobs[number] for number in kept], [paths[number] for number in kept]
-    there = made_before(paths, jobs) if skip_existing else [False] * len(paths)
-    overwrite = bool(lines[0].params["overwrite"])
-    wanted = check_targets(paths, overwrite=overwrite, skip_existing=skip_existing)
-    earlier_passes = [
-        pass_path(path, turn)
-        for path, job, write in zip(paths, jobs, wanted, strict=True)
-        for turn in range(1, passes_saved(job.request))
-        if write
-    ]
-    check_targets(earlier_passes, overwrite=overwrite)
-    kept = [number for number, write in enumerate(wanted) if write and not there[number]]
-    return Plan(
-        jobs=[replace(jobs[number], index=index) for index, number in enumerate(kept)],
-        paths=[paths[number] for number in kept],
-        skipped=len(jobs) - len(kept),
-    )
+    task: str
+    kind: type[EditRequest]
+    config: ModelConfig
+    drawn: int
+    earlier: Earlier
+    heard: set[str]
 
+    def plan(self, lines: Sequence[Given], *, leave: Collection[Path] = (), skip_existing: bool = False) -> Plan:
+        """The jobs of one command line, or of the lines of a manifest.
 
-def _of_line(
-    task: str,
-    given: Given,
-    config: ModelConfig,
-    kind: type[EditRequest],
-    drawn: int,
-    before: int,
-    earlier: Earlier,
-    heard: set[str],
-) -> tuple[list[Job], list[Path] | None]:
-    from bigr_cli.core.config import LARGEST_SEED
-    from bigr_cli.editing.request import read_request, recorded
-    from bigr_cli.imaging.inputs import find_inputs
-    from bigr_cli.imaging.output_names import resolve
-    from bigr_cli.prompts import NO_LABEL, name_of
-    from bigr_cli.settings import sampling_settings
+        Args:
+            lines: what was asked for.
+            leave: images, as absolute paths, to be left out.
+            skip_existing: leave out what has its file already.
 
-    samples, params = kind.samples, {**_UNSAMPLED, **given.params}
-    words = params["images"] or []
-    if not words:
-        raise UsageError("no image given", hint=f"for example: bigr {task} scene.png, or - to read one from stdin")
-    chooser = Chooser(given, params["recipe"])
-    settings = sampling_settings(
-        config, chooser.sampling(given.group(Sampling) if samples else Sampling()), painting=True
-    )
-    seed = chooser.option("seed", params["seed"])
-    unasked, seed, count = seed is None, drawn if seed is None else seed, params["count"]
-    if seed > LARGEST_SEED - (count - 1):
-        raise UsageError(f"seed: {count} variants from {seed} on go beyond 2^63 - 1")
-    _refuse_labels(task, words, params, config)
-    wanted, options = read_request(kind, config, params, settings), recorded(kind, params, given.explicit)
-    label = NO_LABEL if wanted.label is None else name_of(config, wanted.label)
-    output = params["output"]
-    outside = [Path(os.path.realpath(expanded(output)))] if output and output != "-" else []
-    inputs = find_inputs(
-        words,
-        recursive=params["recursive"],
-        exclude=outside,
-        empty=params["watch"],
-        missing=bool(given.line),
-        heard=heard,
-    )
-    inputs = without_masks_and_sheets(inputs, params, heard) if len(inputs) > 1 else inputs
-    if len(inputs) * count > MOST:
-        raise UsageError(f"{len(inputs) * count:,} images are too many at once; the limit is {MOST:,}")
+        Raises:
+            UsageError: anything that cannot be; for a manifest, with the line.
+        """
+        from bigr_cli.imaging.files import check_targets
+        from bigr_cli.imaging.output_names import Made, numbered
 
-    def built(inputs: Sequence[Input]) -> tuple[list[Job], list[Path] | None]:
         jobs: list[Job] = []
-        fields = []
-        for source in inputs:
-            suffix = _suffix(source)
-            for variant in range(count):
-                numbers = {"seed": seed + variant, "index": before + len(jobs)}
-                jobs.append(Job(source=source, drawn=unasked, request=wanted, label=label, options=options, **numbers))
-                names = {"stem": source.stem, "label": label, "model": config.name, "task": task}
-                fields.append({**names, **numbers, "suffix": suffix})
-        return jobs, resolve(
-            output,
-            fields,
-            default=PATTERN if samples else _UNSAMPLED_PATTERN,
-            folders=[job.source.folder for job in jobs],
+        paths: list[Path] = []
+        for given in lines:
+            try:
+                some, files = self._of_line(given, len(jobs))
+            except UsageError as error:
+                raise given.error(error) from error
+            if files is None:
+                if any(passes_saved(job.request) > 1 for job in some):
+                    raise given.error(UsageError("-o - takes one image, and --save-passes writes several"))
+                if len(lines) > 1:
+                    raise given.error(UsageError("-o - takes one image", hint="-o DIR writes files into a folder"))
+                return Plan(jobs=some, paths=None, skipped=0)
+            jobs += some
+            paths += files
+        made = [Made(path, job.source.name, job.seed, job.drawn) for path, job in zip(paths, jobs, strict=True)]
+        paths = numbered(made, self.earlier)
+        kept = [number for number, job in enumerate(jobs) if absolute(job.source) not in leave]
+        jobs, paths = [jobs[number] for number in kept], [paths[number] for number in kept]
+        there = made_before(paths, jobs) if skip_existing else [False] * len(paths)
+        overwrite = bool(lines[0].params["overwrite"])
+        wanted = check_targets(paths, overwrite=overwrite, skip_existing=skip_existing)
+        earlier_passes = [
+            pass_path(path, turn)
+            for path, job, write in zip(paths, jobs, wanted, strict=True)
+            for turn in range(1, passes_saved(job.request))
+            if write
+        ]
+        check_targets(earlier_passes, overwrite=overwrite)
+        kept = [number for number, write in enumerate(wanted) if write and not there[number]]
+        return Plan(
+            jobs=[replace(jobs[number], index=index) for index, number in enumerate(kept)],
+            paths=[paths[number] for number in kept],
+            skipped=len(jobs) - len(kept),
         )
 
-    jobs, paths = built(inputs)
-    own = own_outputs(jobs, paths, earlier, heard) if paths else set()
-    return built([one for one in inputs if absolute(one) not in own]) if own else (jobs, paths)
+    def _of_line(self, given: Given, before: int) -> tuple[list[Job], list[Path] | None]:
+        """The jobs of one line, numbered from `before` on, and the file of each; None is stdout."""
+        from bigr_cli.core.config import LARGEST_SEED
+        from bigr_cli.editing.request import read_request, recorded
+        from bigr_cli.prompts import NO_LABEL, name_of
+        from bigr_cli.settings import sampling_settings
+
+        kind, config, params = self.kind, self.config, {**_UNSAMPLED, **given.params}
+        if not params["images"]:
+            hint = f"for example: bigr {self.task} scene.png, or - to read one from stdin"
+            raise UsageError("no image given", hint=hint)
+        chooser = Chooser(given, params["recipe"])
+        settings = sampling_settings(
+            config, chooser.sampling(given.group(Sampling) if kind.samples else Sampling()), painting=True
+        )
+        seed = chooser.option("seed", params["seed"])
+        unasked, seed, count = seed is None, self.drawn if seed is None else seed, params["count"]
+        if seed > LARGEST_SEED - (count - 1):
+            raise UsageError(f"seed: {count} variants from {seed} on go beyond 2^63 - 1")
+        _refuse_labels(self.task, params["images"], params, config)
+        wanted, options = read_request(kind, config, params, settings), recorded(kind, params, given.explicit)
+        label = NO_LABEL if wanted.label is None else name_of(config, wanted.label)
+        inputs = self._inputs(given, params)
+        if len(inputs) * count > MOST:
+            raise UsageError(f"{len(inputs) * count:,} images are too many at once; the limit is {MOST:,}")
+
+        def built(inputs: Sequence[Input]) -> tuple[list[Job], list[Path] | None]:
+            numbered = [(source, seed + variant) for source in inputs for variant in range(count)]
+            jobs = [
+                Job(source=source, seed=own, index=index, drawn=unasked, request=wanted, label=label, options=options)
+                for index, (source, own) in enumerate(numbered, before)
+            ]
+            return jobs, self._paths(jobs, params["output"])
+
+        jobs, paths = built(inputs)
+        own = own_outputs(jobs, paths, self.earlier, self.heard) if paths else set()
+        return built([one for one in inputs if absolute(one) not in own]) if own else (jobs, paths)
+
+    def _inputs(self, given: Given, params: Mapping[str, Any]) -> list[Input]:
+        """The images that a line names."""
+        from bigr_cli.imaging.inputs import find_inputs
+
+        output = params["output"]
+        inputs = find_inputs(
+            params["images"],
+            recursive=params["recursive"],
+            exclude=[Path(os.path.realpath(expanded(output)))] if output and output != "-" else [],
+            empty=params["watch"],
+            missing=bool(given.line),
+            heard=self.heard,
+        )
+        return without_masks_and_sheets(inputs, params, self.heard) if len(inputs) > 1 else inputs
+
+    def _paths(self, jobs: Sequence[Job], output: str | None) -> list[Path] | None:
+        """The file of each job; None is stdout."""
+        from bigr_cli.imaging.output_names import resolve
+
+        suffixes = {source: _suffix(source) for source in dict.fromkeys(job.source for job in jobs)}
+        fields: list[dict[str, str | int]] = [
+            {
+                **{"stem": job.source.stem, "label": job.label, "model": self.config.name, "task": self.task},
+                **{"seed": job.seed, "index": job.index, "suffix": suffixes[job.source]},
+            }
+            for job in jobs
+        ]
+        default = PATTERN if self.kind.samples else _UNSAMPLED_PATTERN
+        return resolve(output, fields, default=default, folders=[job.source.folder for job in jobs])
 
 
 def _refuse_labels(task: str, words: Sequence[str], params: Mapping[str, Any], config: ModelConfig) -> None:
