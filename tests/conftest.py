@@ -220,7 +220,7 @@ class Forking:
     """`forked_bigr.py` at work: processes that run `bigr` without importing torch anew each."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._begun = folder, 0
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}  # threads do not outlive a fork
         self._server = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("forked_bigr.py"))],
@@ -230,32 +230,63 @@ class Forking:
             start_new_session=True,
         )
 
-    def run(self, processes: Sequence[dict[str, Any]]) -> list[Outcome]:
-        """What becomes of processes that run at the same time, at most 300 s."""
-        files = [
-            {name: str(self._folder / f"{number}-{name}.txt") for name in ("out", "err")}
-            for number in range(len(processes))
-        ]
-        line = json.dumps([process | names for process, names in zip(processes, files, strict=True)])
+    def start(self, *processes: tuple[Sequence[object], Mapping[str, str], str]) -> list["Forked"]:
+        """Begin processes of words, variables that are added, and source that runs before."""
+        asked, files = [], []
+        for words, variables, before in processes:
+            self._begun += 1
+            out, err = (self._folder / f"{self._begun}-{name}.txt" for name in ("out", "err"))
+            files.append((out, err))
+            asked.append(
+                {
+                    "words": list(map(str, words)),
+                    "environment": {**os.environ, **variables},
+                    "folder": os.getcwd(),
+                    "out": str(out),
+                    "err": str(err),
+                    "before": before,
+                }
+            )
+        return [Forked(self, pid, *each) for pid, each in zip(self.ask("start", asked), files, strict=True)]
+
+    def ask(self, what: str, values: Sequence[object]) -> list[int]:
+        """The server's answer, for which it has 300 s."""
         stdin, stdout = self._server.stdin, self._server.stdout
         assert stdin is not None and stdout is not None
         watchdog = threading.Timer(300, self.end)
         watchdog.start()
         try:
-            stdin.write(line.encode() + b"\n")
+            stdin.write(json.dumps({what: values}).encode() + b"\n")
             stdin.flush()
             answer = stdout.readline()
         finally:
             watchdog.cancel()
         assert answer, "the processes took too long, or their server died"
-        texts = [[Path(names[name]).read_text(encoding="utf-8") for name in ("out", "err")] for names in files]
-        return [Outcome(code, *text) for code, text in zip(json.loads(answer), texts, strict=True)]
+        return list(json.loads(answer))
 
     def end(self) -> None:
         """Kill the server and whatever it has forked."""
         with suppress(ProcessLookupError):
             os.killpg(self._server.pid, signal.SIGKILL)
         self._server.wait()
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A process that runs `bigr`."""
+
+    forking: Forking
+    pid: int
+    out: Path
+    err: Path
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self) -> Outcome:
+        """How it ends; to be asked once."""
+        (code,) = self.forking.ask("wait", [self.pid])
+        return Outcome(code, *(path.read_text(encoding="utf-8") for path in (self.out, self.err)))
 
 
 @pytest.fixture(scope="session")
@@ -268,6 +299,12 @@ def _forking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forking]:
 
 
 @pytest.fixture
+def bigr_forked(_forking: Forking) -> Callable[..., Forked]:
+    """Begin a `bigr` in a process of its own, which has imported torch already."""
+    return lambda *words: _forking.start((words, {}, ""))[0]
+
+
+@pytest.fixture
 def together(_forking: Forking) -> Callable[..., list[Outcome]]:
     """Run `bigr` in several processes that meet as those of torchrun do: at a store that their launcher keeps.
 
@@ -275,20 +312,12 @@ def together(_forking: Forking) -> Callable[..., list[Outcome]]:
     """
     from torch.distributed import TCPStore
 
-    def run(count: int, *arguments: object, before: Mapping[int, str] | None = None) -> list[Outcome]:
+    def run(count: int, *words: object, before: Mapping[int, str] | None = None) -> list[Outcome]:
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
         common |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0", "OMP_NUM_THREADS": "1"}
-        return _forking.run(
-            [
-                {
-                    "words": list(map(str, arguments)),
-                    "environment": {**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                    "folder": os.getcwd(),
-                    "before": (before or {}).get(rank, ""),
-                }
-                for rank in range(count)
-            ]
-        )
+        ranks = [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+        running = _forking.start(*((words, each, (before or {}).get(n, "")) for n, each in enumerate(ranks)))
+        return [process.wait() for process in running]
 
     return run

@@ -1,13 +1,15 @@
 """A process that has imported what takes seconds, and forks one that runs `bigr` for each that is asked for.
 
-A line on stdin is a JSON list of processes that run at the same time, each an object: `words` (the command line),
+A line on stdin is a JSON object. `{"start": [...]}` begins processes, each an object: `words` (the command line),
 `environment` (all of it), `folder` (the current one), `out` and `err` (files for what it prints), `before` (Python
-source that it runs first). The line that answers has their exit codes, or minus the number of a signal that ended one.
+source that it runs first); the line that answers has their numbers. `{"wait": [...]}` waits until processes of these
+numbers have ended; the line that answers has their exit codes, or minus the number of the signal that ended one.
 """
 
 import gc
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -22,6 +24,7 @@ def become(wanted: dict[str, Any]) -> None:
         os.close(opened)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdin = os.fdopen(0, encoding="utf-8")  # without what the server has read ahead
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores for what it runs in the background
     os.chdir(wanted["folder"])
     os.environ.clear()
     os.environ.update(wanted["environment"])
@@ -41,15 +44,16 @@ def serve() -> None:
     gc.freeze()  # what is shared stays shared
     answers = os.dup(1)  # children may print to 1 what they like
     for line in sys.stdin:
-        children = []
-        for wanted in json.loads(line):
+        asked = json.loads(line)
+        found = []
+        for wanted in asked.get("start", ()):
             child = os.fork()
             if not child:
                 os.close(answers)
                 become(wanted)
-            children.append(child)
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        os.write(answers, json.dumps(codes).encode() + b"\n")
+            found.append(child)
+        found += [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in asked.get("wait", ())]
+        os.write(answers, json.dumps(found).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,16 @@ def written() -> Iterator[tuple[str, bytes]]:
         yield f"animated.{kind.lower()}", stream.getvalue()
 
 
+@cache
+def images() -> dict[str, bytes]:
+    """All of them by name."""
+    return dict([*shipped(), *written()])
+
+
 @pytest.fixture
 def corpus() -> dict[str, bytes]:
     """The images' names and bytes; they lie in odd/a and odd/b, with a folder and a named pipe called like images."""
-    files = dict([*shipped(), *written()])
+    files = images()
     for place, (name, data) in enumerate(files.items()):
         path = Path("odd", "ab"[place % 2], f"{place:03}-{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +140,7 @@ _SLOW = [pytest.param(task, marks=pytest.mark.slow) for task in ("outpaint", "en
 @pytest.mark.parametrize("task", ["inpaint", "edit", *_SLOW])
 def test_editing(bigr: Run, corpus: dict[str, bytes], started: list[str], task: str) -> None:
     wanted = {
-        "inpaint": ("--mask-box", "10%,10%,30%,30%", "--window", 16),
+        "inpaint": ("--mask-box", "10%,10%,15%,15%", "--window", 16),
         "outpaint": ("--right", 2, "--window", 16),
         "edit": ("--class", "dog"),
         "enrich": ("--passes", 1, "--groups", 1, "--window", 10_000),

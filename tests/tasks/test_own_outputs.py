@@ -2,11 +2,9 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +30,20 @@ def files(folder: str) -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir())
 
 
-@contextmanager
-def watching(*words: object) -> Iterator[None]:
+@pytest.fixture
+def watching(bigr_forked: Run) -> Callable[..., AbstractContextManager[None]]:
     """A `bigr` that goes on until it is interrupted."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bigr_cli", *map(str, words), "--watch"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
+
+    @contextmanager
+    def watch(*words: object) -> Iterator[None]:
+        process = bigr_forked(*words, "--watch")
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait().code == 130
+
+    return watch
 
 
 def appears(path: str) -> bool:
@@ -152,7 +150,7 @@ def test_masks_and_sheets_in_the_folder_are_no_inputs(bigr: Run) -> None:
     assert files("out") == ["a-inpaint-1.png"]
 
 
-def test_a_watched_folder_that_is_written_into() -> None:
+def test_a_watched_folder_that_is_written_into(watching: Run) -> None:
     image("w/a.png")
     image("w/later.png")
     os.utime("w/later.png", (time.time() + 3600,) * 2)
