@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bigr_cli.errors import BigrError
 from bigr_cli.plain_text import short_repr
 from bigr_cli.representation.features import Wanted, embed_batch
-from bigr_cli.representation.items import Item, Pixels, Read
+from bigr_cli.representation.items import Item, Pixels, Read, read_batches
 from bigr_cli.runtime.batches import Batches
 from bigr_cli.version import __version__
 
@@ -67,26 +67,88 @@ def embed_pixels(model: Model, pixels: Sequence[Pixels], wanted: Wanted, batches
     return np.concatenate([made for _, made in batches.run(pixels, looked_at)])
 
 
-def embedded_batches(
-    model: Model,
-    batches: Iterator[list[tuple[Item, Read]]],
-    wanted: Wanted,
-    together: Batches,
-    advance: Callable[[int], None],
-    fail: Callable[[str, BigrError], None],
-) -> Iterator[Part]:
-    """A part of each batch, in their order."""
-    if wanted.label is not None:
-        model.network.conditions([wanted.label])  # so that no two threads look for an encoder's features of it
-    with _workers(model) as (pool, count):
-        waiting: deque[tuple[list[tuple[Item, Read]], Future[NDArray[Any]]]] = deque()
-        for rows in chain(batches, [None] * count):
-            if rows is not None:
-                pixels = [pixels for _, pixels in pixels_of(rows)]
-                waiting.append((rows, pool.submit(embed_pixels, model, pixels, wanted, together)))
-            if waiting and (rows is None or len(waiting) > count):
-                done, features = waiting.popleft()
-                yield _part(done, features.result(), advance, fail)
+@dataclass(frozen=True)
+class Part:
+    """`features` (n, ...), and of each row its path and label; `failed` are the images left out, with the reasons."""
+
+    features: NDArray[Any]
+    paths: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Features wanted of a model: of these images, `batch` at a time, in numbered parts of whole batches."""
+
+    model: Model
+    items: Sequence[Item]
+    wanted: Wanted
+    batch: int
+
+    @property
+    def part_size(self) -> int:
+        """How many images make a part."""
+        row = math.prod(self.wanted.shape) * self.wanted.dtype.itemsize
+        return self.batch * max(1, min(PART, _PART_BYTES // row) // self.batch)
+
+    def identity(self) -> str:
+        """The same only if a run makes the same bits: weights, settings, machine, files and their dates."""
+        import torch
+
+        model = self.model
+        # Sums are split among threads, and rounded.
+        threads = torch.get_num_threads() if model.device.type == "cpu" and not _one_core_each(model) else 0
+        machine = (model.device.type, str(model.dtype), threads)
+        fixed = (__version__, sorted(model.config.sha256.items()), self.wanted, self.batch, *machine)
+        digest = hashlib.sha256(repr(fixed).encode())
+        for source in {id(item.source): item.source for item in self.items if item.source is not None}.values():
+            digest.update(source.fingerprint().encode())
+        for item in self.items:
+            digest.update(f"{item!r} {_state(item)}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def parts(
+        self, numbers: Sequence[int], advance: Callable[[int], None], fail: Callable[[str, BigrError], None]
+    ) -> Iterator[Part]:
+        """The parts of these numbers, in rising order.
+
+        Which images are in a batch together does not depend on the numbers: so they have the same features in any case.
+
+        Args:
+            advance: told how many more images are done; `fail` what is left out, as it happens.
+        """
+        size, config = self.part_size, self.model.config
+        mine = chain.from_iterable(self.items[number * size : (number + 1) * size] for number in numbers)
+        coming = self._batches(read_batches(mine, config.image_size, self.batch, config.ground), advance, fail)
+        for _ in numbers:
+            some = list(islice(coming, size // self.batch))
+            yield Part(
+                np.concatenate([part.features for part in some]).astype(self.wanted.dtype, copy=False),
+                [path for part in some for path in part.paths],
+                [label for part in some for label in part.labels],
+                [entry for part in some for entry in part.failed],
+            )
+
+    def _batches(
+        self,
+        reading: Iterator[list[tuple[Item, Read]]],
+        advance: Callable[[int], None],
+        fail: Callable[[str, BigrError], None],
+    ) -> Iterator[Part]:
+        """A part of each batch, in their order."""
+        model, batches = self.model, Batches(self.batch)
+        if self.wanted.label is not None:
+            model.network.conditions([self.wanted.label])  # so that no two threads look for an encoder's features of it
+        with _workers(model) as (pool, count):
+            waiting: deque[tuple[list[tuple[Item, Read]], Future[NDArray[Any]]]] = deque()
+            for rows in chain(reading, [None] * count):
+                if rows is not None:
+                    pixels = [pixels for _, pixels in pixels_of(rows)]
+                    waiting.append((rows, pool.submit(embed_pixels, model, pixels, self.wanted, batches)))
+                if waiting and (rows is None or len(waiting) > count):
+                    done, features = waiting.popleft()
+                    yield _part(done, features.result(), advance, fail)
 
 
 def _part(
@@ -127,38 +189,6 @@ def _workers(model: Model) -> Iterator[tuple[ThreadPoolExecutor, int]]:
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # a part of the setting is the whole process's
-
-
-@dataclass(frozen=True)
-class Part:
-    """`features` (n, ...), and of each row its path and label; `failed` are the images left out, with the reasons."""
-
-    features: NDArray[Any]
-    paths: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
-
-
-def identity(model: Model, items: Sequence[Item], wanted: Wanted, batch: int) -> str:
-    """A text that is the same only if a run makes the same bits: weights, settings, machine, files and their dates."""
-    import torch
-
-    # Sums are split among threads, and rounded.
-    threads = torch.get_num_threads() if model.device.type == "cpu" and not _one_core_each(model) else 0
-    machine = (model.device.type, str(model.dtype), threads)
-    fixed = (__version__, sorted(model.config.sha256.items()), wanted, batch, *machine)
-    digest = hashlib.sha256(repr(fixed).encode())
-    for source in {id(item.source): item.source for item in items if item.source is not None}.values():
-        digest.update(source.fingerprint().encode())
-    for item in items:
-        digest.update(f"{item!r} {_state(item)}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def part_size(wanted: Wanted, batch: int) -> int:
-    """How many images make a part: whole batches."""
-    row = math.prod(wanted.shape) * wanted.dtype.itemsize
-    return batch * max(1, min(PART, _PART_BYTES // row) // batch)
 
 
 def _state(item: Item) -> str:

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +17,10 @@ from bigr_cli.cache import intact
 from bigr_cli.errors import BigrError, ImageError, RunError, UsageError
 from bigr_cli.files import atomic_write, writing
 from bigr_cli.locks import FolderLock, InUseError
-from bigr_cli.representation.embedding import Embedded, Part, embedded_batches, identity, part_size
+from bigr_cli.representation.embedding import Embedded, Embedding, Part
 from bigr_cli.representation.features import Wanted, provenance_of
 from bigr_cli.representation.index_files import Table, write_table
-from bigr_cli.representation.items import Item, read_batches
-from bigr_cli.runtime.batches import Batches
+from bigr_cli.representation.items import Item
 from bigr_cli.runtime.processes import Team
 
 if TYPE_CHECKING:
@@ -121,38 +119,6 @@ class Parts:
         return intact(read, self._path(number))
 
 
-def embed_items(
-    model: Model,
-    items: Sequence[Item],
-    wanted: Wanted,
-    parts: Parts,
-    numbers: Sequence[int],
-    *,
-    batch: int,
-    advance: Callable[[int], None] = lambda count: None,
-    fail: Callable[[str, BigrError], None] = lambda name, error: None,
-) -> None:
-    """Make the parts of these numbers, in rising order.
-
-    Which images are in a batch together does not depend on the numbers: so they have the same features in any case.
-
-    Args:
-        items: all images, those of other parts too.
-        batch: how many at once.
-        advance: told how many more are done; `fail` what is left out, as it happens.
-
-    Raises:
-        RunError: a part cannot be written.
-    """
-    size = part_size(wanted, batch)
-    mine = chain.from_iterable(items[number * size : (number + 1) * size] for number in numbers)
-    batches = Batches(batch)
-    reading = read_batches(mine, model.config.image_size, batch, model.config.ground)
-    coming = embedded_batches(model, reading, wanted, batches, advance, fail)
-    for number in numbers:
-        parts.write(number, _joined(list(islice(coming, size // batch)), wanted))
-
-
 def gathered(parts: Parts, count: int) -> Embedded:
     """What the first `count` parts say of their images. RunError if one cannot be read."""
     made = Embedded()
@@ -162,15 +128,6 @@ def gathered(parts: Parts, count: int) -> Embedded:
         made.labels += map(sys.intern, part.labels)
         made.failed += part.failed
     return made
-
-
-def _joined(parts: Sequence[Part], wanted: Wanted) -> Part:
-    return Part(
-        np.concatenate([part.features for part in parts]).astype(wanted.dtype, copy=False),
-        [path for part in parts for path in part.paths],
-        [label for part in parts for label in part.labels],
-        [entry for part in parts for entry in part.failed],
-    )
 
 
 @contextmanager
@@ -210,12 +167,13 @@ def embed_to_file(
         RunError: none of several can; the file cannot be written.
         UsageError: the file is there already; the processes would make different features.
     """
-    with closing(Parts(output, identity(model, items, wanted, batch))) as parts:
-        number = _make_parts(parts, model, items, wanted, batch, processes, progress, fail)
-        made = gathered(parts, number) if processes.first else None
+    work = Embedding(model, items, wanted, batch)
+    with closing(Parts(output, work.identity())) as parts:
+        count = _make_parts(parts, work, processes, progress, fail)
+        made = gathered(parts, count) if processes.first else None
         if made is not None:
             try:
-                _write(output, made, parts, number, model, wanted, overwrite=overwrite)
+                _write(output, made, parts, count, work, overwrite=overwrite)
             finally:
                 done(made)
         processes.wait()
@@ -223,48 +181,41 @@ def embed_to_file(
 
 
 def _make_parts(
-    parts: Parts,
-    model: Model,
-    items: Sequence[Item],
-    wanted: Wanted,
-    batch: int,
-    processes: Team,
-    progress: Progress,
-    fail: Callable[[str, BigrError], None],
+    parts: Parts, work: Embedding, processes: Team, progress: Progress, fail: Callable[[str, BigrError], None]
 ) -> int:
     """Have all parts there, made before or now, by this process and the others; gives how many there are."""
     if processes.broadcast(parts.identity) != parts.identity:
         what = "images, model, settings and number format must be the same"
         raise UsageError(f"process {processes.rank} would make other features: {what}", hint="try --dtype float32")
-    size = part_size(wanted, batch)
-    number = -(-len(items) // size)
+    size, total = work.part_size, len(work.items)
+    count = -(-total // size)
     if processes.first:
         parts.open()
-    missing = processes.broadcast(parts.missing(number) if processes.first else [])
+    missing = processes.broadcast(parts.missing(count) if processes.first else [])
     mine = missing[processes.rank :: processes.count]
-    left, my_share = (sum(min(size, len(items) - each * size) for each in some) for some in (missing, mine))
-    if left < len(items):
-        console.say(f"going on: {len(items) - left} of {len(items)} images were done before")
+    left, my_share = (sum(min(size, total - each * size) for each in some) for some in (missing, mine))
+    if left < total:
+        console.say(f"going on: {total - left} of {total} images were done before")
     try:
         with progress(my_share) as advance:
-            embed_items(model, items, wanted, parts, mine, batch=batch, advance=advance, fail=fail)
+            for number, part in zip(mine, work.parts(mine, advance, fail), strict=True):
+                parts.write(number, part)
     except UsageError:  # it would come again: there is nothing to go on from
         parts.remove()
         raise
     processes.wait()
-    return number
+    return count
 
 
-def _write(
-    output: Path, made: Embedded, parts: Parts, number: int, model: Model, wanted: Wanted, *, overwrite: bool
-) -> None:
+def _write(output: Path, made: Embedded, parts: Parts, count: int, work: Embedding, *, overwrite: bool) -> None:
     """Write what so many parts hold, and remove them."""
     if not made.paths:
         parts.remove()
         if len(made.failed) == 1:
             raise ImageError(made.failed[0][1])
         raise RunError(f"none of {len(made.failed)} images could be read; {output} was not written")
+    wanted, model = work.wanted, work.model
     known = provenance_of(wanted, model.config, model.name, model.folder)
     table = Table(made.paths, made.labels, wanted.shape, wanted.dtype, known)
-    write_table(output, table, (parts.read(each).features for each in range(number)), overwrite=overwrite)
+    write_table(output, table, (parts.read(each).features for each in range(count)), overwrite=overwrite)
     parts.remove()
