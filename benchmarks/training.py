@@ -57,10 +57,10 @@ def operations(objective: Objective, training: Any, source: Source, device: torc
     """Floating-point operations of one step."""
     batch = next(iter(all_batches(source, training.run.batch))).to(device)
     trained = objective.to(device).train().optimizers()
-    optimizers = {turn: Optimizers(*trained[turn]) for turn in objective.turns(0)}
+    optimizers = {phase: Optimizers(*trained[phase]) for phase in objective.phases(0)}
     with FlopCounterMode(display=False) as counter:
-        for turn, each in optimizers.items():
-            loss, _ = objective(batch, turn, 0)
+        for phase, each in optimizers.items():
+            loss, _ = objective(batch, phase, 0)
             loss.backward()
             each.step()
     return int(counter.get_total_flops())

@@ -48,7 +48,7 @@ class GeneratorObjective(Objective):
     """The generator on codes that a frozen tokenizer samples."""
 
     model: Generator
-    can_be_offloaded = True
+    can_be_sharded = True
 
     def __init__(self, config: GeneratorTraining, tokenizer: Tokenizer, base: ModelConfig, held_out: Source) -> None:
         """`base` describes the tokenizer's model.
@@ -87,8 +87,8 @@ class GeneratorObjective(Objective):
             moved["projector"] = (self.projector, self.config.optimizer)
         return moved
 
-    def players(self, turn: str) -> list[str]:
-        return [turn] if self.projector is None else [turn, "projector"]
+    def optimized(self, phase: str) -> list[str]:
+        return [phase] if self.projector is None else [phase, "projector"]
 
     def follow(self, average: WeightAverage) -> None:
         self._average = average
@@ -112,7 +112,7 @@ class GeneratorObjective(Objective):
                 return code_batches(codes, source, positions)
         return super().batches(source, positions, workers=workers)
 
-    def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, phase: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes = self._sample_codes(batch) if batch.codes is None else batch.codes
         foreground = (
             foreground_mask(batch.focus, self.sizes.grid) if self.config.masking.foreground_weight > 0 else None

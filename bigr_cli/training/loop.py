@@ -197,26 +197,26 @@ class Trainer:
             return self.objective.batches(self.source, positions, workers=self.data.workers)
 
     def one_step(self, batches: Iterator[Batch], interrupted: Interrupts) -> dict[str, Tensor]:
-        """One update of every player whose turn it is; returns the values, as means over this process's parts.
+        """One update in each of the step's phases; returns the values, as means over this process's parts.
 
         Raises:
             StepAborted: a signal came, and steps take long; no weight has moved.
         """
-        begin, turns = time.perf_counter(), self.objective.turns(self.step)
+        begin, phases = time.perf_counter(), self.objective.phases(self.step)
         # Other processes would wait for ever for one that breaks off.
         long = self.accelerator.num_processes == 1 and self._seconds > _LONG_STEP
         try:
             with interrupted.aborting(long):
-                values = self._gradients(batches, turns)
+                values = self._gradients(batches, phases)
         except StepAborted:
             for _, optimizers, _ in self.optimizers.values():
                 optimizers.zero_grad()
             raise
-        self._update(turns, values)
+        self._update(phases, values)
         self._seconds = time.perf_counter() - begin
         return values
 
-    def _gradients(self, batches: Iterator[Batch], turns: list[str]) -> dict[str, Tensor]:
+    def _gradients(self, batches: Iterator[Batch], phases: list[str]) -> dict[str, Tensor]:
         run, processes, rank = self.run, self.accelerator.num_processes, self.accelerator.process_index
         values: dict[str, Tensor] = {}
         self.objective.train()
@@ -226,22 +226,22 @@ class Trainer:
             # By the part's place in the whole batch, so that it does not matter which process has it.
             torch.manual_seed(step_seed(run.seed, self.step, part * processes + rank, 0))
             self._synchronise(part + 1 == parts)
-            for turn in turns:
+            for phase in phases:
                 with self.accelerator.autocast():
-                    loss, shown = self.objective(batch, turn, self.step)
+                    loss, shown = self.objective(batch, phase, self.step)
                 if not math.isfinite(float(loss.detach())) and processes == 1:  # several see it by their gradient
-                    self._stop_at(f"the loss ({turn}) of step {self.step + 1} is {float(loss.detach())}")
+                    self._stop_at(f"the loss ({phase}) of step {self.step + 1} is {float(loss.detach())}")
                 self.accelerator.backward(loss / parts)
                 for name, value in shown.items():
                     values[name] = values.get(name, 0) + value.detach() / parts
         return values
 
-    def _update(self, turns: list[str], values: dict[str, Tensor]) -> None:
-        """Move the weights of every player whose turn it is, and the average; adds the gradients' norms to `values`."""
-        norms = {player: self._clip(player) for turn in turns for player in self.objective.players(turn)}
-        for player, norm in norms.items():
-            values[f"{player}_gradient" if player != "model" else "gradient"] = norm
-            _, optimizers, config = self.optimizers[player]
+    def _update(self, phases: list[str], values: dict[str, Tensor]) -> None:
+        """Move the weights that the phases optimise, and the average; adds the gradients' norms to `values`."""
+        norms = {name: self._clip(name) for phase in phases for name in self.objective.optimized(phase)}
+        for name, norm in norms.items():
+            values[f"{name}_gradient" if name != "model" else "gradient"] = norm
+            _, optimizers, config = self.optimizers[name]
             optimizers.set_learning_rates(learning_rate_factor(config, self.step, self.run.steps))
             optimizers.step(self.accelerator.scaler)
         if self.accelerator.scaler is not None:
@@ -252,14 +252,14 @@ class Trainer:
         self.average.update(self.objective.model, self.step)
 
     def _synchronise(self, last: bool) -> None:
-        """Offload weights send their gradients after the last part of a step only."""
+        """Sharded weights send their gradients after the last part of a step only."""
         send: Any = getattr(self.objective, "set_requires_gradient_sync", None)
         if send is not None:
             send(last)
 
-    def _clip(self, turn: str) -> Tensor:
+    def _clip(self, name: str) -> Tensor:
         """Limit the gradients' norm, over all processes, and return what it was."""
-        module, optimizers, config = self.optimizers[turn]
+        module, optimizers, config = self.optimizers[name]
         gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
         if self.accelerator.num_processes > 1 and not self.state.sharded:
             joined = self.accelerator.reduce(torch.cat([each.flatten() for each in gradients]), reduction="mean")
@@ -269,7 +269,7 @@ class Trainer:
         optimizers.unscale(scaler)
         norm = whole_tensor(torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip))
         if scaler is None and not math.isfinite(float(norm)):  # a scaler leaves such a step out
-            self._stop_at(f"the gradient ({turn}) of step {self.step + 1} is {float(norm)}")
+            self._stop_at(f"the gradient ({name}) of step {self.step + 1} is {float(norm)}")
         return norm
 
     def _stop_at(self, what: str) -> NoReturn:

@@ -32,33 +32,33 @@ _BYTES = 4  # of a parameter in float32, in which models are trained
 
 
 class Objective(nn.Module):
-    """A model, its loss, and perhaps a rival that is trained against it.
+    """A model, its loss, and perhaps other modules that are trained with it, such as a discriminator.
 
     Subclasses set `model` (whose weights are averaged and end in the run's folder). Frozen networks are kept out of
     the module tree, so that they are neither trained nor saved.
     """
 
     model: nn.Module
-    can_be_offloaded = False  # whether `forward` never touches a block's weights but by calling the block
+    can_be_sharded = False  # whether `forward` never touches a block's weights but by calling the block
 
-    def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the player whose turn it is, and values to be shown."""
+    def forward(self, batch: Batch, phase: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a phase, and values to be shown."""
         raise TypeError(f"{type(self).__name__} has no loss")
 
-    def turns(self, step: int) -> list[str]:
-        """Who is trained in this step, in order; "model" is always among them."""
+    def phases(self, step: int) -> list[str]:
+        """What is trained in this step, in order: names of modules, among them always "model"."""
         return ["model"]
 
-    def players(self, turn: str) -> list[str]:
-        """Whose weights move by the gradients of a turn's loss."""
-        return [turn]
+    def optimized(self, phase: str) -> list[str]:
+        """The modules whose weights move by the gradients of a phase's loss."""
+        return [phase]
 
     def follow(self, average: WeightAverage) -> None:
         """Told, once, of the average of the model's weights. UsageError if the loss needs what this has not."""
 
     def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
         """The modules that have an optimiser of their own."""
-        raise TypeError(f"{type(self).__name__} has no players")
+        raise TypeError(f"{type(self).__name__} has no optimisers")
 
     def batches(self, source: Source, positions: Positions, *, workers: int) -> Generator[Batch, None, None]:
         """What `forward` is given: endless batches of a source."""

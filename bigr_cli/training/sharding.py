@@ -29,7 +29,7 @@ def let_signals_in(module: nn.Module) -> None:
 
 def compile_blocks(model: nn.Module) -> None:
     """Compile every residual block for itself: they share shapes, so little has to be compiled, and no step's number
-    or player's turn makes it necessary again.
+    or phase makes it necessary again.
     """
     for name, module in model.named_modules():
         if is_block(name, module):
@@ -107,7 +107,7 @@ class Sharding:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        if not objective.can_be_offloaded:
+        if not objective.can_be_sharded:
             raise UsageError("run.shard: spreads the generator's weights; a tokenizer's are whole in every process")
         mesh = init_device_mesh(device.type, (get_world_size(),))
         for name, part in list(objective.named_modules()):

@@ -133,28 +133,28 @@ class TrainingState:
 
     def _moved(self) -> Iterator[tuple[str, torch.optim.Optimizer, nn.Parameter]]:
         """Each weight with what moves it, and the beginning of its names there."""
-        for player, optimizers in self.optimizers.items():
+        for owner, optimizers in self.optimizers.items():
             for number, names in enumerate(optimizers.names()):
                 optimizer, _ = optimizers.parts[number]
                 weights = (weight for group in optimizer.param_groups for weight in group["params"])
                 for name, weight in zip(names, weights, strict=True):
-                    yield f"{player}/{number}/{name}/", optimizer, weight
+                    yield f"{owner}/{number}/{name}/", optimizer, weight
 
     def _named(self, state: dict[str, Any]) -> dict[str, Tensor]:
         """The tensors of a checkpoint that is one file, by the names that `_tensors` gives them."""
         found = {f"{part}/{name}": value for part in ("objective", "average") for name, value in state[part].items()}
-        for player, parts in state["optimizers"].items():
-            known = self.optimizers[player].names() if player in self.optimizers else []
+        for owner, parts in state["optimizers"].items():
+            known = self.optimizers[owner].names() if owner in self.optimizers else []
             for number, part in enumerate(parts):
                 names = known[number] if number < len(known) else []
                 for index, values in part["state"].items():
                     name = names[index] if index < len(names) else str(index)
-                    found |= {f"{player}/{number}/{name}/{key}": value for key, value in values.items()}
+                    found |= {f"{owner}/{number}/{name}/{key}": value for key, value in values.items()}
         return found
 
 
 def _part(name: str) -> tuple[str, ...]:
-    """What a tensor belongs to, by its name: ("objective",), ("average",), or the player and the optimiser's number."""
+    """What a tensor belongs to, by its name: ("objective",), ("average",), or a module and its optimiser's number."""
     first, *rest = name.split("/")
     return (first,) if len(rest) < 2 else (first, rest[0])
 

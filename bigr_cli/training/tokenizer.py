@@ -49,6 +49,7 @@ class TokenizerObjective(Objective):
         self.model = Tokenizer(config.tokenizer)
         for part in (self.model.encoder, self.model.to_bits):
             part.requires_grad_(not config.freeze_encoder)
+        # The discriminator; "critic" is its name in checkpoints.
         self.critic = PatchDiscriminator(config.losses.adversarial) if config.losses.adversarial.weight > 0 else None
         network = perceptual_network(config.losses.perceptual_network) if config.losses.perceptual > 0 else None
         self._frozen: list[Any] = [network]  # a list hides it from the module tree
@@ -61,13 +62,13 @@ class TokenizerObjective(Objective):
             optimizers["critic"] = (self.critic, OptimizerConfig(learning_rate=rate, betas=(0.5, 0.9), weight_decay=0))
         return optimizers
 
-    def turns(self, step: int) -> list[str]:
+    def phases(self, step: int) -> list[str]:
         late = self.critic is not None and step + 1 >= self.config.losses.adversarial.start
         return ["model", "critic"] if late else ["model"]
 
-    def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, phase: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         given = as_floats(batch.images)
-        if turn == "critic" and self.critic is not None:
+        if phase == "critic" and self.critic is not None:
             self.critic.requires_grad_(True)
             loss = discriminator_loss(self.critic, given, self._made, augment=self.config.losses.adversarial.augment)
             return loss, {"critic": loss}
@@ -75,7 +76,7 @@ class TokenizerObjective(Objective):
         bits = StraightThrough.apply(probabilities, torch.rand_like(probabilities))
         made = self.model.decode(bits).float()
         loss, shown = self._reconstruction_loss(made, given, as_floats(batch.focus), probabilities)
-        if "critic" in self.turns(step) and self.critic is not None:
+        if "critic" in self.phases(step) and self.critic is not None:
             adversarial = self._adversarial_loss(made, loss)
             loss, shown = loss + adversarial, shown | {"adversarial": adversarial}
             self._made = made.detach()

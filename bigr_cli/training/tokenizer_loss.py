@@ -158,11 +158,11 @@ class PatchDiscriminator(nn.Module):
         return logits
 
 
-def discriminator_loss(critic: nn.Module, given: Tensor, made: Tensor, *, augment: bool) -> Tensor:
+def discriminator_loss(discriminator: nn.Module, given: Tensor, made: Tensor, *, augment: bool) -> Tensor:
     """Hinge loss of the discriminator; `made` must be detached from the tokenizer."""
     if augment:
         given, made = augmented(given, made)
-    return (F.relu(1 - critic(given)).mean() + F.relu(1 + critic(made)).mean()) / 2
+    return (F.relu(1 - discriminator(given)).mean() + F.relu(1 + discriminator(made)).mean()) / 2
 
 
 def adaptive_share(other: Tensor, adversarial: Tensor, last_layer: nn.Parameter, cap: float) -> Tensor:

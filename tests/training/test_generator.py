@@ -67,7 +67,7 @@ def test_cached_codes_stand_for_images(generator_training: GeneratorTraining, mo
         assert batch.codes is not None and batch.codes.shape == (4, 16, 6)
         loss, values = made(batch, "model", 0)
         assert float(loss.detach()) > 0 and set(values) == {"loss"}
-    assert made.turns(0) == ["model"]
+    assert made.phases(0) == ["model"]
 
 
 def test_validation_is_the_same_every_time(generator_training: GeneratorTraining) -> None:

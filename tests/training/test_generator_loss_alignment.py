@@ -97,7 +97,7 @@ def test_states_of_masked_codes_do_not_tell_what_is_masked() -> None:
 
 def test_off_leaves_no_trace(generator_training: GeneratorTraining) -> None:
     made = objective(generator_training)
-    assert made.projector is None and list(made.optimizers()) == made.players("model") == ["model"]
+    assert made.projector is None and list(made.optimizers()) == made.optimized("model") == ["model"]
     assert all(name.startswith("model.") for name in made.state_dict())
     batch = next(all_batches(ScenesSource(16), 8))
     torch.manual_seed(1)

@@ -58,7 +58,7 @@ class Brightness(Objective):
     def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
         return {"model": (self.model, OptimizerConfig(learning_rate=0.01, warmup=2))}
 
-    def forward(self, batch: Batch, turn: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, phase: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         colour = as_floats(batch.images).mean(dim=(2, 3))
         colour = colour + self.noise * torch.rand_like(colour)
         loss = (colour @ self.model.matrix.T + self.model.bias - 0.5).square().mean()

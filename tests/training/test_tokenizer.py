@@ -52,9 +52,9 @@ def test_every_weight_learns(tokenizer_training: TokenizerTraining, batch: Batch
     assert not [name for name, p in made.model.named_parameters() if p.grad is None or not p.grad.any()]
 
 
-def test_players_take_turns(tokenizer_training: TokenizerTraining, batch: Batch) -> None:
+def test_the_discriminator_is_trained_from_its_step_on(tokenizer_training: TokenizerTraining, batch: Batch) -> None:
     made = objective(tokenizer_training)
-    assert [made.turns(step) for step in (0, 1, 2, 9)] == [
+    assert [made.phases(step) for step in (0, 1, 2, 9)] == [
         ["model"],
         ["model"],
         ["model", "critic"],
@@ -72,10 +72,10 @@ def test_players_take_turns(tokenizer_training: TokenizerTraining, batch: Batch)
     assert all(parameter.grad is None for parameter in made.model.parameters())
 
 
-def test_without_a_critic_there_is_one_player(tokenizer_training: TokenizerTraining) -> None:
+def test_without_a_discriminator_there_is_one_phase(tokenizer_training: TokenizerTraining) -> None:
     made = objective(tokenizer_training, TokenizerLosses())
     assert set(made.optimizers()) == {"model"}
-    assert made.turns(10**6) == ["model"]
+    assert made.phases(10**6) == ["model"]
     assert not any(name.startswith("critic") for name in made.state_dict())
 
 
