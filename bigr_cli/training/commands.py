@@ -25,13 +25,24 @@ from bigr_cli.training.plan import Plan
 from bigr_cli.training.planning import Planner, Stages
 from bigr_cli.training.request import Request, look_for
 from bigr_cli.training.sizes import SizeName
-from bigr_cli.training.train import TOKENIZER, Training, TrainState, adjusted, prepare_folder, write_state
+from bigr_cli.training.train import GENERATOR, TOKENIZER, Training, TrainState, prepare_folder, write_state
 from bigr_cli.zoo.config import read_config, safe_name
 
 _STEPS = re.compile(r"\s*run\.steps\s*=\s*(\d{1,9})\s*")
 _TEXT = "generator.text"
 _COMMAND_LINE = "command line"
 BROKEN_FILE = "broken.txt"
+_FIRST_ONLY = {"tokenizer", "losses", "freeze_encoder"}
+_SECOND_ONLY = {
+    "generator",
+    "sampling",
+    "painting",
+    "masking",
+    "alignment",
+    "name",
+    "data.cache_codes",
+    "data.cache_texts",
+}
 
 
 def needs_plan(kind: type[TokenizerTraining] | type[GeneratorTraining], settings: Sequence[str]) -> bool:
@@ -163,7 +174,7 @@ def _refuse_several_processes() -> None:
 
 
 def _train(folder: Path, device: torch.device, *, settings: Sequence[str] = ()) -> Path:
-    Training(folder, device, settings=settings).run()
+    Training(folder, device, _split(settings)).run()
     labels = read_config(folder).labels
     prompt = f'"{labels[0]}"' if labels and labels != ("picture",) else ""
     console.say(f"done: {folder} is a model folder; next: bigr generate {prompt} -n 8 -m {folder}".replace("  ", " "))
@@ -173,3 +184,34 @@ def _train(folder: Path, device: torch.device, *, settings: Sequence[str] = ()) 
 def _list_broken(path: Path, names: Sequence[str]) -> None:
     with writing(path), atomic_write(path) as temporary:
         temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", errors="surrogateescape")
+
+
+def adjusted(settings: Sequence[str], stages: Stages) -> Stages:
+    """Both stages with key=value settings: those of one stage, those of both, and those that name theirs.
+
+    Raises:
+        ConfigError: an unknown key, or a value that cannot be.
+    """
+    chosen, (tokenizer, generator) = _split(settings), stages
+    first, second = chosen[TOKENIZER], chosen[GENERATOR]
+    return (
+        schema.override(tokenizer, first, _COMMAND_LINE) if first else tokenizer,
+        schema.override(generator, second, _COMMAND_LINE) if second else generator,
+    )
+
+
+def _split(settings: Sequence[str]) -> dict[str, list[str]]:
+    """The settings of the tokenizer's stage and of the generator's."""
+    found: dict[str, list[str]] = {TOKENIZER: [], GENERATOR: []}
+    for setting in settings:
+        stage, colon, rest = setting.partition(":")
+        if colon and stage in found:
+            found[stage].append(rest)
+            continue
+        key = setting.partition("=")[0].strip()
+        owner = key if key in _SECOND_ONLY else key.partition(".")[0]
+        if owner not in _SECOND_ONLY:
+            found[TOKENIZER].append(setting)
+        if owner not in _FIRST_ONLY:
+            found[GENERATOR].append(setting)
+    return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bigr_cli import console
@@ -18,7 +19,6 @@ from bigr_cli.data.sources import Source
 from bigr_cli.files import atomic_write, writing
 from bigr_cli.training.config import GeneratorTraining
 from bigr_cli.training.data import open_recorded
-from bigr_cli.training.page import NEAREST, nearest, write_pairs
 from bigr_cli.training.reports import best_value
 from bigr_cli.zoo.card import with_results
 from bigr_cli.zoo.config import CARD_FILE, POOLS, RepresentationConfig
@@ -42,6 +42,9 @@ _PROBED_BLOCKS = 0.4, 0.6, 0.8  # of the depth: earlier ones have hardly looked 
 # of 80.3 % by 2 x 2 cells. With 1,000 scenes nine times as many weights learn by heart.
 _PROBED_CELLS, _FEWEST_FOR_CELLS = 3, 2000
 _LAYER_BATCH = 64
+_COMPARED = 64
+_MOST = 20_000  # training images that are compared
+_NEAR_SHARE = 0.05  # of the held-out images that are nearer to a training image than the limit
 
 
 class Result(NamedTuple):
@@ -190,3 +193,73 @@ def _labelled(source: Source, most: int) -> tuple[np.ndarray[tuple[int], np.dtyp
     """Places, at most so many and spread over the source, and their classes."""
     places = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).astype(np.int64))
     return places, np.array([source.label(int(place)) for place in places], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Of each sample the number of its nearest training image, and their root mean squared distance, 0 to 1.
+
+    `limit` is the distance below which a twentieth of the held-out images are to theirs.
+    """
+
+    places: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    limit: float
+    compared: int
+
+    @property
+    def share(self) -> float:
+        """Of samples that are nearly training images."""
+        return float((self.distances < self.limit).mean())
+
+    def line(self) -> str:
+        """For a person to read."""
+        near, total = int((self.distances < self.limit).sum()), len(self.distances)
+        return (
+            f"{near} of {total} samples are nearer to a training image than 19 of 20 held-out images are "
+            f"({self.compared:,} training images compared)"
+        )
+
+
+def nearest(samples: Tensor, held_out: Tensor, training: Source) -> Nearest:
+    """Compare samples (N, 3, S, S) and held-out images (M, 3, S, S), both in [0, 1], with training images.
+
+    Images are compared as they are, and mirrored; small shifts count as differences.
+    """
+    count = min(len(training), _MOST)
+    both = torch.cat([samples, held_out]).flatten(1)
+    best = torch.full((len(both),), torch.inf)
+    places = torch.zeros(len(both), dtype=torch.int64)
+    with console.progress(count, "comparing samples with training images") as bar:
+        done = 0
+        for batch in all_batches(training, _COMPARED, count=count):
+            images = as_floats(batch.images)
+            for flat in (images.flatten(1), images.flip(3).flatten(1)):
+                distances = torch.cdist(both, flat)
+                least, where = distances.min(dim=1)
+                places = torch.where(least < best, where + done, places)
+                best = torch.minimum(best, least)
+            done += len(images)
+            bar.advance(len(images))
+    found = (best / both.shape[1] ** 0.5).double().numpy()
+    limit = float(np.quantile(found[len(samples) :], _NEAR_SHARE))
+    return Nearest(places[: len(samples)].numpy(), found[: len(samples)], limit, count)
+
+
+def write_pairs(path: Path, samples: Tensor, training: Source, found: Nearest) -> None:
+    """A sheet: samples in one row, the nearest training image of each in the row below. OSError if that cannot be."""
+    from bigr_cli.imaging.arrays import to_images
+    from bigr_cli.imaging.montage import grid
+
+    def rows() -> Iterator[Tensor]:
+        theirs = np.stack([training.image(int(place)).pixels for place in found.places])
+        given = as_floats(torch.from_numpy(theirs).permute(0, 3, 1, 2))
+        for mine, nearest_to in zip(samples.split(8), given.split(8), strict=True):
+            yield from (mine, nearest_to)
+
+    sheet = grid(to_images(torch.cat(list(rows()))), columns=8)
+    with atomic_write(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+NEAREST = "nearest.png"

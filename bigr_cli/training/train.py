@@ -4,50 +4,52 @@ DIR/train.yaml      the plan, and the seconds that each stage has taken
 DIR/tokenizer/      the first stage, a run folder as `train-tokenizer` makes it
 DIR/generator/      the second one
 DIR/config.yaml …   the model so far: every command takes DIR as --model
+DIR/report.html     curves, samples and reconstructions, and what was measured at the end
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+from PIL import Image
 
 from bigr_cli import console, schema
 from bigr_cli.errors import UsageError
+from bigr_cli.evaluation.report import lines
 from bigr_cli.files import atomic_write, is_leftover, writing
 from bigr_cli.locks import folder_lock
+from bigr_cli.pages import Shown, rendered, shown
 from bigr_cli.training.checkpoint import STATE_FILE, TRAINING_FILE, resume_command
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
-from bigr_cli.training.finish import finish
+from bigr_cli.training.finish import NEAREST, finish
 from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import launch, pin_tokenizer, read_training
-from bigr_cli.training.page import write_page
 from bigr_cli.training.plan import Plan
-from bigr_cli.training.planning import Stages
+from bigr_cli.training.reports import metrics
 from bigr_cli.training.stopping import Pace, Stage
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import CARD_FILE, CONFIG_FILE, read_config
 from bigr_cli.zoo.folder import load_tokenizer
 
 TOKENIZER, GENERATOR = "tokenizer", "generator"
+PAGE = "report.html"
 
 _T = TypeVar("_T", TokenizerTraining, GeneratorTraining)
-_FIRST_ONLY = {"tokenizer", "losses", "freeze_encoder"}
-_SECOND_ONLY = {
-    "generator",
-    "sampling",
-    "painting",
-    "masking",
-    "alignment",
-    "name",
-    "data.cache_codes",
-    "data.cache_texts",
+_CURVES = {
+    "tokenizer": (("psnr", "PSNR in dB ↑", "held-out images", "validation"), ("loss", "loss ↓", "training", "train")),
+    "generator": (("loss", "loss ↓", "held-out images", "validation"), ("loss", "loss ↓", "training", "train")),
 }
+_SHEETS = (
+    ("Samples", "generator", "the first classes or captions in turn, always with the same seeds"),
+    ("Reconstructions", "tokenizer", "held-out images in one row, their reconstructions in the row below"),
+)
+_REFRESH = 60  # seconds
 
 
 @dataclass(frozen=True)
@@ -57,38 +59,6 @@ class TrainState:
     plan: Plan
     spent: dict[str, float] = field(default_factory=dict)  # seconds, by the stage's name
     notes: tuple[str, ...] = ()  # what was measured at the end
-
-
-def adjusted(settings: Sequence[str], stages: Stages) -> Stages:
-    """Both stages with key=value settings: those of one stage, those of both, and those that name theirs.
-
-    Raises:
-        ConfigError: an unknown key, or a value that cannot be.
-    """
-    first, second = _split(settings)
-    tokenizer, generator = stages
-    return (
-        schema.override(tokenizer, first, "command line") if first else tokenizer,
-        schema.override(generator, second, "command line") if second else generator,
-    )
-
-
-def _split(settings: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The settings of the tokenizer's stage and of the generator's."""
-    first: list[str] = []
-    second: list[str] = []
-    for setting in settings:
-        stage, colon, rest = setting.partition(":")
-        if colon and stage in (TOKENIZER, GENERATOR):
-            (first if stage == TOKENIZER else second).append(rest)
-            continue
-        key = setting.partition("=")[0].strip()
-        owner = key if key in _SECOND_ONLY else key.partition(".")[0]
-        if owner not in _SECOND_ONLY:
-            first.append(setting)
-        if owner not in _FIRST_ONLY:
-            second.append(setting)
-    return first, second
 
 
 def prepare_folder(folder: Path) -> None:
@@ -123,10 +93,10 @@ def read_state(folder: Path) -> TrainState:
 class Training:
     """Goes through both stages of a plan in a folder, from wherever they are."""
 
-    def __init__(self, folder: Path, device: torch.device, *, settings: Sequence[str] = ()) -> None:
-        """`settings` change what both stages were begun with. Raises what `read_state` raises."""
+    def __init__(self, folder: Path, device: torch.device, settings: Mapping[str, Sequence[str]]) -> None:
+        """`settings`, by stage, change what these were begun with. Raises what `read_state` raises."""
         self.folder, self.device, self.state = folder, device, read_state(folder)
-        self.settings = dict(zip((TOKENIZER, GENERATOR), _split(settings), strict=True))
+        self.settings = {stage: list(some) for stage, some in settings.items()}
 
     def run(self) -> None:
         """Train what is left of both stages.
@@ -232,3 +202,55 @@ def publish(stage: Path, folder: Path) -> None:
     for name in (*config.weight_files, CARD_FILE, CONFIG_FILE):
         with atomic_write(folder / name) as temporary:
             shutil.copyfile(stage / name, temporary)
+
+
+def write_page(folder: Path, name: str, plan: Sequence[str], notes: Sequence[str] = ()) -> None:
+    """Write the page anew from what the stages' folders hold.
+
+    Args:
+        plan: in lines.
+        notes: what was found at the end.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    sheets = []
+    for title, stage, caption in _SHEETS:
+        newest = max((folder / stage / "samples").glob("step-*.png"), default=None)
+        if newest is not None:
+            step = int(newest.stem.removeprefix("step-"))
+            sheets.append((title, _shown(newest, f"{caption}; after {step:,} steps")))
+    if (folder / NEAREST).is_file():
+        caption = "samples in one row, the nearest training image of each in the row below"
+        sheets.append(("Nearest training images", _shown(folder / NEAREST, caption)))
+    found = {stage: [_curve(folder / stage, *curve) for curve in _CURVES[stage]] for stage in _CURVES}
+    curves = [
+        (stage.capitalize(), plotted) for stage, several in found.items() if (plotted := list(filter(None, several)))
+    ]
+    page = rendered(
+        "training.html",
+        title=name,
+        plan="\n".join(plan),
+        notes=notes,
+        sheets=sheets,
+        curves=curves,
+        refresh=_REFRESH,
+    )
+    with writing(folder / PAGE), atomic_write(folder / PAGE) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _shown(path: Path, caption: str) -> Shown:
+    with Image.open(path) as image:
+        return shown(caption, image)
+
+
+def _curve(run: Path, key: str, label: str, what: str, kind: str) -> tuple[str, str] | None:
+    """The caption and the SVG of a value over the steps; None without two of them."""
+    points = [
+        (record["step"], record[key]) for record in metrics(run, kind) if isinstance(record.get(key), int | float)
+    ]
+    if len(points) < 2:
+        return None
+    steps, values = zip(*points, strict=True)
+    return f"{label}, {what}", lines({what: (steps, values)}, x="step", y=label, marker="" if len(points) > 50 else "o")

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from bigr_cli.data.file_source import Sample
-from bigr_cli.training.page import nearest
+from bigr_cli.training.finish import nearest
 
 
 class Noise:
