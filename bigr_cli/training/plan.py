@@ -1,4 +1,4 @@
-"""From data and a time to settings: every rule of the planner, and why it is so.
+"""From data and a time to settings: the rules of the planner, and why they are so; those of sizes are in `sizes`.
 
 The figures behind the rules are in docs/training.md. Nothing here reads data, measures or trains; `planning` does, and
 asks these functions.
@@ -14,7 +14,7 @@ from bigr_cli.data.look import DataLook
 from bigr_cli.progress import readable_time
 from bigr_cli.training.config import DataConfig, GeneratorTraining, OptimizerConfig, RunConfig, TokenizerTraining
 from bigr_cli.training.loss_config import MaskingConfig, TokenizerLosses
-from bigr_cli.training.sizes import OWN, PUBLISHED, SIZES, SizeName, tokenizer_of
+from bigr_cli.training.sizes import PUBLISHED, SIZES, SizeName, tokenizer_of
 from bigr_cli.zoo.sizes import generator_parameters, tokenizer_parameters
 from bigr_cli.zoo.source import readable_size
 
@@ -32,11 +32,6 @@ RESERVE, ENDING = 0.04, 12
 _VALIDATION_SHARE = 0.08  # of a stage's time, at most
 _FEWEST_LOOKS, _MOST_LOOKS = 5, 20
 _FIRST_LOOKS = 3  # what the samples before the first validation cost, in units of one
-
-# Images that a generator of a size has to see before it is better than the next smaller one, and how many different
-# ones there have to be, or it learns them by heart.
-_SEEN: dict[SizeName, int] = {"nano": 0, "tiny": 40_000, "small": 150_000, "base": 1_000_000}
-_DIFFERENT: dict[SizeName, int] = {"nano": 0, "tiny": 0, "small": 2_000, "base": 30_000}
 
 # Bits of a token, and steps that look for better codes of an image that is shown as it is. On grey images of 28 pixels,
 # tokenizers of 24 bits were 1 dB ahead of those of 16 after 284 steps of 500.
@@ -119,23 +114,6 @@ def image_size(look: DataLook, *, accelerated: bool, time: float | None) -> int:
     if accelerated and native >= 256 and hours >= 8 and look.images >= 10_000:
         return 256
     return 128 if accelerated and native >= 128 and hours >= 1 else 64
-
-
-def sizes_worth_trying(images: int) -> list[SizeName]:
-    """The sizes that so many images can teach, largest first."""
-    return [name for name in OWN if images >= _DIFFERENT[name]]
-
-
-def sees_enough(size: SizeName, images_seen: float) -> bool:
-    """Whether a generator of a size can see so many images in its time that it is the right one."""
-    return images_seen >= _SEEN.get(size, 0)
-
-
-def smaller(size: SizeName) -> SizeName | None:
-    """The next smaller size of this package's own; None below the smallest."""
-    order = (*PUBLISHED[::-1], *OWN)
-    place = order.index(size) + 1
-    return order[place] if place < len(order) else None  # type: ignore[return-value]
 
 
 def tokenizer_share(start: str) -> float:

@@ -28,7 +28,7 @@ from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.measure import Cost, measure, random_codes, seconds_of_codes
 from bigr_cli.training.plan import Plan
 from bigr_cli.training.request import Request, check_class_sizes, condition_of
-from bigr_cli.training.sizes import PUBLISHED, SizeName
+from bigr_cli.training.sizes import PUBLISHED, SizeName, sees_enough, sizes_worth_trying, smaller
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import DEFAULT_MODEL, find_model, packaged_models
@@ -82,7 +82,7 @@ class Planner:
             ConfigError: sizes that do not fit each other.
         """
         asked = self.request.size
-        candidates = [asked] if asked else rules.sizes_worth_trying(self.look.images)
+        candidates = [asked] if asked else sizes_worth_trying(self.look.images)
         for number, size in enumerate(candidates):
             last, stages = number == len(candidates) - 1, self._stages(size)
             if not last and not self._worth_measuring(size, stages):
@@ -155,14 +155,14 @@ class Planner:
         """Whether a size may see enough images, by the steps asked for or a guess from a matrix product's speed."""
         tokenizer, generator = stages
         if self.request.steps is not None:
-            return rules.sees_enough(size, self.request.steps * generator.run.batch)
+            return sees_enough(size, self.request.steps * generator.run.batch)
         config = self._complete(stages)
         image, token = operations(config, training=True)
         each = image + 0.64 * config.tokens * generator.masking.timesteps_per_token * token
         rate = max(devices.measure(self.device).values()) * 1e9 * _GUESSED_SHARE
         share = rules.tokenizer_share("") if self.only == "tokenizer" else self._share(tokenizer)
         seconds = self.request.time * (1 - share)
-        return rules.sees_enough(size, _HOPELESS * seconds * rate / each)
+        return sees_enough(size, _HOPELESS * seconds * rate / each)
 
     def _complete(self, stages: Stages) -> GeneratorConfig:
         return Plan(*stages, "nano", self.condition, classes=max(1, len(self.look.classes))).generator_config()
@@ -176,7 +176,7 @@ class Planner:
         free = int(SHARE * free_memory(self.device))
         parts = rules.parts_that_fit(config, run, each, free)
         if parts is None:
-            needed, fitting = rules.generator_bytes(config, 1, each), rules.smaller(size)
+            needed, fitting = rules.generator_bytes(config, 1, each), smaller(size)
             raise UsageError(
                 f"{size}: needs at least {readable_size(needed)} of memory, and {readable_size(free)} are to be had",
                 hint=f"--size {fitting} needs less" if fitting else None,
@@ -240,7 +240,7 @@ class Planner:
         needed = 0.0
         if costs.generator is not None:
             generator, step, coding = self._generator_in_time(generator, costs.generator, costs.coding, rest - early)
-            if not last and not rules.sees_enough(size, generator.run.steps * generator.run.batch):
+            if not last and not sees_enough(size, generator.run.steps * generator.run.batch):
                 return None
             if generator.run.steps < rules.FEWEST_STEPS:
                 needed = rules.needed_time(step, costs.generator.look) / (1 - self._share(tokenizer)) + coding

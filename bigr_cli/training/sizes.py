@@ -24,6 +24,10 @@ OWN: tuple[SizeName, ...] = ("base", "small", "tiny", "nano")  # largest first
 _FEWEST, _MOST = 4, 32  # tokens along a side
 # Convolutions of the levels above the grid, of which a tokenizer takes as many as it has, from the end.
 _FINER_ENCODER, _FINER_DECODER = (0, 0, 0, 0, 1), (1, 1, 1, 1, 2)
+# Images that a generator of a size has to see before it is better than the next smaller one, and how many different
+# ones there have to be, or it learns them by heart.
+_SEEN: dict[SizeName, int] = {"nano": 0, "tiny": 40_000, "small": 150_000, "base": 1_000_000}
+_DIFFERENT: dict[SizeName, int] = {"nano": 0, "tiny": 0, "small": 2_000, "base": 30_000}
 
 
 @dataclass(frozen=True)
@@ -125,3 +129,20 @@ def tokenizer_of(name: SizeName, image_size: int, bits: int) -> TokenizerConfig:
         encoder_blocks=(*_FINER_ENCODER[len(_FINER_ENCODER) - finer :], size.encoder_blocks),
         decoder_blocks=(*_FINER_DECODER[len(_FINER_DECODER) - finer :], size.decoder_blocks),
     )
+
+
+def sizes_worth_trying(images: int) -> list[SizeName]:
+    """The sizes that so many images can teach, largest first."""
+    return [name for name in OWN if images >= _DIFFERENT[name]]
+
+
+def sees_enough(size: SizeName, images_seen: float) -> bool:
+    """Whether a generator of a size can see so many images in its time that it is the right one."""
+    return images_seen >= _SEEN.get(size, 0)
+
+
+def smaller(size: SizeName) -> SizeName | None:
+    """The next smaller size of this package's own; None below the smallest."""
+    order = (*PUBLISHED[::-1], *OWN)
+    place = order.index(size) + 1
+    return order[place] if place < len(order) else None  # type: ignore[return-value]

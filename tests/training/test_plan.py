@@ -5,7 +5,7 @@ import pytest
 from bigr_cli.data.look import DataLook
 from bigr_cli.training import plan
 from bigr_cli.training.config import RunConfig
-from bigr_cli.training.sizes import SIZES, levels_for, tokenizer_of
+from bigr_cli.training.sizes import SIZES, levels_for, sees_enough, sizes_worth_trying, smaller, tokenizer_of
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import packaged_models
 
@@ -31,11 +31,11 @@ def test_image_sizes(side: int, accelerated: bool, hours: float, images: int, ex
 
 
 def test_sizes_follow_data_and_what_can_be_seen() -> None:
-    assert plan.sizes_worth_trying(300) == ["tiny", "nano"]
-    assert plan.sizes_worth_trying(5_000) == ["small", "tiny", "nano"]
-    assert plan.sizes_worth_trying(100_000)[0] == "base"
-    assert plan.sees_enough("nano", 0) and plan.sees_enough("small", 150_000) and not plan.sees_enough("base", 999_999)
-    assert [plan.smaller(name) for name in ("bigr-xxl", "bigr-l", "base", "nano")] == ["bigr-xl", "base", "small", None]
+    assert sizes_worth_trying(300) == ["tiny", "nano"]
+    assert sizes_worth_trying(5_000) == ["small", "tiny", "nano"]
+    assert sizes_worth_trying(100_000)[0] == "base"
+    assert sees_enough("nano", 0) and sees_enough("small", 150_000) and not sees_enough("base", 999_999)
+    assert [smaller(name) for name in ("bigr-xxl", "bigr-l", "base", "nano")] == ["bigr-xl", "base", "small", None]
 
 
 @pytest.mark.parametrize(
