@@ -26,7 +26,7 @@ from tables import show
 from training import LOGGED, SMALL_GENERATOR, rates, read
 
 from bigr_cli import console
-from bigr_cli.core.config import TextConfig
+from bigr_cli.core.architectures import TextConfig
 from bigr_cli.data.sources import ScenesSource
 from bigr_cli.runtime.device import select_device
 from bigr_cli.training.config import GeneratorTraining

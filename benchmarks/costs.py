@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from tables import show
 
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.core.architectures import GeneratorConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
 from bigr_cli.runtime.meter import TRANSCODER, TRANSFORMER, Meter, operations

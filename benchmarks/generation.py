@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 from tables import add_record, record, show
 from torch import Tensor
 
-from bigr_cli import console
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import as_floats
+from bigr_cli.editing.generate import plan
 from bigr_cli.evaluation.fidelity import frechet_distance
-from bigr_cli.generation import plan
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.imaging.montage import grid
 from bigr_cli.model import Model, load
+from bigr_cli.progress import progress_bar
 
 GROUP = 64  # no two of so many should be alike
 ROWS = 8
@@ -49,7 +49,7 @@ def draw(
     numbers = torch.arange(count) % len(scenes.LABELS)
     jobs = plan(model.config, [scenes.LABELS[number] for number in numbers.tolist()], seed=seed)
     pixels, seconds = [], 0.0
-    with console.progress(count, "drawing") as bar:
+    with progress_bar(count, "drawing") as bar:
         for made in model.make(jobs, settings, batch_size=batch_size):
             pixels.append(torch.from_numpy(np.array(made.image)).permute(2, 0, 1))
             seconds += made.seconds

@@ -26,7 +26,8 @@ from tempfile import TemporaryDirectory
 import torch
 from tables import show
 
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.core.architectures import GeneratorConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import masked_count

@@ -24,7 +24,6 @@ from parts import Part, add_parts, measure
 from PIL import Image
 from zero_shot import all_done, as_judged, originals
 
-from bigr_cli import console
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import ScenesSource
@@ -32,6 +31,7 @@ from bigr_cli.editing.mask_finders import class_mask
 from bigr_cli.editing.requests import Edit
 from bigr_cli.imaging.originals import Original
 from bigr_cli.model import Model
+from bigr_cli.progress import progress_bar
 
 _SEEN = 8  # levels by which a pixel has to change for an eye to see it
 
@@ -59,7 +59,7 @@ def find(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Objects found by their labels."""
     images, truths, labels = real(options)
     found, absent = [], []
-    with console.progress(len(images), "find") as bar:
+    with progress_bar(len(images), "find") as bar:
         for index, (image, truth, label, other) in enumerate(
             zip(images, truths, labels, others_of(labels), strict=True)
         ):

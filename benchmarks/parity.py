@@ -24,7 +24,7 @@ from scipy import stats
 from tables import show
 from torch import Tensor
 
-from bigr_cli.core.loss import flip_loss, masked_mean
+from bigr_cli.core.heads import flip_loss
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.zoo.folder import load_model
 from bigr_cli.zoo.published.convert import import_published
@@ -106,7 +106,7 @@ def computed(published: Published) -> dict[str, Tensor]:
         "diff.flip_logits": transcoder.flip_logits(x_t, t, given["gen.cond"].flatten(0, 1)),
         "diff.q_sample_prob": transcoder.schedule.noised(code.flatten(0, 1), t),
         "loss.per_bit": flip_loss(given["diff.flip_logits"], code.flatten(0, 1) != x_t),
-        "loss.masked_mean": masked_mean(given["loss.per_bit"], mask.flatten())[None],
+        "loss.masked_mean": given["loss.per_bit"][mask.flatten()].mean()[None],
     }
     for layer in range(len(generator.blocks)):
         found[f"gen.hidden.{layer}"] = generator.hidden(code, labels, layer)

@@ -29,8 +29,8 @@ from bigr_cli.data.loading import as_floats
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.arrays import to_images
 from bigr_cli.prompts import guide_of
-from bigr_cli.settings import sampling_settings
 from bigr_cli.vocabulary import Vocabulary, tokens
+from bigr_cli.zoo.presets import sampling_settings
 
 PHRASES = Path(__file__).resolve().parents[1] / "tests" / "phrases.jsonl"
 QUESTIONS = {"objects": "object", "colors": "color", "grounds": "ground", "times": "time"}

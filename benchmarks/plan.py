@@ -26,7 +26,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.architectures import GeneratorConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.file_source import FileSource

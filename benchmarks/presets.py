@@ -22,9 +22,9 @@ from tables import show
 
 from bigr_cli import yaml_text
 from bigr_cli.core.config import PRESETS, SamplingConfig
+from bigr_cli.editing.generate import plan
 from bigr_cli.evaluation.classifier import load_classifier
 from bigr_cli.evaluation.fidelity import frechet_distance
-from bigr_cli.generation import plan
 from bigr_cli.model import Model
 
 TIMED = 16  # images a round

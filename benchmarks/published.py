@@ -65,7 +65,7 @@ for tensor in model.network.parameters():
 DRAWING = """
 import json, sys, time
 import bigr_cli
-from bigr_cli.generation import plan
+from bigr_cli.editing.generate import plan
 steps, timesteps, dtype = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 model = bigr_cli.load(sys.argv[1], device="cpu", dtype=dtype)
 clock = time.process_time

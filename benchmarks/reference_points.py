@@ -23,7 +23,6 @@ from PIL import Image, ImageFilter
 from tables import show
 from torch import Tensor
 
-from bigr_cli import console
 from bigr_cli.data.loading import as_floats
 from bigr_cli.evaluation.extractors import SCENES, open_extractor
 from bigr_cli.evaluation.generation import LoadedEvaluator
@@ -31,6 +30,7 @@ from bigr_cli.evaluation.image_sets import UNSEEN, ImageSet, scenes, stacked
 from bigr_cli.evaluation.references import choose_metrics, open_reference
 from bigr_cli.evaluation.samples import balanced, draws
 from bigr_cli.model import Model, load
+from bigr_cli.progress import progress_bar
 
 
 def reconstructed(image_set: ImageSet, model: Model) -> ImageSet:
@@ -71,7 +71,7 @@ def main() -> None:
     size = model.config.image_size
     real = scenes(size, options.count, start=UNSEEN + options.count)
     drawn = draws(model, balanced(model.config, options.count, options.seed), model.settings(), None)
-    with console.progress(options.count, "drawing") as bar:
+    with progress_bar(options.count, "drawing") as bar:
         drawn.share(0, 1, bar.advance)
     kinds = {
         "real scenes": real,

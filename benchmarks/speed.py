@@ -34,13 +34,13 @@ import torch
 from tables import show
 from torch import Tensor
 
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.core.architectures import GeneratorConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import masked_count
-from bigr_cli.runtime import device, prepacked
-from bigr_cli.runtime.compiled import compile_networks
-from bigr_cli.runtime.int8 import to_int8
+from bigr_cli.runtime import device, fast_layers
+from bigr_cli.runtime.fast_layers import compile_networks, to_int8
 from bigr_cli.runtime.meter import operations, wait
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import find_model
@@ -67,8 +67,8 @@ def converted(generator: Generator, dtype: str) -> Generator:
         to_int8(generator)
     for parameter in generator.parameters():
         parameter.data = parameter.data.to(torch.float32 if dtype == "int8" else getattr(torch, dtype))
-    if dtype == "bfloat16" and generator.positions.device == CPU and prepacked.works():
-        prepacked.pack(generator)
+    if dtype == "bfloat16" and generator.positions.device == CPU and fast_layers.prepacked_works():
+        fast_layers.pack(generator)
     return generator
 
 

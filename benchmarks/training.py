@@ -25,7 +25,7 @@ from tables import show
 from torch.utils.flop_counter import FlopCounterMode
 
 from bigr_cli import console, schema
-from bigr_cli.core.config import CompactConfig
+from bigr_cli.core.architectures import CompactConfig
 from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import Source
 from bigr_cli.runtime.device import measure, select_device

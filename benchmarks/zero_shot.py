@@ -29,7 +29,6 @@ from PIL import Image
 from scipy.ndimage import maximum_filter
 from torch import Tensor
 
-from bigr_cli import console
 from bigr_cli.core.config import Guide
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches
@@ -43,6 +42,7 @@ from bigr_cli.evaluation.reconstruction import boxes
 from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.regions import MaskRequest
 from bigr_cli.model import Model
+from bigr_cli.progress import progress_bar
 
 Arrays = NDArray[np.uint8]  # (N, H, W, 3)
 Made = TypeVar("Made")
@@ -51,7 +51,7 @@ Made = TypeVar("Made")
 def all_done(model: Model, coroutines: Sequence[SamplingCoroutine[Made]], what: str) -> list[Made]:
     """What the coroutines make, in their order."""
     made: dict[int, Made] = {}
-    with console.progress(len(coroutines), what) as bar:
+    with progress_bar(len(coroutines), what) as bar:
         for index, result in paint_together(model.network, enumerate(coroutines), batch_size=model.batch_size()):
             if isinstance(result, BigrError):
                 raise result

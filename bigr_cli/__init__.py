@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from bigr_cli.editing.requests import Interpolate as Interpolate
     from bigr_cli.editing.requests import Outpaint as Outpaint
     from bigr_cli.errors import BigrError as BigrError
-    from bigr_cli.from_images import train as train
     from bigr_cli.imaging.files import save as save
     from bigr_cli.imaging.metadata import MadeImage as MadeImage
     from bigr_cli.model import Model as Model
     from bigr_cli.model import load as load
     from bigr_cli.representation.index_files import read_index as read_index
+    from bigr_cli.training.from_python import train as train
     from bigr_cli.zoo.find import list_models as list_models
     from bigr_cli.zoo.hub.pull import pull_model as pull_model
 
@@ -39,7 +39,7 @@ _LAZY = {
     "pull_model": "bigr_cli.zoo.hub.pull",
     "read_index": "bigr_cli.representation.index_files",
     "save": "bigr_cli.imaging.files",
-    "train": "bigr_cli.from_images",
+    "train": "bigr_cli.training.from_python",
 }
 
 __all__ = [

@@ -21,7 +21,7 @@ from bigr_cli.options import option
 from bigr_cli.plain_text import escaped
 from bigr_cli.plugins import BUILT_IN
 from bigr_cli.registry import Registry, Task, discover
-from bigr_cli.runtime.batches import out_of_memory
+from bigr_cli.runtime.memory import out_of_memory
 from bigr_cli.usage_errors import explained, with_boxes
 from bigr_cli.version import __version__
 

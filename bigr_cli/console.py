@@ -84,7 +84,7 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def may_show_bars() -> bool:
-    """Whether a bar is neither unwanted nor would be one inside another."""
+    """Whether a bar is neither unwanted nor would be one inside another on a terminal."""
     return not _state.quiet and not _state.unheard and _state.live is None
 
 
@@ -185,52 +185,12 @@ def stdout_lost() -> bool:
     return _state.lost
 
 
-class ProgressBar:
-    """What `progress` hands out; this one shows nothing."""
-
-    visible = False
-
-    def advance(self, amount: float = 1) -> None:
-        """So much more is done."""
-
-    def describe(self, text: str) -> None:
-        """Change the words beside the bar."""
-
-    def detail(self, done: float, total: float, text: str) -> None:
-        """Show a second bar, for what is being worked on just now; it goes when that is done."""
-
-    def set_total(self, total: float) -> None:
-        """There is more, or less, to do than was thought."""
-
-    def facts(self, facts: Mapping[str, str]) -> None:
-        """Show these lines below the bar, by their names, until others of the same name come."""
-
-
 @contextmanager
-def progress(total: float | None, description: str, *, done: int = 0) -> Iterator[ProgressBar]:
-    """A progress bar on stderr while the block runs; nothing with `--quiet`.
-
-        with progress(len(jobs), "painting") as bar:
-            for job in jobs:
-                ...
-                bar.advance()
-
-    `total` None shows that something goes on, without an end; `done` of it was done before. A bar inside another one
-    is not shown. Where stderr is no terminal there is no bar, but a line when nothing was said for half a minute.
-    """
-    if _state.quiet or _state.live is not None:
-        yield ProgressBar()
-        return
-    from bigr_cli import progress as shown
-
-    if not sys.stderr.isatty():
-        with shown.spoken(total, description, done) as spoken:
-            yield spoken
-        return
+def lines_above(live: "Console") -> Iterator[None]:
+    """While the block runs, lines are written above what rich shows live on a console."""
+    _state.live = live
     try:
-        with shown.on_terminal(total, description, done) as (bar, console):
-            _state.live = console
-            yield bar
+        yield
     finally:
         _state.live = None
 

@@ -4,12 +4,12 @@ import errno
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +22,48 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-_SHOWN = 48  # letters of a name that its temporary neighbours have too; names may have 255 bytes
+SHOWN = 48  # letters of a name that its temporary neighbours have too; names may have 255 bytes
 _LEFTOVER = re.compile(r"\..+\.bigr\d*\.part")
 
 
 @contextmanager
-def atomic_write(path: Path, *, replace: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, *, replace: bool = True, durable: bool = True) -> Iterator[Path]:
     """A path to write to, which takes the place of `path` when the block ends; after an error it is removed.
 
     A link stays a link: the file behind it is replaced, and keeps its mode and owner. A new file has the mode that
     the umask leaves it. What is no file, such as a device, is written to. What a process that was killed left of the
     same file is removed.
 
-    Without `replace`, FileExistsError if there is something at `path` by then.
+    Args:
+        replace: take the place of what is there; without, FileExistsError if there is something at `path` by then.
+        durable: wait for the disk; not for what can be made again, and is checked when it is read.
     """
-    with _temporary(path, replace=replace) as hidden:
+    if irregular(path):
+        with _written_through(path) as hidden:
+            yield hidden
+        return
+    target = behind_links(path) if replace else path
+    before = target.stat() if replace and target.exists() else None
+    hidden, handle = _reserved(target)
+    try:
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        if fcntl is None:  # Windows moves no file that is open
+            os.close(handle)
         yield hidden
-
-
-@contextmanager
-def cache_file(path: Path) -> Iterator[Path]:
-    """As `atomic_write`, without waiting for the disk: for what can be made again, and is checked when it is read."""
-    with _temporary(path, replace=True, durable=False) as hidden:
-        yield hidden
-
-
-@contextmanager
-def writing(what: object, error: type[BigrError] = RunError, *, hint: str | None = None) -> Iterator[None]:
-    """Makes of an OSError in the block an error that says that `what`, a path, cannot be written, and why."""
-    with _said(what, "written", error, hint):
-        yield
-
-
-@contextmanager
-def reading(what: object, error: type[BigrError] = RunError, *, hint: str | None = None) -> Iterator[None]:
-    """Makes of an OSError in the block an error that says that `what`, a path, cannot be read, and why."""
-    with _said(what, "read", error, hint):
-        yield
+        with held(hidden):  # a library may have put another file there
+            if durable:
+                flush(hidden)
+            _set_mode(hidden, before, mode)
+            if replace:
+                hidden.replace(target)
+            else:
+                _place(hidden, target)
+            if durable:
+                flush(target.parent)
+    finally:
+        hidden.unlink(missing_ok=True)
+        if fcntl is not None:
+            os.close(handle)
 
 
 def reason_of(error: Exception) -> str:
@@ -67,45 +72,19 @@ def reason_of(error: Exception) -> str:
 
 
 @contextmanager
-def _said(what: object, done: str, kind: type[BigrError], hint: str | None) -> Iterator[None]:
+def _explained(
+    what: object, error: type[BigrError] = RunError, *, hint: str | None = None, done: str
+) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise kind(f"{what}: cannot be {done}: {reason_of(error)}", hint=hint) from error
+    except OSError as problem:
+        raise error(f"{what}: cannot be {done}: {reason_of(problem)}", hint=hint) from problem
 
 
-@contextmanager
-def whole_directory(path: Path, own: Collection[str]) -> Iterator[Path]:
-    """An empty folder to fill, which takes the place of `path` when the block ends; after an error it is removed
-    (and with it the folders above that had to be made).
-
-    Of what was at `path` before, the files named in `own` are removed, and come back if the change of places fails.
-    All others stay where they are. What a process that was killed at it left behind is put back, or removed, by the
-    next one.
-    """
-    path = Path(os.path.realpath(path))
-    made = [parent for parent in path.parents if not parent.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden, old = _beside(path), _beside(path, "old")
-    _recover(path, own)
-    try:
-        hidden.mkdir()
-        with _held(hidden):
-            yield hidden
-            flush(hidden)
-            if path.exists():
-                hidden.chmod(stat.S_IMODE(path.stat().st_mode))
-                path.rename(old)
-            hidden.rename(path)
-            flush(path.parent)
-    finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(hidden, ignore_errors=True)
-        _discard(old, path, own)
-        for parent in made if not path.exists() else ():
-            with suppress(OSError):
-                parent.rmdir()
+# Of an OSError in the block they make an error that says that `what`, a path, cannot be read or written, and why.
+reading = partial(_explained, done="read")
+writing = partial(_explained, done="written")
+cache_file = partial(atomic_write, durable=False)
 
 
 def check_writable(folder: Path) -> None:
@@ -147,36 +126,6 @@ def _synchronise(path: Path, flags: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def _temporary(path: Path, *, replace: bool, durable: bool = True) -> Iterator[Path]:
-    if irregular(path):
-        with _written_through(path) as hidden:
-            yield hidden
-        return
-    target = behind_links(path) if replace else path
-    before = target.stat() if replace and target.exists() else None
-    hidden, handle = _reserved(target)
-    try:
-        mode = stat.S_IMODE(os.fstat(handle).st_mode)
-        if fcntl is None:  # Windows moves no file that is open
-            os.close(handle)
-        yield hidden
-        with _held(hidden):  # a library may have put another file there
-            if durable:
-                flush(hidden)
-            _set_mode(hidden, before, mode)
-            if replace:
-                hidden.replace(target)
-            else:
-                _place(hidden, target)
-            if durable:
-                flush(target.parent)
-    finally:
-        hidden.unlink(missing_ok=True)
-        if fcntl is not None:
-            os.close(handle)
 
 
 def behind_links(path: Path) -> Path:
@@ -237,8 +186,8 @@ def _neighbour(target: Path, number: int) -> Path:
     """The temporary files of a target: always the same names, so that the next run finds what a killed one left."""
     whole = target.absolute()
     name = whole.name
-    if len(name) > _SHOWN:
-        name = f"{name[:_SHOWN]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
+    if len(name) > SHOWN:
+        name = f"{name[:SHOWN]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
     return whole.parent / f".{name}.bigr{number or ''}.part"
 
 
@@ -287,13 +236,8 @@ def _place(hidden: Path, path: Path) -> None:
         hidden.replace(path)
 
 
-def _beside(path: Path, suffix: str = "part") -> Path:
-    whole = path.absolute()
-    return whole.parent / f".{whole.name[:_SHOWN]}.{secrets.token_hex(6)}.{suffix}"
-
-
 @contextmanager
-def _held(folder: Path) -> Iterator[bool]:
+def held(folder: Path) -> Iterator[bool]:
     """Keeps a folder from being taken for a leftover; says whether that was possible, as no other process has it."""
     if fcntl is None:
         yield True
@@ -308,36 +252,3 @@ def _held(folder: Path) -> Iterator[bool]:
         yield free
     finally:
         os.close(handle)
-
-
-def _recover(path: Path, own: Collection[str]) -> None:
-    """Deal with what `whole_directory` left at `path` when its process was killed, unless another one is at it now."""
-    if fcntl is None or len(path.name) > _SHOWN:  # then there is no telling whose it is
-        return
-    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{12}}\.(part|old)")
-    leftovers = [other for other in path.parent.iterdir() if name.fullmatch(other.name) and other.is_dir()]
-    with suppress(FileNotFoundError):  # another process may be tidying up as well
-        for leftover in leftovers:
-            with _held(leftover) as unused:
-                if not unused:
-                    return
-    for leftover in leftovers:
-        if leftover.suffix == ".part":
-            shutil.rmtree(leftover, ignore_errors=True)
-        elif path.exists():
-            _discard(leftover, path, own)
-        else:
-            leftover.rename(path)
-
-
-def _discard(old: Path, path: Path, own: Collection[str]) -> None:
-    """Remove the own files of a folder that was replaced; all others go where they were, unless there is one now."""
-    if not old.exists():
-        return
-    for other in sorted(old.iterdir()):
-        if other.name in own and not (other.is_dir() and not other.is_symlink()):
-            other.unlink()
-        elif not os.path.lexists(path / other.name):
-            other.rename(path / other.name)
-    with suppress(OSError):  # what is left is somebody's
-        old.rmdir()

@@ -9,35 +9,26 @@ images = model.generate("cat", count=4, seed=0)
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
 
-from bigr_cli import prompts
 from bigr_cli.arguments import methods_in_python
 from bigr_cli.core.config import SamplingConfig
-from bigr_cli.core.model import BinaryModel
-from bigr_cli.core.network import Generator, Labels
-from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.editing import in_memory
+from bigr_cli.editing import from_python as editing
+from bigr_cli.editing.generate import Generated, Job, Watcher, generated, images_of
 from bigr_cli.editing.request import Request
-from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Interpolate, Outpaint
+from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Outpaint
 from bigr_cli.editing.requests import Mask as MaskSearch
-from bigr_cli.generation import Generated, Job, Watcher, asked, generated, plan
-from bigr_cli.imaging.arrays import decode_images, encode_images, is_one_image, originals
+from bigr_cli.imaging.arrays import encode_images, is_one_image, originals
 from bigr_cli.imaging.metadata import MadeImage
-from bigr_cli.progress import ProgressOption, for_caller
+from bigr_cli.loaded import LoadedModel
+from bigr_cli.progress import ProgressOption
 from bigr_cli.prompts import Label
-from bigr_cli.recipe import GENERATE, Recipe
-from bigr_cli.runtime import memory
-from bigr_cli.runtime.batches import Batches
-from bigr_cli.runtime.int8 import is_int8
-from bigr_cli.setting import whole_numbers, with_own_names
-from bigr_cli.settings import sampling_settings
-from bigr_cli.zoo.config import ModelConfig
+from bigr_cli.runtime.memory import Batches
+from bigr_cli.setting import with_own_names
 from bigr_cli.zoo.find import default_model, find_model
 from bigr_cli.zoo.loading import load_networks
 
@@ -97,7 +88,7 @@ def load(
     *("generate", "generate_iter", "inpaint", "outpaint", "edit", "enrich", "mask", "interpolate", "embed", "search"),
     *("classify", "probe", "evaluate_generation", "evaluate_reconstruction", "encode", "reconstruct"),
 )
-class Model:
+class Model(LoadedModel):
     """A tokenizer and a generator with their config, on a device: what `load` gives.
 
     Methods and their arguments are called as the commands and their options, with underscores. Images go in as PIL
@@ -107,59 +98,6 @@ class Model:
     `progress` of the longer methods: True shows a bar, False none; a function is called with what is done and the
     total, as `progress(3.0, 8.0)`; without it, a bar is shown on a terminal and in a notebook.
     """
-
-    def __init__(
-        self, network: BinaryModel, config: ModelConfig, *, name: str | None = None, folder: str | None = None
-    ) -> None:
-        """`name` is what `load` finds it by, if it is not its config's; `folder` is where it is, if that was given."""
-        self.network, self.config = network, config
-        self.name, self.folder = name or config.name, folder
-
-    def __repr__(self) -> str:
-        return f"<Model {', '.join([self.name, *self._facts().values()])}>"
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        rows = {"model": self.name, **self._facts(), "labels": prompts.listing(self.config)}
-        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
-        return f"<table>{cells}</table>"
-
-    def _facts(self) -> dict[str, str]:
-        config, counts = self.generator.config, (self.tokenizer, self.generator)
-        numbers = sum(weight.numel() for part in counts for weight in part.parameters())
-        known = "texts" if config.condition == "text" else f"{config.classes} labels"
-        return {
-            "images": f"{self.config.image_size} px",
-            "codes": f"{config.tokens} tokens of {config.bits} bits",
-            "prompts": known,
-            "size": f"{numbers / 1e6:.1f} M parameters",
-            "device": f"{self.device} in {str(self.dtype).removeprefix('torch.')}",
-        }
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Images to codes and back, as tensors."""
-        return self.network.tokenizer
-
-    @property
-    def generator(self) -> Generator:
-        """The transformer and its transcoder."""
-        return self.network.generator
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The names of the classes; empty if they have none."""
-        return self.config.labels
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.generator.positions.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The number format of the generator's weights; int8 is that of its large layers."""
-        return torch.int8 if is_int8(self.generator) else self.generator.positions.dtype
 
     def generate(
         self, labels: Label | Sequence[Label] = (), *, count: int = 1, seed: int | None = None, **options: Any
@@ -199,28 +137,16 @@ class Model:
 
         Errors are raised by this call itself.
         """
-        once = {} if count == 1 else {"count": count}
-        given = with_own_names(Inpaint, {"negative": negative, **once, **sampling})  # which names negative prompts
-        wanted, count = asked(self.config, labels, given), given.pop("count", 1)
-        jobs = plan(self.config, wanted, count=count, seed=seed, negative=given.pop("negative"))
-        known = ("count", "negative", "prompt", "seed")
-        in_memory.check_arguments("generate", with_own_names(SamplingConfig, given), known)
-        settings = self.settings(**given)
-        batches = Batches(self.batch_size() if batch_size is None else batch_size)
-        return self._generated(jobs, settings, batches, progress)
-
-    def _generated(
-        self, jobs: Sequence[Job], settings: SamplingConfig, batches: Batches, progress: ProgressOption
-    ) -> Iterator[Generated[MadeImage]]:
-        shown = {} if jobs[0].against is None else {"negative": prompts.name_of(self.config, jobs[0].against)}
-        with for_caller(len(jobs), "generating", progress) as advance:
-
-            def watch(batch: Sequence[Job], iteration: int, codes: Tensor, masked: Tensor) -> None:
-                advance(len(batch) / settings.iterations)
-
-            for made in generated(self.network, jobs, settings, batches, watch):
-                recipe = self.recipe(settings, task=GENERATE, labels=[made.label], seed=made.seed, options=shown)
-                yield Generated(MadeImage.of(made.image, recipe), made.label, made.index, made.seed, made.seconds)
+        return images_of(
+            self,
+            labels,
+            count=count,
+            seed=seed,
+            negative=negative,
+            batch_size=batch_size,
+            progress=progress,
+            sampling=sampling,
+        )
 
     def make(
         self,
@@ -270,7 +196,7 @@ class Model:
             UsageError: no mask, a mask of another size, a setting, count or seed out of range.
             UnknownNameError: a label that the model has not.
         """
-        return self._edited(Inpaint, image, count, {"mask": mask, **options})
+        return editing.edited(self, Inpaint, image, count, {"mask": mask, **options})
 
     @overload
     def outpaint(self, image: OneImage, *, count: None = None, **options: Any) -> MadeImage: ...
@@ -287,7 +213,7 @@ class Model:
             options: `left`, `right`, `top`, `bottom` in pixels or as "25%"; or `aspect="16:9"`, or `size="512x512"`; or
                 `mask`, of what is kept. Others, results and errors are those of `inpaint`; see `Outpaint`.
         """
-        return self._edited(Outpaint, image, count, options)
+        return editing.edited(self, Outpaint, image, count, options)
 
     @overload
     def edit(
@@ -315,7 +241,7 @@ class Model:
                 errors are those of `inpaint`; see `Edit`.
         """
         given = {} if label is None else {"label": label}
-        return self._edited(Edit, image, count, {"mask": mask, **given, **options})
+        return editing.edited(self, Edit, image, count, {"mask": mask, **given, **options})
 
     @overload
     def enrich(self, image: OneImage, *, count: None = None, **options: Any) -> MadeImage: ...
@@ -333,7 +259,7 @@ class Model:
                 `passes` and so on. With `save_passes` the images of earlier passes come before each. Others, results
                 and errors are those of `inpaint`; see `Enrich`.
         """
-        return self._edited(Enrich, image, count, options)
+        return editing.edited(self, Enrich, image, count, options)
 
     @overload
     def mask(self, image: OneImage, **options: Any) -> MadeImage: ...
@@ -354,7 +280,7 @@ class Model:
             UsageError: nothing says what to find. UnknownNameError: no such label or finder. ModelError: CLIPSeg
             without transformers, or a finder that does not work.
         """
-        return self._edited(MaskSearch, image, None, {**options, "seed": 0})
+        return editing.edited(self, MaskSearch, image, None, {**options, "seed": 0})
 
     def interpolate(
         self,
@@ -380,56 +306,11 @@ class Model:
             UsageError: fewer than two stops, labels and images together, a setting out of range.
             UnknownNameError: a label that the model has not.
         """
-        size = self.batch_size() if batch_size is None else Batches(batch_size).size
-        build = {name: value for name, value in options.items() if name != "seed"}
-        total = in_memory.build(Interpolate, self.config, build).count
-        with for_caller(total, "interpolating", progress) as advance:
-            frames = in_memory.interpolated(
-                self.network, self.config, stops, batch_size=size, advance=advance, **options
-            )
-        names = [] if "refine" in frames[0].options else [str(stop) for stop in frames[0].options["stops"]]
-        return [self._made(frame, "interpolate", names) for frame in frames]
+        return editing.interpolated(self, stops, batch_size=batch_size, progress=progress, **options)
 
     def request(self, kind: type[Request], **options: Any) -> Request:
         """A request of this class, as the methods make it of their options; it can `paint`."""
-        return in_memory.build(kind, self.config, options)
-
-    def _edited(
-        self, kind: type[Request], image: Images, count: int | None, options: dict[str, Any]
-    ) -> MadeImage | list[MadeImage]:
-        options = with_own_names(kind, {"count": count, **options})
-        whole_numbers(count=options["count"])
-        count = options.pop("count")
-        most, progress = options.pop("batch_size", None), options.pop("progress", None)
-        size = self.batch_size() if most is None else Batches(most).size
-        one = count is None and is_one_image(image) and not options.get("save_passes")
-        given, task = originals(image, self.config.ground), kind.__name__.lower()
-        with for_caller(len(given) * (count or 1), task, progress) as advance:
-            every = in_memory.edited(
-                self.network,
-                self.config,
-                kind,
-                given,
-                batch_size=size,
-                count=1 if count is None else count,
-                advance=advance,
-                **options,
-            )
-        images: list[MadeImage] = []
-        for made in every:
-            images += [MadeImage.of(earlier, None) for earlier in made.earlier]
-            images.append(self._made(made, task, [prompts.name_of(self.config, made.label)]))
-        return images[0] if one else images
-
-    def _made(self, made: in_memory.Edited, task: str, labels: Sequence[str]) -> MadeImage:
-        recipe = self.recipe(made.sampling, task=task, labels=labels, seed=made.seed, options=made.options)
-        image = MadeImage.of(made.image, recipe)
-        if made.familiarity is not None:
-            image.info["familiarity"] = made.familiarity.described()
-        return image
-
-    def _pil(self, images: Images) -> list[Image]:
-        return [one.image for one in originals(images, self.config.ground)]
+        return editing.build(kind, self.config, options)
 
     @overload
     def embed(
@@ -498,19 +379,16 @@ class Model:
             ImageError: a tensor of another size. TypeError: something that is no image.
         """
         from bigr_cli.representation import from_python
-        from bigr_cli.representation.features import embed_images, wanted_features
+        from bigr_cli.representation.features import wanted_features
 
         wanted = wanted_features(self.config, layer=layer, pool=pool, label=label)
         if output is not None:
-            asked = {"batch_size": batch_size, "progress": progress, **files}
-            return from_python.embedded_to(self, wanted, images, output, **asked)
+            return from_python.embedded_to(
+                self, wanted, images, output, batch_size=batch_size, progress=progress, **files
+            )
         if files:
             raise TypeError(f"embed: {', '.join(files)} is for files, with output")
-        whole = isinstance(images, torch.Tensor) and images.ndim == 4
-        given = images if whole else originals(images, self.config.ground)
-        batches = Batches(self.coding_batch_size() if batch_size is None else batch_size)
-        with for_caller(len(given), "embedding", progress) as advance:  # type: ignore[arg-type]
-            return embed_images(self.network, given, wanted, batches, self.config.ground, advance)
+        return from_python.embedded(self, wanted, images, batch_size, progress)
 
     def search(self, query: OneImage, index: str | PathLike[str] | Index, *, count: int = 10) -> list[Found]:
         """The images of an index that are most like an image, the nearest first.
@@ -660,20 +538,9 @@ class Model:
         Raises:
             ImageError: another size. TypeError: something that is no image.
         """
-        given = images if isinstance(images, torch.Tensor) and images.ndim == 4 else self._pil(images)
+        whole = isinstance(images, torch.Tensor) and images.ndim == 4
+        given: Any = images if whole else [one.image for one in originals(images, self.config.ground)]
         return encode_images(self.network, given, refine=refine, background=self.config.ground)
-
-    def decode(self, codes: Tensor, masked: Tensor | None = None) -> list[Image]:
-        """The images of codes.
-
-        Args:
-            codes: (B, L, K) bool, or 0 and 1.
-            masked: (B, L) bool: the tokens whose bits count as undecided, 0.5.
-
-        Returns:
-            B RGB images of the model's size.
-        """
-        return decode_images(self.network, codes, masked)
 
     @overload
     def reconstruct(  # type: ignore[overload-overlap]  # a str is a sequence of str, too
@@ -702,51 +569,3 @@ class Model:
             for image in self.decode(self.encode(squares[start : start + size], refine=steps))
         ]
         return made[0] if is_one_image(images) else made
-
-    def sample_codes(self, labels: Labels, seeds: Tensor | Sequence[int], **options: Any) -> Tensor:
-        """Sample codes (B, L, K) bool, by the model's own settings where none are given.
-
-        Arguments and errors are those of `BinaryModel.sample_codes`.
-        """
-        return self.network.sample_codes(labels, seeds, **({"settings": self.config.sampling} | options))
-
-    def label_index(self, label: Label) -> int:
-        """The class that a name, a synonym or a number (as int or digits) means; see `prompts.label_index`."""
-        return prompts.label_index(self.config, label)
-
-    def settings(self, *, painting: bool = False, **sampling: Any) -> SamplingConfig:
-        """The model's sampling defaults with these in their place; ConfigError if one is unknown or out of range.
-
-        Where `painting`, the defaults are those for parts of an image that is given.
-        """
-        return sampling_settings(self.config, sampling, painting=painting)
-
-    def batch_size(self) -> int:
-        """How many images are sampled at once if nothing else is asked for: as many as pay and fit into memory."""
-        return memory.sampling_batch_size(self.tokenizer.config, self.generator.config, self.dtype, self.device)
-
-    def coding_batch_size(self) -> int:
-        """How many images are encoded, and looked at by the generator, at once if nothing else is asked for."""
-        return memory.coding_batch_size(self.tokenizer.config, self.generator.config, self.dtype, self.device)
-
-    def drawing(self, seed: int, *, drawn: bool) -> str:
-        """What commands say when they begin: the model, where and in which numbers it computes, and the first seed."""
-        numbers = f"{self.device} in {str(self.dtype).removeprefix('torch.')}"
-        return f"{self.name} on {numbers}, seed {seed}{' (drawn)' if drawn else ''}"
-
-    def recipe(self, settings: SamplingConfig, *, task: str, labels: Sequence[str], seed: int, **more: Any) -> Recipe:
-        """The recipe of an image made with this model; `more` are further fields of it."""
-        shown = self.folder if self.folder and self.folder.isprintable() else None
-        return Recipe(
-            task=task,
-            model=self.name,
-            folder=shown,
-            weights=self.config.sha256,
-            labels=tuple(labels),
-            condition=self.generator.config.condition,
-            seed=seed,
-            sampling=settings,
-            device=str(self.device),
-            dtype=str(self.dtype).removeprefix("torch."),
-            **more,
-        )

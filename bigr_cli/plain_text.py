@@ -1,7 +1,8 @@
-"""Texts from anywhere, made fit to be shown and read, and durations as people write them."""
+"""Texts from anywhere: decoded, made fit to be shown and read; and durations as people write them."""
 
 from __future__ import annotations
 
+import codecs
 import re
 import reprlib
 import unicodedata
@@ -19,6 +20,14 @@ _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _NUMBER = r"(\d{1,6}(?:\.\d{1,6})?)"
 _TIME = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?")
 _UNITS = (86400.0, 3600.0, 60.0, 1.0)  # seconds
+_MARKS = (  # the longer ones first: UTF-32's begins as UTF-16's does
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_LOOKED_AT = 4096  # bytes
 
 
 def plain_text(text: str) -> str:
@@ -102,3 +111,27 @@ def seconds_of(text: str) -> float:
     if seconds <= 0:
         raise UsageError(f"{text[:40]!r} is no time such as 45m, 2h or 1h30m")
     return seconds
+
+
+def decoded(data: bytes, errors: str = "strict") -> str:
+    """The text that bytes are, by their byte order mark; without one UTF-8, or UTF-16 where every other byte is zero.
+
+    Args:
+        data: what a file holds.
+        errors: what becomes of bytes that are none of it, as in `bytes.decode`.
+
+    Raises:
+        UnicodeDecodeError: such bytes, with "strict".
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding, errors if encoding == "utf-8-sig" or errors != "surrogateescape" else "strict")
+    start = data[:_LOOKED_AT]
+    if data and len(data) % 2 == 0 and b"\0" in start:
+        for encoding, zeros, letters in (
+            ("utf-16-le", start[1::2], start[::2]),
+            ("utf-16-be", start[::2], start[1::2]),
+        ):
+            if zeros.count(0) > 0.7 * len(zeros) and letters.count(0) < 0.1 * len(letters):
+                return data.decode(encoding, errors if errors != "surrogateescape" else "strict")
+    return data.decode("utf-8", errors)

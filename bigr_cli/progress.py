@@ -13,7 +13,6 @@ from bigr_cli import console
 from bigr_cli.plain_text import escaped
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress, Task
     from rich.table import Table
 
@@ -23,7 +22,47 @@ ProgressOption = bool | Callable[[float, float], None] | None
 """How Python code wants progress shown: see `for_caller`."""
 
 
-class RichBar(console.ProgressBar):
+class ProgressBar:
+    """What `progress_bar` hands out; this one shows nothing."""
+
+    visible = False
+
+    def advance(self, amount: float = 1) -> None:
+        """So much more is done."""
+
+    def describe(self, text: str) -> None:
+        """Change the words beside the bar."""
+
+    def detail(self, done: float, total: float, text: str) -> None:
+        """Show a second bar, for what is being worked on just now; it goes when that is done."""
+
+    def set_total(self, total: float) -> None:
+        """There is more, or less, to do than was thought."""
+
+    def facts(self, facts: Mapping[str, str]) -> None:
+        """Show these lines below the bar, by their names, until others of the same name come."""
+
+
+@contextmanager
+def progress_bar(total: float | None, description: str, *, done: int = 0) -> Iterator[ProgressBar]:
+    """A progress bar on stderr while the block runs; nothing with `--quiet`.
+
+        with progress_bar(len(jobs), "painting") as bar:
+            for job in jobs:
+                ...
+                bar.advance()
+
+    `total` None shows that something goes on, without an end; `done` of it was done before. A bar inside another one
+    is not shown. Where stderr is no terminal there is no bar, but a line when nothing was said for half a minute.
+    """
+    if not console.may_show_bars():
+        yield ProgressBar()
+        return
+    with (_on_terminal if sys.stderr.isatty() else _spoken)(total, description, done) as bar:
+        yield bar
+
+
+class RichBar(ProgressBar):
     """A bar on a terminal, and below it what `facts` says."""
 
     visible = True
@@ -63,8 +102,7 @@ class RichBar(console.ProgressBar):
 
 
 @contextmanager
-def on_terminal(total: float | None, description: str, done: int) -> Iterator[tuple[RichBar, Console]]:
-    """The bar, shown while the block runs, and the console that messages go to meanwhile."""
+def _on_terminal(total: float | None, description: str, done: int) -> Iterator[RichBar]:
     from rich.console import Console
     from rich.live import Live
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -78,11 +116,11 @@ def on_terminal(total: float | None, description: str, done: int) -> Iterator[tu
     words = TextColumn("{task.description}", markup=False)
     columns = (words, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     bar = RichBar(Progress(*columns, console=shown_on, auto_refresh=False), description, total, done)
-    with Live(bar, console=shown_on, transient=True, refresh_per_second=8):
-        yield bar, shown_on
+    with Live(bar, console=shown_on, transient=True, refresh_per_second=8), console.lines_above(shown_on):
+        yield bar
 
 
-class SpokenBar(console.ProgressBar):
+class _SpokenBar(ProgressBar):
     """Says how far it is when nothing was said for half a minute; of bars inside each other, the innermost does."""
 
     def __init__(self, description: str, total: float | None, done: int) -> None:
@@ -109,13 +147,13 @@ class SpokenBar(console.ProgressBar):
         return f"{self._description}: {self._done:,.0f} of {self._total:,.0f}{more}{left}"
 
 
-_bars: list[SpokenBar] = []  # those that are open, outermost first
+_bars: list[_SpokenBar] = []  # those that are open, outermost first
 
 
 @contextmanager
-def spoken(total: float | None, description: str, done: int) -> Iterator[SpokenBar]:
+def _spoken(total: float | None, description: str, done: int) -> Iterator[_SpokenBar]:
     """A bar for a stderr that is no terminal."""
-    bar, ended = SpokenBar(description, total, done), threading.Event()
+    bar, ended = _SpokenBar(description, total, done), threading.Event()
     _bars.append(bar)
     speaker = None
     if len(_bars) == 1:

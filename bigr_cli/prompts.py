@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from shlex import quote
 
 from bigr_cli import console
-from bigr_cli.core.config import BYTES, Guide
+from bigr_cli.core.architectures import BYTES
+from bigr_cli.core.config import Guide
 from bigr_cli.errors import UnknownNameError, UsageError, nearest
 from bigr_cli.plain_text import is_plain, plain_text
 from bigr_cli.text_reading import near_words, read, strangers

@@ -16,7 +16,7 @@ from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.plain_text import escaped, is_plain
 from bigr_cli.setting import members, parameters
 from bigr_cli.version import __version__
-from bigr_cli.zoo.with_weights import model_with_weights
+from bigr_cli.zoo.find import model_with_weights
 
 FORMAT = 1
 GENERATE = "generate"

@@ -20,7 +20,7 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin,
 
 from bigr_cli import console, yaml_text
 from bigr_cli.errors import ConfigError, WrongTypeError, nearest
-from bigr_cli.schema_words import SCALARS, described, one_of
+from bigr_cli.setting import SCALARS, described, one_of
 
 T = TypeVar("T")
 

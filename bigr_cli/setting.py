@@ -13,19 +13,46 @@ from __future__ import annotations
 import math
 import operator
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, MISSING, dataclass, fields, is_dataclass
 from functools import cache, cached_property
 from numbers import Integral, Real
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from bigr_cli.errors import ConfigError, WrongTypeError
-from bigr_cli.schema_words import described
 
+SCALARS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+    NoneType: "nothing",
+}
 COUNT_NAMES = ("--num-images", "--num-images-per-prompt", "--num-samples")  # --count, as other programs call it
 _RESERVED = {"class": "class_label"}  # words that name no parameter in Python
+
+
+def one_of(choices: Sequence[Any] | Mapping[Any, Any]) -> str:
+    """Choices in words."""
+    return f"one of {', '.join(str(choice) for choice in choices)}" if len(choices) > 1 else str(*choices)
+
+
+def described(kind: Any) -> str:
+    """A type in words."""
+    origin, members = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(described(member) for member in members)
+    if origin is Literal:
+        return one_of(members)
+    if origin is tuple:
+        if members[-1] is Ellipsis:
+            return f"a list, each {described(members[0])}"
+        return f"a list of {len(members)}: {', '.join(described(member) for member in members)}"
+    return SCALARS.get(kind, "a mapping")
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ import torch
 
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.network import Generator
+from bigr_cli.editing.generate import Job, plan
 from bigr_cli.errors import RunError
-from bigr_cli.generation import Job, plan
 from bigr_cli.imaging.files import write_image
 from bigr_cli.model import Model
 from bigr_cli.prompts import class_count, reads_text
-from bigr_cli.runtime.batches import Batches, out_of_memory
+from bigr_cli.runtime.memory import Batches, out_of_memory
 from bigr_cli.runtime.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, operations, wait
 from bigr_cli.training.config import OptimizerConfig
 from bigr_cli.training.generator_loss import masked_loss

@@ -11,7 +11,7 @@ from typing import Any
 
 from bigr_cli.errors import ConfigError
 from bigr_cli.files import reason_of
-from bigr_cli.text_files import decoded
+from bigr_cli.plain_text import decoded
 
 LARGEST = 4_000_000  # bytes; the names of a hundred thousand classes take less
 _DEEPEST = 50

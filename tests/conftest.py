@@ -60,7 +60,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that draws noise of its own for every label: 16 × 16 pixels, 4 × 4 tokens, 4 labels."""
     import torch
 
-    from bigr_cli.core.config import CompactConfig, GeneratorConfig, SamplingConfig
+    from bigr_cli.core.architectures import CompactConfig, GeneratorConfig
+    from bigr_cli.core.config import SamplingConfig
     from bigr_cli.core.model import BinaryModel
     from bigr_cli.zoo.config import ModelConfig
     from bigr_cli.zoo.folder import save_model
@@ -105,7 +106,7 @@ def randomise() -> Callable[..., Any]:
 def tiny_config() -> Callable[..., Any]:
     """The config of a network that a test can afford to run hundreds of times."""
 
-    from bigr_cli.core.config import GeneratorConfig
+    from bigr_cli.core.architectures import GeneratorConfig
 
     def build(**changes: Any) -> Any:
         values = dict(grid=3, bits=4, classes=5, layers=1, heads=2, dim=16, ffn_multiple=8)
@@ -130,7 +131,7 @@ def tiny_generator(tiny_config: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def tiny_network(tiny_config: Callable[..., Any]) -> Any:
     """A random model of 4 × 4 tokens with 4 bits, 16-pixel images."""
-    from bigr_cli.core.config import CompactConfig
+    from bigr_cli.core.architectures import CompactConfig
     from bigr_cli.core.model import BinaryModel
 
     tokenizer = CompactConfig(image_size=16, bits=4, channels=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1, 1))
@@ -165,7 +166,7 @@ def tiny_text_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) 
 
     import torch
 
-    from bigr_cli.core.config import TextConfig
+    from bigr_cli.core.architectures import TextConfig
     from bigr_cli.core.network import Generator
     from bigr_cli.zoo.config import Provenance, read_config
     from bigr_cli.zoo.folder import load_tokenizer, save_model

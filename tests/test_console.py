@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bigr_cli import console
+from bigr_cli.progress import progress_bar
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def test_nothing_reaches_the_terminal_raw_through_a_bar(
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("NO_COLOR", "1")
-    with console.progress(3, f"{EVIL}[/bold]") as bar:
+    with progress_bar(3, f"{EVIL}[/bold]") as bar:
         bar.describe(f"[/i]{EVIL}")
         bar.detail(1, 2, f"[/i]{EVIL}")
         console.say(EVIL)
@@ -85,7 +86,7 @@ def test_nothing_reaches_the_terminal_raw_through_a_bar(
 
 
 def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with console.progress(3, "counting") as bar:
+    with progress_bar(3, "counting") as bar:
         bar.advance()
         bar.describe("still counting")
     assert capsys.readouterr() == ("", "")
@@ -94,7 +95,7 @@ def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str
 def test_progress_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("NO_COLOR", "1")
-    with console.progress(3, "counting") as bar, console.progress(2, "inner") as inner:
+    with progress_bar(3, "counting") as bar, progress_bar(2, "inner") as inner:
         bar.advance(2)
         inner.advance()
         bar.describe("nearly")

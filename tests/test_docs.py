@@ -14,7 +14,8 @@ from typing import Any, cast, get_args, get_type_hints
 import pytest
 
 from bigr_cli.app import build
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.core.architectures import GeneratorConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.evaluation.metrics import GENERATION
 from bigr_cli.evaluation.reconstruction import RECONSTRUCTION
 from bigr_cli.registry import discover

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bigr_cli.files import atomic_write, cache_file, clear_leftovers, whole_directory
+from bigr_cli.files import atomic_write, cache_file, clear_leftovers
+from bigr_cli.folders import whole_directory
 
 OWN = ("old", "new", "newer", "one", "two", "x")
 
@@ -88,7 +89,7 @@ def killed_at(moment: str, path: Path) -> None:
     code = f"""
 import os, signal, sys
 from pathlib import Path
-from bigr_cli.files import whole_directory
+from bigr_cli.folders import whole_directory
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 rename, calls = os.rename, []
 def renaming(self, target):

@@ -10,7 +10,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig
+from bigr_cli.core.architectures import GeneratorConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.runtime.meter import TRANSCODER, TRANSFORMER, Meter, operations
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"

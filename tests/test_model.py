@@ -7,10 +7,10 @@ from PIL import Image
 from torch import Tensor
 
 import bigr_cli
+from bigr_cli.editing.generate import Job
 from bigr_cli.errors import ConfigError, DeviceError, ImageError, ModelError, UnknownNameError, UsageError
-from bigr_cli.generation import Job
 from bigr_cli.model import Model, load
-from bigr_cli.runtime import int8
+from bigr_cli.runtime import fast_layers
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_images_of_another_size_are_refused(model: Model) -> None:
         model.decode(torch.zeros(1, 16, 5))
 
 
-@pytest.mark.skipif(not int8.works(), reason="this processor does not multiply int8")
+@pytest.mark.skipif(not fast_layers.int8_works(), reason="this processor does not multiply int8")
 def test_int8(tiny_model: Path, model: Model) -> None:
     short = load(tiny_model, device="cpu", dtype="int8")
     assert short.dtype == torch.int8

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bigr_cli.core.config import CompactConfig
+from bigr_cli.core.architectures import CompactConfig
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.launch import read_training
 

@@ -16,9 +16,8 @@ import torch
 from huggingface_hub import file_download, utils
 
 from bigr_cli.errors import RunError
-from bigr_cli.runtime import int8
-from bigr_cli.runtime import prepacked as packed
-from bigr_cli.zoo.hub import library as hub_library
+from bigr_cli.runtime import fast_layers
+from bigr_cli.zoo.hub import client as hub_library
 
 ROOT = Path(__file__).resolve().parents[1]
 # Namespace, operator, and how its arguments are called.
@@ -46,19 +45,19 @@ def test_operators_of_torch(namespace: str, name: str, arguments: list[str]) -> 
     assert called == arguments, f"torch {torch.__version__} calls torch.ops.{namespace}.{name} otherwise: {called}"
 
 
-@pytest.mark.parametrize(("module", "operator"), [(int8, "onednn"), (packed, "mkldnn")])
-def test_without_its_operator_a_product_is_off(
-    monkeypatch: pytest.MonkeyPatch, module: ModuleType, operator: str
-) -> None:
+@pytest.mark.parametrize(
+    ("works", "operator"), [(fast_layers.int8_works, "onednn"), (fast_layers.prepacked_works, "mkldnn")]
+)
+def test_without_its_operator_a_product_is_off(monkeypatch: pytest.MonkeyPatch, works: Any, operator: str) -> None:
     class Missing:
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(f"'_OpNamespace' object has no attribute {name!r}")
 
-    forget = getattr(module.works, "cache_clear", lambda: None)
+    forget = getattr(works, "cache_clear", lambda: None)
     monkeypatch.setattr(torch.ops, operator, Missing())
     forget()
     try:
-        assert module.works() is False
+        assert works() is False
     finally:
         forget()
 

@@ -3,6 +3,7 @@ import time
 import pytest
 
 from bigr_cli import console, progress
+from bigr_cli.progress import progress_bar
 
 
 @pytest.fixture(autouse=True)
@@ -12,10 +13,10 @@ def _as_at_the_start() -> None:
 
 def test_a_line_breaks_every_silence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "SILENCE", 0.05)
-    with console.progress(12_000, "encoding images") as bar:
+    with progress_bar(12_000, "encoding images") as bar:
         bar.advance(1_000)
         time.sleep(0.2)
-        with console.progress(None, "validation after step 7"):
+        with progress_bar(None, "validation after step 7"):
             time.sleep(0.2)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("encoding images: 1,000 of 12,000, ") and lines[0].endswith(" left")
@@ -26,7 +27,7 @@ def test_a_line_breaks_every_silence(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_who_speaks_is_not_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "SILENCE", 0.3)
-    with console.progress(10, "training"):
+    with progress_bar(10, "training"):
         for number in range(6):
             time.sleep(0.08)
             console.say(f"step {number}")
@@ -36,7 +37,7 @@ def test_who_speaks_is_not_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "SILENCE", 0.01)
     console.configure(quiet=True)
-    with console.progress(10, "training"):
+    with progress_bar(10, "training"):
         time.sleep(0.1)
     assert capsys.readouterr().err == ""
 
@@ -45,7 +46,7 @@ def test_facts_stand_below_the_bar(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "100")
-    with console.progress(40, "tokenizer") as bar:
+    with progress_bar(40, "tokenizer") as bar:
         bar.facts({"loss": "0.31", "samples": "runs/a/step-10.png"})
         bar.facts({"loss": "0.29[/bold]"})
         bar.advance(10)

@@ -18,13 +18,13 @@ import torch
 from PIL import Image
 
 import bigr_cli
-from bigr_cli import from_images
 from bigr_cli.app import build
 from bigr_cli.errors import ImageError, ModelError, UsageError
 from bigr_cli.evaluation import from_python as evaluations
 from bigr_cli.imaging.metadata import read_metadata
 from bigr_cli.registry import discover
 from bigr_cli.representation.probe_files import load_probe
+from bigr_cli.training import from_python
 
 Run = Callable[..., Any]
 
@@ -65,8 +65,8 @@ def test_every_task_in_one_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(SCRIPT.splitlines()) <= 60
     script = tmp_path / "every_task.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    least = partial(from_images.train, settings=SMALL)  # a network that two steps of which take a second
-    monkeypatch.setattr(from_images, "train", least)
+    least = partial(from_python.train, settings=SMALL)  # a network that two steps of which take a second
+    monkeypatch.setattr(from_python, "train", least)
     monkeypatch.setattr(sys, "argv", ["every_task.py", str(tmp_path / "out")])
     result = runpy.run_path(str(script), run_name="__main__")
     assert result["edited"].info["familiarity"]["unfamiliar"] is False

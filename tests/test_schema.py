@@ -8,15 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli.core.config import (
-    GUIDANCE_SCHEDULES,
-    ORDERS,
-    AutoencoderConfig,
-    CompactConfig,
-    GeneratorConfig,
-    SamplingConfig,
-    TokenizerConfig,
-)
+from bigr_cli.core.architectures import AutoencoderConfig, CompactConfig, GeneratorConfig, TokenizerConfig
+from bigr_cli.core.config import GUIDANCE_SCHEDULES, ORDERS, SamplingConfig
 from bigr_cli.errors import ConfigError
 from bigr_cli.schema import dump_yaml, from_mapping, load_yaml, override, to_mapping
 from bigr_cli.yaml_text import parse

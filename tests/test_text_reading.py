@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli import console
-from bigr_cli.core.config import TextConfig
+from bigr_cli.core.architectures import TextConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.scenes.description import COLOR_WORDS, MOMENTS, OBJECT_WORDS, PLACES, phrase, vocabulary
 from bigr_cli.errors import UnknownWordError, UsageError

@@ -21,8 +21,8 @@ from PIL import Image
 
 from bigr_cli import console
 from bigr_cli.data.images import read_image
+from bigr_cli.editing.generate import plan
 from bigr_cli.errors import ImageError, RunError, UsageError
-from bigr_cli.generation import plan
 from bigr_cli.streams import write_stdout
 from bigr_cli.zoo.config import read_config
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bigr_cli.core.conditions import Condition
 from bigr_cli.core.held_out import Familiarity, HeldOut, compare
-from bigr_cli.core.likelihood import token_scores
 from bigr_cli.core.model import BinaryModel
-from bigr_cli.core.network import Condition, Generator
+from bigr_cli.core.network import Generator
+from bigr_cli.core.representation import token_scores
 
 FEWEST = 32  # images without which quantiles of one in a hundred mean nothing
 _RARE, _MEDIAN = 0.01, 0.5

@@ -1,7 +1,8 @@
-"""What the transcoder predicts of a token's bits, and how they are drawn by it: several ways behind one interface.
+"""What the transcoder predicts of a token's bits, how they are sampled by it, and the loss it is trained with.
 
-The published way is `FlipHead`. All heads have the same network with the same names of weights; they differ in what
-goes in beside the condition, what the logits mean, the loss, and the denoising that ends in the bits' probabilities.
+The published way is `FlipHead` (reference section 3). All heads have the same network with the same names of weights;
+they differ in what goes in beside the condition, what the logits mean, the loss, and the denoising that ends in the
+bits' probabilities.
 """
 
 from __future__ import annotations
@@ -13,14 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bigr_cli.core.architectures import HEADS, imported
-from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.architectures import HEADS, GeneratorConfig, imported
 from bigr_cli.core.layers import Transcoder
-from bigr_cli.core.loss import flip_loss
 from bigr_cli.core.random import Stream, uniform
 from bigr_cli.core.schedule import BernoulliSchedule, cosine_mask, denoising_timesteps, hidden_counts, ranks
 
-_BLOCK = 1 << 22  # random numbers drawn at once: bounds the memory, changes no number
+_BLOCK = 1 << 22  # random numbers at once: bounds the memory, changes no number
+
+
+def flip_loss(flip_logits: Tensor, flipped: Tensor) -> Tensor:
+    """Weighted binary cross-entropy of the predicted flips, one value a bit: (N, K) float32.
+
+    A token with few flips would teach mostly "nothing flips"; the weight balances flipped against kept bits by the
+    token's own share f of flips: (1 − f) · target + f · (1 − target) + 1/K.
+    """
+    target = flipped.float()
+    share = target.mean(dim=-1, keepdim=True)
+    weight = (1 - share) * target + share * (1 - target) + 1 / target.shape[-1]
+    return weight * _cross_entropy(flip_logits, target)
 
 
 class Rows(NamedTuple):
@@ -46,7 +57,7 @@ class Chain(NamedTuple):
 
 
 class Head(Transcoder, ABC):
-    """The transcoder with a meaning: what it is trained to say, and how bits are drawn by what it says."""
+    """The transcoder with a meaning: what it is trained to say, and how bits are sampled by what it says."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)
@@ -54,10 +65,7 @@ class Head(Transcoder, ABC):
 
     @abstractmethod
     def loss(self, cond: Tensor, bits: Tensor) -> Tensor:
-        """The loss of each bit: (N, D) conditions of tokens and their (N, K) bool bits → (N, K) float32.
-
-        What is given of the bits, as noise or in part, is drawn from torch's random numbers.
-        """
+        """The loss of each bit: (N, D) conditions of tokens, (N, K) bool bits → (N, K) float32; noise is torch's."""
 
     @abstractmethod
     def timesteps(self, count: int) -> list[int]:
@@ -65,10 +73,10 @@ class Head(Transcoder, ABC):
 
     @abstractmethod
     def denoised_probabilities(self, conds: Tensor, rows: Rows, chain: Chain) -> Tensor:
-        """The probabilities by which the bits are drawn: (N, K) float32, P(bit = 1) of each row.
+        """The probabilities by which the bits are sampled: (N, K) float32, P(bit = 1) of each row.
 
-        A bit is 1 if its number in the stream BITS is below its probability, and it is the caller who draws it. A walk
-        that itself goes on by such bits draws them by the same numbers, so the two always agree.
+        A bit is 1 if its number in the stream BITS is below its probability, and the caller samples it. A head
+        that itself goes on by such bits samples them by the same numbers, so the two always agree.
 
         Args:
             conds: (G, N, D), G = 1, or 2 with what guidance leads away from as the second.
@@ -103,12 +111,11 @@ class ChainHead(Head):
         """The loss of each bit, all (N, K)."""
 
     @abstractmethod
-    def _probability(self, x_t: Tensor, logits: Tensor) -> Tensor:
-        """P(x_0 = 1), all (N, K)."""
-
-    @abstractmethod
     def _logit(self, x_t: Tensor, logits: Tensor) -> Tensor:
         """The logit of P(x_0 = 1), all (N, K)."""
+
+    def _probability(self, x_t: Tensor, logits: Tensor) -> Tensor:
+        return self._logit(x_t, logits).sigmoid()
 
     def loss(self, cond: Tensor, bits: Tensor) -> Tensor:
         t = torch.randint(1, self.trained + 1, (len(bits),), device=bits.device)
@@ -193,9 +200,6 @@ class CleanHead(ChainHead):
     def _loss(self, logits: Tensor, x_t: Tensor, x0: Tensor) -> Tensor:
         return _cross_entropy(logits, x0)
 
-    def _probability(self, x_t: Tensor, logits: Tensor) -> Tensor:
-        return logits.sigmoid()
-
     def _logit(self, x_t: Tensor, logits: Tensor) -> Tensor:
         return logits
 
@@ -222,7 +226,7 @@ class PlainHead(Head):
 
 
 class DirectHead(PlainHead):
-    """Says P(bit = 1) of all bits at once, from the condition alone: they are drawn independently of each other.
+    """Says P(bit = 1) of all bits at once, from the condition alone: they are sampled independently of each other.
 
     A chain has one step, however many are asked for.
     """

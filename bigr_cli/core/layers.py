@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.architectures import GeneratorConfig
 
 _CACHED = 1 << 18  # numbers of one activation that a processor's cache holds beside what else it needs
 _SCORES = 1 << 21  # numbers of attention's scores that it holds
@@ -120,6 +121,31 @@ class SelfBlock(nn.Module):
         mixed = attend(q, k, v, mask).transpose(1, 2).flatten(2)
         x = x + self.out(mixed)
         return x + self.ffn(self.ffn_norm(x))  # type: ignore[no-any-return]
+
+
+class Part(NamedTuple):
+    """Some of the tokens: their `places` (B, n) among the image's, each there once; what is not `valid` fills up."""
+
+    places: Tensor
+    valid: Tensor
+
+
+class KeysValues:
+    """A block's keys and values (B, heads, P + L, d), kept from pass to pass."""
+
+    keys: Tensor
+    values: Tensor
+
+    def merged(self, keys: Tensor, values: Tensor, prefix: int, part: Part | None) -> tuple[Tensor, Tensor]:
+        """Those of all tokens, kept from now on: all are given, or those of a part (B, heads, n, d)."""
+        if part is None:
+            self.keys, self.values = keys.clone(), values.clone()  # and not the larger tensors that they are views of
+        else:
+            where = (prefix + part.places)[:, None, :, None].expand_as(keys)
+            valid = part.valid[:, None, :, None]
+            for kept, new in ((self.keys, keys), (self.values, values)):
+                kept.scatter_(2, where, torch.where(valid, new, kept.gather(2, where)))
+        return self.keys, self.values
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

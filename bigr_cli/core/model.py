@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.config import (
-    GeneratorConfig,
-    Guide,
-    SamplingConfig,
-    TokenizerConfig,
-)
-from bigr_cli.core.network import Condition, Generator, Labels, Ratios, Texts, on_device
+from bigr_cli.core.architectures import GeneratorConfig, TokenizerConfig
+from bigr_cli.core.conditions import Condition, Labels, Ratios, Texts, on_device
+from bigr_cli.core.config import Guide, SamplingConfig
+from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import Observer, sample
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.errors import ConfigError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -11,36 +10,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bigr_cli.core.config import BYTES, GeneratorConfig, Guide, TextConfig
+from bigr_cli.core.architectures import BYTES, GeneratorConfig, TextConfig
+from bigr_cli.core.conditions import (
+    PADDING,
+    Condition,
+    Labels,
+    Ratios,
+    Texts,
+    as_texts,
+    byte_texts,
+    class_numbers,
+    column,
+    zip_ratios,
+)
+from bigr_cli.core.config import Guide
 from bigr_cli.core.heads import Head, make_head
-from bigr_cli.core.layers import RMSNorm, SelfBlock, SwiGLU, Table, attend, in_cache, modulate, normal
+from bigr_cli.core.layers import KeysValues, Part, RMSNorm, SelfBlock, SwiGLU, Table, attend, in_cache, modulate, normal
 
-Ratios = tuple[float | Tensor, ...]
-_PADDING = 256  # what stands after the last byte
 Observer = Callable[[int, Tensor], None]  # called after a block with its number and what `hidden` gives of it
-
-
-@dataclass(frozen=True)
-class Texts:
-    """A batch of encoded texts.
-
-    `features` (B, T, F) are an encoder's, or (B, T) int64 bytes for a generator that reads them itself; `mask` (B, T)
-    bool says where there is something. A text of which nothing is there is the empty one.
-    """
-
-    features: Tensor
-    mask: Tensor
-
-    def __len__(self) -> int:
-        return len(self.mask)
-
-    def to(self, device: torch.device) -> Texts:
-        """The batch on another device."""
-        return Texts(self.features.to(device), self.mask.to(device))
-
-
-Condition = Tensor | Texts
-Labels = Condition | tuple[Condition, ...]
 
 
 class Prefix(NamedTuple):
@@ -76,7 +63,7 @@ class ClassCondition(nn.Module):
         Raises:
             ValueError: the number of ratios differs from the number of label tensors.
         """
-        mixed = [column(ratio, 2) * self.table(_numbers(part)) for part, ratio in zip_ratios(labels, ratios)]
+        mixed = [column(ratio, 2) * self.table(class_numbers(part)) for part, ratio in zip_ratios(labels, ratios)]
         tokens = torch.stack(mixed).sum(dim=0)[:, None].to(self.table.weight.dtype)  # ratios may be in float32
         return Prefix(tokens, tokens)
 
@@ -88,7 +75,7 @@ class ClassCondition(nn.Module):
 
     def dropped(self, labels: Condition, where: Tensor) -> Condition:
         """The labels, with "no label" in the rows `where` (B,) bool."""
-        return _numbers(labels).masked_fill(where, self.classes)
+        return class_numbers(labels).masked_fill(where, self.classes)
 
     def batch(self, guides: Sequence[Guide]) -> Condition:
         """Class numbers and None as a batch. Raises ValueError for a text."""
@@ -99,70 +86,15 @@ class ClassCondition(nn.Module):
 
     def check(self, labels: Condition, count: int) -> None:
         """ValueError unless there is a class or "no label" for each of `count` images."""
-        numbers = _numbers(labels)
+        numbers = class_numbers(labels)
         if numbers.shape != (count,):
             raise ValueError(f"labels: expected one for each of {count} seeds, got {tuple(numbers.shape)}")
         if count and not (0 <= int(numbers.min()) and int(numbers.max()) <= self.classes):
             raise ValueError(f"labels: expected 0 to {self.classes}, got {numbers.tolist()}")
 
     def _null(self, labels: Condition) -> Tensor:
-        numbers = _numbers(labels)
+        numbers = class_numbers(labels)
         return numbers.new_full(numbers.shape, self.classes)
-
-
-def joined(batches: Sequence[Labels]) -> Labels:
-    """Batches of the same form, one after the other."""
-    if isinstance(batches[0], tuple):
-        return tuple(_joined(parts) for parts in zip(*batches, strict=True))
-    return _joined(batches)  # type: ignore[arg-type]
-
-
-def on_device(labels: Labels, device: torch.device) -> Labels:
-    """The batch on another device."""
-    return tuple(part.to(device) for part in labels) if isinstance(labels, tuple) else labels.to(device)
-
-
-def zip_ratios(labels: Labels, ratios: Ratios) -> list[tuple[Condition, float | Tensor]]:
-    """Each batch with its ratio. Raises ValueError if the numbers of the two differ."""
-    parts = labels if isinstance(labels, tuple) else (labels,)
-    if len(parts) != len(ratios):
-        raise ValueError(f"ratios: expected {len(parts)}, one for each label, got {len(ratios)}")
-    return list(zip(parts, ratios, strict=True))
-
-
-def column(ratio: float | Tensor, axes: int) -> float | Tensor:
-    """A ratio, or one for each row, so that it multiplies something of so many axes."""
-    return ratio.reshape(-1, *[1] * (axes - 1)) if isinstance(ratio, Tensor) else ratio
-
-
-def _joined(parts: Sequence[Condition]) -> Condition:
-    if isinstance(parts[0], Texts):
-        texts = [part for part in parts if isinstance(part, Texts)]
-        return Texts(torch.cat([text.features for text in texts]), torch.cat([text.mask for text in texts]))
-    return torch.cat([_numbers(part) for part in parts])
-
-
-def _numbers(labels: Condition) -> Tensor:
-    if isinstance(labels, Texts):
-        raise ValueError("labels: expected class numbers, got texts")
-    return labels
-
-
-def fitting_bytes(text: str, most: int) -> bytes:
-    """The text in UTF-8, cut off after the last character that ends within `most` bytes.
-
-    Half a surrogate pair, which is no character, becomes a question mark.
-    """
-    return text.encode("utf-8", "replace")[:most].decode("utf-8", "ignore").encode("utf-8")
-
-
-def byte_texts(texts: Sequence[str], most: int) -> Texts:
-    """Texts as their first bytes, padded to `most`: (B, most) each."""
-    numbers = torch.full((len(texts), most), _PADDING, dtype=torch.int64)
-    for row, text in zip(numbers, texts, strict=True):
-        data = fitting_bytes(text, most)
-        row[: len(data)] = torch.tensor(list(data), dtype=torch.int64)
-    return Texts(numbers, numbers != _PADDING)
 
 
 class ByteEncoder(nn.Module):
@@ -171,7 +103,7 @@ class ByteEncoder(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.group = config.group
-        self.table = Table(_PADDING + 1, config.width)
+        self.table = Table(PADDING + 1, config.width)
         self.positions = normal(1, config.tokens, config.width, std=0.02)
         self.blocks = nn.ModuleList(SelfBlock(config.width, config.heads) for _ in range(config.layers))
         self.norm = RMSNorm(config.width)
@@ -208,7 +140,7 @@ class TextCondition(nn.Module):
         """
         tokens, keep = torch.zeros(()), torch.zeros((), dtype=torch.bool)
         for part, ratio in zip_ratios(labels, ratios):
-            own, there = self._tokens(_texts(part))
+            own, there = self._tokens(as_texts(part))
             tokens = tokens.to(own) + column(ratio, 3) * own
             keep = keep.to(own.device) | (there & (torch.as_tensor(column(ratio, 2), device=own.device) != 0))
         tokens = tokens.to(self.empty.dtype)  # ratios may be in float32
@@ -228,12 +160,12 @@ class TextCondition(nn.Module):
 
     def null(self, labels: Labels) -> Labels:
         """Empty texts, of the same form as the texts given."""
-        parts = tuple(_empty(_texts(part)) for part in (labels if isinstance(labels, tuple) else (labels,)))
+        parts = tuple(_empty(as_texts(part)) for part in (labels if isinstance(labels, tuple) else (labels,)))
         return parts if isinstance(labels, tuple) else parts[0]
 
     def dropped(self, labels: Condition, where: Tensor) -> Condition:
         """The texts, empty in the rows `where` (B,) bool."""
-        texts = _texts(labels)
+        texts = as_texts(labels)
         return Texts(texts.features, texts.mask & ~where[:, None])
 
     def batch(self, guides: Sequence[Guide]) -> Condition:
@@ -247,17 +179,11 @@ class TextCondition(nn.Module):
 
     def check(self, labels: Condition, count: int) -> None:
         """ValueError unless there are `count` texts of this model's form."""
-        texts, tokens = _texts(labels), self.config.tokens
+        texts, tokens = as_texts(labels), self.config.tokens
         shape = (count, tokens) if self.encoder is not None else (count, tokens, self.config.width)
         if texts.mask.shape != (count, tokens) or texts.features.shape != shape:
             got = f"{tuple(texts.features.shape)} and {tuple(texts.mask.shape)}"
             raise ValueError(f"texts: expected {shape} and {(count, tokens)} for {count} seeds, got {got}")
-
-
-def _texts(labels: Condition) -> Texts:
-    if not isinstance(labels, Texts):
-        raise ValueError("labels: expected texts, got class numbers")
-    return labels
 
 
 def _empty(texts: Texts) -> Texts:
@@ -291,31 +217,6 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     even, odd = pairs.unbind(-1)
     cos, sin = table.unbind(-1)
     return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).to(x.dtype)
-
-
-class Part(NamedTuple):
-    """Some of the tokens: their `places` (B, n) among the image's, each there once; what is not `valid` fills up."""
-
-    places: Tensor
-    valid: Tensor
-
-
-class KeysValues:
-    """A block's keys and values (B, heads, P + L, d), kept from pass to pass."""
-
-    keys: Tensor
-    values: Tensor
-
-    def merged(self, keys: Tensor, values: Tensor, prefix: int, part: Part | None) -> tuple[Tensor, Tensor]:
-        """Those of all tokens, kept from now on: all are given, or those of a part (B, heads, n, d)."""
-        if part is None:
-            self.keys, self.values = keys.clone(), values.clone()  # and not the larger tensors that they are views of
-        else:
-            where = (prefix + part.places)[:, None, :, None].expand_as(keys)
-            valid = part.valid[:, None, :, None]
-            for kept, new in ((self.keys, keys), (self.values, values)):
-                kept.scatter_(2, where, torch.where(valid, new, kept.gather(2, where)))
-        return self.keys, self.values
 
 
 Kept = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # a part's keys and values → those of all tokens

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softsign
 
-from bigr_cli.core.architectures import imported
-from bigr_cli.core.config import TokenizerConfig
+from bigr_cli.core.architectures import TokenizerConfig, imported
 from bigr_cli.core.layers import normal
 from bigr_cli.core.random import Stream, uniform
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bigr_cli import console
-from bigr_cli.cache import Cache, intact
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.file_source import Crop, FileSource, Sample
 from bigr_cli.data.images import READER, read_header, read_reduced
@@ -29,8 +28,9 @@ from bigr_cli.data.loading import PackedCodes, as_floats, load_batches, workers_
 from bigr_cli.data.sources import Source, WrappedSource
 from bigr_cli.errors import BigrError, ImageError, RunError
 from bigr_cli.files import reading
-from bigr_cli.home import HINT
+from bigr_cli.home import HINT, Cache, intact
 from bigr_cli.imaging.modes import scaled
+from bigr_cli.progress import progress_bar
 
 _ROW_HEAD = struct.Struct("<?I")  # whether the row was written, and the CRC-32 of what follows
 
@@ -179,7 +179,7 @@ def _packed(
         for first in range(0, total, _BATCH)
     )
     done = 0
-    with console.progress(total, "encoding images") as bar, workers_watched():
+    with progress_bar(total, "encoding images") as bar, workers_watched():
         for batch in load_batches(source, keys, workers=workers):
             images = as_floats(batch.images.to(device))
             seeds = torch.arange(done, done + len(images), device=device)
@@ -225,7 +225,7 @@ class ReducedSource(WrappedSource[FileSource]):
         """Make copies of the images, in their order, until the time is over; how many there are then."""
         end = time.monotonic() + seconds
         done = 0
-        with console.progress(self.kept, "reducing images") as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with progress_bar(self.kept, "reducing images") as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             while done < self.kept and time.monotonic() < end:
                 chunk = range(done, min(done + _AT_ONCE, self.kept))
                 list(pool.map(self._there, chunk))

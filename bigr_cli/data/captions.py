@@ -15,9 +15,9 @@ from typing import Any
 
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import same_name
+from bigr_cli.file_tree import PassedOver
 from bigr_cli.files import reading
-from bigr_cli.passed_over import PassedOver
-from bigr_cli.text_files import decoded
+from bigr_cli.plain_text import decoded
 
 LISTING = "captions.jsonl"
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")

@@ -22,6 +22,7 @@ from bigr_cli.data.images import inspect_image, read_header, read_square
 from bigr_cli.errors import BigrError, ImageError, UsageError
 from bigr_cli.files import reading
 from bigr_cli.imaging.modes import Box, centre
+from bigr_cli.progress import progress_bar
 
 Check = Literal["headers", "pictures"]
 Crop = Callable[[tuple[int, int]], Box]
@@ -254,7 +255,7 @@ def unreadable(source: FileSource, *, whole: bool) -> list[int]:
             return True
 
     found: list[int] = []
-    with console.progress(len(source), "checking images") as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with progress_bar(len(source), "checking images") as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for first in range(0, len(source), _AT_ONCE):
             chunk = range(len(source))[first : first + _AT_ONCE]
             found += [index for index, bad in zip(chunk, pool.map(broken, chunk), strict=True) if bad]

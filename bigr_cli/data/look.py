@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bigr_cli import console
 from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.images import inspect_image, read_header
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import BigrError
+from bigr_cli.progress import progress_bar
 
 TINY = 16  # pixels: a smaller side is that of a thumbnail, or of an icon
 SECONDS = 20.0  # that looking at pixels may take; the rest is evaluated by headers
@@ -128,7 +128,7 @@ def _all_found(source: FileSource, seconds: float) -> list[_Found]:
     """Headers of all; pixels first of an even selection, then of whatever lies between, until the time is over."""
     total, end = len(source), time.monotonic() + seconds
     found: list[_Found] = [_Found()] * total
-    with console.progress(total, "looking at the data") as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with progress_bar(total, "looking at the data") as bar, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for chunk in _chunks(total):
             whole = time.monotonic() < end
             for index, each in zip(chunk, pool.map(lambda i: _found(source, i, whole), chunk), strict=True):  # noqa: B023

@@ -19,14 +19,14 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli import console
-from bigr_cli.cache import Cache, intact, save_arrays
 from bigr_cli.data.file_source import Check, LeftOut, TableSource, usable
 from bigr_cli.data.folders import plain_label
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.file_names import is_pattern, name_hash
 from bigr_cli.file_tree import matching_tree
 from bigr_cli.files import cache_file
+from bigr_cli.home import Cache, intact, save_arrays
+from bigr_cli.progress import progress_bar
 
 INSTALL = "pip install 'bigr-cli[data]', or with pipx: pipx inject bigr-cli pyarrow"
 _CACHE = Cache("tables")  # without which there is no reading: what cannot be written is an error
@@ -150,9 +150,7 @@ def _kept(copy: Path) -> tuple[NDArray[Any], tuple[str, ...]] | None:
 def _copied(paths: Sequence[Path], stream: IO[bytes], rows: list[tuple[int, ...]]) -> list[str]:
     """Copy images and captions, and note where they are; returns the names of the classes."""
     labels: dict[str, int] = {}
-    with console.progress(
-        sum(opened_table(path).metadata.num_rows for path in paths), "unpacking parquet files"
-    ) as bar:
+    with progress_bar(sum(opened_table(path).metadata.num_rows for path in paths), "unpacking parquet files") as bar:
         for number, path in enumerate(paths):
             columns = _columns(path)
             for known in columns.names:

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.cache import Cache, intact, save_arrays
 from bigr_cli.colours import beside_white
 from bigr_cli.data.captions import Entry, captions_in, entry_of
 from bigr_cli.data.file_source import Check, LeftOut, TableSource, is_readable, usable
@@ -29,10 +28,11 @@ from bigr_cli.data.folders import plain_label, sorted_labels
 from bigr_cli.data.tar_files import TEXTS, Place, Sample, Sparse, samples
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import name_hash
-from bigr_cli.file_tree import IMAGE_SUFFIXES
+from bigr_cli.file_tree import IMAGE_SUFFIXES, PassedOver
 from bigr_cli.files import reading
-from bigr_cli.passed_over import PassedOver
-from bigr_cli.text_files import decoded
+from bigr_cli.home import Cache, intact, save_arrays
+from bigr_cli.plain_text import decoded
+from bigr_cli.progress import progress_bar
 
 _CACHE = Cache("shards", "what a tar shard holds")
 _VERSION = 3  # of the files in the cache
@@ -222,7 +222,7 @@ def open_shards(where: str, paths: list[Path], size: int, *, captions: bool, che
     """
     parts: list[Rows] = []
     left_out, passed, labels, folders = LeftOut(), PassedOver(), dict[str, int](), dict[str, int]()
-    with console.progress(len(paths), "reading shards") as bar:
+    with progress_bar(len(paths), "reading shards") as bar:
         for number, path in enumerate(paths):
             index = shard_index(path)
             for name, reason in index.broken:

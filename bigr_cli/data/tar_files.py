@@ -13,8 +13,7 @@ from typing import Any, BinaryIO
 from bigr_cli.data.captions import LARGEST_TEXT
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import expanded, irregular, is_pattern
-from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree, matching_tree
-from bigr_cli.passed_over import PassedOver
+from bigr_cli.file_tree import IMAGE_SUFFIXES, PassedOver, image_tree, matching_tree
 
 TEXTS = ("txt", "json")
 BESIDE = (*TEXTS, "cls")  # kinds of files that say something of an image

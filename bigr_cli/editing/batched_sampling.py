@@ -24,7 +24,7 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.sampler import Observer
 from bigr_cli.errors import BigrError, RunError
 from bigr_cli.imaging.arrays import decode_images
-from bigr_cli.runtime.batches import Batches, out_of_memory
+from bigr_cli.runtime.memory import Batches, out_of_memory
 
 _STRIDE = 0x1E3779B97F4A7C15  # odd and far from small numbers, so that derived seeds are nobody's next seed
 

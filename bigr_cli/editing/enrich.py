@@ -13,9 +13,9 @@ from torch import Tensor
 
 from bigr_cli.core.config import LARGEST_SEED
 from bigr_cli.core.familiarity import Look
-from bigr_cli.core.likelihood import token_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.random import Stream, uniform
+from bigr_cli.core.representation import token_scores
 from bigr_cli.data.images import pixel_limit
 from bigr_cli.editing.batched_sampling import SamplingCoroutine, derived_seed, holding, side_by_side
 from bigr_cli.editing.repaint import Painted, likeliest_label, look_at, lowest, sample_request

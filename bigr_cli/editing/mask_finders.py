@@ -20,8 +20,8 @@ from torch import Tensor
 
 from bigr_cli import console
 from bigr_cli.core.config import Guide
-from bigr_cli.core.likelihood import seen_scores
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.core.representation import seen_scores
 from bigr_cli.editing.batched_sampling import SamplingCoroutine
 from bigr_cli.editing.repaint import Painted, WholeView, see_whole
 from bigr_cli.editing.request import partly_read

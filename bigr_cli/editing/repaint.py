@@ -13,8 +13,8 @@ from torch import Tensor
 from bigr_cli.core.config import Guide
 from bigr_cli.core.familiarity import Look
 from bigr_cli.core.held_out import HELP, Familiarity
-from bigr_cli.core.likelihood import label_scores, seen_scores
 from bigr_cli.core.model import BinaryModel
+from bigr_cli.core.representation import label_scores, seen_scores
 from bigr_cli.editing.batched_sampling import SampleRequest, SamplingCoroutine, derived_seed
 from bigr_cli.editing.request import EditRequest
 from bigr_cli.errors import UnfamiliarError, UsageError

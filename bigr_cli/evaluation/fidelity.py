@@ -20,7 +20,7 @@ from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.extractors import Extractor
 from bigr_cli.evaluation.image_sets import ImageSet
 from bigr_cli.evaluation.metrics import by_key
-from bigr_cli.runtime.batches import Batches
+from bigr_cli.runtime.memory import Batches
 
 MOST_REAL = 10_000  # images on a side when real ones are compared with real ones
 

@@ -21,13 +21,13 @@ from bigr_cli.progress import ProgressOption, for_caller
 from bigr_cli.setting import whole_numbers
 
 if TYPE_CHECKING:
-    from bigr_cli.model import Model
+    from bigr_cli.loaded import LoadedModel
 
 NamedFile = str | PathLike[str]
 
 
 def generation(
-    model: Model,
+    model: LoadedModel,
     reference: NamedFile | None,
     *,
     images: NamedFile | None = None,
@@ -83,7 +83,7 @@ def generation(
 
 
 def reconstruction(
-    model: Model,
+    model: LoadedModel,
     data: NamedFile,
     *,
     count: int | None = None,

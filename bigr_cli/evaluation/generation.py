@@ -21,6 +21,7 @@ from bigr_cli.evaluation.fidelity import check_counts, extract, measure, real_ag
 from bigr_cli.evaluation.image_sets import ImageSet
 from bigr_cli.evaluation.metrics import by_key
 from bigr_cli.evaluation.references import Opened, choose_metrics, open_reference, write_samples, write_statistics
+from bigr_cli.progress import progress_bar
 from bigr_cli.version import __version__
 
 COUNT = 10_000  # samples, unless another number is asked for
@@ -161,7 +162,7 @@ class Comparison:
         if self.extractor is None:
             return None
         extra = ("fid",) if self.statistics else ()
-        with console.progress(None, "looking at the reference"):
+        with progress_bar(None, "looking at the reference"):
             return LoadedEvaluator(
                 self.extractor,
                 self.reference,

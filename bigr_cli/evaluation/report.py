@@ -16,7 +16,8 @@ from PIL import Image
 
 from bigr_cli import console
 from bigr_cli.errors import UsageError
-from bigr_cli.files import check_writable, whole_directory, writing
+from bigr_cli.files import check_writable, writing
+from bigr_cli.folders import whole_directory
 from bigr_cli.imaging.files import check_targets, existing
 from bigr_cli.pages import rendered, shown
 from bigr_cli.plain_text import in_markdown

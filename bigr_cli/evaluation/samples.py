@@ -21,19 +21,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bigr_cli.cache import Cache, intact, save_array
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.sources import SCENES
+from bigr_cli.editing.generate import Job, plan
 from bigr_cli.evaluation.image_sets import ImageSet, stacked
-from bigr_cli.generation import Job, plan
+from bigr_cli.home import Cache, intact, save_array
 from bigr_cli.prompts import Label, class_count
-from bigr_cli.runtime.batches import Batches
+from bigr_cli.runtime.memory import Batches
 from bigr_cli.version import __version__
 from bigr_cli.zoo.config import ModelConfig
 
 if TYPE_CHECKING:
-    from bigr_cli.model import Model
+    from bigr_cli.loaded import LoadedModel
 
 CHUNK = 64
 _CACHE = Cache("evaluation", "samples", durable=True)
@@ -60,7 +60,7 @@ def balanced(config: ModelConfig, count: int, seed: int) -> list[Job]:
 class Draws:
     """Images of a model with certain settings, sampled when they are asked for unless they are kept already."""
 
-    model: Model
+    model: LoadedModel
     jobs: Sequence[Job]
     settings: SamplingConfig
     batches: Batches
@@ -152,7 +152,7 @@ class Draws:
             self._memory[number] = codes
 
 
-def draws(model: Model, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
+def draws(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
     """What is sampled or found with these settings; kept under a name that is the same only for the same images."""
     made = Draws(model, jobs, settings, Batches(batch_size or model.batch_size()), Path())
     shown = hashlib.sha256(repr([(job.label, job.against) for job in jobs]).encode()).hexdigest()

@@ -26,7 +26,7 @@ from bigr_cli.evaluation.image_sets import ImageSet, folder, scenes
 from bigr_cli.evaluation.reconstruction import RECONSTRUCTION, BitCounts, ReconstructionMetric
 from bigr_cli.imaging.montage import grid
 from bigr_cli.runtime import memory
-from bigr_cli.runtime.batches import Batches
+from bigr_cli.runtime.memory import Batches
 from bigr_cli.zoo.config import TOKENIZER_FILE, ModelConfig
 
 MANY = 5000  # scenes, unless another number is asked for

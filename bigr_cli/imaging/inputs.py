@@ -14,7 +14,7 @@ from bigr_cli.errors import ImageError, UsageError, nearest
 from bigr_cli.file_names import expanded, irregular, is_pattern
 from bigr_cli.file_tree import IMAGE_SUFFIXES, Tree, image_tree, matching_tree
 from bigr_cli.files import reason_of
-from bigr_cli.text_files import decoded
+from bigr_cli.plain_text import decoded
 
 STDIN = "-"
 LARGEST_MANIFEST = 100_000_000  # bytes

@@ -13,8 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from bigr_cli.data.images import inspect_image, open_file
 from bigr_cli.errors import ImageError, UsageError
+from bigr_cli.plain_text import decoded
 from bigr_cli.recipe import Recipe, parse_recipe
-from bigr_cli.text_files import decoded
 
 KEY = "bigr"
 _CARRYING = ("PNG", "JPEG", "WEBP", "TIFF", "GIF")

@@ -20,11 +20,11 @@ from bigr_cli.errors import BigrError
 from bigr_cli.plain_text import short_repr
 from bigr_cli.representation.features import Wanted, embed_batch
 from bigr_cli.representation.items import Item, Pixels, Read, read_batches
-from bigr_cli.runtime.batches import Batches
+from bigr_cli.runtime.memory import Batches
 from bigr_cli.version import __version__
 
 if TYPE_CHECKING:
-    from bigr_cli.model import Model
+    from bigr_cli.loaded import LoadedModel
 
 _BATCH_BYTES = 2**28  # that the features of a batch may have
 PART = 256  # images in a part, about
@@ -42,7 +42,7 @@ class Embedded:
     __repr__ = short_repr
 
 
-def batch_size(model: Model, wanted: Wanted, asked: int | None) -> int:
+def batch_size(model: LoadedModel, wanted: Wanted, asked: int | None) -> int:
     """How many images to look at once: as asked for, or as the model takes, but fewer if their features are large."""
     if asked is not None:
         return asked
@@ -54,7 +54,7 @@ def pixels_of(rows: Sequence[tuple[Item, Read]]) -> list[tuple[Item, Pixels]]:
     return [(item, read) for item, read in rows if isinstance(read, Pixels)]
 
 
-def embed_pixels(model: Model, pixels: Sequence[Pixels], wanted: Wanted, batches: Batches) -> NDArray[Any]:
+def embed_pixels(model: LoadedModel, pixels: Sequence[Pixels], wanted: Wanted, batches: Batches) -> NDArray[Any]:
     """The features of images that were read: (B, *wanted.shape); in parts, if there is no room for all at once."""
     import torch
 
@@ -81,7 +81,7 @@ class Part:
 class Embedding:
     """Features wanted of a model: of these images, `batch` at a time, in numbered parts of whole batches."""
 
-    model: Model
+    model: LoadedModel
     items: Sequence[Item]
     wanted: Wanted
     batch: int
@@ -167,7 +167,7 @@ def _part(
     return Part(features, [item.name for item, _ in there], [pixels.label for _, pixels in there], failed)
 
 
-def _one_core_each(model: Model) -> bool:
+def _one_core_each(model: LoadedModel) -> bool:
     """Whether a batch gets one core, and several are worked on together: on a CPU that holds all of the model.
 
     That is faster than all cores at one batch, where each waits for the others after every operation. Blocks that are
@@ -177,7 +177,7 @@ def _one_core_each(model: Model) -> bool:
 
 
 @contextmanager
-def _workers(model: Model) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+def _workers(model: LoadedModel) -> Iterator[tuple[ThreadPoolExecutor, int]]:
     """Threads that batches are embedded in, and how many there are."""
     import torch
 

@@ -14,11 +14,10 @@ from bigr_cli.colours import WHITE, Background
 from bigr_cli.core.config import Guide
 from bigr_cli.errors import ImageError, ModelError, ModelFormatError, UsageError
 from bigr_cli.prompts import Label, guide_of, name_of
-from bigr_cli.runtime.batches import Batches
+from bigr_cli.runtime.memory import Batches
 from bigr_cli.version import __version__
 from bigr_cli.zoo.config import POOLS, ModelConfig, read_config
-from bigr_cli.zoo.find import find_model
-from bigr_cli.zoo.with_weights import model_with_weights
+from bigr_cli.zoo.find import find_model, model_with_weights
 
 if TYPE_CHECKING:
     from torch import Tensor

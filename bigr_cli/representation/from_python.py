@@ -8,6 +8,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from bigr_cli import console
 from bigr_cli.errors import ModelError
 from bigr_cli.imaging.arrays import originals
@@ -29,19 +31,32 @@ from bigr_cli.representation.probe_files import (
     save_probe,
     wanted_by,
 )
-from bigr_cli.runtime.batches import Batches
+from bigr_cli.runtime.memory import Batches
 from bigr_cli.setting import whole_numbers
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bigr_cli.imaging.arrays import Images, OneImage
-    from bigr_cli.model import Model
+    from bigr_cli.loaded import LoadedModel
 
 NamedFile = str | PathLike[str]
 _IN_MEMORY = "the one given"
 
 
+def embedded(
+    model: LoadedModel, wanted: Wanted, images: Images, batch_size: int | None, progress: ProgressOption
+) -> NDArray[Any]:
+    """The features of images, one row each."""
+    whole = isinstance(images, Tensor) and images.ndim == 4
+    given: Any = images if whole else originals(images, model.config.ground)
+    batches = Batches(model.coding_batch_size() if batch_size is None else batch_size)
+    with for_caller(len(given), "embedding", progress) as advance:
+        return embed_images(model.network, given, wanted, batches, model.config.ground, advance)
+
+
 def embedded_to(
-    model: Model,
+    model: LoadedModel,
     wanted: Wanted,
     images: Any,
     output: NamedFile,
@@ -76,7 +91,7 @@ def embedded_to(
     return made or Embedded()
 
 
-def searched(model: Model, query: OneImage, index: NamedFile | Index, count: int) -> list[Found]:
+def searched(model: LoadedModel, query: OneImage, index: NamedFile | Index, count: int) -> list[Found]:
     """The images of an index that are nearest to an image."""
     whole_numbers(count=count)
     source = _IN_MEMORY if isinstance(index, Index) else fspath(index)
@@ -90,7 +105,7 @@ def searched(model: Model, query: OneImage, index: NamedFile | Index, count: int
 
 
 def classified_images(
-    model: Model, images: Images, probe: NamedFile | Probe, batch_size: int | None
+    model: LoadedModel, images: Images, probe: NamedFile | Probe, batch_size: int | None
 ) -> list[Classified]:
     """The likeliest label of each image."""
     source = _IN_MEMORY if isinstance(probe, Probe) else fspath(probe)
@@ -104,7 +119,7 @@ def classified_images(
 
 
 def probed(
-    model: Model,
+    model: LoadedModel,
     data: NamedFile,
     test: NamedFile | None,
     *,
@@ -147,11 +162,11 @@ def probed(
     return found
 
 
-def _batch_size(model: Model, wanted: Wanted, asked: int | None) -> int:
+def _batch_size(model: LoadedModel, wanted: Wanted, asked: int | None) -> int:
     return batch_size(model, wanted, None if asked is None else Batches(asked).size)
 
 
-def _check_made_with(about: FeatureProvenance, model: Model, source: str) -> None:
+def _check_made_with(about: FeatureProvenance, model: LoadedModel, source: str) -> None:
     """Raise ModelError unless the model's weights are those that an index or a probe was made with."""
     if about.weights != model.config.sha256:
         raise ModelError(f"{source}: was made with {about.model}, whose weights are not those of {model.name}")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bigr_cli import console
-from bigr_cli.cache import intact
 from bigr_cli.errors import BigrError, ImageError, RunError, UsageError
 from bigr_cli.files import atomic_write, writing
-from bigr_cli.locks import FolderLock, InUseError
+from bigr_cli.folders import FolderLock, InUseError
+from bigr_cli.home import intact
 from bigr_cli.representation.embedding import Embedded, Embedding, Part
 from bigr_cli.representation.features import Wanted, provenance_of
 from bigr_cli.representation.index_files import Table, write_table
@@ -24,7 +24,7 @@ from bigr_cli.representation.items import Item
 from bigr_cli.runtime.processes import Team
 
 if TYPE_CHECKING:
-    from bigr_cli.model import Model
+    from bigr_cli.loaded import LoadedModel
 
 _IDENTITY = "identity"
 _OWN = re.compile(r"\d{8}\.npz|\..*\.part")
@@ -136,7 +136,7 @@ def _unseen(total: int) -> Iterator[Callable[[int], None]]:
 
 
 def embed_to_file(
-    model: Model,
+    model: LoadedModel,
     items: Sequence[Item],
     wanted: Wanted,
     output: Path,

@@ -31,7 +31,7 @@ from bigr_cli.representation.probe_data import (
 from bigr_cli.representation.probe_files import Familiar, Probe, familiar
 
 if TYPE_CHECKING:
-    from bigr_cli.model import Model
+    from bigr_cli.loaded import LoadedModel
     from bigr_cli.zoo.config import ModelConfig
 
 ProbePool = Literal["mean", "grid2", "grid3", "grid4", "attention"]
@@ -112,7 +112,7 @@ class Probed:
         sizes = {"train": self.train, "test": self.test, "classes": len(self.labels), "pool": self.pool}
         return {**sizes, "best": self.best.record(), "rows": [row.record() for row in self.rows]}
 
-    def classifier(self, model: Model) -> Probe:
+    def classifier(self, model: LoadedModel) -> Probe:
         """The best layer's classifier, for `save_probe` and `Model.classify`."""
         from bigr_cli.representation.features import provenance_of
 
@@ -150,7 +150,7 @@ def probe_features(config: ModelConfig, layer: int | str | None, pool: str | Non
 
 
 def probe_layers(
-    model: Model,
+    model: LoadedModel,
     split: Split,
     *,
     batch: int,

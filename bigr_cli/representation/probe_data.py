@@ -19,7 +19,7 @@ from bigr_cli.data.loading import as_floats, load_batches, workers_watched
 from bigr_cli.data.sources import SCENES, Source, open_source
 from bigr_cli.errors import ModelError, UsageError
 from bigr_cli.representation.features import Wanted, side_by_side
-from bigr_cli.runtime.batches import Batches
+from bigr_cli.runtime.memory import Batches
 from bigr_cli.runtime.offload import offload_like
 
 if TYPE_CHECKING:

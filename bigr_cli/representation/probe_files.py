@@ -16,10 +16,10 @@ from bigr_cli.errors import BigrError, ModelFormatError, UsageError
 from bigr_cli.imaging.files import write_bytes
 from bigr_cli.plain_text import short_repr
 from bigr_cli.representation.features import FeatureProvenance, parse_provenance
-from bigr_cli.runtime.batches import Batches
+from bigr_cli.runtime.memory import Batches
 
 if TYPE_CHECKING:
-    from bigr_cli.model import Model
+    from bigr_cli.loaded import LoadedModel
     from bigr_cli.representation.features import Wanted
     from bigr_cli.representation.items import Item
     from bigr_cli.zoo.config import ModelConfig
@@ -151,7 +151,7 @@ def likeliest(probe: Probe, wanted: Wanted, features: NDArray[Any], paths: Seque
 
 
 def classified(
-    model: Model,
+    model: LoadedModel,
     probe: Probe,
     wanted: Wanted,
     items: Sequence[Item],

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bigr_cli.cache import Cache, intact
 from bigr_cli.errors import DeviceError, UsageError
+from bigr_cli.home import Cache, intact
 
 if TYPE_CHECKING:
     import torch
@@ -146,7 +146,7 @@ def measure(device: torch.device) -> dict[str, float]:
 def _int8_rate(shape: _Shape) -> float:
     import torch
 
-    from bigr_cli.runtime.int8 import Int8Linear
+    from bigr_cli.runtime.fast_layers import Int8Linear
 
     rows, inner, columns = shape
     layer, x = Int8Linear(torch.nn.Linear(inner, columns)), torch.full((rows, inner), 0.5)
@@ -186,9 +186,9 @@ def _multiplies(dtype: torch.dtype, device: torch.device) -> bool:
     import torch
 
     if dtype is torch.int8:  # torch multiplies whole numbers everywhere, but not in layers, and seldom fast
-        from bigr_cli.runtime import int8
+        from bigr_cli.runtime import fast_layers
 
-        return device.type == "cpu" and int8.works()
+        return device.type == "cpu" and fast_layers.int8_works()
     try:
         one = torch.ones((1, 1), dtype=dtype, device=device)
         return bool((one @ one).item() == 1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.architectures import GeneratorConfig
 from bigr_cli.core.network import Generator, Prefix
 
 TRANSFORMER = "transformer"

@@ -31,7 +31,7 @@ from bigr_cli.serve.jobs import Job, Jobs, Order, QueueFull
 from bigr_cli.serve.operation import Operation
 from bigr_cli.serve.requests import Asked, Refused, TooLarge
 from bigr_cli.serve.worker import TimedOut, Worker
-from bigr_cli.settings import sampling_settings
+from bigr_cli.zoo.presets import sampling_settings
 
 if TYPE_CHECKING:
     from starlette.requests import Request

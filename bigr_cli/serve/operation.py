@@ -16,7 +16,7 @@ from bigr_cli.serve.guard import Limits
 from bigr_cli.serve.jobs import Order
 from bigr_cli.serve.requests import Asked
 from bigr_cli.setting import Parameter, members, parameters
-from bigr_cli.settings import sampling_settings
+from bigr_cli.zoo.presets import sampling_settings
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model

@@ -9,10 +9,10 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
 from bigr_cli.editing.batched_sampling import generate, holding
+from bigr_cli.editing.generate import plan
 from bigr_cli.editing.interpolate_request import Interpolate
 from bigr_cli.editing.request import EditRequest, read_request, recorded
 from bigr_cli.errors import UsageError
-from bigr_cli.generation import plan
 from bigr_cli.imaging.regions import MaskRequest
 from bigr_cli.prompts import NO_LABEL, guide_of, name_of
 from bigr_cli.serve.guard import Limits

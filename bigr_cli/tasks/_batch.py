@@ -14,6 +14,7 @@ import typer
 from bigr_cli import console
 from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.options.groups import Batch, Machine, Writing
+from bigr_cli.progress import progress_bar
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._earlier import POLL, Watch
 from bigr_cli.tasks._given import Chooser, Given, config_of, given_by, given_by_manifest
@@ -152,7 +153,7 @@ def _work(
     kept: list[tuple[int, Image]] = []
     jobs = processes.share(planned.jobs)
     last = began = time.perf_counter()
-    with console.progress(len(jobs), task) as bar:
+    with progress_bar(len(jobs), task) as bar:
 
         def watch(seen: "Iteration") -> None:
             if time.perf_counter() - last > _SLOW:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigr_cli.file_names import expanded
-from bigr_cli.passed_over import PassedOver
+from bigr_cli.file_tree import PassedOver
 from bigr_cli.tasks._given import Given
 
 if TYPE_CHECKING:

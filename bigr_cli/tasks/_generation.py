@@ -14,10 +14,10 @@ from bigr_cli.tasks._measuring import EVALUATION, EvaluatorOptions, Sweep, swept
 
 if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig
+    from bigr_cli.editing.generate import Job
     from bigr_cli.evaluation.generation import Comparison
     from bigr_cli.evaluation.image_sets import ImageSet
     from bigr_cli.evaluation.preflight import Point
-    from bigr_cli.generation import Job
 
 Words = Annotated[
     list[str] | None,

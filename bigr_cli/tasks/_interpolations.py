@@ -123,7 +123,7 @@ def plan(context: typer.Context, base: Given, model: str | None, drawn: int, pro
 
 def _jobs_of(given: Given, config: "ModelConfig", drawn: int) -> Iterator[Job]:
     from bigr_cli.core.config import LARGEST_SEED
-    from bigr_cli.settings import sampling_settings
+    from bigr_cli.zoo.presets import sampling_settings
 
     params, writing = given.params, given.group(Writing)
     chooser = Chooser(given, params["recipe"])

@@ -130,7 +130,7 @@ class Planner:
         from bigr_cli.core.config import LARGEST_SEED
         from bigr_cli.editing.request import read_request, recorded
         from bigr_cli.prompts import NO_LABEL, name_of
-        from bigr_cli.settings import sampling_settings
+        from bigr_cli.zoo.presets import sampling_settings
 
         kind, config, params = self.kind, self.config, {**_UNSAMPLED, **given.params}
         if not params["images"]:

@@ -140,7 +140,7 @@ class Reporting:
 def swept(config: "ModelConfig", sampling: Sampling, sweep: Sequence[str]) -> "list[tuple[Point, SamplingConfig]]":
     """The settings of the sampler at every point of a sweep, which is one point without any."""
     from bigr_cli.evaluation.preflight import points
-    from bigr_cli.settings import sampling_settings
+    from bigr_cli.zoo.presets import sampling_settings
 
     given = sampling.given
     return [(point, sampling_settings(config, given, point)) for point in points(sweep, list(given))]

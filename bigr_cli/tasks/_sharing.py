@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bigr_cli import console
 from bigr_cli.errors import RunError, UsageError
-from bigr_cli.locks import FolderLock
+from bigr_cli.folders import FolderLock
 from bigr_cli.runtime.processes import Team, team
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from bigr_cli.generation import Job
+    from bigr_cli.editing.generate import Job
     from bigr_cli.imaging.inputs import Input
     from bigr_cli.model import Model
     from bigr_cli.recipe import Recipe

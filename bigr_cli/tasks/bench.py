@@ -8,6 +8,7 @@ import typer
 from bigr_cli import console, options
 from bigr_cli.options import option
 from bigr_cli.options.groups import Messages, Sampling, grouped
+from bigr_cli.progress import progress_bar
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def bench(
     """
     from bigr_cli.prompts import class_count
     from bigr_cli.runtime.device import measure
-    from bigr_cli.settings import sampling_settings
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
+    from bigr_cli.zoo.presets import sampling_settings
 
     folder = find_model(model)
     config = read_config(folder)
@@ -102,13 +103,13 @@ def bench(
     console.say(f"{loaded.name} on {loaded.device} in {_name(loaded)}{said}")
     before = measure(loaded.device)
     found = []
-    with console.progress(None, "drawing") as bar:
+    with progress_bar(None, "drawing") as bar:
         for drawing in drawings(loaded, settings, batch_sizes, SECONDS):
             found.append(drawing)
             bar.describe(f"drawing, {drawing.batch} at once done")
     training = None
     if training_steps:
-        with console.progress(None, "training"):
+        with progress_bar(None, "training"):
             training = trained(loaded, batch=max(drawing.batch for drawing in found), steps=training_steps)
     after = measure(loaded.device)
     rates = {name: max(rate, after.get(name, 0.0)) for name, rate in before.items()}
@@ -135,8 +136,8 @@ def _loaded(
 
     if ready:
         return models.load(name, device=device, dtype=dtype, threads=threads, compile=compile)
-    from bigr_cli.runtime.compiled import check_compiler, compile_networks
-    from bigr_cli.zoo.random_weights import random_model
+    from bigr_cli.runtime.fast_layers import check_compiler, compile_networks
+    from bigr_cli.zoo.loading import random_model
 
     set_threads(threads)
     chosen = select_device(device)
@@ -165,7 +166,7 @@ def _record(
     import torch
 
     from bigr_cli.runtime import memory
-    from bigr_cli.runtime.large_layers import weight_bytes
+    from bigr_cli.runtime.fast_layers import weight_bytes
 
     peak = rates.get(_name(model))
 

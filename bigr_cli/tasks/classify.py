@@ -9,6 +9,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.options import number, option
 from bigr_cli.options.groups import Machine, Messages, grouped
+from bigr_cli.progress import progress_bar
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
 from bigr_cli.tasks._measuring import Images, ImageSeed, SceneCount, finish, loaded, report
@@ -93,7 +94,7 @@ def classify(
         failed.append((path, str(error)))
 
     batch = batch_size(network, wanted, machine.batch_size)
-    with console.progress(len(items), "classifying") as bar:
+    with progress_bar(len(items), "classifying") as bar:
         for each in classified(network, known, wanted, items, batch=batch, advance=bar.advance, fail=fail):
             if json:
                 record = each.record(threshold)

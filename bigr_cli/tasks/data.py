@@ -6,6 +6,7 @@ from typing import Annotated
 
 from bigr_cli import console, options
 from bigr_cli.options import Json, Overwrite, Quiet, option
+from bigr_cli.progress import progress_bar
 from bigr_cli.registry import TRAIN, group, task
 
 group("data", help="Write the built-in data set as files.")
@@ -39,7 +40,7 @@ def scenes(
     from bigr_cli.data.scenes import write_scenes
 
     start = time.perf_counter()
-    with console.progress(count, "drawing scenes") as bar:
+    with progress_bar(count, "drawing scenes") as bar:
         captions = write_scenes(
             output, count=count, size=size, seed=seed, workers=workers, progress=bar.advance, overwrite=overwrite
         )

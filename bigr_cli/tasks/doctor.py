@@ -45,7 +45,7 @@ def examine() -> dict[str, Any]:
     """Everything that `bigr doctor` tells, as plain data."""
     import torch
 
-    from bigr_cli.core.config import BYTES
+    from bigr_cli.core.architectures import BYTES
     from bigr_cli.editing.mask_finders import finder_entry_points
     from bigr_cli.zoo.find import home_models, packaged_models
     from bigr_cli.zoo.text_encoders.features import encoder_entry_points

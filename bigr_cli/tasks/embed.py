@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from bigr_cli import console, options
 from bigr_cli.options import option
 from bigr_cli.options.groups import Machine, Messages, grouped
+from bigr_cli.progress import progress_bar
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import config_of
 from bigr_cli.tasks._measuring import Images, ImageSeed, SceneCount, finish, loaded, report
@@ -128,7 +129,7 @@ def embed(
 @contextmanager
 def _progress(total: int) -> "Iterator[Callable[[int], None]]":
     try:
-        with console.progress(total, "embedding") as bar:
+        with progress_bar(total, "embedding") as bar:
             yield bar.advance
     except KeyboardInterrupt:
         console.say("interrupted; the same command goes on from the last part of the images that was done")

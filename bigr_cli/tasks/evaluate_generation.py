@@ -7,6 +7,7 @@ import typer
 
 from bigr_cli import console, options
 from bigr_cli.options.groups import Machine, Messages, Sampling, grouped
+from bigr_cli.progress import progress_bar
 from bigr_cli.registry import UNDERSTAND, group, task
 from bigr_cli.tasks._generation import Comparing, Drawing, Plan, Words, planned
 from bigr_cli.tasks._measuring import EvaluatorOptions, Reporting, command_line, loaded
@@ -103,7 +104,7 @@ class _Run:
         set_threads(self._machine.threads)
         device = select_device(self._machine.device)
         self._sets = [images]
-        with console.progress(images.count, "looking at images") as bar:
+        with progress_bar(images.count, "looking at images") as bar:
             self._add(self._measured(images, images, {}, device, bar.advance))
 
     def evaluate_sampled(self, name: str | None) -> bool:
@@ -124,7 +125,7 @@ class _Run:
             if found is not None:
                 console.say(f"{said(point) or 'all'}: was done before the last stop")
             else:
-                with console.progress(len(plan.jobs), f"drawing {said(point)}".strip()) as bar:
+                with progress_bar(len(plan.jobs), f"drawing {said(point)}".strip()) as bar:
                     images = drawn.images(bar.advance)
                     found = self._measured(images, self._sets[number], point, model.device, lambda _: None)
                 results.keep(number, found)
@@ -150,7 +151,7 @@ class _Run:
 
         with team() as processes:
             for drawn in self._draws if processes.count > 1 else ():
-                with console.progress(-(-len(self._plan.jobs) // processes.count), "drawing") as bar:
+                with progress_bar(-(-len(self._plan.jobs) // processes.count), "drawing") as bar:
                     drawn.share(processes.rank, processes.count, bar.advance)
             processes.wait()
         return processes.first

@@ -9,6 +9,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.options import option
 from bigr_cli.options.groups import Machine, Messages, grouped
+from bigr_cli.progress import progress_bar
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._measuring import ImageSeed, loaded
 
@@ -159,7 +160,7 @@ def probe(
 
         def steps(text: str, total: int) -> "Callable[[int], None]":
             bars.close()
-            return bars.enter_context(console.progress(total, text)).advance
+            return bars.enter_context(progress_bar(total, text)).advance
 
         found = probe_layers(network, split, batch=batch, seed=seed, steps=steps, layer=layer, pool=pool)
     best = found.layer
@@ -186,8 +187,7 @@ def probe(
 
 
 def _make_default(folder: Path, name: str, layer: int, pool: str) -> None:
-    from bigr_cli.zoo.config import POOLS
-    from bigr_cli.zoo.default_layer import set_default_layer
+    from bigr_cli.zoo.config import POOLS, set_default_layer
 
     pool = pool if pool in POOLS else "mean"
     set_default_layer(folder, layer, pool)

@@ -11,6 +11,7 @@ from bigr_cli.evaluation.metrics import choices, named
 from bigr_cli.evaluation.reconstruction import RECONSTRUCTION
 from bigr_cli.options import argument, option
 from bigr_cli.options.groups import Messages, SameModels, grouped
+from bigr_cli.progress import progress_bar
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._measuring import EVALUATION, EvaluatorOptions, Reporting, command_line
 from bigr_cli.tasks._sheets import sheet_path
@@ -102,7 +103,7 @@ def reconstruction(
     lpips = lpips_of(chosen, rows, fetch=evaluating.fetch_weights, asked=metrics is not None)
     for folder, images in sets:
         tokenizer, config = load_tokenizer(folder, device=chosen)
-        with console.progress(images.count, config.name) as bar:
+        with progress_bar(images.count, config.name) as bar:
             record, made = reconstruction_record(
                 tokenizer,
                 config,

@@ -9,6 +9,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.options import option
 from bigr_cli.options.groups import Machine, Messages, Sampling, grouped
+from bigr_cli.progress import progress_bar
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import config_of
 from bigr_cli.tasks._measuring import EVALUATION, Sweep, loaded, swept
@@ -75,9 +76,9 @@ def text(
 
     A run that was stopped goes on where it was when it is started again.
     """
+    from bigr_cli.editing.generate import plan
     from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_evaluator, find_clip, scenes_evaluator
     from bigr_cli.evaluation.samples import draws
-    from bigr_cli.generation import plan
     from bigr_cli.prompts import reads_text
 
     config = config_of(model)
@@ -100,7 +101,7 @@ def text(
             jobs = plan(config, asked.texts, seed=asking.seed)
             drawn = draws(network, jobs, chosen, machine.batch_size)
             kept.append(drawn)
-            with console.progress(len(jobs), f"drawing {asked.kind}") as bar:
+            with progress_bar(len(jobs), f"drawing {asked.kind}") as bar:
                 figures = evaluator(asked, drawn.images(), bar.advance)
             record = {"task": TASK, "model": network.name, "point": point, "captions": asked.kind, "count": len(jobs)}
             rounded = {name: round(value, 6) for name, value in figures.items()}

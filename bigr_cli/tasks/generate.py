@@ -11,6 +11,7 @@ from bigr_cli import console, options
 from bigr_cli.errors import UsageError
 from bigr_cli.options import argument, option
 from bigr_cli.options.groups import Machine, Messages, Sampling, Writing, grouped
+from bigr_cli.progress import progress_bar
 from bigr_cli.prompts import guide
 from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bigr_cli.core.config import SamplingConfig
-    from bigr_cli.generation import Job
+    from bigr_cli.editing.generate import Job
     from bigr_cli.model import Model
     from bigr_cli.prompts import Label
     from bigr_cli.zoo.config import ModelConfig
@@ -147,8 +148,8 @@ def _request(
     seed: int | None,
     negative: str | None,
 ) -> Request:
-    from bigr_cli.generation import plan
-    from bigr_cli.settings import sampling_settings
+    from bigr_cli.editing.generate import plan
+    from bigr_cli.zoo.presets import sampling_settings
 
     settings = sampling_settings(config, chooser.sampling(sampling))
     if negative is None and chooser.recipe is not None:
@@ -208,7 +209,7 @@ def _make(
     todo = processes.share([job for job, wanted in zip(jobs, targets.wanted, strict=True) if wanted])
     skipped = targets.wanted.count(False)
 
-    with console.progress(len(todo), "generating") as bar:
+    with progress_bar(len(todo), "generating") as bar:
 
         def watch(batch: "Sequence[Job]", iteration: int, codes: "Tensor", masked: "Tensor") -> None:
             bar.advance(len(batch) / settings.iterations)

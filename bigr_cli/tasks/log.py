@@ -176,7 +176,7 @@ def _model(recipe: "Recipe", number: int, target: str) -> str:
     """
     from bigr_cli.recipe import command, model_of
     from bigr_cli.zoo.config import CONFIG_FILE
-    from bigr_cli.zoo.with_weights import named_model
+    from bigr_cli.zoo.find import named_model
 
     found, same = model_of(recipe)
     if same:

@@ -74,8 +74,7 @@ def import_(
     """
     import torch
 
-    from bigr_cli.zoo.config import check_name
-    from bigr_cli.zoo.labels import read_labels
+    from bigr_cli.zoo.config import check_name, read_labels
     from bigr_cli.zoo.published.convert import import_published
 
     if output is None:

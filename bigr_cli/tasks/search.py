@@ -65,7 +65,7 @@ def search(
     pixels = read_item(item_named(query), config.image_size, config.ground)
     network = loaded(name, machine)
     from bigr_cli.representation.embedding import embed_pixels
-    from bigr_cli.runtime.batches import Batches
+    from bigr_cli.runtime.memory import Batches
 
     features = embed_pixels(network, [pixels], wanted, Batches(1))[0]
     rows = [each.record() for each in ranked(found, features, count, source=str(index))]

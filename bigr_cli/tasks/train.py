@@ -203,7 +203,7 @@ def train_tokenizer(
     run: Run,
 ) -> None:
     """A run ends as a model folder that `bigr train-generator --tokenizer` takes. Ctrl-C saves; --resume goes on."""
-    from bigr_cli.core.config import CompactConfig
+    from bigr_cli.core.architectures import CompactConfig
     from bigr_cli.training.commands import planned_tokenizer
     from bigr_cli.training.config import TokenizerTraining
     from bigr_cli.training.tokenizer import TokenizerObjective

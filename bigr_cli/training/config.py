@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from bigr_cli.colours import parse_colour
+from bigr_cli.core.architectures import TokenizerConfig
 from bigr_cli.core.config import (
     LARGEST_SEED,
+    MOST_REFINE,
     UNSAID,
     SamplingConfig,
-    TokenizerConfig,
-    refuse,
     require,
     require_positive,
+    require_whole,
 )
-from bigr_cli.core.limits import MOST_REFINE, whole
 from bigr_cli.training.loss_config import AlignmentConfig, MaskingConfig, TokenizerLosses
 from bigr_cli.training.sizes import GeneratorShape
 
@@ -61,10 +61,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "validation")
-        refuse(whole("workers", self.workers, least=0, most=_MOST_WORKERS))
+        require_whole("workers", self.workers, least=0, most=_MOST_WORKERS)
         require(self.count is None or self.count >= 1, f"count: expected at least 1, got {self.count}")
         require(0 < self.crop <= 1, f"crop: expected 0 < crop <= 1, got {self.crop}")
-        refuse(whole("cache_codes", self.cache_codes, least=0, most=_MOST_VARIANTS))
+        require_whole("cache_codes", self.cache_codes, least=0, most=_MOST_VARIANTS)
         require(0 <= self.seed <= LARGEST_SEED, f"seed: expected 0 to 2^63 - 1, got {self.seed}")
         require(not self.without or self.source == "scenes", "without: leaves out scenes, not images of a folder")
         parse_colour(self.background, "background")
@@ -179,7 +179,7 @@ class TokenizerTraining:
 
     def __post_init__(self) -> None:
         size, losses = self.tokenizer.image_size, self.losses
-        refuse(whole("refine", self.refine, least=0, most=MOST_REFINE))
+        require_whole("refine", self.refine, least=0, most=MOST_REFINE)
         require(bool(self.init) or not self.freeze_encoder, "freeze_encoder: needs init, whose encoder it is")
         require(self.data.cache_codes == 0, "data.cache_codes: only a generator trains on codes; expected 0")
         if losses.adversarial.weight > 0:

@@ -12,17 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bigr_cli import console
 from bigr_cli.core.sampler import sample
 from bigr_cli.data.loading import all_batches, as_floats
 from bigr_cli.data.sources import Source
 from bigr_cli.files import atomic_write, writing
+from bigr_cli.progress import progress_bar
 from bigr_cli.training.config import GeneratorTraining
 from bigr_cli.training.data import open_recorded
 from bigr_cli.training.reports import best_value
 from bigr_cli.zoo.card import with_results
-from bigr_cli.zoo.config import CARD_FILE, POOLS, RepresentationConfig
-from bigr_cli.zoo.default_layer import set_default_layer
+from bigr_cli.zoo.config import CARD_FILE, POOLS, RepresentationConfig, set_default_layer
 from bigr_cli.zoo.loading import load_networks
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def _samples(network: BinaryModel, config: ModelConfig, captions: Source | None)
     ]
     seeds = torch.arange(count, device=network.generator.positions.device)
     parts = []
-    with torch.inference_mode(), console.progress(count, "sampling from the finished model") as bar:
+    with torch.inference_mode(), progress_bar(count, "sampling from the finished model") as bar:
         for at in range(0, count, _BATCH):
             some = network.conditions(conditions[at : at + _BATCH])
             codes = sample(network.generator, some, seeds[at : at + _BATCH], config.sampling)
@@ -166,7 +165,7 @@ def _probes(
     blocks = sorted({round(share * (sizes.layers - 1)) for share in _PROBED_BLOCKS})
     wanted = replace(wanted_features(config, layer=ALL, pool=pool), layers=tuple(blocks))
     collected = []
-    with console.progress(len(train[0]) + len(test[0]), "features for linear probes") as bar:
+    with progress_bar(len(train[0]) + len(test[0]), "features for linear probes") as bar:
         for each, (places, targets) in ((source, train), (held_out, test)):
             images = Labelled(each, places, targets)
             collected.append(
@@ -230,7 +229,7 @@ def nearest(samples: Tensor, held_out: Tensor, training: Source) -> Nearest:
     both = torch.cat([samples, held_out]).flatten(1)
     best = torch.full((len(both),), torch.inf)
     places = torch.zeros(len(both), dtype=torch.int64)
-    with console.progress(count, "comparing samples with training images") as bar:
+    with progress_bar(count, "comparing samples with training images") as bar:
         done = 0
         for batch in all_batches(training, _COMPARED, count=count):
             images = as_floats(batch.images)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bigr_cli.core.conditions import Condition
 from bigr_cli.core.familiarity import mean_likelihoods, summary, token_errors
 from bigr_cli.core.held_out import HeldOut
-from bigr_cli.core.network import Condition, Generator
+from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.cached import cached_codes

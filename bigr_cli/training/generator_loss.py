@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bigr_cli.core.network import Condition, Generator, Observer
+from bigr_cli.core.conditions import Condition
+from bigr_cli.core.network import Generator, Observer
 from bigr_cli.core.schedule import cosine_mask
 from bigr_cli.data.loading import as_floats
 from bigr_cli.training.loss_config import MaskingConfig

@@ -14,7 +14,7 @@ from bigr_cli import console, schema, yaml_text
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.files import atomic_write, clear_leftovers, is_leftover, writing
-from bigr_cli.locks import folder_lock
+from bigr_cli.folders import folder_lock
 from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.training.checkpoint import (
     FOLDER,

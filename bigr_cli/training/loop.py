@@ -17,6 +17,7 @@ from bigr_cli import console
 from bigr_cli.data.loading import Batch, Positions
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import RunError, UsageError
+from bigr_cli.progress import ProgressBar, progress_bar
 from bigr_cli.training.checkpoint import resume_command, step_of, writing
 from bigr_cli.training.config import DataConfig, RunConfig
 from bigr_cli.training.objective import Objective, WeightAverage
@@ -114,7 +115,7 @@ class Trainer:
             failures(self.folder),
             self._log() as log,
             interrupts() as interrupted,
-            console.progress(self.run.steps, self.stage.name, done=self.step) as bar,
+            progress_bar(self.run.steps, self.stage.name, done=self.step) as bar,
         ):
             reports = Reports(self, log, bar, interrupted)
             reports.resumed()
@@ -135,7 +136,7 @@ class Trainer:
                 console.say(f"stopped after step {self.step}; go on with {resume_command(self.folder)}")
                 raise interrupted.ending
 
-    def _keep_pace(self, bar: console.ProgressBar) -> None:
+    def _keep_pace(self, bar: ProgressBar) -> None:
         """After a checkpoint: fewer steps or more, if the time is used up sooner or later than was planned."""
         pace = self.stage.pace
         if pace is None or self.accelerator.num_processes > 1:

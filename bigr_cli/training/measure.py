@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
-from bigr_cli.core.config import TokenizerConfig
+from bigr_cli.core.architectures import TokenizerConfig
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.loading import Batch, all_batches, as_floats
 from bigr_cli.data.sources import Source, WrappedSource
 from bigr_cli.errors import RunError
-from bigr_cli.runtime.batches import out_of_memory
+from bigr_cli.runtime.memory import out_of_memory
 from bigr_cli.runtime.meter import PeakMemory, wait
 from bigr_cli.training.config import DataConfig, RunConfig
 from bigr_cli.training.loop import Trainer

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.config import TokenizerConfig
+from bigr_cli.core.architectures import TokenizerConfig
 from bigr_cli.data.loading import Batch, Positions, load_batches
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import ConfigError, ModelError
 from bigr_cli.runtime.device import main_memory
+from bigr_cli.runtime.tensor_file import grow_from
 from bigr_cli.training.config import GeneratorTraining, OptimizerConfig, TokenizerTraining
 from bigr_cli.version import __version__
 from bigr_cli.zoo.card import render_card
@@ -23,7 +24,6 @@ from bigr_cli.zoo.config import ModelConfig, Provenance
 from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.folder import write_model_files
 from bigr_cli.zoo.sizes import parameters
-from bigr_cli.zoo.tensors import grow_from
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bigr_cli.core.config import GeneratorConfig, SamplingConfig, TextConfig, TokenizerConfig
+from bigr_cli.core.architectures import GeneratorConfig, TextConfig, TokenizerConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.data.look import DataLook
 from bigr_cli.progress import readable_time
 from bigr_cli.training.config import DataConfig, GeneratorTraining, OptimizerConfig, RunConfig, TokenizerTraining

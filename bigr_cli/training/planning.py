@@ -12,12 +12,12 @@ from typing import Literal, NamedTuple, NoReturn
 import torch
 
 from bigr_cli import console
-from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.architectures import GeneratorConfig
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.cached import ReducedSource
 from bigr_cli.data.look import DataLook
 from bigr_cli.errors import ConfigError, UsageError
-from bigr_cli.progress import readable_time
+from bigr_cli.progress import progress_bar, readable_time
 from bigr_cli.runtime import device as devices
 from bigr_cli.runtime.memory import SHARE, free_memory
 from bigr_cli.runtime.meter import operations
@@ -191,7 +191,7 @@ class Planner:
         module = Tokenizer(tokenizer.tokenizer).eval().requires_grad_(False).to(self.device)
         base = ModelConfig(name="tokenizer", image_size=size, tokenizer=tokenizer.tokenizer)
         captions = self.condition == "captions"
-        with console.progress(None, "measuring"):
+        with progress_bar(None, "measuring"):
             data = replace(tokenizer.data, cache_images=False)
             with console.unheard():  # each stage says what it leaves out
                 source, held_out = open_data(data, size, captions=captions)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bigr_cli import console
 from bigr_cli.errors import UsageError
 from bigr_cli.files import atomic_write
-from bigr_cli.progress import SILENCE, readable_time
+from bigr_cli.progress import SILENCE, ProgressBar, progress_bar, readable_time
 from bigr_cli.training.checkpoint import writing
 from bigr_cli.training.stopping import Interrupts, StepAborted
 
@@ -126,9 +126,7 @@ def _is_before(line: str, step: int) -> bool:
 class Reports:
     """Losses at every `log_every` steps, or every half minute; validations; samples at steps that double."""
 
-    def __init__(
-        self, trainer: Trainer, log: MetricsLog | None, bar: console.ProgressBar, interrupted: Interrupts
-    ) -> None:
+    def __init__(self, trainer: Trainer, log: MetricsLog | None, bar: ProgressBar, interrupted: Interrupts) -> None:
         """`log` is None in all processes but the first."""
         self._interrupted = interrupted
         self.trainer, self.log, self.bar = trainer, log, bar
@@ -183,7 +181,7 @@ class Reports:
 
     def _measure(self, average: nn.Module, log: MetricsLog) -> None:
         trainer = self.trainer
-        with console.progress(None, f"validation after step {trainer.step}"), self._aside():
+        with progress_bar(None, f"validation after step {trainer.step}"), self._aside():
             self.measures = trainer.objective.validate(average)
         console.say(f"validation after step {trainer.step}: {shown(self.measures)}")
         self.bar.facts({"validation": f"{shown(self.measures)} (step {trainer.step})"})
@@ -204,7 +202,7 @@ class Reports:
 
     def _show_samples(self, average: nn.Module) -> None:
         trainer = self.trainer
-        with console.progress(None, f"samples after step {trainer.step}"), self._aside():
+        with progress_bar(None, f"samples after step {trainer.step}"), self._aside():
             image = trainer.objective.preview(average)
         if image is None:
             return

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from bigr_cli.core.config import (
-    UNSAID,
+from bigr_cli.core.architectures import (
     AttentionKind,
     AutoencoderConfig,
     CompactConfig,
@@ -15,6 +14,7 @@ from bigr_cli.core.config import (
     TextConfig,
     TokenizerConfig,
 )
+from bigr_cli.core.config import UNSAID
 from bigr_cli.errors import ConfigError
 
 SizeName = Literal["nano", "tiny", "small", "base", "bigr-l", "bigr-xl", "bigr-xxl"]

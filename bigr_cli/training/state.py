@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from bigr_cli.errors import CheckpointError, ConfigError, RunError
 from bigr_cli.files import flush
+from bigr_cli.runtime.tensor_file import shape_problems
 from bigr_cli.training.checkpoint import (
     FOLDER,
     last_state,
@@ -35,7 +36,6 @@ from bigr_cli.training.checkpoint import (
 from bigr_cli.training.objective import Objective, WeightAverage
 from bigr_cli.training.optim import Optimizers
 from bigr_cli.training.sharding import fill
-from bigr_cli.zoo.tensors import shape_problems
 
 
 @dataclass(frozen=True)

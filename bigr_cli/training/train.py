@@ -23,7 +23,7 @@ from bigr_cli import console, schema
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.report import lines
 from bigr_cli.files import atomic_write, is_leftover, writing
-from bigr_cli.locks import folder_lock
+from bigr_cli.folders import folder_lock
 from bigr_cli.pages import Shown, rendered, shown
 from bigr_cli.training.checkpoint import STATE_FILE, TRAINING_FILE, resume_command
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining

@@ -4,12 +4,12 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from bigr_cli import schema, yaml_text
-from bigr_cli.core.config import SamplingConfig, TokenizerConfig
+from bigr_cli.core.architectures import TokenizerConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.held_out import HeldOut
 from bigr_cli.plain_text import escaped, in_markdown
 from bigr_cli.vocabulary import KINDS, Vocabulary
-from bigr_cli.zoo.config import ModelConfig
-from bigr_cli.zoo.labels import IMAGENET, read_labels
+from bigr_cli.zoo.config import IMAGENET, ModelConfig, read_labels
 from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import Source, readable_size
 

@@ -1,30 +1,28 @@
-"""`config.yaml` of a model folder, format 1."""
+"""`config.yaml` of a model folder, format 1, and the names of classes.
+
+A label may have several names with commas between them; each stands for the class, as long as it is the only one that
+has it. Those of ImageNet-1K end with the synset's id: "golden retriever, n02099601". Names and ids are WordNet's
+(Princeton University, WordNet License), in the order of the ILSVRC 2012 classes, as timm lists them (Apache License
+2.0).
+"""
+
+from __future__ import annotations
 
 import re
 import reprlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bigr_cli import schema, yaml_text
 from bigr_cli.colours import Background, parse_colour
-from bigr_cli.core.config import (
-    PRESETS,
-    SOURCES,
-    UNSAID,
-    GeneratorConfig,
-    SamplingConfig,
-    TokenizerConfig,
-    refuse,
-    require,
-)
+from bigr_cli.core.architectures import GeneratorConfig, TokenizerConfig
+from bigr_cli.core.config import MOST_REFINE, PRESETS, SOURCES, UNSAID, SamplingConfig, require, require_whole
 from bigr_cli.core.held_out import HeldOut
-from bigr_cli.core.limits import MOST_REFINE, whole
 from bigr_cli.errors import ConfigError, ModelFormatError
-from bigr_cli.files import reading
-from bigr_cli.plain_text import short_repr
+from bigr_cli.files import atomic_write, reading, writing
+from bigr_cli.plain_text import decoded, short_repr
 from bigr_cli.vocabulary import Vocabulary
-from bigr_cli.zoo.labels import IMAGENET, read_labels
 from bigr_cli.zoo.source import Source
 
 FORMAT = 1
@@ -39,6 +37,7 @@ _MOST_STEPS = 1_024  # of a model with fewer tokens than that
 
 _LONGEST = 1_000  # characters of a message about a config
 _QUOTED = 100  # characters of a text in a message
+IMAGENET = "imagenet-1k"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +128,7 @@ class ModelConfig:
                     got = getattr(sampling, field_name)
                     require(got <= most, f"{name}.{field_name}: the generator has {most}, got {got}")
         parse_colour(self.background, "background")
-        refuse(whole("refine", self.refine, least=0, most=MOST_REFINE))
+        require_whole("refine", self.refine, least=0, most=MOST_REFINE)
         if self.representation is not None:
             blocks, layer = self.generator.layers if self.generator else 0, self.representation.layer
             require(0 <= layer < blocks, f"representation.layer: the generator has {blocks} blocks, got {layer}")
@@ -230,3 +229,33 @@ def _repeated(values: tuple[str, ...]) -> str:
             return value
         seen.add(value)
     return ""
+
+
+def read_labels(where: str) -> tuple[str, ...]:
+    """The labels of ImageNet-1K for "imagenet-1k", or those in a text file.
+
+    Raises:
+        ConfigError: the file cannot be read as text.
+    """
+    file = Path(__file__).with_name(f"{IMAGENET}.txt") if where == IMAGENET else Path(where)
+    try:
+        text = decoded(file.read_bytes())
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read as text: {error}") from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def set_default_layer(directory: Path, layer: int, pool: str = "mean") -> ModelConfig:
+    """Have features be of this layer, and pooled so, where none is named; gives the config as it is now.
+
+    The weights stay as they are.
+
+    Raises:
+        ConfigError: the generator has no such layer.
+        RunError: the config cannot be written; then it is as it was.
+    """
+    config = replace(read_config(directory), representation=RepresentationConfig(layer=layer, pool=pool))
+    path = directory / CONFIG_FILE
+    with writing(path), atomic_write(path) as temporary:
+        temporary.write_text(dump_config(config), encoding="utf-8", newline="\n")
+    return config

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bigr_cli import schema
-from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig, TokenizerConfig
+from bigr_cli.core.architectures import AutoencoderConfig, GeneratorConfig, TokenizerConfig
 from bigr_cli.core.schedule import BernoulliSchedule
 from bigr_cli.errors import ModelFormatError, UsageError
-from bigr_cli.files import atomic_write, check_writable, whole_directory, writing
+from bigr_cli.files import atomic_write, check_writable, writing
+from bigr_cli.folders import whole_directory
 from bigr_cli.runtime.tensor_file import write_tensors
 from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, ModelConfig, read_config
 from bigr_cli.zoo.folder import check_model

@@ -14,11 +14,20 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.errors import ModelError, ModelFormatError, UsageError
-from bigr_cli.files import atomic_write, check_writable, whole_directory, writing
-from bigr_cli.runtime import prepacked
-from bigr_cli.runtime.int8 import to_int8
+from bigr_cli.files import atomic_write, check_writable, writing
+from bigr_cli.folders import whole_directory
+from bigr_cli.runtime import fast_layers
+from bigr_cli.runtime.fast_layers import to_int8
 from bigr_cli.runtime.offload import Offload, fill_offloaded
-from bigr_cli.runtime.tensor_file import StoredTensors, write_tensors
+from bigr_cli.runtime.tensor_file import (
+    StoredTensors,
+    file_problems,
+    number_problems,
+    shape_problems,
+    shapes_of,
+    size_problems,
+    write_tensors,
+)
 from bigr_cli.runtime.tensor_headers import hash_problems
 from bigr_cli.zoo.card import render_card
 from bigr_cli.zoo.config import (
@@ -31,7 +40,6 @@ from bigr_cli.zoo.config import (
     read_config,
 )
 from bigr_cli.zoo.source import readable_size
-from bigr_cli.zoo.tensors import file_problems, number_problems, shape_problems, shapes_of, size_problems
 from bigr_cli.zoo.text_encoders.features import text_reader
 
 Weights = nn.Module | Mapping[str, Tensor]
@@ -144,8 +152,8 @@ def load_model(
         fill_offloaded(model.generator, directory / GENERATOR_FILE, where, floats or torch.float32, spread)
     elif dtype is torch.int8:
         to_int8(model.generator, StoredTensors(directory / GENERATOR_FILE, torch.float32))
-    elif dtype is torch.bfloat16 and torch.device(device).type == "cpu" and prepacked.works():
-        prepacked.pack(model.generator, StoredTensors(directory / GENERATOR_FILE, dtype))
+    elif dtype is torch.bfloat16 and torch.device(device).type == "cpu" and fast_layers.prepacked_works():
+        fast_layers.pack(model.generator, StoredTensors(directory / GENERATOR_FILE, dtype))
     else:
         _fill(model.generator, directory / GENERATOR_FILE, device, dtype)
         model.generator.to(device)

@@ -1,7 +1,16 @@
-"""Presets: settings of the sampler that belong together, by what they cost or by whose they are."""
+"""How a model samples: its own settings, presets of some that belong together, and what is asked for in their place."""
 
-from bigr_cli import schema
-from bigr_cli.core.config import PRESETS, SOURCES, GeneratorConfig, SamplingConfig, require
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from numbers import Integral, Real
+
+from bigr_cli import console, schema
+from bigr_cli.core.architectures import GeneratorConfig
+from bigr_cli.core.config import PRESETS, SOURCES, SamplingConfig, require, taken_by
+from bigr_cli.errors import ConfigError, nearest
+from bigr_cli.setting import with_own_names
 from bigr_cli.zoo.config import ModelConfig
 
 Settings = dict[str, int | float | str | tuple[float, float]]
@@ -20,6 +29,8 @@ _TIMESTEPS = 100
 _PUBLISHED: Settings = {"steps": 20, "guidance": 3.0, "gumbel": 0.01, "gumbel_schedule": "constant"}
 _NOTEBOOK: Settings = {"steps": 20, "guidance": 2.5, "gumbel": 0.01, "gumbel_schedule": "down"}
 _PAINTING: Settings = {"steps": 25, "guidance": 2.5, "gumbel": 0.0, "mask_schedule": "linear"}
+_SETTINGS = ("preset", *(field.name for field in fields(SamplingConfig)))
+_STRONG = 30  # of guidance; no published model has been of use beyond
 
 
 def preset(config: ModelConfig, name: object, *, painting: bool = False) -> dict[str, object]:
@@ -72,3 +83,55 @@ def _share(sampling: SamplingConfig, steps: float, timesteps: float, ranking: fl
         "rank_timesteps": max(1, round(ranking * sampling.timesteps)),
         "last_timesteps": 0,
     }
+
+
+def sampling_settings(config: ModelConfig, *layers: Mapping[str, object], painting: bool = False) -> SamplingConfig:
+    """The model's sampling defaults, with those of each layer that are not None in their place; the last one wins.
+
+    Where `painting`, the defaults are those for parts of an image that is given. A layer's `preset` stands for several
+    settings, which its others go before.
+
+    Raises:
+        ConfigError: an unknown setting, a value of the wrong type or out of range, or more than the model can do.
+    """
+    merged = schema.to_mapping((painting and config.painting) or config.sampling)
+    for layer in layers:
+        named = with_own_names(SamplingConfig, layer).items()
+        given = {name: _plain(value) for name, value in named if value is not None}
+        chosen_preset = given.pop("preset", None)
+        merged |= ({} if chosen_preset is None else preset(config, chosen_preset, painting=painting)) | given
+    chosen = schema.from_mapping(SamplingConfig, merged, source="sampling")
+    usual = max(config.sampling.guidance, config.painting.guidance if config.painting else 0)
+    if chosen.guidance > max(_STRONG, 3 * usual):
+        message = f"guidance {chosen.guidance:g} is far beyond the {usual:g} of {config.name}"
+        console.warn(f"{message}: images lose their variety, and then their form", once=True)
+    if config.generator is not None:
+        for name, most, why in _limits(config):
+            value = getattr(chosen, name)
+            if value > most:
+                raise ConfigError(f"{name}: expected 1 to {most}, {why} of {config.name}, got {value}")
+        return taken_by(config.generator, chosen)
+    return chosen
+
+
+def _plain(value: object) -> object:
+    """A number of NumPy's as one of Python's."""
+    if isinstance(value, bool | int | float):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value) if isinstance(value, Real) else value
+
+
+def _limits(config: ModelConfig) -> Iterator[tuple[str, int, str]]:
+    if config.generator is not None:
+        yield "steps", max(config.generator.tokens, config.sampling.steps), "one for each token"
+        for name in ("timesteps", "rank_timesteps", "last_timesteps"):
+            yield name, config.generator.diffusion_timesteps, "as many as in the training"
+
+
+def check_arguments(method: str, given: Iterable[str], own: Iterable[str] = ()) -> None:
+    """Raise ConfigError for a name that is neither a setting of the sampler nor the method's `own`."""
+    for name in given:
+        if name not in _SETTINGS:
+            near = nearest(name, sorted({*own, *_SETTINGS}))
+            suggestion = f"; did you mean {', '.join(near)}?" if near else ""
+            raise ConfigError(f"{method}: has no argument {name!r}{suggestion}")

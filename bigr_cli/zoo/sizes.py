@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from bigr_cli.core.config import GeneratorConfig, TokenizerConfig
+from bigr_cli.core.architectures import GeneratorConfig, TokenizerConfig
 from bigr_cli.errors import ModelFormatError
 from bigr_cli.runtime.tensor_headers import read_header
 from bigr_cli.zoo.config import ModelConfig

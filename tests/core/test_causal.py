@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bigr_cli.core.architectures import HEADS
-from bigr_cli.core.config import SamplingConfig, TextConfig, taken_by
-from bigr_cli.core.likelihood import seen_scores, token_scores
-from bigr_cli.core.network import Generator, Texts
+from bigr_cli.core.architectures import HEADS, TextConfig
+from bigr_cli.core.conditions import Texts
+from bigr_cli.core.config import SamplingConfig, taken_by
+from bigr_cli.core.network import Generator
+from bigr_cli.core.representation import seen_scores, token_scores
 from bigr_cli.core.sampler import sample
 from bigr_cli.errors import ConfigError
 

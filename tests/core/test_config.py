@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli.core import config
-from bigr_cli.core.config import AutoencoderConfig, CompactConfig, GeneratorConfig, SamplingConfig
+from bigr_cli.core.architectures import AutoencoderConfig, CompactConfig, GeneratorConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.errors import ConfigError
 

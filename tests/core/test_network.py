@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli.core.config import GeneratorConfig, TextConfig
+from bigr_cli.core.architectures import GeneratorConfig, TextConfig
+from bigr_cli.core.conditions import Texts, byte_texts, fitting_bytes, joined
 from bigr_cli.core.model import BinaryModel
-from bigr_cli.core.network import Generator, Texts, byte_texts, fitting_bytes, joined
+from bigr_cli.core.network import Generator
 from bigr_cli.errors import ConfigError
 
 TEXT = TextConfig(tokens=16, width=8, layers=2, heads=2, group=4)

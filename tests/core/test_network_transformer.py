@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.architectures import GeneratorConfig
 from bigr_cli.core.layers import RMSNorm, SwiGLU
 from bigr_cli.core.network import Block, Generator, rope_table, rotate
 

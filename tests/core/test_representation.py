@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.architectures import GeneratorConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.representation import layer_features, middle_layer, packed, pooled
 

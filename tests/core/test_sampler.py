@@ -14,10 +14,10 @@ from torch import Tensor
 
 from bigr_cli.core.config import GUIDANCE_SCHEDULES, GUMBEL_SCHEDULES, ORDERS, SamplingConfig
 from bigr_cli.core.heads import Chain, Rows
-from bigr_cli.core.likelihood import seen_scores
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.network import Generator, Prefix
 from bigr_cli.core.random import Stream, uniform
+from bigr_cli.core.representation import seen_scores
 from bigr_cli.core.sampler import sample
 from bigr_cli.core.schedule import fixed_ranks, masked_count
 from bigr_cli.errors import ConfigError

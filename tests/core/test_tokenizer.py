@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bigr_cli.core.config import AutoencoderConfig, CompactConfig
+from bigr_cli.core.architectures import AutoencoderConfig, CompactConfig
 from bigr_cli.core.tokenizer import Tokenizer
 
 SIZE, GRID, BITS = 16, 4, 6

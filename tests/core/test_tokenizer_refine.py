@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bigr_cli.core.config import CompactConfig
+from bigr_cli.core.architectures import CompactConfig
 from bigr_cli.core.tokenizer import Tokenizer, refined
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bigr_cli.core.config import CompactConfig
+from bigr_cli.core.architectures import CompactConfig
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data import cached
 from bigr_cli.data.cached import cached_codes

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli.core.network import byte_texts, fitting_bytes
+from bigr_cli.core.conditions import byte_texts, fitting_bytes
 from bigr_cli.data import scenes
 from bigr_cli.data.scenes.description import COLOR_WORDS, MOMENTS, OBJECT_WORDS, PLACES, phrase
 from bigr_cli.data.sources import ScenesSource, color_and_label

@@ -75,7 +75,7 @@ def test_tokens_outside_of_the_image_say_nothing(model: Any, scene: tuple[Any, A
 
 
 def test_causal_attention_cannot_say(tiny_config: Any) -> None:
-    from bigr_cli.core.config import CompactConfig
+    from bigr_cli.core.architectures import CompactConfig
     from bigr_cli.core.model import BinaryModel
 
     tokenizer = CompactConfig(image_size=16, bits=4, channels=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1, 1))

@@ -96,7 +96,7 @@ def test_named_formats_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_int8_is_for_cpus_that_multiply_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for there in (True, False):
-        monkeypatch.setattr("bigr_cli.runtime.int8.works", lambda there=there: there)
+        monkeypatch.setattr("bigr_cli.runtime.fast_layers.int8_works", lambda there=there: there)
         if there:
             assert device.select_dtype("int8", CPU) is torch.int8
         for name in ("cuda:0", "mps") if there else ("cpu", "cuda:0"):

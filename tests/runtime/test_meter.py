@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import bigr_cli
-from bigr_cli.core.config import GeneratorConfig, TextConfig
+from bigr_cli.core.architectures import GeneratorConfig, TextConfig
 from bigr_cli.core.schedule import masked_count
 from bigr_cli.model import Model
 from bigr_cli.runtime.meter import TRANSCODER, TRANSFORMER, Meter, PeakMemory, operations

@@ -9,7 +9,7 @@ from accelerate.utils import get_max_memory
 from safetensors.torch import load_file
 
 import bigr_cli
-from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.architectures import GeneratorConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.errors import DeviceError, UsageError
 from bigr_cli.model import Model

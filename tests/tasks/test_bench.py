@@ -12,7 +12,7 @@ from bigr_cli.errors import ModelError
 from bigr_cli.runtime import device
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import packaged_models
-from bigr_cli.zoo.random_weights import random_model
+from bigr_cli.zoo.loading import random_model
 
 Run = Callable[..., Any]
 

@@ -15,8 +15,8 @@ from PIL import Image
 from bigr_cli.app import main
 from bigr_cli.imaging.metadata import read_metadata
 from bigr_cli.model import Model
-from bigr_cli.settings import sampling_settings
 from bigr_cli.zoo.config import read_config
+from bigr_cli.zoo.presets import sampling_settings
 
 Run = Callable[..., Any]
 LABELS = ("cat", "dog", "house", "tree")

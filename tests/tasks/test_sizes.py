@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bigr_cli.core.config import AutoencoderConfig, CompactConfig, GeneratorConfig, SamplingConfig, TokenizerConfig
+from bigr_cli.core.architectures import AutoencoderConfig, CompactConfig, GeneratorConfig, TokenizerConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.folder import save_model

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bigr_cli.core.config import CompactConfig, SamplingConfig
+from bigr_cli.core.architectures import CompactConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.training.config import DataConfig, GeneratorTraining, OptimizerConfig, RunConfig, TokenizerTraining
 from bigr_cli.training.sizes import GeneratorShape
 

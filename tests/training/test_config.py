@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bigr_cli import schema
-from bigr_cli.core.config import CompactConfig, SamplingConfig
+from bigr_cli.core.architectures import CompactConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.config import DataConfig, GeneratorTraining, OptimizerConfig, RunConfig, TokenizerTraining
 from bigr_cli.training.loss_config import AdversarialConfig, AlignmentConfig, MaskingConfig, TokenizerLosses

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from bigr_cli.core.architectures import HEADS
-from bigr_cli.core.config import ATTENTIONS, AttentionKind, GeneratorConfig, HeadKind
+from bigr_cli.core.architectures import ATTENTIONS, HEADS, AttentionKind, GeneratorConfig, HeadKind
 from bigr_cli.core.network import Generator
 from bigr_cli.training.generator_loss import foreground_mask, masked_loss, sample_mask, training_view
 from bigr_cli.training.loss_config import MaskingConfig

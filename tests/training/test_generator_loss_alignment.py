@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.architectures import GeneratorConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import ScenesSource

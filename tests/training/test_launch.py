@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from bigr_cli import schema
-from bigr_cli.core.config import CompactConfig
+from bigr_cli.core.architectures import CompactConfig
 from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.sources import ScenesSource, Source
 from bigr_cli.errors import ConfigError, RunError, UnknownNameError, UsageError

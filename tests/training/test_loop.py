@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from bigr_cli import console
 from bigr_cli.data.file_source import Sample
 from bigr_cli.data.loading import Batch, as_floats
 from bigr_cli.data.sources import ScenesSource
 from bigr_cli.errors import ConfigError, DeviceError, RunError
+from bigr_cli.progress import ProgressBar
 from bigr_cli.training.checkpoint import list_checkpoints, load_checkpoint, step_of
 from bigr_cli.training.config import DataConfig, OptimizerConfig, RunConfig
 from bigr_cli.training.loop import Trainer, step_seed
@@ -347,7 +347,7 @@ def test_a_live_panel_on_a_terminal(
 ) -> None:
     known: list[dict[str, str]] = []
 
-    class Bar(console.ProgressBar):
+    class Bar(ProgressBar):
         visible = True
         done = 0.0
 
@@ -360,11 +360,12 @@ def test_a_live_panel_on_a_terminal(
     totals = []
 
     @contextmanager
-    def progress(total: float | None, description: str, *, done: int = 0) -> Iterator[console.ProgressBar]:
+    def progress(total: float | None, description: str, *, done: int = 0) -> Iterator[ProgressBar]:
         totals.append(total)
-        yield Bar() if total is not None else console.ProgressBar()
+        yield Bar() if total is not None else ProgressBar()
 
-    monkeypatch.setattr(console, "progress", progress)
+    for module in ("loop", "reports"):
+        monkeypatch.setattr(f"bigr_cli.training.{module}.progress_bar", progress)
     made = make()
     made.trainer.train()
     assert Bar.done == 6 and totals[0] == 6
@@ -452,7 +453,7 @@ def test_the_number_of_steps_follows_the_pace(make: Make) -> None:
 
 @pytest.mark.slow
 def test_compiled_blocks_train_the_same_model(make: Make) -> None:
-    from bigr_cli.core.config import CompactConfig
+    from bigr_cli.core.architectures import CompactConfig
     from bigr_cli.core.tokenizer import Tokenizer
     from bigr_cli.training.sharding import compile_blocks
 

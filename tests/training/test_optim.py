@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim._muon import DEFAULT_A, DEFAULT_B, DEFAULT_C, DEFAULT_NS_STEPS, EPS
 
-from bigr_cli.core.config import CompactConfig, GeneratorConfig
+from bigr_cli.core.architectures import CompactConfig, GeneratorConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.training.config import OptimizerConfig

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from bigr_cli.core.config import CompactConfig, GeneratorConfig
+from bigr_cli.core.architectures import CompactConfig, GeneratorConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.zoo.config import ModelConfig
 from bigr_cli.zoo.folder import save_model

@@ -7,10 +7,9 @@ import pytest
 
 from bigr_cli.core.config import PRESETS, SOURCES, SamplingConfig
 from bigr_cli.errors import ConfigError
-from bigr_cli.settings import sampling_settings
 from bigr_cli.zoo.config import ModelConfig, dump_config, read_config
 from bigr_cli.zoo.find import packaged_models
-from bigr_cli.zoo.presets import preset, published_sampling
+from bigr_cli.zoo.presets import preset, published_sampling, sampling_settings
 
 OWN = {"fast": {"steps": 3, "order": "halton", "guidance": 2.0, "guidance_interval": (0.5, 1.0)}}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bigr_cli.core.config import GeneratorConfig
+from bigr_cli.core.architectures import GeneratorConfig
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import describe_model, packaged_models
 from bigr_cli.zoo.sizes import generator_parameters, parameters, stored_parameters

@@ -8,9 +8,8 @@ import pytest
 from bigr_cli import schema
 from bigr_cli.errors import ConfigError, ModelError, ModelFormatError, UnknownNameError
 from bigr_cli.zoo.card import render_card
-from bigr_cli.zoo.config import ModelConfig, dump_config, read_config
+from bigr_cli.zoo.config import ModelConfig, dump_config, read_config, read_labels
 from bigr_cli.zoo.find import find_card, list_models
-from bigr_cli.zoo.labels import read_labels
 from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import Source, readable_size
 

@@ -1,4 +1,4 @@
-"""Files of a model hub, through huggingface_hub: its cache, token, endpoint and retries.
+"""Files of a model hub, through huggingface_hub: its cache, token, endpoint and retries, and what goes wrong with it.
 
 What was fetched of a file when a connection broke is kept in bigr's own cache until the file is whole, and a later run
 goes on from there; newer versions of huggingface_hub keep nothing. Importing this imports no torch.
@@ -6,6 +6,7 @@ goes on from there; newer versions of huggingface_hub keep nothing. Importing th
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import shutil
@@ -15,18 +16,97 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, snapshot_download, try_to_load_from_cache
+import huggingface_hub
+from huggingface_hub import (
+    constants,
+    file_download,
+    get_hf_file_metadata,
+    hf_hub_url,
+    snapshot_download,
+    try_to_load_from_cache,
+    utils,
+)
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
-from bigr_cli import console
-from bigr_cli.cache import Cache
-from bigr_cli.errors import ModelError, RunError
+from bigr_cli.errors import BigrError, ModelError, RunError
 from bigr_cli.files import flush
+from bigr_cli.home import Cache
+from bigr_cli.progress import ProgressBar, progress_bar
 from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.version import __version__
-from bigr_cli.zoo.hub.library import FAILURES, TRANSPORT, WeakFileLock, build_hf_headers, explained, http_get, status_of
 from bigr_cli.zoo.source import readable_size
 
+LOGIN_HINT = "log in with hf auth login, or put a token in HF_TOKEN"
+_AGAIN_HINT = "run the same command again: it goes on where this one stopped"
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quota error
+
+# The base of what httpx raises; requests, in older versions of huggingface_hub, raises kinds of OSError.
+TRANSPORT: type[Exception] = cast(Any, HfHubHTTPError).__bases__[0]
+FAILURES = (TRANSPORT, OSError, EntryNotFoundError, HFValidationError, OfflineModeIsEnabled)
 _HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class MissingFileError(ModelError):
+    """The repository is there, but not this file."""
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an error of the hub's library carries, if any."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def explained(error: Exception, what: str) -> BigrError:
+    """The BigrError for what the hub's library raised while it was busy with `what`."""
+    status = status_of(error)
+    if isinstance(error, GatedRepoError):
+        return ModelError(f"{what}: its owner asks for a login and for agreement to terms", hint=LOGIN_HINT)
+    if isinstance(error, RevisionNotFoundError):
+        return ModelError(f"{what}: the repository has no such branch or commit")
+    if status == 401:
+        return ModelError(f"{what}: there is no such repository, or it needs a login", hint=LOGIN_HINT)
+    if status == 403:
+        return ModelError(f"{what}: the hub does not allow it to this login", hint=LOGIN_HINT)
+    if isinstance(error, RepositoryNotFoundError):
+        return ModelError(f"{what}: there is no such repository", hint=f"if it is private, {LOGIN_HINT}")
+    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        return MissingFileError(f"{what}: the repository has no such file")
+    if isinstance(error, HFValidationError):
+        return ModelError(f"{what}: the hub does not take this name: {error}")
+    if status is not None:
+        return RunError(f"{what}: the hub answered with status {status}", hint=_AGAIN_HINT)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return RunError(f"{what}: the disk is full", hint=f"make room, then {_AGAIN_HINT}")
+    if isinstance(error, OSError) and error.filename is not None:
+        return RunError(f"{error.filename}: {error.strerror or error}")
+    cause = error.__cause__ or error if isinstance(error, LocalEntryNotFoundError) else error
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    return RunError(f"{what}: the hub cannot be reached: {reason}", hint=_AGAIN_HINT)
+
+
+def private(module: Any, name: str) -> Any:
+    """Something by its name in a module of huggingface_hub; RunError if this version of it has none."""
+    try:
+        return getattr(module, name)
+    except AttributeError as error:
+        raise RunError(
+            f"huggingface_hub {huggingface_hub.__version__} has no {module.__name__}.{name}, which bigr uses",
+            hint='pip install "huggingface_hub>=0.26,<3"',
+        ) from error
+
+
+http_get = private(file_download, "http_get")
+build_hf_headers = private(utils, "build_hf_headers")
+WeakFileLock = private(utils, "WeakFileLock")
 
 
 @dataclass(frozen=True)
@@ -168,7 +248,7 @@ class _TooLongError(Exception):
 class _Counted:
     """A file that takes no more than so many bytes, and a progress bar, in megabytes, that goes along."""
 
-    def __init__(self, stream: BinaryIO, bar: console.ProgressBar, most: int) -> None:
+    def __init__(self, stream: BinaryIO, bar: ProgressBar, most: int) -> None:
         self._stream, self._bar, self._most = stream, bar, most
 
     def write(self, data: bytes) -> int:
@@ -188,7 +268,7 @@ def _download(file: HubFile) -> None:
     if _bytes(file.part) > file.size:
         file.part.unlink()
     done = round(_bytes(file.part) / 1e6)
-    with console.progress(file.size / 1e6, f"fetching {Path(file.name).name} (MB)", done=done) as bar:
+    with progress_bar(file.size / 1e6, f"fetching {Path(file.name).name} (MB)", done=done) as bar:
         while True:
             before = _bytes(file.part)
             try:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from bigr_cli import console
-from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig
+from bigr_cli.core.architectures import AutoencoderConfig, GeneratorConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.schedule import BernoulliSchedule
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.errors import CheckpointError, ConfigError
-from bigr_cli.runtime.tensor_file import Renamed
+from bigr_cli.runtime.tensor_file import Renamed, shape_problems, shapes_of
 from bigr_cli.version import __version__
 from bigr_cli.zoo.checkpoint import Checkpoint
 from bigr_cli.zoo.config import ModelConfig, Provenance, check_name, safe_name
@@ -25,7 +25,6 @@ from bigr_cli.zoo.folder import check_destination, save_model
 from bigr_cli.zoo.presets import published_sampling
 from bigr_cli.zoo.published import sizes
 from bigr_cli.zoo.published.sizes import Shapes, autoencoder_sizes, generator_sizes
-from bigr_cli.zoo.tensors import shape_problems, shapes_of
 
 _Read = TypeVar("_Read")
 _Config = TypeVar("_Config", AutoencoderConfig, GeneratorConfig)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 
-from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig
+from bigr_cli.core.architectures import AutoencoderConfig, GeneratorConfig
 from bigr_cli.errors import CheckpointError, ConfigError
 
 # Published name, our name; `{}` is the number of a layer. What ends in a dot is the beginning of names.

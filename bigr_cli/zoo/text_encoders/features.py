@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bigr_cli.cache import Cache, digest, intact, save_array
-from bigr_cli.core.config import BYTES, TextConfig, require
-from bigr_cli.core.network import Texts, byte_texts
+from bigr_cli.core.architectures import BYTES, TextConfig
+from bigr_cli.core.conditions import Texts, byte_texts
+from bigr_cli.core.config import require
 from bigr_cli.errors import BigrError, ModelError, UnknownNameError
+from bigr_cli.home import Cache, digest, intact, save_array
 from bigr_cli.plain_text import plain_text
 from bigr_cli.plugins import BUILT_IN, Fault, Origin, named_entry_points
 

@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import constants
 from torch import Tensor
 
-from bigr_cli.core.config import TextConfig
+from bigr_cli.core.architectures import TextConfig
 from bigr_cli.errors import ConfigError, ModelError
 from bigr_cli.zoo.hub import client as hub
 from bigr_cli.zoo.source import is_repository

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bigr_cli.core.config import AutoencoderConfig, GeneratorConfig
+from bigr_cli.core.architectures import AutoencoderConfig, GeneratorConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.errors import BigrError, CheckpointError, ConfigError, UsageError
+from bigr_cli.runtime.tensor_file import shapes_of
 from bigr_cli.zoo.checkpoint import Checkpoint
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import packaged_models
@@ -24,7 +25,6 @@ from bigr_cli.zoo.folder import check_model, load_model
 from bigr_cli.zoo.published import sizes
 from bigr_cli.zoo.published.convert import import_published
 from bigr_cli.zoo.published.sizes import autoencoder_sizes, generator_sizes
-from bigr_cli.zoo.tensors import shapes_of
 
 GIVEN = Path(__file__).parents[2] / "data" / "published"
 TOKENIZER, GENERATOR, TRAINED = (GIVEN / name for name in ("binaryae_ema_1000.th", "bigr_tiny.pt", "0001000.pt"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bigr_cli.core.config import TextConfig
+from bigr_cli.core.architectures import TextConfig
 from bigr_cli.errors import ConfigError, ModelError, UnknownNameError
 from bigr_cli.plain_text import plain_text
 from bigr_cli.zoo.text_encoders.features import FeatureReader, open_encoder, text_reader

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from bigr_cli.core.config import TextConfig
+from bigr_cli.core.architectures import TextConfig
 from bigr_cli.errors import ConfigError, ModelError, RunError
 from bigr_cli.zoo.text_encoders.features import FeatureReader, text_reader
 

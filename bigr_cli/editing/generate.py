@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
+from bigr_cli.editing.requests import Inpaint
 from bigr_cli.errors import UsageError
+from bigr_cli.progress import ProgressOption, for_caller
 from bigr_cli.prompts import Label, every_label, guide_of, listing, name_of, warn_of_contradiction
-from bigr_cli.recipe import MOST
-from bigr_cli.runtime.batches import Batches
-from bigr_cli.setting import whole_number
+from bigr_cli.recipe import GENERATE, MOST
+from bigr_cli.runtime.memory import Batches
+from bigr_cli.setting import whole_number, with_own_names
 from bigr_cli.zoo.config import ModelConfig
+from bigr_cli.zoo.presets import check_arguments
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
     from bigr_cli.core.model import BinaryModel
+    from bigr_cli.imaging.metadata import MadeImage
+    from bigr_cli.loaded import LoadedModel
 
 # Called after each iteration with the batch's jobs, the iteration (from 0), codes (B, L, K) and what is masked (B, L).
 Watcher = Callable[[Sequence["Job"], int, "Tensor", "Tensor"], None]
@@ -144,3 +149,41 @@ def generated(
         for job, image in zip(batch, images, strict=True):
             yield Generated(image, job.label, job.index, job.seed, seconds)
         start = time.perf_counter()
+
+
+def images_of(
+    model: LoadedModel,
+    labels: Label | Sequence[Label],
+    *,
+    count: int,
+    seed: int | None,
+    negative: Label,
+    batch_size: int | None,
+    progress: ProgressOption,
+    sampling: dict[str, Any],
+) -> Iterator[Generated[MadeImage]]:
+    """What `Model.generate_iter` gives; its errors are raised by this call itself."""
+    once = {} if count == 1 else {"count": count}
+    # Inpaint names negative prompts as other programs do.
+    given = with_own_names(Inpaint, {"negative": negative, **once, **sampling})
+    wanted, count = asked(model.config, labels, given), given.pop("count", 1)
+    jobs = plan(model.config, wanted, count=count, seed=seed, negative=given.pop("negative"))
+    check_arguments("generate", with_own_names(SamplingConfig, given), ("count", "negative", "prompt", "seed"))
+    settings = model.settings(**given)
+    return _made(model, jobs, settings, Batches(model.batch_size() if batch_size is None else batch_size), progress)
+
+
+def _made(
+    model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig, batches: Batches, progress: ProgressOption
+) -> Iterator[Generated[MadeImage]]:
+    from bigr_cli.imaging.metadata import MadeImage
+
+    shown = {} if jobs[0].against is None else {"negative": name_of(model.config, jobs[0].against)}
+    with for_caller(len(jobs), "generating", progress) as advance:
+
+        def watch(batch: Sequence[Job], iteration: int, codes: Tensor, masked: Tensor) -> None:
+            advance(len(batch) / settings.iterations)
+
+        for made in generated(model.network, jobs, settings, batches, watch):
+            recipe = model.recipe(settings, task=GENERATE, labels=[made.label], seed=made.seed, options=shown)
+            yield Generated(MadeImage.of(made.image, recipe), made.label, made.index, made.seed, made.seconds)

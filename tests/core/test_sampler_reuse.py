@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bigr_cli.core.config import SamplingConfig
-from bigr_cli.core.network import Generator, KeysValues, Part
-from bigr_cli.core.reuse import Passes
-from bigr_cli.core.sampler import sample
+from bigr_cli.core.layers import KeysValues, Part
+from bigr_cli.core.network import Generator
+from bigr_cli.core.sampler import Passes, sample
 from bigr_cli.errors import ConfigError
 
 

@@ -10,11 +10,10 @@ from torch import nn
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
-from bigr_cli.runtime import prepacked as packed
-from bigr_cli.runtime.large_layers import large_layers, weight_bytes
-from bigr_cli.runtime.prepacked import PackedLinear, pack
+from bigr_cli.runtime import fast_layers as packed
+from bigr_cli.runtime.fast_layers import PackedLinear, large_layers, pack, weight_bytes
 
-pytestmark = pytest.mark.skipif(not packed.works(), reason="torch has no such products here")
+pytestmark = pytest.mark.skipif(not packed.prepacked_works(), reason="torch has no such products here")
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=2), st.integers(1, 90), st.integers(1, 90), st.booleans())

@@ -1,4 +1,4 @@
-"""Folders that one process at a time writes to.
+"""Folders that one process at a time writes to, and folders that appear whole or not at all.
 
 The lock is the operating system's own on the folder itself: it ends with the process that holds it, however that ends,
 so that no stale one ever stands in the way, and it leaves nothing behind. Where a file system has no locks, there is
@@ -8,15 +8,19 @@ none.
 from __future__ import annotations
 
 import os
+import re
+import secrets
+import shutil
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bigr_cli import console
 from bigr_cli.errors import UsageError
-from bigr_cli.files import writing
+from bigr_cli.files import SHOWN, flush, held, writing
 
 fcntl: Any
 try:
@@ -173,3 +177,75 @@ def _holder(folder: Path) -> str:
             if words[1] == "FLOCK" and int(words[5].split(":")[2]) == inode and int(words[4]) > 0:
                 return f"process {words[4]}"
     return "another process"
+
+
+@contextmanager
+def whole_directory(path: Path, own: Collection[str]) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of `path` when the block ends; after an error it is removed
+    (and with it the folders above that had to be made).
+
+    Of what was at `path` before, the files named in `own` are removed, and come back if the change of places fails.
+    All others stay where they are. What a process that was killed at it left behind is put back, or removed, by the
+    next one.
+    """
+    path = Path(os.path.realpath(path))
+    made = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden, old = _beside(path), _beside(path, "old")
+    _recover(path, own)
+    try:
+        hidden.mkdir()
+        with held(hidden):
+            yield hidden
+            flush(hidden)
+            if path.exists():
+                hidden.chmod(stat.S_IMODE(path.stat().st_mode))
+                path.rename(old)
+            hidden.rename(path)
+            flush(path.parent)
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(hidden, ignore_errors=True)
+        _discard(old, path, own)
+        for parent in made if not path.exists() else ():
+            with suppress(OSError):
+                parent.rmdir()
+
+
+def _beside(path: Path, suffix: str = "part") -> Path:
+    whole = path.absolute()
+    return whole.parent / f".{whole.name[:SHOWN]}.{secrets.token_hex(6)}.{suffix}"
+
+
+def _recover(path: Path, own: Collection[str]) -> None:
+    """Deal with what `whole_directory` left at `path` when its process was killed, unless another one is at it now."""
+    if fcntl is None or len(path.name) > SHOWN:  # then there is no telling whose it is
+        return
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{12}}\.(part|old)")
+    leftovers = [other for other in path.parent.iterdir() if name.fullmatch(other.name) and other.is_dir()]
+    with suppress(FileNotFoundError):  # another process may be tidying up as well
+        for leftover in leftovers:
+            with held(leftover) as unused:
+                if not unused:
+                    return
+    for leftover in leftovers:
+        if leftover.suffix == ".part":
+            shutil.rmtree(leftover, ignore_errors=True)
+        elif path.exists():
+            _discard(leftover, path, own)
+        else:
+            leftover.rename(path)
+
+
+def _discard(old: Path, path: Path, own: Collection[str]) -> None:
+    """Remove the own files of a folder that was replaced; all others go where they were, unless there is one now."""
+    if not old.exists():
+        return
+    for other in sorted(old.iterdir()):
+        if other.name in own and not (other.is_dir() and not other.is_symlink()):
+            other.unlink()
+        elif not os.path.lexists(path / other.name):
+            other.rename(path / other.name)
+    with suppress(OSError):  # what is left is somebody's
+        old.rmdir()

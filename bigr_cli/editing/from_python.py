@@ -1,48 +1,40 @@
-"""Editing requests for images in memory, run at once: what a Python method does with its arguments."""
+"""Editing requests as methods of a model: images in memory, painted at once, that carry their recipes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from os import PathLike
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bigr_cli import console
-from bigr_cli.core.config import Guide, SamplingConfig
 from bigr_cli.core.held_out import Familiarity
 from bigr_cli.editing.batched_sampling import Iteration, SamplingCoroutine, Watch, paint_together
+from bigr_cli.editing.generate import plan
 from bigr_cli.editing.request import EditRequest, Request, read_request, recorded
 from bigr_cli.editing.requests import Interpolate
-from bigr_cli.errors import BigrError, ConfigError, UsageError, nearest
-from bigr_cli.generation import plan
+from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.imaging.arrays import is_one_image, originals
 from bigr_cli.imaging.files import KINDS
-from bigr_cli.imaging.originals import Original
+from bigr_cli.imaging.metadata import MadeImage
+from bigr_cli.progress import ProgressOption, for_caller
 from bigr_cli.prompts import Label, guide_of, name_of, reads_text
-from bigr_cli.setting import parameters, with_own_names
-from bigr_cli.settings import sampling_settings
+from bigr_cli.recipe import Recipe
+from bigr_cli.runtime.memory import Batches
+from bigr_cli.setting import parameters, whole_numbers, with_own_names
 from bigr_cli.zoo.config import ModelConfig
+from bigr_cli.zoo.presets import check_arguments, sampling_settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from bigr_cli.core.model import BinaryModel
     from bigr_cli.editing.repaint import Painted
-    from bigr_cli.imaging.arrays import OneImage
+    from bigr_cli.imaging.arrays import Images, OneImage
+    from bigr_cli.loaded import LoadedModel
 
 Result = TypeVar("Result")
-
-_SETTINGS = ("preset", *(field.name for field in fields(SamplingConfig)))
-
-
-def check_arguments(method: str, given: Iterable[str], own: Iterable[str] = ()) -> None:
-    """Raise ConfigError for a name that is neither a setting of the sampler nor the method's `own`."""
-    for name in given:
-        if name not in _SETTINGS:
-            near = nearest(name, sorted({*own, *_SETTINGS}))
-            suggestion = f"; did you mean {', '.join(near)}?" if near else ""
-            raise ConfigError(f"{method}: has no argument {name!r}{suggestion}")
 
 
 def build(kind: type[Request], config: ModelConfig, options: Mapping[str, Any]) -> Request:
@@ -61,68 +53,44 @@ def build(kind: type[Request], config: ModelConfig, options: Mapping[str, Any]) 
     return read_request(kind, config, options, sampling)
 
 
-@dataclass(frozen=True)
-class Edited:
-    """What was made of one image, with all that its recipe says; `earlier` are the images of earlier passes."""
-
-    image: Image
-    earlier: Sequence[Image]
-    label: Guide
-    seed: int
-    sampling: SamplingConfig
-    options: dict[str, Any]
-    familiarity: Familiarity | None = None
-
-
 def edited(
-    network: BinaryModel,
-    config: ModelConfig,
-    kind: type[Request],
-    images: Sequence[Original],
-    *,
-    batch_size: int,
-    count: int = 1,
-    seed: int | None = None,
-    advance: Callable[[float], None] = lambda images: None,
-    **options: Any,
-) -> list[Edited]:
+    model: LoadedModel, kind: type[Request], images: Images, count: int | None, options: Mapping[str, Any]
+) -> MadeImage | list[MadeImage]:
     """The variants of the first image, then those of the second, and so on; variant i of each has seed + i.
-
-    Args:
-        images: read, each with its background.
-        advance: told how many more images are done.
 
     Raises:
         UsageError: a number of masks that is neither one nor that of the images, and what `build` raises.
     """
-    masks, each = options.get("mask"), [options] * len(images)
+    options = with_own_names(kind, {"count": count, **options})
+    whole_numbers(count=options["count"])
+    count, seed = options.pop("count"), options.pop("seed", None)
+    size, progress = _batch_size(model, options.pop("batch_size", None)), options.pop("progress", None)
+    one = count is None and is_one_image(images) and not options.get("save_passes")
+    given, task = originals(images, model.config.ground), kind.__name__.lower()
+    masks, each = options.get("mask"), [options] * len(given)
     if isinstance(masks, list | tuple):
         each = [options | {"mask": mask} for mask in masks]
-    if len(each) != len(images):
-        raise UsageError(f"mask: expected one, or one for each of {len(images)} images, got {len(each)}")
-    seeds = [job.seed for job in plan(config, [None], count=count, seed=seed)]
+    if len(each) != len(given):
+        raise UsageError(f"mask: expected one, or one for each of {len(given)} images, got {len(each)}")
+    seeds = [job.seed for job in plan(model.config, [None], count=1 if count is None else count, seed=seed)]
     coroutines: list[SamplingCoroutine[Painted]] = []
     told: list[tuple[EditRequest, int, dict[str, Any]]] = []
-    for original, own in zip(images, each, strict=True):
-        built = build(kind, config, own)
+    for original, own in zip(given, each, strict=True):
+        built = build(kind, model.config, own)
         chosen = built.for_image(original)
-        shown = ({"image": original.name} if original.kind else {}) | keywords(kind, config, own)
-        coroutines += [chosen.paint(network, original, number) for number in seeds]
+        shown = ({"image": original.name} if original.kind else {}) | keywords(kind, model.config, own)
+        coroutines += [chosen.paint(model.network, original, number) for number in seeds]
         told += [(built, number, shown) for number in seeds]
-    painted = finished(network, coroutines, batch_size, advance=lambda: advance(1))
-    warn_once(config.name, [made.familiarity for made in painted])
-    return [
-        Edited(
-            made.image,
-            made.earlier,
-            request.label if made.label is None else made.label,
-            number,
-            request.sampling,
-            shown,
-            made.familiarity,
-        )
-        for made, (request, number, shown) in zip(painted, told, strict=True)
-    ]
+    with for_caller(len(coroutines), task, progress) as advance:
+        painted = _finished(model.network, coroutines, size, advance=lambda: advance(1))
+    _warn_once(model.config.name, [made.familiarity for made in painted])
+    found: list[MadeImage] = []
+    for made, (request, number, shown) in zip(painted, told, strict=True):
+        labels = [name_of(model.config, request.label if made.label is None else made.label)]
+        recipe = model.recipe(request.sampling, task=task, labels=labels, seed=number, options=shown)
+        found += [MadeImage.of(earlier, None) for earlier in made.earlier]
+        found.append(_made_image(made.image, recipe, made.familiarity))
+    return found[0] if one else found
 
 
 def _with_boxes(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -154,27 +122,27 @@ def keywords(kind: type[Request], config: ModelConfig, options: Mapping[str, Any
 
 
 def interpolated(
-    network: BinaryModel,
-    config: ModelConfig,
-    keyframes: Sequence[Label | OneImage | Original],
+    model: LoadedModel,
+    keyframes: Sequence[Label | OneImage],
     *,
-    batch_size: int,
+    batch_size: int | None,
+    progress: ProgressOption,
     seed: int | None = None,
-    advance: Callable[[float], None] = lambda frames: None,
     **options: Any,
-) -> list[Edited]:
+) -> list[MadeImage]:
     """Frames along the path between labels, or between images; UsageError for both together.
 
-    A text that is the file of an image is an image, every other one a label, as on the command line. `advance` is told
-    of shares of frames.
+    A text that is the file of an image is an image, every other one a label, as on the command line.
     """
+    config, size = model.config, _batch_size(model, batch_size)
+    chosen = build(Interpolate, config, options)
+    total = chosen.count
     if is_one_image(keyframes) or _is_label(keyframes):
         raise UsageError(f"stops: expected two or more labels or images, as a list, got one: {keyframes!r}")
     labels: list[Label] = [one for one in keyframes if _is_label(one)]  # type: ignore[misc]
     others = [one for stop in keyframes if not _is_label(stop) for one in originals(stop, config.ground)]  # type: ignore[arg-type]
     if labels and len(labels) < len(keyframes):
         raise UsageError("stops are either all labels or all images")
-    chosen = build(Interpolate, config, options)
     stops: list[Any] = [guide_of(config, label) for label in labels]
     names: list[str] | None = [name_of(config, stop) for stop in stops]
     if not labels:
@@ -184,17 +152,31 @@ def interpolated(
         names = files if len(files) == len(stops) else None
     shown = keywords(Interpolate, config, options) | chosen.recorded(names, None, {}, images=not labels)
     (job,) = plan(config, [None], seed=seed)
+    with for_caller(total, "interpolating", progress) as advance:
 
-    def watch(seen: Iteration) -> None:
-        advance(len(seen.requests) / seen.steps)
+        def watch(seen: Iteration) -> None:
+            advance(len(seen.requests) / seen.steps)
 
-    (frames,) = finished(network, [chosen.paint(network, stops, job.seed)], batch_size, watch=watch)
+        (frames,) = _finished(model.network, [chosen.paint(model.network, stops, job.seed)], size, watch=watch)
     familiarity = getattr(frames, "familiarity", None)
-    warn_once(config.name, [familiarity])
-    return [Edited(frame, (), None, job.seed, chosen.sampling, shown, familiarity) for frame in frames]
+    _warn_once(model.config.name, [familiarity])
+    recorded_as = [] if "refine" in shown else [str(stop) for stop in shown["stops"]]
+    recipe = model.recipe(chosen.sampling, task="interpolate", labels=recorded_as, seed=job.seed, options=shown)
+    return [_made_image(frame, recipe, familiarity) for frame in frames]
 
 
-def warn_once(model: str, found: Sequence[Familiarity | None]) -> None:
+def _batch_size(model: LoadedModel, asked: int | None) -> int:
+    return model.batch_size() if asked is None else Batches(asked).size
+
+
+def _made_image(image: Image, recipe: Recipe, familiarity: Familiarity | None) -> MadeImage:
+    made = MadeImage.of(image, recipe)
+    if familiarity is not None:
+        made.info["familiarity"] = familiarity.described()
+    return made
+
+
+def _warn_once(model: str, found: Sequence[Familiarity | None]) -> None:
     """Say, for several images once, that one is unlike those that the model was trained on."""
     unfamiliar = [one for one in found if one is not None and one.unfamiliar]
     if unfamiliar:
@@ -209,7 +191,7 @@ def _is_label(stop: object) -> bool:
     return Path(stop).suffix.lower() not in KINDS and not Path(stop).is_file()
 
 
-def finished(
+def _finished(
     network: BinaryModel,
     coroutines: Sequence[SamplingCoroutine[Result]],
     batch_size: int,

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from bigr_cli.locks import FolderLock, InUseError, folder_lock
+from bigr_cli.folders import FolderLock, InUseError, folder_lock
 from bigr_cli.tasks._sharing import Turn
 
 Run = Callable[..., Any]
 HOLD = """
 import sys, time
 from pathlib import Path
-from bigr_cli.locks import FolderLock
+from bigr_cli.folders import FolderLock
 FolderLock(Path(sys.argv[1])).take()
 print("held", flush=True)
 time.sleep(600)
@@ -52,7 +52,7 @@ def test_the_second_process_is_refused_and_told_by_whom(tmp_path: Path, holder: 
 FORK = """
 import os, sys, time
 from pathlib import Path
-from bigr_cli.locks import FolderLock
+from bigr_cli.folders import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 lock.take()
 if os.fork() == 0:

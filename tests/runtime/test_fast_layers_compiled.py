@@ -5,7 +5,7 @@ import torch
 
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.errors import DeviceError
-from bigr_cli.runtime.compiled import check_compiler, compile_networks
+from bigr_cli.runtime.fast_layers import check_compiler, compile_networks
 
 
 @pytest.mark.parametrize("name", ["cpu", "mps"])

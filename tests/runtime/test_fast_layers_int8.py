@@ -9,10 +9,10 @@ from torch import nn
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import sample
-from bigr_cli.runtime import int8
-from bigr_cli.runtime.int8 import Int8Linear, Quantise, QuantiseSiLU, is_int8, to_int8
+from bigr_cli.runtime import fast_layers
+from bigr_cli.runtime.fast_layers import Int8Linear, Quantise, QuantiseSiLU, is_int8, to_int8
 
-pytestmark = pytest.mark.skipif(not int8.works(), reason="this processor does not multiply int8")
+pytestmark = pytest.mark.skipif(not fast_layers.int8_works(), reason="this processor does not multiply int8")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bigr_cli.cache import Cache, digest, intact, save_array
+from bigr_cli.home import Cache, digest, intact, save_array
 
 
 def read(path: Path) -> list[int]:

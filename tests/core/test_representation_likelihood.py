@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from bigr_cli.core.config import GeneratorConfig
-from bigr_cli.core.likelihood import label_scores, seen_scores, token_scores
-from bigr_cli.core.loss import flip_loss
+from bigr_cli.core.architectures import GeneratorConfig
+from bigr_cli.core.heads import flip_loss
 from bigr_cli.core.network import Generator
+from bigr_cli.core.representation import label_scores, seen_scores, token_scores
 
 CLASSES, TOKENS, BITS = 2, 16, 4
 
