@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bigr_cli import console, options
-from bigr_cli.errors import BigrError, RunError
+from bigr_cli.errors import RunError
 from bigr_cli.help_pages import long_name
 from bigr_cli.options import argument, option
 from bigr_cli.options.groups import Machine, Sampling
+from bigr_cli.tasks._results import counted
 
 if TYPE_CHECKING:
     from bigr_cli.core.config import SamplingConfig
@@ -54,12 +55,6 @@ def loaded(name: str | None, machine: Machine) -> "Model":
     return model
 
 
-def report(name: str, error: BigrError) -> None:
-    """Say that an image is left out, and why."""
-    message = str(error)
-    console.error(message if name in message else f"{name}: {message}", error.hint)
-
-
 def finish(failed: Sequence[tuple[str, str]], total: int) -> None:
     """Raise RunError if images failed, with a list of them."""
     if not failed:
@@ -68,7 +63,7 @@ def finish(failed: Sequence[tuple[str, str]], total: int) -> None:
         console.say(f"  failed: {name} ({reason.removeprefix(name).lstrip(': ')})")
     if len(failed) > _LISTED:
         console.say(f"  and {len(failed) - _LISTED} more")
-    raise RunError(f"{len(failed)} image{'' if len(failed) == 1 else 's'} of {total} failed")
+    raise RunError(f"{counted(len(failed))} of {total} failed")
 
 
 @dataclass(frozen=True, kw_only=True)

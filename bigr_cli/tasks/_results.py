@@ -34,6 +34,12 @@ def check_stdout(*, json: bool) -> None:
         raise UsageError("stdout is a terminal, which shows no image", hint="for example: -o - > image.png")
 
 
+def report(name: str, error: BigrError) -> None:
+    """Say that an image is left out, and why."""
+    message = str(error)
+    console.error(message if name in message else f"{name}: {message}", error.hint)
+
+
 class Unfamiliar:
     """Says once for a batch that an image is unlike what the model was trained on, and at its end how many were."""
 
@@ -159,10 +165,8 @@ class Results:
     def fail(self, name: str, error: BigrError) -> None:
         """Report an image that could not be made; the only one is reported by `finish`, as what it failed of."""
         self.failures.append((name, error))
-        if self._alone:
-            return
-        message = str(error)
-        console.error(message if name in message else f"{name}: {message}", error.hint)
+        if not self._alone:
+            report(name, error)
 
     def report(
         self, *, skipped: int = 0, processes: Team | None = None, interrupted: tuple[int, str] = (0, "")
@@ -186,7 +190,7 @@ class Results:
             console.say(f"wrote {_described(self._written)}")
         self.unfamiliar.finish(len(self._written))
         if skipped:
-            console.say(f"skipped {_counted(skipped)} that {'was' if skipped == 1 else 'were'} there already")
+            console.say(f"skipped {counted(skipped)} that {'was' if skipped == 1 else 'were'} there already")
 
     def finish(self) -> None:
         """Raise RunError if some failed, which were named before; the error itself if one image was asked for."""
@@ -195,7 +199,7 @@ class Results:
         if self._alone:
             raise self.failures[0][1]
         total = len(self.failures) + len(self._written)
-        raise RunError(f"{_counted(len(self.failures))} of {total} failed")
+        raise RunError(f"{counted(len(self.failures))} of {total} failed")
 
     def _gather(self, processes: Team) -> None:
         """Let the first process have what all have written, and what failed; the others keep nothing."""
@@ -259,8 +263,9 @@ def _place(paths: Sequence[Path]) -> str:
 def _described(paths: Sequence[Path]) -> str:
     if len(paths) == 1:
         return str(paths[0])
-    return f"{_counted(len(paths))} to {_place(paths)}"
+    return f"{counted(len(paths))} to {_place(paths)}"
 
 
-def _counted(number: int) -> str:
+def counted(number: int) -> str:
+    """So many images, in words."""
     return f"{number} image{'' if number == 1 else 's'}"

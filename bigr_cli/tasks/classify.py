@@ -12,7 +12,8 @@ from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.progress import progress_bar
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import given_by
-from bigr_cli.tasks._measuring import Images, ImageSeed, SceneCount, finish, loaded, report
+from bigr_cli.tasks._measuring import Images, ImageSeed, SceneCount, finish, loaded
+from bigr_cli.tasks._results import report
 
 TASK = "classify"
 NONE = "none of these"

@@ -11,8 +11,8 @@ from bigr_cli.options.groups import Machine, Messages, grouped
 from bigr_cli.progress import progress_bar
 from bigr_cli.registry import UNDERSTAND, task
 from bigr_cli.tasks._given import config_of
-from bigr_cli.tasks._measuring import Images, ImageSeed, SceneCount, finish, loaded, report
-from bigr_cli.tasks._results import FailureList
+from bigr_cli.tasks._measuring import Images, ImageSeed, SceneCount, finish, loaded
+from bigr_cli.tasks._results import FailureList, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

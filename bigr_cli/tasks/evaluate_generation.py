@@ -91,7 +91,7 @@ class _Run:
 
     def __init__(self, plan: Plan, drawing: Drawing, machine: Machine, reporting: Reporting) -> None:
         self._plan, self._drawing, self._machine, self._reporting = plan, drawing, machine, reporting
-        self._judge: LoadedEvaluator | None = None
+        self._evaluator: LoadedEvaluator | None = None
         self._sets: list[ImageSet] = []
         self._draws: list[Draws] = []
         self._results: Results | None = None
@@ -171,10 +171,10 @@ class _Run:
         from bigr_cli.evaluation.generation import compared
 
         comparison = self._plan.comparison
-        if self._judge is None:
-            self._judge = comparison.evaluator(device, self._machine.batch_size)
+        if self._evaluator is None:
+            self._evaluator = comparison.evaluator(device, self._machine.batch_size)
         overwrite = self._reporting.overwrite
-        record = compared(self._judge, comparison, images, again, overwrite=overwrite, advance=advance)
+        record = compared(self._evaluator, comparison, images, again, overwrite=overwrite, advance=advance)
         return ({"task": TASK, "point": point} if point else {"task": TASK}) | record
 
     def _add(self, record: dict[str, Any]) -> None:
