@@ -26,7 +26,7 @@ from bigr_cli.errors import BigrError, ImageError, RunError, UsageError
 from bigr_cli.files import reading, writing
 from bigr_cli.imaging.files import write_bytes
 from bigr_cli.serve import api, openai
-from bigr_cli.serve.guard import Budget, Guard, Limits, refuse
+from bigr_cli.serve.guard import Budget, Guard, Limits, error_body, refuse
 from bigr_cli.serve.jobs import Job, Jobs, Order, QueueFull
 from bigr_cli.serve.operation import Operation
 from bigr_cli.serve.requests import Asked, Refused, TooLarge
@@ -83,8 +83,7 @@ async def _refused(request: Request, error: Exception) -> Any:
 async def _failed(request: Request, error: Exception) -> Response:
     """What was not foreseen is told to whoever runs the server, and to nobody else."""
     console.error(f"{request.method} {request.url.path}: {type(error).__name__}: {error}")
-    message = "failed inside; the server's messages say why"
-    return JSONResponse({"error": {"code": "internal", "message": message, "type": "server_error"}}, status_code=500)
+    return JSONResponse(error_body(500, "internal", "failed inside; the server's messages say why"), status_code=500)
 
 
 @cache
@@ -117,9 +116,8 @@ async def _bigr_error(request: Request, error: Exception) -> Response:
     status = next(status for kind, status in _STATUSES if isinstance(error, kind))
     hint = error.hint if isinstance(error, BigrError) else None
     headers = {"retry-after": "5"} if status == 429 else None
-    kind = "invalid_request_error" if status < 500 else "server_error"
     code = {413: "too_large", 429: "queue_full", 409: "cancelled", 504: "timeout", 422: "invalid"}.get(status, "failed")
-    body = {"error": {"code": code, "message": _one_line(str(error)), "hint": hint, "type": kind}}
+    body = error_body(status, code, " ".join(str(error).split()), hint)
     return JSONResponse(body, status_code=status, headers=headers)
 
 
@@ -128,11 +126,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     text = {404: "there is nothing at this address", 405: "this address is not asked in that way"}.get(
         status, "refused"
     )
-    return JSONResponse({"error": {"code": str(status), "message": text, "type": "invalid_request_error"}}, status)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return JSONResponse(error_body(status, str(status), text), status)
 
 
 _MOST_TRIES = 1000

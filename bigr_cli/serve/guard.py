@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import anyio
@@ -197,9 +197,7 @@ async def refuse(
     scope: Scope, receive: Receive, send: Send, status: int, code: str, message: str, hint: str | None = None
 ) -> None:
     """Answer with an error, and let a body that was not read run into the void for a moment."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    error = {"code": code, "message": message, "hint": hint, "type": kind}
-    body = json.dumps({"error": error}).encode()
+    body = json.dumps(error_body(status, code, message, hint)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     names = {name for name, _ in scope["headers"]}
     unread = bool(names & {b"content-length", b"transfer-encoding"})
@@ -212,6 +210,12 @@ async def refuse(
     if unread:
         await drain(receive)
         await send({"type": "http.response.body", "body": b""})
+
+
+def error_body(status: int, code: str, message: str, hint: str | None = None) -> dict[str, Any]:
+    """An error as every answer has it, in the shape of OpenAI's."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return {"error": {"code": code, "message": message, "hint": hint, "type": kind}}
 
 
 async def drain(receive: Receive) -> None:
