@@ -129,18 +129,10 @@ def probe(
     Weight decay and the best layer are chosen on a fifth of the training images; the test set has no say in it.
     """
     began = time.perf_counter()
-    from bigr_cli.evaluation.report_pages import check_plot
-    from bigr_cli.imaging.files import check_targets
-    from bigr_cli.representation.probe_files import check_probe_path
     from bigr_cli.zoo.config import read_config
     from bigr_cli.zoo.find import find_model
 
-    save, plot = (path and path.expanduser() for path in (save, plot))
-    if save is not None:
-        check_probe_path(save)
-    if plot is not None:
-        check_plot(plot)
-    check_targets([path for path in (save, plot) if path is not None], overwrite=overwrite)
+    save, plot = _checked(save, plot, overwrite=overwrite)
     folder = find_model(model)
     config = read_config(folder)
     from bigr_cli.representation.probe import probe_features, probe_layers
@@ -151,9 +143,8 @@ def probe(
         raise UsageError("--plot draws the accuracy by layer: leave --layer out, and --pool attention")
     if set_default and not wanted.every and len(wanted.layers) > 1:
         raise UsageError("--set-default notes one layer, not several side by side", hint="leave --layer out")
-    split = open_split(
-        data, test, config.image_size, count=count, test_count=test_count, seed=seed, background=config.ground
-    )
+    counts = {"count": count, "test_count": test_count}
+    split = open_split(data, test, config.image_size, seed=seed, background=config.ground, **counts)
     network = loaded(model, machine)
     batch = machine.batch_size or network.coding_batch_size()
     with ExitStack() as bars:
@@ -178,12 +169,24 @@ def probe(
         if save is not None:
             after.callback(_save, save, found.classifier(network), overwrite=overwrite)
         if not json:
-            held_out = f"by the images held out of {found.train}; {found.test} to test"
-            after.callback(
-                console.say,
-                f"best layer: {best}, {held_out}" if wanted.every else f"layer {best}; {found.test} to test",
-            )
+            chosen = f"best layer: {best}, by the images held out of {found.train}" if wanted.every else f"layer {best}"
+            after.callback(console.say, f"{chosen}; {found.test} to test")
             after.callback(_show, found)
+
+
+def _checked(save: Path | None, plot: Path | None, *, overwrite: bool) -> tuple[Path | None, Path | None]:
+    """The files that are to be written, which can be."""
+    from bigr_cli.evaluation.report_pages import check_plot
+    from bigr_cli.imaging.files import check_targets
+    from bigr_cli.representation.probe_files import check_probe_path
+
+    save, plot = (path and path.expanduser() for path in (save, plot))
+    if save is not None:
+        check_probe_path(save)
+    if plot is not None:
+        check_plot(plot)
+    check_targets([path for path in (save, plot) if path is not None], overwrite=overwrite)
+    return save, plot
 
 
 def _make_default(folder: Path, name: str, layer: int, pool: str) -> None:

@@ -1,6 +1,7 @@
 """`bigr evaluate text`: whether images show what texts ask for."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,18 +111,21 @@ def text(
             if json:
                 console.json_line({**records[-1], "sampling": vars(chosen)})
     if not json:
-        columns = [CLIP] if asking.clip else [*QUESTIONS, ALL]
-        tried = list(settings[0][0])
-        console.table(
-            [*tried, "captions", "pictures", *columns],
-            [
-                [*(str(each["point"][name]) for name in tried), each["captions"], str(each["count"])]
-                + [f"{each[name]:.2f}" if name == CLIP else f"{100 * each[name]:.1f} %" for name in columns]
-                for each in records
-            ],
-        )
+        _show(records, [CLIP] if asking.clip else [*QUESTIONS, ALL])
     for drawn in kept:
         drawn.discard()
+
+
+def _show(records: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    from bigr_cli.evaluation.agreement import CLIP
+
+    tried = list(records[0]["point"])
+    rows = [
+        [*(str(each["point"][name]) for name in tried), each["captions"], str(each["count"])]
+        + [f"{each[name]:.2f}" if name == CLIP else f"{100 * each[name]:.1f} %" for name in columns]
+        for each in records
+    ]
+    console.table([*tried, "captions", "pictures", *columns], rows)
 
 
 def _asked(config: "ModelConfig", asking: Asking) -> "list[Asked]":
