@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from bigr_cli import yaml_text
+from bigr_cli import schema
 from bigr_cli.errors import ConfigError, ModelError, ModelFormatError
 from bigr_cli.files import atomic_write, reading
 
@@ -87,26 +87,26 @@ class ScenesClassifier(nn.Module):
         return maps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
     """What `classifier.yaml` holds: the architecture, and where the weights come from."""
 
+    format: int = 1
+    kind: str = "classifier"
     name: str
+    image_size: int = 64
     widths: tuple[int, ...]
     heads: dict[str, tuple[str, ...]]
     accuracy: dict[str, float]
     seed: int
     data: str
     sha256: str
-    image_size: int = 64
-    kind: str = "classifier"
-    format: int = 1
 
     def __post_init__(self) -> None:
         """Raises ConfigError for what this version does not read."""
         if self.format != 1 or self.kind != "classifier":
             raise ConfigError(f"expected format 1 of kind classifier, got format {self.format} of kind {self.kind!r}")
-        if len(self.widths) != 4 or not all(isinstance(width, int) and width > 0 for width in self.widths):
+        if len(self.widths) != 4 or not all(width > 0 for width in self.widths):
             raise ConfigError(f"widths: expected four positive whole numbers, got {list(self.widths)}")
 
 
@@ -141,7 +141,7 @@ def save_classifier(directory: Path, model: ScenesClassifier, **provenance: Any)
     with atomic_write(directory / WEIGHTS_FILE) as file:
         file.write_bytes(raw)
     with atomic_write(directory / CONFIG_FILE) as file:
-        file.write_text(yaml_text.dump(_plain(config)), encoding="utf-8")
+        file.write_text(schema.dump_yaml(config), encoding="utf-8")
     return config
 
 
@@ -156,22 +156,10 @@ def read_classifier_config(directory: Path) -> ClassifierConfig:
     if not path.is_file():
         raise ModelError(f"{directory}: is not a classifier's folder: it has no {CONFIG_FILE}")
     try:
-        given = yaml_text.read_mapping(path)
-        known = [field.name for field in fields(ClassifierConfig)]
-        if wrong := [key for key in given if key not in known]:
-            raise ConfigError(f"unknown key {wrong[0]!r}")
-        heads = {str(name): tuple(answers) for name, answers in given["heads"].items()}
-        return ClassifierConfig(**{**given, "widths": tuple(given["widths"]), "heads": heads})
-    except (ConfigError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFormatError(f"{path}: not a classifier's configuration ({error})") from error
-
-
-def _plain(config: ClassifierConfig) -> dict[str, Any]:
-    """The configuration as YAML holds it, what identifies the format first."""
-    plain = asdict(config)
-    heads = {name: list(answers) for name, answers in config.heads.items()}
-    first = {key: plain[key] for key in ("format", "kind", "name", "image_size")}
-    return first | plain | {"widths": list(config.widths), "heads": heads}
+        return schema.load_yaml(ClassifierConfig, path)
+    except ConfigError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise ModelFormatError(f"{path}: not a classifier's configuration ({reason})") from error
 
 
 def _weights(path: Path, digest: str, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
