@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,9 +55,7 @@ def generation(
         side = model.config.image_size
         what, size = ("samples", len(jobs)), (side, side)
     else:
-        if sampling or seed:
-            name = next(iter(sampling), "seed")
-            raise UsageError(f"{name} is about images that are sampled, but {images} holds images already")
+        _refuse_sampling(images, sampling, seed)
         given = folder(fspath(images), count=count, resize=resize)
         what, size = (given.what, given.count), (given.width, given.height)
     targets = [_npz(path) for path in (npz, statistics)]
@@ -76,9 +75,9 @@ def generation(
     with for_caller(what[1], "evaluating", progress) as advance:
         if images is not None:
             return compared(evaluator, comparison, given, given, overwrite=overwrite, advance=advance)
-        drawn = draws(model, jobs, settings, batch_size)
-        record = compared(evaluator, comparison, drawn.images(advance), drawn.images(), overwrite=overwrite)
-    drawn.discard()
+        sampled = draws(model, jobs, settings, batch_size)
+        record = compared(evaluator, comparison, sampled.images(advance), sampled.images(), overwrite=overwrite)
+    sampled.discard()
     return record
 
 
@@ -112,6 +111,12 @@ def reconstruction(
             advance=advance,
         )
     return record
+
+
+def _refuse_sampling(images: NamedFile, sampling: Mapping[str, Any], seed: int) -> None:
+    if sampling or seed:
+        name = next(iter(sampling), "seed")
+        raise UsageError(f"{name} is about images that are sampled, but {images} holds images already")
 
 
 def _evaluator(features: NamedFile | None, weights: NamedFile | None, fetch_weights: bool) -> Evaluator:

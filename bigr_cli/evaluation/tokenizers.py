@@ -182,7 +182,6 @@ def reconstruction_record(
         metrics=metrics,
         advance=advance,
     )
-    by = None if extractor is None else {**extractor.provenance, "layer": extractor.layers["fid"]}
     record = {
         "model": config.name,
         "folder": where,
@@ -192,7 +191,7 @@ def reconstruction_record(
         "refine": refine,
         **made.figures,
         "pictures": image_set.record(),
-        "extractor": by,
+        "extractor": extractor and {**extractor.provenance, "layer": extractor.layers["fid"]},
         "lpips_by": None if lpips is None else f"torch-fidelity, {LPIPS}",
         "device": device.type,
         "versions": versions(),

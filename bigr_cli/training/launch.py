@@ -139,8 +139,7 @@ def launch(
     """
     folder = _run_folder(training.name, output, resume)
     with folder_lock(folder) as lock:
-        first = int(os.environ.get("RANK", "0") or 0) == 0  # of several processes, one holds the folder for all
-        if first and folder.is_dir():
+        if folder.is_dir() and int(os.environ.get("RANK", "0") or 0) == 0:  # one process holds it for all
             lock.take()
         if resume is None:
             _check_empty(folder)
@@ -152,9 +151,7 @@ def launch(
         trainer, record = _trainer(training, build, folder, checkpoint, size=size, device=device, stage=stage)
         if trainer.is_main:
             lock.take()
-            if resume is None:
-                _check_empty(folder)  # another run may have begun and ended there in the meantime
-            _prepare(folder, training, record)
+            _prepare(folder, training, record, new=resume is None)
         else:
             console.configure(quiet=True)
         if resume is not None:
@@ -215,8 +212,12 @@ def _check_empty(folder: Path) -> None:
         raise UsageError(f"{folder}: exists and is not empty", hint=hint)
 
 
-def _prepare(folder: Path, training: TokenizerTraining | GeneratorTraining, record: DataRecord | None) -> None:
+def _prepare(
+    folder: Path, training: TokenizerTraining | GeneratorTraining, record: DataRecord | None, *, new: bool
+) -> None:
     """Write the config and the record of the data into the run's folder, and remove what a killed process left."""
+    if new:
+        _check_empty(folder)  # another run may have begun and ended there in the meantime
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for place in (folder, folder / FOLDER, folder / "samples"):
