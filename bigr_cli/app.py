@@ -139,9 +139,22 @@ def _names(task: Task) -> tuple[str, ...]:
     return (task.path[0], *(task.aliases if len(task.path) == 1 else ()))
 
 
+_built: dict[tuple[object, ...], Any] = {}
+
+
 def build(registry: Registry, words: Sequence[str] = ()) -> Any:
-    """The click command of the application, with the one command that these words call if they do: all take long."""
+    """The click command of the application, with the one command that these words call if they do: all take long.
+
+    It is made once in a process, unless the registry changes.
+    """
     called = _called(registry, words)
+    state = (called, *registry.tasks.values(), *registry.groups.items())
+    if state not in _built:
+        _built[state] = _build(registry, called)
+    return _built[state]
+
+
+def _build(registry: Registry, called: str | None) -> Any:
     app = typer.Typer(
         name="bigr",
         cls=Group,

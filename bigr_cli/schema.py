@@ -14,6 +14,7 @@ import dataclasses
 import re
 import reprlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -236,6 +237,7 @@ def _with_field(kind: Any, name: str) -> list[str]:
     ]
 
 
+@cache
 def _fields(kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The types and the fields of a dataclass by name."""
     return get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind) if field.init}
