@@ -128,7 +128,7 @@ def test_a_broken_module_is_a_fault_and_changes_nothing(fresh: Registry, written
 
 def test_built_in_tasks_are_entry_points_by_file() -> None:
     names = {entry_point.name for entry_point in module.built_in_entry_points()}
-    assert {"tasks", "doctor"} <= names
+    assert {"generate", "doctor"} <= names
 
 
 def test_every_built_in_task_loads() -> None:

@@ -1,6 +1,6 @@
 """How well a tokenizer reconstructs images, and how well it uses its bits: a row for each metric.
 
-As in `metrics`, torch is imported when something is computed.
+As in `metrics`, torch and NumPy are imported when something is computed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bigr_cli.evaluation.metrics import Column, Metric
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from bigr_cli.evaluation.tokenizers import Pairs, Seen
@@ -153,6 +152,8 @@ def _mean_and_exceeded(name: str) -> Callable[[Seen], dict[str, float]]:
     """The mean, and what 95 % of the images exceed."""
 
     def whole(seen: Seen) -> dict[str, float]:
+        import numpy as np
+
         values = seen.values[name]
         return {name: float(np.mean(values)), f"{name}_95": float(np.percentile(values, 5))}
 

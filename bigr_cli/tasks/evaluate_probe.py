@@ -83,7 +83,7 @@ SetDefault = Annotated[
     bool,
     option(
         "--set-default",
-        "Note the best layer and its --pool in the model's config.yaml, which embed, search and classify read.",
+        "Note the best layer and --pool in the model's config, as its defaults.",
         options.OUTPUT,
     ),
 ]
