@@ -238,9 +238,13 @@ def _with_field(kind: Any, name: str) -> list[str]:
 
 
 @cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
 def _fields(kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The types and the fields of a dataclass by name."""
-    return get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind) if field.init}
+    return _hints(kind), {field.name: field for field in dataclasses.fields(kind) if field.init}
 
 
 def _set(kind: Any, data: dict[str, Any], path: list[str], value: Any, where: str) -> None:

@@ -1,5 +1,6 @@
 """Fixtures that every test may use: a home of its own, and two ways of running `bigr`."""
 
+import gc
 import json
 import os
 import signal
@@ -25,6 +26,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads than c
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500)
 hypothesis.settings.load_profile("quick")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now lives as long as the tests; the garbage collector need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ def test_layers_and_pools_that_cannot_be(bigr: Run, words: tuple[str, ...], mess
 
 
 def test_scenes_and_a_table(bigr: Run) -> None:
-    done = bigr("evaluate", "probe", "--data", "scenes", "--count", 150, "--test-count", 120)
+    done = bigr("evaluate", "probe", "--data", "scenes", "--count", 60, "--test-count", 40)
     assert done.code == 0, done.err
     assert "best layer: " in done.err
     lines = done.out.splitlines()

@@ -143,7 +143,7 @@ def test_the_shipped_model_gives_scenes_back_as_well_as_its_card_says(bigr: Run)
     found = []
     for options in ((), ("--refine", 0)):
         done = bigr(
-            "evaluate", "reconstruction", "scenes-64", "--data", "scenes", "--count", 24, "--json", "-q", *options
+            "evaluate", "reconstruction", "scenes-64", "--data", "scenes", "--count", 12, "--json", "-q", *options
         )
         assert done.code == 0, done.err
         found.append(json.loads(done.out))
