@@ -8,8 +8,7 @@ intersection over union with the object's true mask, its mean and its quantiles;
 is found. `edit`: another label for the whole image, at some strengths; the share in which the evaluator sees it, and
 the share of the pixels that have changed, at all and by more than 8 levels.
 
-The settings of `bigr_cli.editing.mask_finders` and `bigr_cli.editing.mask_finders` were chosen on other scenes, of
-`--seed 7`.
+The settings of `bigr_cli.editing.mask_finders` were chosen on other scenes, of `--seed 7`.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ _NEAR = 0.5  # and above it there probably is
 _TURNS = 3
 _LARGEST = 512  # pixels along a side of what is cut out; larger images are reduced
 _FEWEST = 6  # pixels of which colours can be learnt
+_LEFT = 0.2  # of the pixels that probably show it: where fewer are left, its colours are those of the background
 
 
 def working_size(width: int, height: int) -> tuple[int, int]:
@@ -53,6 +54,8 @@ def segmented(levels: NDArray[np.uint8], scores: NDArray[np.float32]) -> NDArray
     It is GrabCut (Rother and others, 2004), OpenCV's: colours of object and background are learnt where the scores are
     high and low, and the border goes where neighbouring pixels differ.
 
+    Where object and background have the same colours, so that hardly anything is left, the high scores are the mask.
+
     Args:
         levels: the image.
         scores: of the image's `working_size`, at most 1: the higher, the surer it is that the object is there.
@@ -64,13 +67,15 @@ def segmented(levels: NDArray[np.uint8], scores: NDArray[np.float32]) -> NDArray
     labels = np.full(scores.shape, cv2.GC_PR_BGD, np.uint8)
     labels[scores > _NEAR] = cv2.GC_PR_FGD
     labels[scores < _FAR] = cv2.GC_BGD
-    object_pixels = int((labels == cv2.GC_PR_FGD).sum())
-    if _FEWEST <= object_pixels <= labels.size - _FEWEST:
+    probable = labels == cv2.GC_PR_FGD
+    if _FEWEST <= probable.sum() <= labels.size - _FEWEST:
         cv2.setRNGSeed(0)  # its clustering begins at random
         background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.grabCut(seen, labels, (0, 0, 1, 1), background, foreground, _TURNS, cv2.GC_INIT_WITH_MASK)
-    mask = ((labels == cv2.GC_PR_FGD) | (labels == cv2.GC_FGD)).astype(np.float32)
-    whole = cv2.resize(mask, levels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    mask = labels == cv2.GC_PR_FGD
+    if mask.sum() < _LEFT * probable.sum():
+        mask = probable
+    whole = cv2.resize(mask.astype(np.float32), levels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(whole >= 0.5, np.float32)
 
 
@@ -229,7 +234,8 @@ def found_mask(network: BinaryModel, request: MaskRequest, image: Original) -> M
     for name, wanted in request.searched:
         mask = _found(name, network, image, wanted)
         if not mask.any():
-            said = f"label {wanted}" if isinstance(wanted, int) else repr(wanted)
+            words = request.label_name if isinstance(wanted, int) else wanted
+            said = repr(words) if words else f"label {wanted}"
             console.warn(f"{image.name}: the mask finder {name!r} finds no {said} in it")
         found.append(mask)
     return read_mask(request, image, found)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 from bigr_cli.core.config import Guide, SamplingConfig
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.regions import MaskRequest
-from bigr_cli.prompts import guide, prompt, reads_text, warn_of_contradiction
+from bigr_cli.prompts import guide, name_of, prompt, reads_text, warn_of_contradiction
 from bigr_cli.setting import Parameter, Setting, check_settings, nested, parameters
 
 if TYPE_CHECKING:
@@ -219,7 +219,10 @@ def read_request(
         if field.name == "sampling":
             chosen[field.name] = sampling
         elif field.name in inside:
-            chosen[field.name] = _nested(config, inside[field.name], values, own, values.get(field.name))
+            made = _nested(config, inside[field.name], values, own, values.get(field.name))
+            if isinstance(made, MaskRequest) and isinstance(made.label, int) and config.labels:
+                made = replace(made, label_name=name_of(config, made.label))
+            chosen[field.name] = made
         elif own and own[0].kind == Guide:
             chosen[field.name] = _guide(config, field.name, own, values)
         else:

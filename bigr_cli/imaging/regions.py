@@ -137,7 +137,7 @@ class MaskRequest:
     """What is to be repainted: all that is asked for together, then inverted, then grown.
 
     `image` is a mask in memory, a PIL image or an array (H, W); `weights` (H, W) in [0, 1], 1 = repaint, is what has
-    been read already.
+    been read already. `label_name` is what messages call the label.
     """
 
     path: Annotated[
@@ -198,6 +198,7 @@ class MaskRequest:
             metavar="T",
         ),
     ] = None
+    label_name: str = ""
     image: Any = None
     weights: Any = None
 

@@ -109,6 +109,13 @@ def test_where_there_are_no_colours_to_learn_the_scores_decide(value: float, cov
     assert (segmented(levels, np.full((5, 9), value, np.float32)) == covered).all()
 
 
+def test_an_object_of_the_colours_of_its_background_is_where_the_scores_are_high() -> None:
+    levels = np.random.default_rng(0).integers(80, 100, (64, 64, 3)).astype(np.uint8)
+    y, x = np.mgrid[:64, :64] - 32
+    scores = np.exp(-(x * x + y * y) / 200).astype(np.float32)
+    assert np.array_equal(segmented(levels, scores) > 0, scores > 0.5)
+
+
 def test_the_size_that_is_worked_at() -> None:
     assert working_size(64, 48) == (64, 48)
     assert working_size(2048, 1024) == (512, 256)
