@@ -29,7 +29,7 @@ from bigr_cli.data.sources import Source, WrappedSource
 from bigr_cli.errors import BigrError, ImageError, RunError
 from bigr_cli.files import reading
 from bigr_cli.home import HINT, Cache, intact
-from bigr_cli.imaging.modes import scaled
+from bigr_cli.imaging.modes import at_size, square
 from bigr_cli.progress import progress_bar
 
 _ROW_HEAD = struct.Struct("<?I")  # whether the row was written, and the CRC-32 of what follows
@@ -240,10 +240,8 @@ class ReducedSource(WrappedSource[FileSource]):
 
     def _square(self, index: int, crop: Crop) -> NDArray[np.uint8]:
         pixels, whole = self._copy(index)
-        left, top, right, bottom = crop(whole)
-        across, down = pixels.shape[1] / whole[0], pixels.shape[0] / whole[1]
-        box = (left * across, top * down, right * across, bottom * down)
-        return scaled(Image.fromarray(pixels), (self.size, self.size), crop=box)
+        image = Image.fromarray(pixels)
+        return square(image, self.size, crop=at_size(crop(whole), whole, image.size))
 
     def _copy(self, index: int) -> Copy:
         path = self._path(index)

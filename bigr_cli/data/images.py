@@ -37,7 +37,7 @@ from bigr_cli.data.decoding import (
     without_texts,
 )
 from bigr_cli.errors import BigrError, ImageError
-from bigr_cli.imaging.modes import Box, centre, scaled, square
+from bigr_cli.imaging.modes import Box, at_size, centre, scaled, square
 from bigr_cli.imaging.originals import Original
 
 __all__ = [
@@ -90,7 +90,7 @@ def read_image(source: Source, name: str | None = None, *, background: Backgroun
     called = name or _name(source)
 
     def work(image: Image.Image) -> Original:
-        pixels = _with_numbers(upright(image), called)
+        pixels, _ = _upright(image, called)
         return Original(pixels, _kind(image), called, background, _frames(image, called))
 
     return inspect_image(source, called, work)
@@ -117,21 +117,10 @@ def read_square(
     called = name or _name(source)
 
     def work(image: Image.Image) -> NDArray[np.uint8]:
-        stored = image.size
-        if _kind(image) == "JPEG" and stored[0] * stored[1] > _DRAFT_FROM:
-            _draft(image, min(stored) * share, side)
-        turned = orientation(image) in QUARTER_TURNS
-        pixels, small = _with_numbers(upright(image), called), image.size != stored
-        box: tuple[float, float, float, float]
-        if small:
-            whole = stored[::-1] if turned else stored
-            across, down = pixels.width / whole[0], pixels.height / whole[1]
-            left, top, right, bottom = crop(whole)
-            box = (left * across, top * down, right * across, bottom * down)
-        else:
-            box = crop(pixels.size)
+        large = image.width * image.height > _DRAFT_FROM
+        pixels, whole = _upright(image, called, needed=side if large else None, share=share)
         _frames(image, called)
-        return square(pixels, side, background=background, crop=box)
+        return square(pixels, side, background=background, crop=at_size(crop(whole), whole, pixels.size))
 
     return inspect_image(source, called, work)
 
@@ -147,23 +136,27 @@ def read_reduced(
     called = name or _name(source)
 
     def work(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-        stored, turned = image.size, orientation(image) in QUARTER_TURNS
-        if _kind(image) == "JPEG":
-            _draft(image, min(stored), shorter)
-        pixels = _with_numbers(upright(image), called)
-        whole = pixels.size if image.size == stored else stored[::-1] if turned else stored
+        pixels, whole = _upright(image, called, needed=shorter)
         _frames(image, called)
-        scale = shorter / min(whole)
-        size = (round(whole[0] * scale), round(whole[1] * scale)) if scale < 1 else whole
-        return scaled(pixels, size, background=background), whole
+        scale = min(1.0, shorter / min(whole))
+        return scaled(pixels, (round(whole[0] * scale), round(whole[1] * scale)), background=background), whole
 
     return inspect_image(source, called, work)
 
 
-def _draft(image: Image.Image, pixels: float, needed: int) -> None:
-    """Have a JPEG file decoded smaller: `pixels` along a side of what is used of it become `needed` in the end."""
-    scale = max(1, int(pixels / (_DRAFT_ROOM * needed)))
-    image.draft(image.mode, (image.width // scale, image.height // scale))
+def _upright(
+    image: Image.Image, name: str, *, needed: int | None = None, share: float = 1.0
+) -> tuple[Image.Image, tuple[int, int]]:
+    """An image in memory, turned upright, and the (width, height) that it has in its file, upright too.
+
+    With `needed`, a JPEG file is decoded smaller, so that `share` of its shorter side has twice as many pixels or more.
+    """
+    stored, turned = image.size, orientation(image) in QUARTER_TURNS
+    if needed is not None and _kind(image) == "JPEG":
+        scale = max(1, int(min(stored) * share / (_DRAFT_ROOM * needed)))
+        image.draft(image.mode, (image.width // scale, image.height // scale))
+    pixels = _with_numbers(upright(image), name)
+    return pixels, pixels.size if image.size == stored else stored[::-1] if turned else stored
 
 
 def read_header(source: Source, name: str | None = None) -> Header:

@@ -21,6 +21,7 @@ from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.images import inspect_image, read_header
 from bigr_cli.data.sources import Source
 from bigr_cli.errors import BigrError
+from bigr_cli.imaging.modes import to_alpha, to_levels
 from bigr_cli.progress import progress_bar
 
 TINY = 16  # pixels: a smaller side is that of a thumbnail, or of an icon
@@ -158,11 +159,12 @@ def _found(source: FileSource, index: int, pixels: bool) -> _Found:
 
 
 def _inspected(image: Image.Image) -> _Found:
-    size, alpha = image.size, "A" in image.mode or "transparency" in image.info
+    size = image.size
     image.draft("RGB", (64, 64))
-    small = image.convert("RGBA" if alpha else "RGB").resize((32, 32), Image.Resampling.BOX)
-    transparent = alpha and bool(np.asarray(small)[..., 3].min() < 255)
-    colours = np.asarray(small.convert("RGB")).astype(np.int16)
+    alpha = to_alpha(image)
+    transparent = alpha is not None and bool(alpha.min() < 1)
+    small = Image.fromarray(to_levels(image)).resize((32, 32), Image.Resampling.BOX)
+    colours = np.asarray(small).astype(np.int16)
     grey = bool((colours.max(axis=2) - colours.min(axis=2)).max() <= _GREY)
     thumbnail = np.asarray(small.convert("L").resize((16, 16), Image.Resampling.BOX))
     return _Found(min(size), max(size), transparent, grey, thumbnail)

@@ -23,7 +23,7 @@ from bigr_cli.editing.requests import Enrich
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.arrays import decode_pixels, encode_pixels
 from bigr_cli.imaging.originals import Original
-from bigr_cli.imaging.windows import Pixels, Window, cut, resized, touched_tokens
+from bigr_cli.imaging.windows import Pixels, Window, cut, planes_resized, resized, touched_tokens
 
 _HELD = 3  # times the image's floats that wait with it
 _PROJECTIONS = 8
@@ -166,14 +166,10 @@ def _groups(grid: int, request: Enrich, seed: int) -> Tensor:
 
 def _reduced(pixels: Pixels, width: int, height: int, rate: int) -> Pixels:
     """The image at a size, with no more detail than one `rate` times smaller has."""
-    across, down = max(1, round(width / rate)), max(1, round(height / rate))
-    planes = []
-    for plane in np.moveaxis(pixels, -1, 0):
-        image = Image.fromarray(np.ascontiguousarray(plane))
-        if across < image.width or down < image.height:
-            image = image.resize((across, down), Image.Resampling.BILINEAR)
-        planes.append(np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)))
-    return np.stack(planes, axis=-1)
+    small = max(1, round(width / rate)), max(1, round(height / rate))
+    if small[0] < pixels.shape[1] or small[1] < pixels.shape[0]:
+        pixels = planes_resized(pixels, small, Image.Resampling.BILINEAR)
+    return planes_resized(pixels, (width, height), Image.Resampling.BILINEAR)
 
 
 def _sharpened(base: Pixels, enriched: Pixels, rate: int) -> Pixels:
@@ -195,16 +191,10 @@ def _consistent(enlarged: Pixels, given: Pixels) -> Pixels:
     height, width = enlarged.shape[:2]
     size = (given.shape[1], given.shape[0])
     for _ in range(_PROJECTIONS):
-        missing = given - _planes(enlarged, size, Image.Resampling.BOX)
-        enlarged = enlarged + _planes(missing, (width, height), Image.Resampling.BICUBIC)
+        missing = given - planes_resized(enlarged, size, Image.Resampling.BOX)
+        enlarged = enlarged + planes_resized(missing, (width, height), Image.Resampling.BICUBIC)
     consistent: Pixels = np.clip(enlarged, 0, 1)
     return consistent
-
-
-def _planes(pixels: Pixels, size: tuple[int, int], method: Image.Resampling) -> Pixels:
-    """Pixels (H, W, 3) at a size (width, height); numbers below 0 and above 1 stay."""
-    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(pixels, -1, 0)]
-    return np.stack([np.asarray(plane.resize(size, method)) for plane in planes], axis=-1)
 
 
 def _starts(limit: int, side: int) -> list[int]:

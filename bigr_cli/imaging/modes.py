@@ -173,6 +173,12 @@ def centre(size: tuple[int, int]) -> Box:
     return left, top, left + side, top + side
 
 
+def at_size(box: Crop, whole: tuple[int, int], size: tuple[int, int]) -> Crop:
+    """A box of an image of (width, height) `whole`, in the pixels of one that was scaled to `size`."""
+    across, down = size[0] / whole[0], size[1] / whole[1]
+    return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+
+
 def square(
     image: Image.Image, side: int, *, background: Background = WHITE, crop: Crop | None = None
 ) -> NDArray[np.uint8]:

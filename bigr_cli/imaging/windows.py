@@ -207,13 +207,15 @@ def resized(pixels: Pixels, width: int, height: int) -> Pixels:
     """The image at another size, by Lanczos; (H, W, 3) or (H, W)."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    planes = pixels[..., None] if pixels.ndim == 2 else pixels
-    scaled = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.LANCZOS))
-        for plane in np.moveaxis(planes, -1, 0)
-    ]
-    result: Pixels = np.clip(np.stack(scaled, axis=-1), 0, 1).reshape((height, width, *pixels.shape[2:]))
+    result: Pixels = np.clip(planes_resized(pixels, (width, height), Image.Resampling.LANCZOS), 0, 1)
     return result
+
+
+def planes_resized(pixels: Pixels, size: tuple[int, int], method: Image.Resampling) -> Pixels:
+    """Pixels (H, W, 3) or (H, W) at a size (width, height), each plane by itself; numbers outside 0 to 1 stay."""
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(np.atleast_3d(pixels), -1, 0)]
+    stacked = np.stack([np.asarray(plane.resize(size, method)) for plane in planes], axis=-1)
+    return stacked.reshape((size[1], size[0], *pixels.shape[2:]))
 
 
 def touched_tokens(region: Where, window: Window, grid: int, *, beyond: bool = True) -> Where:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +13,7 @@ from PIL import Image
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from bigr_cli.data.images import read_header
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.files import encode_image
 from bigr_cli.prompts import reads_text
@@ -166,7 +166,7 @@ async def _stream(state: State, job: Job, wanted: _Wanted, kind: str) -> AsyncIt
             if output is not None:
                 text = base64.b64encode(output.data).decode()
                 usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
-                width, height = Image.open(io.BytesIO(output.data)).size
+                width, height = read_header(output.data).size
                 done = {**common, "size": f"{width}x{height}", "b64_json": text, "usage": usage, "seed": output.seed}
                 yield _event(f"{kind}.completed", done)
     finally:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from PIL import Image
 
 from bigr_cli import console, schema
+from bigr_cli.data.images import read_image
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.report import lines
 from bigr_cli.files import atomic_write, is_leftover, writing
@@ -241,8 +241,7 @@ def write_page(folder: Path, name: str, plan: Sequence[str], notes: Sequence[str
 
 
 def _shown(path: Path, caption: str) -> Shown:
-    with Image.open(path) as image:
-        return shown(caption, image)
+    return shown(caption, read_image(path).image)
 
 
 def _curve(run: Path, key: str, label: str, what: str, kind: str) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bigr_cli.data.scenes.description import LABELS, describe
@@ -23,54 +23,37 @@ _FEW = 1024  # so few images are drawn sooner than a second process starts
 _LAST = 2**63
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A run of images for one process, and where they go."""
-
-    directory: Path
-    start: int
-    stop: int
-    size: int
-    seed: int
-
-
 def _file(index: int) -> str:
     """Where image `index` goes, relative to the directory."""
     return f"{LABELS[index % len(LABELS)]}/{index:06d}.png"
 
 
-def _draw(job: _Job) -> list[str]:
-    """Writes the images of a job and reconstructs their lines of captions.jsonl."""
+def _render(directory: Path, size: int, seed: int, indices: range) -> list[str]:
+    """Writes some of the images, and gives their lines of captions.jsonl."""
     lines = []
-    for index in range(job.start, job.stop):
-        scene = describe(job.seed, index)
-        image, mask = render_with_mask(scene, job.size)
+    for index in indices:
+        scene = describe(seed, index)
+        image, mask = render_with_mask(scene, size)
         file = _file(index)
-        path = job.directory / file
-        with cache_file(path) as hidden:
-            image.save(hidden, format="PNG")
-        record = {
-            "file": file,
-            "caption": scene.caption,
-            "label": scene.label,
-            "color": scene.color,
-            "ground": scene.ground,
-            "time": scene.time,
-            "box": list(box(mask)),
-        }
-        lines.append(json.dumps(record) + "\n")
+        with cache_file(directory / file) as temporary:
+            image.save(temporary, format="PNG")
+        record = {"file": file, "caption": scene.caption}
+        record |= {name: getattr(scene, name) for name in ("label", "color", "ground", "time")}
+        lines.append(json.dumps(record | {"box": list(box(mask))}) + "\n")
     return lines
 
 
-def _drawn(jobs: list[_Job], workers: int) -> Generator[list[str], None, None]:
+def _rendered(
+    render: Callable[[range], list[str]], jobs: list[range], workers: int
+) -> Generator[list[str], None, None]:
     """The captions of each job in order, as the jobs get done."""
     if workers == 1:
-        yield from map(_draw, jobs)
+        yield from map(render, jobs)
         return
     # Not forked: the caller may have threads, such as those of torch or of a progress bar.
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
     try:
-        yield from pool.map(_draw, jobs)
+        yield from pool.map(render, jobs)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -98,11 +81,6 @@ def _refuse_existing(directory: Path, start: int, stop: int) -> None:
             raise UsageError(f"{directory / file} exists already", hint="--overwrite replaces it")
 
 
-def _write_captions(path: Path, lines: list[str]) -> None:
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(lines)
-
-
 def write_scenes(
     directory: str | os.PathLike[str],
     *,
@@ -128,7 +106,8 @@ def write_scenes(
     stop = start + count
     if not overwrite:
         _refuse_existing(directory, start, stop)
-    jobs = [_Job(directory, first, min(first + _CHUNK, stop), size, seed) for first in range(start, stop, _CHUNK)]
+    jobs = [range(first, min(first + _CHUNK, stop)) for first in range(start, stop, _CHUNK)]
+    render = partial(_render, directory, size, seed)
     if workers is None:
         workers = 1 if count <= _FEW else os.cpu_count() or 1
     folders = {(directory / _file(index)).parent for index in range(start, min(stop, start + len(LABELS)))}
@@ -138,12 +117,13 @@ def write_scenes(
             folder.mkdir(parents=True, exist_ok=True)
         # Old captions would not fit a half-replaced set of images.
         behind_links(directory / CAPTIONS).unlink(missing_ok=True)
-        with closing(_drawn(jobs, min(workers, len(jobs)))) as batches:
+        with closing(_rendered(render, jobs, min(workers, len(jobs)))) as batches:
             for written in batches:
                 lines += written
                 if progress is not None:
                     progress(len(written))
-        _write_captions(directory / CAPTIONS, lines)
+        with atomic_write(directory / CAPTIONS) as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
     except BrokenProcessPool as error:
         raise RunError("a process that drew scenes was ended from outside; is there enough memory?") from error
     except OSError as error:
