@@ -39,7 +39,6 @@ _NEAR = 0.5  # and above it there probably is
 _TURNS = 3
 _LARGEST = 512  # pixels along a side of what is cut out; larger images are reduced
 _FEWEST = 6  # pixels of which colours can be learnt
-_LEFT = 0.2  # of the pixels that probably show it: where fewer are left, its colours are those of the background
 
 
 def working_size(width: int, height: int) -> tuple[int, int]:
@@ -48,17 +47,17 @@ def working_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * part)), max(1, round(height * part))
 
 
-def segmented(levels: NDArray[np.uint8], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def segmented(levels: NDArray[np.uint8], scores: NDArray[np.float32], *, least: float = 0.0) -> NDArray[np.float32]:
     """The mask (H, W), of 0 and 1, of an object in an image (H, W, 3), whose place is known roughly.
 
     It is GrabCut (Rother and others, 2004), OpenCV's: colours of object and background are learnt where the scores are
     high and low, and the border goes where neighbouring pixels differ.
 
-    Where object and background have the same colours, so that hardly anything is left, the high scores are the mask.
-
     Args:
         levels: the image.
         scores: of the image's `working_size`, at most 1: the higher, the surer it is that the object is there.
+        least: where a smaller share of the high scores is left, as of an object of its background's colours, these are
+            the mask.
     """
     import cv2
 
@@ -73,7 +72,7 @@ def segmented(levels: NDArray[np.uint8], scores: NDArray[np.float32]) -> NDArray
         background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.grabCut(seen, labels, (0, 0, 1, 1), background, foreground, _TURNS, cv2.GC_INIT_WITH_MASK)
     mask = labels == cv2.GC_PR_FGD
-    if mask.sum() < _LEFT * probable.sum():
+    if mask.sum() < least * probable.sum():
         mask = probable
     whole = cv2.resize(mask.astype(np.float32), levels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(whole >= 0.5, np.float32)
@@ -84,6 +83,8 @@ Ratios = NDArray[np.float32]  # (grid, grid), in nats a bit
 _SMOOTHING = 0.8  # tokens, the standard deviation
 _OTHERS = 5  # labels that one is compared with, at most
 _LEAST = 0.06  # nats a bit: where no token is so much likelier under the label, the image does not show it
+_CERTAIN = 0.12  # nats a bit: where one is so much likelier, it does, even if the colours do not tell where
+_LEFT = 0.2  # of the tokens' pixels that the colours have to leave then
 _MOST_GUESSED = 64  # classes of a model that are all tried to tell what an image shows
 _SEED = 0  # of the noise: where a label is seen does not depend on what is sampled there
 
@@ -118,7 +119,8 @@ def class_mask(network: BinaryModel, original: Original, label: Guide) -> NDArra
     ratios = label_ratios(network, view, label)
     if ratios.max() < _LEAST:
         return np.zeros(original.size[::-1], np.float32)
-    return segmented(original.levels(), _placed(ratios / ratios.max(), view.window, original.size))
+    scores = _placed(ratios / ratios.max(), view.window, original.size)
+    return segmented(original.levels(), scores, least=_LEFT if ratios.max() > _CERTAIN else 0.0)
 
 
 def label_ratios(network: BinaryModel, view: WholeView, label: Guide) -> Ratios:

@@ -113,7 +113,8 @@ def test_an_object_of_the_colours_of_its_background_is_where_the_scores_are_high
     levels = np.random.default_rng(0).integers(80, 100, (64, 64, 3)).astype(np.uint8)
     y, x = np.mgrid[:64, :64] - 32
     scores = np.exp(-(x * x + y * y) / 200).astype(np.float32)
-    assert np.array_equal(segmented(levels, scores) > 0, scores > 0.5)
+    assert not segmented(levels, scores).any()
+    assert np.array_equal(segmented(levels, scores, least=0.2) > 0, scores > 0.5)
 
 
 def test_the_size_that_is_worked_at() -> None:
