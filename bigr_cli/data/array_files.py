@@ -89,7 +89,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
             return {name: _read(archive, f"{name}.npy") for name in names}
     except Exception as error:  # zipfile and NumPy raise what they like about damaged files
         raise ModelFormatError(
-            f"{path}: is damaged, or not a file of the arrays {_list(names)} ({_line(error)})"
+            f"{path}: is damaged, or not a file of the arrays {', '.join(names)} ({_line(error)})"
         ) from error
 
 
@@ -118,10 +118,6 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     if not all(type(side) is int and 0 <= side < 2**63 for side in shape):
         raise ValueError("a shape of odd numbers")
     return shape, dtype
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 def _line(error: BaseException) -> str:
@@ -232,13 +228,14 @@ def open_npz(path: Path, size: int, *, split: str = "train") -> ArraySource:
     """
     with reading(path):
         try:
-            with np.load(path, allow_pickle=False) as file:
-                there = [each for each in SPLITS if f"{each}_images" in file.files]
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+                there = [each for each in SPLITS if f"{each}_images.npy" in names]
                 if split not in there:
                     hint = f"there are: {', '.join(there)}" if there else "expected train_images, train_labels, …"
                     raise UsageError(f"{path}: has no images of the split {split!r}", hint=hint)
-                images: NDArray[Any] = file[f"{split}_images"]
-                targets: NDArray[Any] | None = file[f"{split}_labels"] if f"{split}_labels" in file.files else None
+                images = _read(archive, f"{split}_images.npy")
+                targets = _read(archive, labelled) if (labelled := f"{split}_labels.npy") in names else None
         except (ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
             raise UsageError(f"{path}: is no file of arrays that can be read safely ({error})") from error
     shape = images.shape
@@ -247,13 +244,13 @@ def open_npz(path: Path, size: int, *, split: str = "train") -> ArraySource:
             f"{path}: {split}_images: expected (N, H, W) or (N, H, W, 3) of uint8, got {shape} of {images.dtype}",
             hint="volumes, such as those of OrganMNIST3D, are no images",
         )
-    names: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     numbers = np.zeros(len(images), dtype=np.int64)
     if targets is not None and targets.size == len(images):  # several labels of one image are no class
-        numbers, names = _classes(targets.reshape(-1).astype(np.int64))
+        numbers, classes = _classes(targets.reshape(-1).astype(np.int64))
     elif targets is not None and len(targets) != len(images):
         raise UsageError(f"{path}: has {len(targets):,} labels for {len(images):,} images")
-    return _array_source(path, f"{split}_images", images, numbers, names, size)
+    return _array_source(path, f"{split}_images", images, numbers, classes, size)
 
 
 def _array_source(

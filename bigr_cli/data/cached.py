@@ -126,12 +126,12 @@ def cached_codes(
     """The packed codes of a source, from the cache, or made now and kept there; None, with a warning, if the cache
     cannot be written.
 
-    Each is drawn from Bernoulli(P), by chance that follows from the image's and the variant's numbers alone.
+    Each is sampled from Bernoulli(P), with random numbers that follow from the image's and the variant's numbers alone.
 
     Args:
         digest: the SHA-256 of the tokenizer's weights: others make other codes.
         variants: how many codes of every image to keep.
-        augment: whether the variants are differently augmented, or differ by the chance of the bits alone.
+        augment: whether the variants are differently augmented, or differ by the sampled bits alone.
         workers: processes that read the images.
 
     Raises:

@@ -20,6 +20,7 @@ from bigr_cli import console
 from bigr_cli.colours import WHITE, Background, beside_white
 from bigr_cli.data.images import inspect_image, read_header, read_square
 from bigr_cli.errors import BigrError, ImageError, UsageError
+from bigr_cli.file_tree import PassedOver
 from bigr_cli.files import reading
 from bigr_cli.imaging.modes import Box, centre
 from bigr_cli.progress import progress_bar
@@ -27,7 +28,6 @@ from bigr_cli.progress import progress_bar
 Check = Literal["headers", "pictures"]
 Crop = Callable[[tuple[int, int]], Box]
 
-_FIRST = 3  # names that a report has
 _AT_ONCE = 1024
 
 _Source = TypeVar("_Source", bound="FileSource")
@@ -201,37 +201,6 @@ class TableSource(RowSource):
             return stream.read(int(row[f"{kind}_size"]))
 
 
-class LeftOut:
-    """What is not trained on, and why: counted, with the first names."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, list[str]] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, reason: str, name: Callable[[], str]) -> None:
-        """`reason` completes "12 …"; the name is asked for only if it will be told."""
-        self._counts[reason] = self._counts.get(reason, 0) + 1
-        names = self._names.setdefault(reason, [])
-        if len(names) < _FIRST:
-            names.append(name())
-
-    @property
-    def count(self) -> int:
-        """How much it is in all."""
-        return sum(self._counts.values())
-
-    def report(self, where: str, total: int) -> None:
-        """Warn of all that is left out. Raises UsageError if that is all there is."""
-        parts = [
-            f"{count:,} {reason} ({', '.join(self._names[reason])}{', …' if count > len(self._names[reason]) else ''})"
-            for reason, count in self._counts.items()
-        ]
-        if parts and self.count >= total:
-            raise UsageError(f"{where}: none of {total:,} images can be used: {', '.join(parts)}")
-        if parts:
-            console.warn(f"{where}: {self.count:,} of {total:,} images are left out: {', '.join(parts)}")
-
-
 def is_readable(stream: IO[bytes], *, whole: bool) -> bool:
     """Whether a file begins as an image does, or is one that can be decoded to its end."""
     try:
@@ -264,7 +233,7 @@ def unreadable(source: FileSource, *, whole: bool) -> list[int]:
 
 
 def usable(
-    source: _Source, where: str, *, captions: bool, check: Check | None, left_out: LeftOut | None = None
+    source: _Source, where: str, *, captions: bool, check: Check | None, left_out: PassedOver | None = None
 ) -> _Source:
     """The images that can be trained on; warns of how many are not, and why.
 
@@ -277,13 +246,16 @@ def usable(
     Raises:
         UsageError: there are none.
     """
-    left_out = left_out or LeftOut()
+    left_out = left_out or PassedOver()
     total = len(source) + left_out.count
     wordless = [index for index in range(len(source)) if not source.has_caption(index)] if captions else []
     bad = sorted(set(unreadable(source, whole=check == "pictures")).difference(wordless)) if check else []
     for reason, indices in (("without a caption", wordless), ("unreadable", bad)):
         for index in indices:
             left_out.add(reason, partial(source.called, index))
-    left_out.report(where, total)
+    if left_out.count and left_out.count >= total:
+        raise UsageError(f"{where}: none of {total:,} images can be used: {left_out}")
+    if left_out.count:
+        console.warn(f"{where}: {left_out.count:,} of {total:,} images are left out: {left_out}")
     lost = np.array(wordless + bad, dtype=np.int64)
     return source.take(np.setdiff1d(np.arange(len(source)), lost)) if len(lost) else source

@@ -19,11 +19,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli.data.file_source import Check, LeftOut, TableSource, usable
+from bigr_cli.data.file_source import Check, TableSource, usable
 from bigr_cli.data.folders import plain_label
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.file_names import is_pattern, name_hash
-from bigr_cli.file_tree import matching_tree
+from bigr_cli.file_tree import PassedOver, matching_tree
 from bigr_cli.files import cache_file
 from bigr_cli.home import Cache, intact, save_arrays
 from bigr_cli.progress import progress_bar
@@ -105,7 +105,7 @@ def open_parquet(where: str, paths: Sequence[Path], size: int, *, captions: bool
     copy, rows, labels = _unpacked(paths)
     empty = rows["image_size"] == 0
     classless = (rows["target"] < 0) & ~empty if labels and not captions else np.zeros(len(rows), dtype=np.bool_)
-    left_out = LeftOut()
+    left_out = PassedOver()
     for reason, lost in (("without an image", empty), ("without a class", classless)):
         for row in rows[lost]:
             left_out.add(reason, partial(_named, paths, row))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bigr_cli import console
 from bigr_cli.colours import beside_white
 from bigr_cli.data.captions import Entry, captions_in, entry_of
-from bigr_cli.data.file_source import Check, LeftOut, TableSource, is_readable, usable
+from bigr_cli.data.file_source import Check, TableSource, is_readable, usable
 from bigr_cli.data.folders import plain_label, sorted_labels
 from bigr_cli.data.tar_files import TEXTS, Place, Sample, Sparse, samples
 from bigr_cli.errors import UsageError
@@ -35,11 +35,11 @@ from bigr_cli.plain_text import decoded
 from bigr_cli.progress import progress_bar
 
 _CACHE = Cache("shards", "what a tar shard holds")
-_VERSION = 3  # of the files in the cache
+_VERSION = 4  # of the files in the cache
 _ROW = np.dtype(
     [
-        *(("picture", "<i8"), ("txt", "<i8"), ("json", "<i8")),  # where they begin in the archive; 0 is nowhere
-        *(("picture_size", "<u4"), ("txt_size", "<u4"), ("json_size", "<u4")),
+        *(("image", "<i8"), ("txt", "<i8"), ("json", "<i8")),  # where they begin in the archive; 0 is nowhere
+        *(("image_size", "<u4"), ("txt_size", "<u4"), ("json_size", "<u4")),
         *(("target", "<i4"), ("folder", "<i4"), ("name", "<u8")),  # numbers of both, and a hash of the whole name
         *(("captions", "<u2"), ("shard", "<u2")),
     ]
@@ -186,10 +186,10 @@ class ShardSource(TableSource):
         return said({kind: self._read(index, kind) for kind in TEXTS if self.rows[index][kind]}).captions
 
     def opened(self, index: int) -> AbstractContextManager[IO[bytes]]:
-        return io.BytesIO(self._read(index, "picture"))
+        return io.BytesIO(self._read(index, "image"))
 
     def called(self, index: int) -> str:
-        path, place = self.paths[self.rows[index]["shard"]], int(self.rows[index]["picture"])
+        path, place = self.paths[self.rows[index]["shard"]], int(self.rows[index]["image"])
         try:
             with path.open("rb") as stream:
                 stream.seek(place - tarfile.BLOCKSIZE)
@@ -200,7 +200,7 @@ class ShardSource(TableSource):
 
     def states(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         times = np.array([path.stat().st_mtime_ns for path in self.paths], dtype=np.int64)
-        return self.rows["picture_size"].astype(np.uint64), times[self.rows["shard"]]
+        return self.rows["image_size"].astype(np.uint64), times[self.rows["shard"]]
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.size}:{self.flip}:{self.crop}{beside_white(self.background)}".encode())
@@ -221,12 +221,12 @@ def open_shards(where: str, paths: list[Path], size: int, *, captions: bool, che
         UsageError: one is no tar file or is cut off, there are no images, or only some of them have a class.
     """
     parts: list[Rows] = []
-    left_out, passed, labels, folders = LeftOut(), PassedOver(), dict[str, int](), dict[str, int]()
+    left_out, passed, labels, folders = PassedOver(), PassedOver(), dict[str, int](), dict[str, int]()
     with progress_bar(len(paths), "reading shards") as bar:
         for number, path in enumerate(paths):
             index = shard_index(path)
             for name, reason in index.broken:
-                left_out.add(reason, f"{path}: {name}".strip)
+                left_out.add(reason, f"{path}: {name}")
             passed.add_entries(index.passed, prefix=f"{path.name}: " if len(paths) > 1 else "")
             rows = index.rows
             for field, names, known in (("target", index.labels, labels), ("folder", index.folders, folders)):

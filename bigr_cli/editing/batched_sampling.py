@@ -269,18 +269,17 @@ def _advance(work: _Work[Key, Result]) -> _Ended[Result] | None:
             work.requests = work.coroutine.send(codes)
         else:
             work.requests = next(work.coroutine)
+        return None
     except StopIteration as stop:
-        work.requests = ()
-        return _Ended(stop.value)
+        result = stop.value
     except BigrError as error:
-        work.requests = ()
-        return _Ended(error)
+        result = error
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        work.requests = ()
-        return _Ended(RunError("there is too little memory for an image of this size"))
-    return None
+        result = RunError("there is too little memory for an image of this size")
+    work.requests = ()
+    return _Ended(result)
 
 
 def generate(

@@ -147,16 +147,13 @@ def _from_colours(original: Original, rgb: NDArray[np.float32], threshold: float
     top = float(light.max(initial=0))
     if image.mode == "P" and 0 < top <= threshold:
         console.warn(f"{original.name}: a palette of nearly black colours: all but one is repainted", once=True)
-        return np.asarray(np.asarray(image) != _darkest(image), dtype=np.float32)
+        darkest = palette(image)[:, :3].sum(axis=1).argmin()
+        return np.asarray(np.asarray(image) != darkest, dtype=np.float32)
     levels = 65535 if image.mode in SIXTEEN else 255
     if image.mode != "F" and original.kind not in _LOSSY and 0 < top * levels < 1.5:
         console.say(f"{original.name}: holds 0 and 1 alone; 1 is repainted", once=True)
         return np.asarray(light > 0, dtype=np.float32)
     return light if image.mode in GREY else luminance(rgb)
-
-
-def _darkest(image: Image.Image) -> int:
-    return int(palette(image)[:, :3].sum(axis=1).argmin())
 
 
 def _one_colour(rgb: NDArray[np.float32], alpha: Mask) -> bool:
@@ -266,7 +263,7 @@ def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
     """To (width, height); a mask of two values keeps them."""
     hard = np.all((mask == mask.min()) | (mask == mask.max()))
     scaled = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST if hard else Image.Resampling.BILINEAR)
-    return _clipped(np.asarray(scaled))
+    return np.asarray(scaled, dtype=np.float32).clip(0, 1)
 
 
 def _grown(mask: Mask, radius: int) -> Mask:
@@ -288,7 +285,3 @@ def _grown(mask: Mask, radius: int) -> Mask:
         away = cv2.distanceTransform((mask < level).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         np.maximum(grown, level, out=grown, where=away <= reach)
     return grown
-
-
-def _clipped(values: NDArray[np.floating]) -> Mask:
-    return np.asarray(values.clip(0, 1), dtype=np.float32)

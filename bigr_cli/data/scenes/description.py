@@ -240,20 +240,18 @@ def describe(seed: int, index: int) -> Scene:
 
 def phrase(scene: Scene) -> str:
     """One of many captions of a scene, the same one every time: "at dusk, a crimson cottage in a meadow"."""
-    chance = random.Random(f"{scene.seed} {scene.index}")
-    if chance.random() < _PLAIN:
+    rng = random.Random(f"{scene.seed} {scene.index}")
+    if rng.random() < _PLAIN:
         return scene.caption
-    thing, color = (chance.choice(OBJECT_WORDS[scene.label]), chance.choice(COLOR_WORDS[scene.color]))
-    place, moment = chance.choice(PLACES[scene.ground]), chance.choice(MOMENTS[scene.time])
-    thing, color, place, moment = (
-        "" if chance.random() < _LEFT_OUT else part for part in (thing, color, place, moment)
-    )
-    if chance.random() < _WORDS:
+    thing, color = (rng.choice(OBJECT_WORDS[scene.label]), rng.choice(COLOR_WORDS[scene.color]))
+    place, moment = rng.choice(PLACES[scene.ground]), rng.choice(MOMENTS[scene.time])
+    thing, color, place, moment = ("" if rng.random() < _LEFT_OUT else part for part in (thing, color, place, moment))
+    if rng.random() < _WORDS:
         words = [part for part in (f"{color} {thing}".strip(), _bare(place, scene.ground), _bare(moment, scene.time))]
-        chance.shuffle(words)
+        rng.shuffle(words)
         return ", ".join(word for word in words if word) or scene.caption
     noun = _with_article(f"{color} {thing}") if thing else (f"something {color}" if color else "")
-    order = chance.randrange(4)
+    order = rng.randrange(4)
     if order == 0 and noun and moment:
         said = f"{moment}, {noun} {place}".strip()
     elif order == 1 and noun and place:
@@ -262,10 +260,10 @@ def phrase(scene: Scene) -> str:
         said = " ".join(part for part in (noun, moment, place) if part)
     else:
         said = " ".join(part for part in (noun, place, moment) if part)
-    if noun and said.startswith(noun) and chance.random() < _OPENED:
-        said = chance.choice(_OPENINGS) + said
-    if noun and thing and chance.random() < _COUNTED:
-        said = said.replace(noun, _counted(noun, chance), 1)
+    if noun and said.startswith(noun) and rng.random() < _OPENED:
+        said = rng.choice(_OPENINGS) + said
+    if noun and thing and rng.random() < _COUNTED:
+        said = said.replace(noun, _counted(noun, rng), 1)
     return said or scene.caption
 
 
@@ -275,10 +273,10 @@ def vocabulary() -> Vocabulary:
     return fixed_form(kinds, (*_OPENINGS, "a something", *_ONE, *map(plural, itertools.chain(*OBJECT_WORDS.values()))))
 
 
-def _counted(noun: str, chance: random.Random) -> str:
+def _counted(noun: str, rng: random.Random) -> str:
     """A noun with its article as one of its kind by number, or as several: every image has one."""
     _, _, bare = noun.partition(" ")
-    chosen = chance.choice((*_ONE, ""))
+    chosen = rng.choice((*_ONE, ""))
     return f"{chosen} {bare}" if chosen else plural(bare)
 
 
