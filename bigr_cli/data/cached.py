@@ -8,7 +8,7 @@ import shutil
 import struct
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -24,7 +24,7 @@ from bigr_cli import console
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.file_source import Crop, FileSource, Sample
 from bigr_cli.data.images import READER, read_header, read_reduced
-from bigr_cli.data.loading import PackedCodes, as_floats, load_batches, workers_watched
+from bigr_cli.data.loading import PackedCodes, as_floats, load_batches, open_codes, workers_watched, write_codes
 from bigr_cli.data.sources import Source, WrappedSource
 from bigr_cli.errors import BigrError, ImageError, RunError
 from bigr_cli.files import reading
@@ -142,29 +142,15 @@ def cached_codes(
     shape = (len(source), variants, -(-tokens * bits // 8))
     identity = f"{digest} {source.fingerprint()} {tokens} {bits} {variants} {augment}"
     path = _CODES.path(identity, ".npy")
-    opened = partial(intact, partial(_open_codes, shape=shape), path)
+    opened = partial(intact, partial(open_codes, shape=shape), path)
     if (packed := opened()) is None:
         made = _packed(tokenizer, source, variants, augment, workers)
-        if not _CODES.write(path, lambda hidden: _write_codes(hidden, shape, made)):
+        if not _CODES.write(path, lambda hidden: write_codes(hidden, shape, made)):
             return None
         packed = opened()
     if packed is None:
         raise RunError(f"{path}: cannot be read again after writing")
     return PackedCodes(packed, tokens, bits)
-
-
-def _open_codes(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The array in a file, mapped into memory; None if it is not such an array."""
-    array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array if array.shape == shape and array.dtype == np.uint8 else None
-
-
-def _write_codes(path: Path, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]) -> None:
-    """An .npy file, written from front to back: a full disk then is an error, which it is not for a mapped file."""
-    with path.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for block in blocks:
-            stream.write(block.tobytes())
 
 
 @torch.inference_mode()

@@ -230,6 +230,20 @@ class PackedCodes:
         return torch.from_numpy(bits.reshape(len(rows), self.tokens, self.bits)).bool()
 
 
+def open_codes(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The array in a file, mapped into memory; None if it is not such an array."""
+    array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array if array.shape == shape and array.dtype == np.uint8 else None
+
+
+def write_codes(path: Path, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]) -> None:
+    """An .npy file, written from front to back: a full disk then is an error, which it is not for a mapped file."""
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for block in blocks:
+            stream.write(block.tobytes())
+
+
 def code_batches(
     codes: PackedCodes, source: Source, positions: Iterable[list[tuple[int, int]]]
 ) -> Generator[Batch, None, None]:

@@ -98,7 +98,7 @@ def test_without_room_for_the_cache_there_is_a_warning_and_no_codes(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cached, "_write_codes", full)
+    monkeypatch.setattr(cached, "write_codes", full)
     assert make(tokenizer) is None
     err = capsys.readouterr().err
     assert "warning:" in err and "No space left" in err and "BIGR_HOME" in err
