@@ -169,26 +169,27 @@ def _record(
     from bigr_cli.runtime.fast_layers import weight_bytes
 
     peak = rates.get(_name(model))
-
-    def share(gflops: float) -> float | None:
-        return None if peak is None else round(gflops / peak, 4)
-
-    batches = []
-    for each in found:
-        seconds = {name: round(value, 6) for name, value in each.iteration.items()}
-        batches.append(
-            {
-                "batch": each.batch,
-                "iteration_seconds": seconds | {"all": round(sum(each.iteration.values()), 6)},
-                "decode_seconds": round(each.decode, 6),
-                "write_seconds": round(each.write, 6),
-                "pictures_per_second": round(each.batch / each.seconds, 4),
-                "gflops": round(each.gflops, 2),
-                "share": share(each.gflops),
-                "memory": each.memory,
-            }
-        )
-    record: dict[str, Any] = {
+    batches = [
+        {
+            "batch": each.batch,
+            "iteration_seconds": {name: round(value, 6) for name, value in each.iteration.items()}
+            | {"all": round(sum(each.iteration.values()), 6)},
+            "decode_seconds": round(each.decode, 6),
+            "write_seconds": round(each.write, 6),
+            **_speed(each, peak),
+        }
+        for each in found
+    ]
+    trained = None
+    if training is not None:
+        # Layers compute in the short format, the rest in float32, so the short one's rate is what could be reached.
+        trained = {
+            "batch": training.batch,
+            "steps": training.steps,
+            "step_seconds": round(training.seconds, 6),
+            **_speed(training, peak),
+        }
+    return {
         "task": TASK,
         "model": model.name,
         "random_weights": random,
@@ -202,20 +203,18 @@ def _record(
         "memory_free": memory.free_memory(model.device),
         "batch_size": model.batch_size(),
         "batches": batches,
-        "training": None,
+        "training": trained,
     }
-    if training is not None:
-        record["training"] = {
-            "batch": training.batch,
-            "steps": training.steps,
-            "step_seconds": round(training.seconds, 6),
-            "pictures_per_second": round(training.batch / training.seconds, 4),
-            "gflops": round(training.gflops, 2),
-            # Layers compute in the short format, the rest in float32, so the short one's rate is what could be reached.
-            "share": share(training.gflops),
-            "memory": training.memory,
-        }
-    return record
+
+
+def _speed(measured: "Drawing | Training", peak: float | None) -> dict[str, Any]:
+    """What sampling and training have both; the share is of `peak`, in GFLOP/s, if that is known."""
+    return {
+        "pictures_per_second": round(measured.batch / measured.seconds, 4),
+        "gflops": round(measured.gflops, 2),
+        "share": None if peak is None else round(measured.gflops / peak, 4),
+        "memory": measured.memory,
+    }
 
 
 def _show(record: dict[str, Any]) -> None:

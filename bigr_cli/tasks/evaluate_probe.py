@@ -3,7 +3,7 @@
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from bigr_cli import console, options
 from bigr_cli.errors import UsageError
@@ -16,7 +16,9 @@ from bigr_cli.tasks._measuring import ImageSeed, loaded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bigr_cli.model import Model
     from bigr_cli.representation.probe import Probed, Row
+    from bigr_cli.representation.probe_data import Split
     from bigr_cli.representation.probe_files import Probe
 
 TASK = "evaluate probe"
@@ -135,7 +137,7 @@ def probe(
     save, plot = _checked(save, plot, overwrite=overwrite)
     folder = find_model(model)
     config = read_config(folder)
-    from bigr_cli.representation.probe import probe_features, probe_layers
+    from bigr_cli.representation.probe import probe_features
     from bigr_cli.representation.probe_data import open_split
 
     wanted = probe_features(config, layer, pool)
@@ -146,14 +148,7 @@ def probe(
     counts = {"count": count, "test_count": test_count}
     split = open_split(data, test, config.image_size, seed=seed, background=config.ground, **counts)
     network = loaded(model, machine)
-    batch = machine.batch_size or network.coding_batch_size()
-    with ExitStack() as bars:
-
-        def steps(text: str, total: int) -> "Callable[[int], None]":
-            bars.close()
-            return bars.enter_context(progress_bar(total, text)).advance
-
-        found = probe_layers(network, split, batch=batch, seed=seed, steps=steps, layer=layer, pool=pool)
+    found = _probed(network, split, machine, seed=seed, layer=layer, pool=pool)
     best = found.layer
     with ExitStack() as after:  # the last one first; one that fails, such as for a closed stdout, stops no other
         if json:
@@ -187,6 +182,20 @@ def _checked(save: Path | None, plot: Path | None, *, overwrite: bool) -> tuple[
         check_plot(plot)
     check_targets([path for path in (save, plot) if path is not None], overwrite=overwrite)
     return save, plot
+
+
+def _probed(network: "Model", split: "Split", machine: Machine, **how: Any) -> "Probed":
+    """The probe of each layer; a bar for each of its steps."""
+    from bigr_cli.representation.probe import probe_layers
+
+    batch = machine.batch_size or network.coding_batch_size()
+    with ExitStack() as bars:
+
+        def steps(text: str, total: int) -> "Callable[[int], None]":
+            bars.close()
+            return bars.enter_context(progress_bar(total, text)).advance
+
+        return probe_layers(network, split, batch=batch, steps=steps, **how)
 
 
 def _make_default(folder: Path, name: str, layer: int, pool: str) -> None:

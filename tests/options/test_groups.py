@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from bigr_cli import app
-from bigr_cli.options import Seed
-from bigr_cli.options.groups import Machine, Sampling, Writing, grouped
+from bigr_cli.options import Count, Seed
+from bigr_cli.options.groups import Machine, Sampling, Writing, group_parameters, grouped
 from bigr_cli.registry import Registry
 
 
@@ -51,3 +51,19 @@ def test_an_option_twice_is_refused() -> None:
 
     with pytest.raises(TypeError, match=r"twice: has an option twice: .*steps, steps"):
         grouped(twice)
+
+
+def test_a_parameter_that_is_left_out_is_no_option() -> None:
+    def command(count: Count = 1, *, sampling: Sampling = Sampling(), machine: Machine) -> None:  # noqa: B008
+        received.update(locals())
+
+    received: dict[str, Any] = {}
+    made = grouped(command, without=("count", "sampling"))
+    assert set(inspect.signature(made).parameters) == {one.name for one in group_parameters(Machine)}
+    made(**{one.name: one.default for one in group_parameters(Machine)})
+    assert received["count"] == 1 and received["machine"].device == "auto"
+
+
+def test_what_is_given_of_the_sampler() -> None:
+    assert Sampling().given == {}
+    assert Sampling(steps=3, gumbel=0.0).given == {"steps": 3, "gumbel": 0.0}
