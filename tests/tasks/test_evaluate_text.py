@@ -57,7 +57,7 @@ def test_records_and_a_sweep(bigr: Run, home: Path) -> None:
     ],
 )
 def test_what_cannot_be(bigr: Run, words: tuple[str, ...], message: str) -> None:
-    done = bigr("evaluate", "text", *QUICK, *words)
+    done = bigr("evaluate", "text", "-n", 4, *QUICK, *words)
     assert done.code == 2 and message in done.err, done.err
 
 
@@ -68,7 +68,7 @@ def test_a_model_of_classes(bigr: Run, tiny_model: Path) -> None:
 
 def test_without_transformers(bigr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bigr_cli.zoo.text_encoders.t5.find_spec", lambda name: None)
-    done = bigr("evaluate", "text", "--clip", "openai/clip-vit-base-patch32")
+    done = bigr("evaluate", "text", "-n", 4, "--clip", "openai/clip-vit-base-patch32")
     assert done.code == 2 and "pipx inject bigr-cli transformers" in done.err
 
 
