@@ -1,4 +1,4 @@
-"""Texts from anywhere: decoded, made fit to be shown and read; and durations as people write them."""
+"""Texts from anywhere: decoded, made fit to be shown and read; and durations and colours as people write them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import unicodedata
 from dataclasses import fields
 from typing import Any
 
-from bigr_cli.errors import UsageError
+from bigr_cli.errors import ConfigError, UsageError
+
+Background = tuple[int, int, int]
+"""Red, green and blue, 0 to 255, of what transparent pixels are composited on."""
+WHITE: Background = (255, 255, 255)
 
 _JOINER = "\u200d"  # of emoji; other invisible characters could turn a terminal's line around
 _JOINERS = f"\u200c{_JOINER}"  # Persian and other scripts are not written right without the former
@@ -135,3 +139,19 @@ def decoded(data: bytes, errors: str = "strict") -> str:
             if zeros.count(0) > 0.7 * len(zeros) and letters.count(0) < 0.1 * len(letters):
                 return data.decode(encoding, errors if errors != "surrogateescape" else "strict")
     return data.decode("utf-8", errors)
+
+
+def parse_colour(text: str, name: str = "colour") -> Background:
+    """A colour as CSS writes it: a name, "#rrggbb", "rgb(1, 2, 3)". Raises ConfigError for anything else."""
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(text.strip())[:3]
+    except ValueError as error:
+        raise ConfigError(f"{name}: expected a colour such as white or '#808080', got {text[:40]!r}") from error
+    return red, green, blue
+
+
+def beside_white(background: Background) -> str:
+    """What is added to a text that identifies images composited on a background; nothing if it is white."""
+    return "" if background == WHITE else f":{background}"

@@ -1,4 +1,4 @@
-"""How an image was made: the recipe, the command that makes it again, and which model it means."""
+"""How an image was made: the recipe, and the command that makes it again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from bigr_cli.errors import ConfigError, UsageError
 from bigr_cli.plain_text import escaped, is_plain
 from bigr_cli.setting import members, parameters
 from bigr_cli.version import __version__
-from bigr_cli.zoo.find import model_with_weights
 
 FORMAT = 1
 GENERATE = "generate"
@@ -27,15 +26,6 @@ _SUBJECTS = ("image", "stops")  # options that the command line has as arguments
 _SHEETS = ("shows", "columns", "captions")  # which give a sheet's own options
 _OF_FILMS = "fps"  # an option of interpolate's that is no setting of its request
 _DEEPEST = 20  # levels of lists and mappings in a recipe
-
-
-def model_of(recipe: Recipe) -> tuple[str, bool]:
-    """The model that a recipe asks for, as --model takes it, and whether its weights are those of the recipe.
-
-    Where they are others, a folder that the recipe names is not to be used unless somebody asks for it.
-    """
-    found = model_with_weights(recipe.model, recipe.folder, recipe.weights)
-    return (recipe.folder or recipe.model, False) if found is None else (found, True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,14 +47,7 @@ _OTHER_COLORS = split(
     " bronze rainbow colorful colourful multicolored multicoloured transparent"
 )
 _SHADES = split("dark light bright pale deep vivid pastel")
-_NATURAL = {
-    "grass": "green",
-    "sand": "yellow",
-    "snow": "white",
-    "sea": "blue",
-    "sunset": "red orange pink",
-    "night": "blue",
-}
+_NATURAL = dict(grass="green", sand="yellow", snow="white", sea="blue", sunset="red orange pink", night="blue")
 _GLUE = split(
     "a an the of in on at by with to and or some my our your his her their this that these those it its it's there is"
     " are over near next beside picture image drawing illustration something one 1 single lone"

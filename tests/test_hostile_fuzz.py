@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from bigr_cli import schema, yaml_text
 from bigr_cli.errors import BigrError
 from bigr_cli.plain_text import escaped
-from bigr_cli.recipe import command, left_out, model_of, parse_recipe
+from bigr_cli.recipe import command, left_out, parse_recipe
 from bigr_cli.representation.index_files import read_index
 from bigr_cli.runtime.tensor_headers import read_header
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.zoo.card import render_card
 from bigr_cli.zoo.config import dump_config, read_config
+from bigr_cli.zoo.find import model_of
 from bigr_cli.zoo.sizes import parameters
 
 SECONDS = 10.0  # far more than any takes, on a machine that does other things as well

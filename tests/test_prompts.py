@@ -9,8 +9,9 @@ from bigr_cli.core.config import SamplingConfig
 from bigr_cli.editing.generate import plan
 from bigr_cli.errors import ConfigError, UnknownNameError, UsageError
 from bigr_cli.prompts import Label, label_index, name_of
-from bigr_cli.recipe import Recipe, model_of
+from bigr_cli.recipe import Recipe
 from bigr_cli.zoo.config import ModelConfig, read_config
+from bigr_cli.zoo.find import model_of
 from bigr_cli.zoo.presets import sampling_settings
 
 LAST = 2**63 - 1

@@ -10,13 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from bigr_cli.errors import ConfigError
 from bigr_cli.setting import Setting, check_settings
-
-if TYPE_CHECKING:
-    from bigr_cli.core.architectures import GeneratorConfig
 
 MOST_REFINE = 10_000  # steps of latent optimisation, as of the option
 
@@ -235,16 +232,18 @@ class SamplingConfig:
         require(0 <= low < high <= 1, f"guidance_interval: expected 0 <= A < B <= 1, got {low},{high}")
 
 
-def taken_by(generator: GeneratorConfig, settings: SamplingConfig) -> SamplingConfig:
-    """The settings as a generator can take them: with causal attention it samples one token an iteration, row by row.
+def taken_by(attention: str, tokens: int, settings: SamplingConfig) -> SamplingConfig:
+    """The settings as a generator with such attention and so many tokens can take them.
+
+    With causal attention it samples one token an iteration, row by row.
 
     Raises:
         ConfigError: corrections, which such a generator cannot make: it predicts no token from those behind it; a
             cache_interval above 1.
     """
-    if generator.attention != "causal":
+    if attention != "causal":
         return settings
     require(not settings.corrections, f"corrections: expected 0 with attention: causal, got {settings.corrections}")
     interval = settings.cache_interval
     require(interval == 1, f"cache_interval: expected 1 with attention: causal, got {interval}")
-    return replace(settings, steps=generator.tokens, order="raster")
+    return replace(settings, steps=tokens, order="raster")

@@ -67,7 +67,7 @@ def sample(
     Raises:
         ValueError: shapes that do not fit the model, or more timesteps than it was trained with.
     """
-    settings = taken_by(generator.config, settings)
+    settings = taken_by(generator.config.attention, generator.config.tokens, settings)
     codes, masked = _start(generator, seeds, known)
     work = _Work(generator, _prefix(generator, labels, ratios, against), seeds, settings, observe)
     codes = _unmask(work, codes, masked)

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.colours import WHITE, Background, beside_white
 from bigr_cli.data.images import inspect_image, read_header, read_square
 from bigr_cli.errors import BigrError, ImageError, UsageError
 from bigr_cli.file_tree import PassedOver
 from bigr_cli.files import reading
 from bigr_cli.imaging.modes import Box, centre
+from bigr_cli.plain_text import WHITE, Background, beside_white
 from bigr_cli.progress import progress_bar
 
 Check = Literal["headers", "pictures"]

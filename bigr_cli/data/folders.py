@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.colours import WHITE, Background, beside_white
 from bigr_cli.data.captions import Listing, TextsBeside, read_listing
 from bigr_cli.data.file_source import Check, FileSource, usable
 from bigr_cli.data.images import open_file
@@ -26,6 +25,7 @@ from bigr_cli.errors import RunError, UsageError
 from bigr_cli.file_names import expanded, name_hash, natural_key, same_name
 from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree
 from bigr_cli.files import reading
+from bigr_cli.plain_text import WHITE, Background, beside_white
 
 _BYTES = re.compile("[\udc80-\udcff]")  # as which Python reads what is no UTF-8 in names of files
 _SURROGATES = re.compile("[\ud800-\udfff]")

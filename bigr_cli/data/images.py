@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from bigr_cli import console
-from bigr_cli.colours import WHITE, Background
 from bigr_cli.data.decoding import (
     FORMATS,
     MAX_PIXELS,
@@ -39,6 +38,7 @@ from bigr_cli.data.decoding import (
 from bigr_cli.errors import BigrError, ImageError
 from bigr_cli.imaging.modes import Box, at_size, centre, scaled, square
 from bigr_cli.imaging.originals import Original
+from bigr_cli.plain_text import WHITE, Background
 
 __all__ = [
     "FORMATS",

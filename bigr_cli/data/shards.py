@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.colours import beside_white
 from bigr_cli.data.captions import Entry, captions_in, entry_of
 from bigr_cli.data.file_source import Check, TableSource, is_readable, usable
 from bigr_cli.data.folders import plain_label, sorted_labels
@@ -31,7 +30,7 @@ from bigr_cli.file_names import name_hash
 from bigr_cli.file_tree import IMAGE_SUFFIXES, PassedOver
 from bigr_cli.files import reading
 from bigr_cli.home import Cache, intact, save_arrays
-from bigr_cli.plain_text import decoded
+from bigr_cli.plain_text import beside_white, decoded
 from bigr_cli.progress import progress_bar
 
 _CACHE = Cache("shards", "what a tar shard holds")

@@ -10,7 +10,6 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from bigr_cli.colours import WHITE, Background
 from bigr_cli.data import scenes
 from bigr_cli.data.array_files import find_idx, open_idx, open_npz, refuse_pickles
 from bigr_cli.data.captions import LISTING, METADATA
@@ -25,6 +24,7 @@ from bigr_cli.errors import UsageError
 from bigr_cli.file_names import can_be_named, expanded
 from bigr_cli.file_tree import image_tree
 from bigr_cli.files import reading
+from bigr_cli.plain_text import WHITE, Background
 from bigr_cli.version import __version__
 from bigr_cli.vocabulary import Vocabulary, counted
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bigr_cli.colours import WHITE, Background
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.tokenizer import refined
 from bigr_cli.errors import ImageError
 from bigr_cli.imaging.modes import to_levels
 from bigr_cli.imaging.originals import Original
+from bigr_cli.plain_text import WHITE, Background
 
 OneImage: TypeAlias = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 Images: TypeAlias = OneImage | Sequence[OneImage]

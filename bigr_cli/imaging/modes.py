@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bigr_cli.colours import WHITE, Background
+from bigr_cli.plain_text import WHITE, Background
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[Any]

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bigr_cli.colours import WHITE, Background
 from bigr_cli.imaging.modes import (
     GREY,
     STRAIGHT,
@@ -29,6 +28,7 @@ from bigr_cli.imaging.modes import (
     to_levels,
     to_rgb,
 )
+from bigr_cli.plain_text import WHITE, Background
 
 _STRIP = 1 << 20  # pixels that are copied at once, so that a large image needs little more memory than it has itself
 _BLOCK = 1 << 18  # and mixed at once

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli.colours import WHITE, Background
 from bigr_cli.core.config import Guide
 from bigr_cli.errors import ImageError, ModelError, ModelFormatError, UsageError
+from bigr_cli.plain_text import WHITE, Background
 from bigr_cli.prompts import Label, guide_of, name_of
 from bigr_cli.runtime.memory import Batches
 from bigr_cli.version import __version__

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli.colours import WHITE, Background
 from bigr_cli.data.array_files import splits_of
 from bigr_cli.data.captions import METADATA, Listing, read_listing
 from bigr_cli.data.file_source import FileSource
@@ -26,6 +25,7 @@ from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.file_names import expanded
 from bigr_cli.file_tree import image_tree
 from bigr_cli.imaging.inputs import Input, find_inputs
+from bigr_cli.plain_text import WHITE, Background
 
 _READERS = 2
 _AHEAD = 2  # batches that are read while one is worked on

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from bigr_cli.colours import WHITE, Background
 from bigr_cli.core.representation import layer_features
 from bigr_cli.data.loading import as_floats, load_batches, workers_watched
 from bigr_cli.data.sources import SCENES, Source, open_source
 from bigr_cli.errors import ModelError, UsageError
+from bigr_cli.plain_text import WHITE, Background
 from bigr_cli.representation.features import Wanted, side_by_side
 from bigr_cli.runtime.memory import Batches
 from bigr_cli.runtime.offload import offload_like

@@ -26,12 +26,12 @@ from bigr_cli.tasks._sheets import before_after_path, write_before_after
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bigr_cli.colours import Background
     from bigr_cli.editing.batched_sampling import Iteration, SamplingCoroutine
     from bigr_cli.editing.repaint import Painted
     from bigr_cli.editing.request import EditRequest
     from bigr_cli.imaging.originals import Original
     from bigr_cli.model import Model
+    from bigr_cli.plain_text import Background
 
 _READERS = 2
 _AHEAD = 8  # images that are read beyond those in work

@@ -181,8 +181,7 @@ class Chooser:
         """
         if self.recipe is None or "model" in self._explicit:
             return value
-        from bigr_cli.recipe import model_of
-        from bigr_cli.zoo.find import named_model
+        from bigr_cli.zoo.find import model_of, named_model
 
         name, same = model_of(self.recipe)
         if same:

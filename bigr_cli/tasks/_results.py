@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bigr_cli import console, streams
 from bigr_cli.errors import BigrError, RunError, UsageError
-from bigr_cli.image_log import Log
 from bigr_cli.runtime.processes import Team
+from bigr_cli.tasks._image_log import Log
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -84,8 +84,7 @@ def _stored_recipe(source: "FileSource", index: int) -> "Recipe":
 
 def model_for(recipe: "Recipe", name: str) -> str | None:
     """The model of a recipe, or another one of its name, of which a warning says so; None if there is none."""
-    from bigr_cli.recipe import model_of
-    from bigr_cli.zoo.find import named_model
+    from bigr_cli.zoo.find import model_of, named_model
 
     found, same = model_of(recipe)
     if same:

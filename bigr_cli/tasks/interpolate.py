@@ -11,11 +11,11 @@ import typer
 from bigr_cli import console, options, prompts
 from bigr_cli.editing.requests import Interpolate
 from bigr_cli.errors import BigrError, RunError
-from bigr_cli.image_log import Log
 from bigr_cli.options import argument, number, option
 from bigr_cli.options.groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.registry import MAKE, task
 from bigr_cli.tasks._given import Chooser, given_by
+from bigr_cli.tasks._image_log import Log
 from bigr_cli.tasks._interpolations import TASK, Job, plan, write_frames
 from bigr_cli.tasks._results import FailureList, Unfamiliar
 from bigr_cli.tasks._sharing import load_on_every_rank, sharing

@@ -14,8 +14,8 @@ from bigr_cli.options.groups import grouped
 from bigr_cli.registry import task
 
 if TYPE_CHECKING:
-    from bigr_cli.image_log import Entry
     from bigr_cli.recipe import Recipe
+    from bigr_cli.tasks._image_log import Entry
 
 LIST, SHOW, AGAIN = "list", "show", "again"
 
@@ -91,19 +91,19 @@ def _asked(words: list[str], keeping: Keeping) -> tuple[str, int]:
 
 
 def _keep(keeping: Keeping) -> None:
-    from bigr_cli import image_log
+    from bigr_cli.tasks import _image_log
 
     if keeping.clear:
-        console.say(f"forgot {image_log.clear():,} images; the images themselves are where they were")
+        console.say(f"forgot {_image_log.clear():,} images; the images themselves are where they were")
     if keeping.on or keeping.off:
-        image_log.turn(on=keeping.on)
+        _image_log.turn(on=keeping.on)
         console.say(f"the log is {'on' if keeping.on else 'off'}")
-        if keeping.on and (still := image_log.why_off()):
+        if keeping.on and (still := _image_log.why_off()):
             console.warn(f"{still} turns it off all the same")
 
 
 def _list(count: int, search: str | None, *, json: bool) -> None:
-    from bigr_cli.image_log import entries, why_off
+    from bigr_cli.tasks._image_log import entries, why_off
 
     found = entries(count, search)
     if json:
@@ -131,7 +131,7 @@ def _recipe(one: "Entry") -> "Recipe":
 
 
 def _show(number: int, *, json: bool) -> None:
-    from bigr_cli.image_log import entry
+    from bigr_cli.tasks._image_log import entry
     from bigr_cli.tasks.info import show_recipe
 
     one = entry(number)
@@ -147,8 +147,8 @@ def _name(one: "Entry") -> str | None:
 
 def _again(context: typer.Context, number: int, output: str | None, *, overwrite: bool, json: bool, quiet: bool) -> int:
     """Run the command of an image's recipe where it ran then, and return its exit code."""
-    from bigr_cli.image_log import entry
     from bigr_cli.recipe import arguments
+    from bigr_cli.tasks._image_log import entry
 
     one = entry(number)
     recipe, here = _recipe(one), Path.cwd()
@@ -174,9 +174,9 @@ def _model(recipe: "Recipe", number: int, target: str) -> str:
     Raises:
         UsageError: there is neither; says so where the folder that it names has other weights by now.
     """
-    from bigr_cli.recipe import command, model_of
+    from bigr_cli.recipe import command
     from bigr_cli.zoo.config import CONFIG_FILE
-    from bigr_cli.zoo.find import named_model
+    from bigr_cli.zoo.find import model_of, named_model
 
     found, same = model_of(recipe)
     if same:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from bigr_cli.colours import parse_colour
 from bigr_cli.core.architectures import TokenizerConfig
 from bigr_cli.core.config import (
     LARGEST_SEED,
@@ -16,6 +15,7 @@ from bigr_cli.core.config import (
     require_positive,
     require_whole,
 )
+from bigr_cli.plain_text import parse_colour
 from bigr_cli.training.loss_config import AlignmentConfig, MaskingConfig, TokenizerLosses
 from bigr_cli.training.sizes import GeneratorShape
 

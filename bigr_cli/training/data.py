@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.colours import parse_colour
 from bigr_cli.data.cached import CachedSource, ReducedSource
 from bigr_cli.data.file_source import FileSource
 from bigr_cli.data.folders import FolderSource
 from bigr_cli.data.sources import ScenesSource, Source, color_and_label, open_source
 from bigr_cli.errors import CheckpointError, UsageError
 from bigr_cli.files import atomic_write
+from bigr_cli.plain_text import parse_colour
 from bigr_cli.training.config import DataConfig
 from bigr_cli.zoo.config import CONFIG_FILE, read_config
 

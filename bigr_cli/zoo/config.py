@@ -15,13 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bigr_cli import schema, yaml_text
-from bigr_cli.colours import Background, parse_colour
 from bigr_cli.core.architectures import GeneratorConfig, TokenizerConfig
 from bigr_cli.core.config import MOST_REFINE, PRESETS, SOURCES, UNSAID, SamplingConfig, require, require_whole
 from bigr_cli.core.held_out import HeldOut
 from bigr_cli.errors import ConfigError, ModelFormatError
 from bigr_cli.files import atomic_write, reading, writing
-from bigr_cli.plain_text import decoded, short_repr
+from bigr_cli.plain_text import Background, decoded, parse_colour, short_repr
 from bigr_cli.vocabulary import Vocabulary
 from bigr_cli.zoo.source import Source
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bigr_cli import home
 from bigr_cli.errors import ConfigError, ModelError, UnknownNameError, UsageError
@@ -20,6 +21,9 @@ from bigr_cli.plain_text import short_repr
 from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.zoo.config import CONFIG_FILE, ModelConfig, check_name, read_config
 from bigr_cli.zoo.sizes import stored_parameters
+
+if TYPE_CHECKING:
+    from bigr_cli.recipe import Recipe
 
 DEFAULT_MODEL = "scenes-64"
 MODEL_VARIABLE = "BIGR_MODEL"
@@ -218,6 +222,15 @@ def _entry(name: str, directory: Path, where: str) -> Entry:
     else:
         state = "ready" if config.generator else "tokenizer only"
     return Entry(name, directory, where, state, size, config)
+
+
+def model_of(recipe: Recipe) -> tuple[str, bool]:
+    """The model that a recipe asks for, as --model takes it, and whether its weights are those of the recipe.
+
+    Where they are others, a folder that the recipe names is not to be used unless somebody asks for it.
+    """
+    found = model_with_weights(recipe.model, recipe.folder, recipe.weights)
+    return (recipe.folder or recipe.model, False) if found is None else (found, True)
 
 
 def model_with_weights(name: str, folder: str | None, weights: Mapping[str, str]) -> str | None:

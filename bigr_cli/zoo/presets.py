@@ -110,7 +110,7 @@ def sampling_settings(config: ModelConfig, *layers: Mapping[str, object], painti
             value = getattr(chosen, name)
             if value > most:
                 raise ConfigError(f"{name}: expected 1 to {most}, {why} of {config.name}, got {value}")
-        return taken_by(config.generator, chosen)
+        return taken_by(config.generator.attention, config.generator.tokens, chosen)
     return chosen
 
 

@@ -148,7 +148,7 @@ def test_drawn_by_its_own_conditions(tiny_generator: Callable[..., Generator]) -
 
 def test_settings_as_they_are_taken(causal: Generator) -> None:
     given_settings = SamplingConfig(steps=3, order="entropy", timesteps=5)
-    assert taken_by(causal.config, given_settings) == SamplingConfig(steps=TOKENS, order="raster", timesteps=5)
+    assert taken_by("causal", TOKENS, given_settings) == SamplingConfig(steps=TOKENS, order="raster", timesteps=5)
 
 
 def test_what_needs_both_sides_is_refused(causal: Generator, codes: Tensor) -> None:

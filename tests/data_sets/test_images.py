@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin, features
 
 from bigr_cli import console
-from bigr_cli.colours import WHITE
 from bigr_cli.data import decoding
 from bigr_cli.data import images as reader
 from bigr_cli.data.decoding import FORMATS
@@ -31,6 +30,7 @@ from bigr_cli.errors import ImageError
 from bigr_cli.evaluation.image_sets import folder
 from bigr_cli.imaging.modes import square, to_levels
 from bigr_cli.imaging.originals import Original
+from bigr_cli.plain_text import WHITE
 from bigr_cli.representation.items import Item, read_item
 
 SIDE = 16

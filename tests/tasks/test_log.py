@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bigr_cli import image_log
+from bigr_cli.tasks import _image_log
 from bigr_cli.zoo.config import read_config
 
 Run = Callable[..., Any]
@@ -173,8 +173,8 @@ def test_a_home_that_is_a_file_is_one_warning(bigr: Run, workplace: Path, monkey
 
 
 def test_a_locked_database_costs_seconds_only(bigr: Run, workplace: Path, home: Path, monkeypatch: Any) -> None:
-    image_log.Log().write()
-    monkeypatch.setattr(image_log, "_PATIENCE", 0.2)
+    _image_log.Log().write()
+    monkeypatch.setattr(_image_log, "_PATIENCE", 0.2)
     assert bigr("generate", "cat", "-o", "a.png", "-q").err == ""
     holder = sqlite3.connect(home / "log.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
@@ -188,7 +188,7 @@ def test_a_locked_database_costs_seconds_only(bigr: Run, workplace: Path, home: 
 
 def test_processes_write_beside_each_other(bigr: Run, home: Path) -> None:
     code = (
-        "from bigr_cli.image_log import Log\n"
+        "from bigr_cli.tasks._image_log import Log\n"
         f"for i in range(25):\n  log = Log()\n  log.add({ROW!r} | {{'seed': i}})\n  log.write()\n"
         "import sys; assert 'torch' not in sys.modules"
     )
@@ -201,8 +201,8 @@ def test_processes_write_beside_each_other(bigr: Run, home: Path) -> None:
 
 
 def test_the_oldest_are_forgotten_and_numbers_stay(bigr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_log, "KEPT", 5)
-    log = image_log.Log()
+    monkeypatch.setattr(_image_log, "KEPT", 5)
+    log = _image_log.Log()
     for seed in range(12):
         log.add({**ROW, "seed": seed, "path": f"{seed}.png"})
     log.write()
@@ -211,7 +211,7 @@ def test_the_oldest_are_forgotten_and_numbers_stay(bigr: Run, monkeypatch: pytes
 
 
 def test_noting_costs_next_to_nothing(home: Path) -> None:
-    log, began = image_log.Log(), time.process_time()
+    log, began = _image_log.Log(), time.process_time()
     for seed in range(1000):
         log.add({**ROW, "seed": seed, "path": f"{seed}.png", "recipe": dict.fromkeys(map(str, range(40)), 1.5)})
     log.write()

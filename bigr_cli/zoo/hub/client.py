@@ -19,22 +19,13 @@ from typing import Any, BinaryIO, cast
 import huggingface_hub
 from huggingface_hub import (
     constants,
+    errors,
     file_download,
     get_hf_file_metadata,
     hf_hub_url,
     snapshot_download,
     try_to_load_from_cache,
     utils,
-)
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 
 from bigr_cli.errors import BigrError, ModelError, RunError
@@ -46,12 +37,14 @@ from bigr_cli.version import __version__
 from bigr_cli.zoo.source import readable_size
 
 LOGIN_HINT = "log in with hf auth login, or put a token in HF_TOKEN"
+_PRIVATE_HINT = f"if it is private, {LOGIN_HINT}"
+_TERMS = "its owner asks for a login and for agreement to terms"
 _AGAIN_HINT = "run the same command again: it goes on where this one stopped"
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quota error
 
 # The base of what httpx raises; requests, in older versions of huggingface_hub, raises kinds of OSError.
-TRANSPORT: type[Exception] = cast(Any, HfHubHTTPError).__bases__[0]
-FAILURES = (TRANSPORT, OSError, EntryNotFoundError, HFValidationError, OfflineModeIsEnabled)
+TRANSPORT: type[Exception] = cast(Any, errors.HfHubHTTPError).__bases__[0]
+FAILURES = (TRANSPORT, OSError, errors.EntryNotFoundError, errors.HFValidationError, errors.OfflineModeIsEnabled)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -68,27 +61,30 @@ def status_of(error: BaseException) -> int | None:
 def explained(error: Exception, what: str) -> BigrError:
     """The BigrError for what the hub's library raised while it was busy with `what`."""
     status = status_of(error)
-    if isinstance(error, GatedRepoError):
-        return ModelError(f"{what}: its owner asks for a login and for agreement to terms", hint=LOGIN_HINT)
-    if isinstance(error, RevisionNotFoundError):
-        return ModelError(f"{what}: the repository has no such branch or commit")
-    if status == 401:
-        return ModelError(f"{what}: there is no such repository, or it needs a login", hint=LOGIN_HINT)
-    if status == 403:
-        return ModelError(f"{what}: the hub does not allow it to this login", hint=LOGIN_HINT)
-    if isinstance(error, RepositoryNotFoundError):
-        return ModelError(f"{what}: there is no such repository", hint=f"if it is private, {LOGIN_HINT}")
-    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-        return MissingFileError(f"{what}: the repository has no such file")
-    if isinstance(error, HFValidationError):
-        return ModelError(f"{what}: the hub does not take this name: {error}")
-    if status is not None:
-        return RunError(f"{what}: the hub answered with status {status}", hint=_AGAIN_HINT)
+    missing = isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError)
+    known: tuple[tuple[bool, type[BigrError], str, str | None], ...] = (
+        (isinstance(error, errors.GatedRepoError), ModelError, _TERMS, LOGIN_HINT),
+        (
+            isinstance(error, errors.RevisionNotFoundError),
+            ModelError,
+            "the repository has no such branch or commit",
+            None,
+        ),
+        (status == 401, ModelError, "there is no such repository, or it needs a login", LOGIN_HINT),
+        (status == 403, ModelError, "the hub does not allow it to this login", LOGIN_HINT),
+        (isinstance(error, errors.RepositoryNotFoundError), ModelError, "there is no such repository", _PRIVATE_HINT),
+        (missing, MissingFileError, "the repository has no such file", None),
+        (isinstance(error, errors.HFValidationError), ModelError, f"the hub does not take this name: {error}", None),
+        (status is not None, RunError, f"the hub answered with status {status}", _AGAIN_HINT),
+    )
+    for holds, kind, message, hint in known:
+        if holds:
+            return kind(f"{what}: {message}", hint=hint)
     if isinstance(error, OSError) and error.errno in _FULL:
         return RunError(f"{what}: the disk is full", hint=f"make room, then {_AGAIN_HINT}")
     if isinstance(error, OSError) and error.filename is not None:
         return RunError(f"{error.filename}: {error.strerror or error}")
-    cause = error.__cause__ or error if isinstance(error, LocalEntryNotFoundError) else error
+    cause = error.__cause__ or error if isinstance(error, errors.LocalEntryNotFoundError) else error
     reason = " ".join(str(cause).split()) or type(cause).__name__
     return RunError(f"{what}: the hub cannot be reached: {reason}", hint=_AGAIN_HINT)
 
