@@ -115,7 +115,6 @@ def look_at(source: Source, *, captioned: Source | None = None, seconds: float =
 
 
 def _class_sides(source: FileSource, found: Sequence[_Found]) -> dict[str, tuple[int, int]]:
-    """The least and the largest shorter side of each class with images that can be read."""
     sides: dict[str, tuple[int, int]] = {}
     for index, each in enumerate(found) if source.labels else ():
         if not each.error:

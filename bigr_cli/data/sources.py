@@ -256,7 +256,6 @@ def _data_set_at(where: str, path: Path) -> DataSet | None:
 
 
 def _open_files(where: str, size: int, captions: bool, check: Check | None) -> FileSource:
-    """Whatever files there are, by what they are."""
     found = find_data_set(where)
     return found.open(size, captions, check) if found else open_folder(where, size, captions=captions, check=check)
 

@@ -64,7 +64,6 @@ def samples(path: Path, passed: PassedOver) -> list[Sample]:
 
 
 def _of_group(places: list[Place], passed: PassedOver) -> Iterator[Sample]:
-    """The samples among files that have the same name up to the first dot."""
     images = [place for place in places if _suffix(place) in IMAGE_SUFFIXES]
     plain = [place for place in images if _dots(place) == 1]
     alone = len(places) == len(images)  # nothing is said of them: then it is a tree of images, not of samples
@@ -235,7 +234,6 @@ def _is_shard(name: str) -> bool:
 
 
 def _matching(pattern: str) -> list[Path]:
-    """The tar files that fit a pattern without braces."""
     path = expanded(pattern)
     if not is_pattern(pattern) or path.exists():
         return [path]

@@ -208,7 +208,6 @@ def paint_together(
 
 
 def _held(queue: Iterable[tuple[_Work[Key, Result], int]]) -> int:
-    """The bytes that all works of a queue hold together."""
     return sum(max(request.held for request in work.requests) for work in dict.fromkeys(work for work, _ in queue))
 
 

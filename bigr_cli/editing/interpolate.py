@@ -139,7 +139,8 @@ def between_images(
         UnfamiliarError: as `look_at`.
     """
     size = network.tokenizer.config.image_size
-    squares = [_tensor(network, image.square(size)) for image in images]
+    weight = network.tokenizer.embed
+    squares = [to_tensor([image.square(size)]).to(weight.device, weight.dtype) for image in images]
     with torch.inference_mode():
         logits = [network.tokenizer.bit_logits(square) for square in squares]
     codes = [refined(network.tokenizer, *each, request.refine or 0)[0] for each in zip(squares, logits, strict=True)]
@@ -226,11 +227,6 @@ def _sampled(requests: Sequence[SampleRequest]) -> SamplingCoroutine[list[Tensor
     needed = [request for request, samples in zip(requests, wanted, strict=True) if samples]
     sampled = iter((yield needed)) if needed else iter(())
     return [next(sampled) if samples else one.codes for one, samples in zip(requests, wanted, strict=True)]
-
-
-def _tensor(network: BinaryModel, image: Image.Image) -> Tensor:
-    weight = network.tokenizer.embed
-    return to_tensor([image]).to(weight.device, weight.dtype)
 
 
 def _switched(one: Tensor, other: Tensor, one_logits: Tensor, other_logits: Tensor, share: float) -> Tensor:

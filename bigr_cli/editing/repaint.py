@@ -235,7 +235,6 @@ def lowest(scores: Tensor, count: int) -> Tensor:
 
 
 def _grown(region: Where) -> Where:
-    """The region and the pixels next to it."""
     import cv2
 
     return np.asarray(cv2.dilate(region.astype(np.uint8), np.ones((3, 3), dtype=np.uint8)), dtype=bool)

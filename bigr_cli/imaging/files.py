@@ -105,7 +105,6 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _with_alpha(image: Image.Image) -> Image.Image:
-    """Grey with a colour that stands for transparency → LA."""
     grey, alpha = _image(to_rgb(image)[..., 0]), to_alpha(image)
     if alpha is not None:
         grey.putalpha(_image(alpha))

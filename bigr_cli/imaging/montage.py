@@ -201,33 +201,31 @@ def write_film(
 
 def _encoded(frames: Sequence[Image.Image], fps: float, recipe: Recipe | None) -> bytes:
     """An MP4 file: H.264 where this build of FFmpeg has it, otherwise MPEG-4."""
-    with TemporaryDirectory() as folder:  # FFmpeg reads the file again, to put its index in front
-        path = Path(folder) / "film.mp4"
-        _encode(path, frames, fps, recipe)
-        return path.read_bytes()
-
-
-def _encode(path: Path, frames: Sequence[Image.Image], fps: float, recipe: Recipe | None) -> None:
     import av
     from av.video.reformatter import ColorRange, Colorspace
 
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        if recipe is not None:
-            container.metadata["comment"] = recipe.to_json()
-        better = "libx264" in av.codecs_available
-        stream = container.add_stream("libx264" if better else "mpeg4", rate=Fraction(fps).limit_denominator(1000))
-        stream.width, stream.height = (side + side % 2 for side in frames[0].size)
-        stream.pix_fmt = "yuv420p"
-        codec = stream.codec_context  # what is not said, players guess, and not all alike
-        codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = _BT709
-        stream.options = {"crf": _QUALITY} if better else {"qmin": "2", "qmax": "2"}
-        for frame in frames:
-            pixels = np.asarray(frame.convert("RGB"))
-            even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
-            image = av.VideoFrame.from_ndarray(even, format="rgb24")
-            image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
-            container.mux(stream.encode(image))
-        container.mux(stream.encode())
+    with TemporaryDirectory() as folder:  # FFmpeg reads the file again, to put its index in front
+        path = Path(folder) / "film.mp4"
+        with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+            if recipe is not None:
+                container.metadata["comment"] = recipe.to_json()
+            better = "libx264" in av.codecs_available
+            stream = container.add_stream("libx264" if better else "mpeg4", rate=Fraction(fps).limit_denominator(1000))
+            stream.width, stream.height = (side + side % 2 for side in frames[0].size)
+            stream.pix_fmt = "yuv420p"
+            codec = stream.codec_context  # what is not said, players guess, and not all alike
+            codec.colorspace = codec.color_primaries = codec.color_trc = codec.color_range = _BT709
+            stream.options = {"crf": _QUALITY} if better else {"qmin": "2", "qmax": "2"}
+            for frame in frames:
+                pixels = np.asarray(frame.convert("RGB"))
+                even = np.pad(pixels, ((0, pixels.shape[0] % 2), (0, pixels.shape[1] % 2), (0, 0)), mode="edge")
+                image = av.VideoFrame.from_ndarray(even, format="rgb24")
+                image = image.reformat(
+                    format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+                )
+                container.mux(stream.encode(image))
+            container.mux(stream.encode())
+        return path.read_bytes()
 
 
 def _enlarged(frame: Image.Image) -> Image.Image:

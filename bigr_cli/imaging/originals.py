@@ -73,7 +73,6 @@ def mixed(
 
 
 def _mix_strip(strip: Image.Image, rgb: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]], mix: Mix) -> None:
-    """Mix colours into all pixels of a strip that have a weight."""
     pixels = np.array(strip)
     flat = pixels.reshape(strip.width * strip.height, *pixels.shape[2:])
     places = np.flatnonzero(weight > 0)

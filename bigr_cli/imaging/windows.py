@@ -115,11 +115,17 @@ def plan_windows(region: Where, side: int, step: float = 0.5) -> list[Window]:
 
     height, width = region.shape
     known = not region.all()
-    distance = None
-    if known and region.any():
-        left, top, right, bottom = bounds(region, margin=1)
-        raw = cv2.distanceTransform(region[top:bottom, left:right].astype(np.uint8), cv2.DIST_L2, 3)
-        distance = _Distances(np.asarray(raw, dtype=np.float32), left, top, region.shape)
+    x0, y0, x1, y1 = bounds(region, margin=1)
+    away = cv2.distanceTransform(region[y0:y1, x0:x1].astype(np.uint8), cv2.DIST_L2, 3) if known and x1 else None
+
+    def far(x: float, y: float, middle: tuple[float, float]) -> float:
+        """How far a window's middle is from what is known, or, where nothing is, from the middle of the region."""
+        if away is None:
+            return math.hypot(x - middle[0], y - middle[1])
+        row, column = min(height - 1, max(0, int(y))) - y0, min(width - 1, max(0, int(x))) - x0
+        inside = 0 <= row < away.shape[0] and 0 <= column < away.shape[1]
+        return float(away[row, column]) if inside else 0.0
+
     ranked = []
     for x, y, w, h in _parts(region):
         alone = max(w, h) <= side * (_CONTEXT if known else 1)
@@ -127,32 +133,9 @@ def plan_windows(region: Where, side: int, step: float = 0.5) -> list[Window]:
         down = [_centred(y, h, side, height)] if alone else _overlapping(y, h, side, height, step)
         for top in down:
             for left in across:
-                far = _distance(distance, left + side / 2, top + side / 2, (x + w / 2, y + h / 2))
-                ranked.append((round(far / (step * side)), top, left))
+                distance = far(left + side / 2, top + side / 2, (x + w / 2, y + h / 2))
+                ranked.append((round(distance / (step * side)), top, left))
     return [Window(left, top, side) for _, top, left in sorted(set(ranked))]
-
-
-@dataclass(frozen=True)
-class _Distances:
-    """How far each pixel of a region is from the nearest outside it; `values` begin at (left, top), 0 elsewhere."""
-
-    values: NDArray[np.float32]
-    left: int
-    top: int
-    shape: tuple[int, ...]
-
-    def at(self, x: float, y: float) -> float:
-        height, width = self.shape
-        row, column = min(height - 1, max(0, int(y))) - self.top, min(width - 1, max(0, int(x))) - self.left
-        inside = 0 <= row < self.values.shape[0] and 0 <= column < self.values.shape[1]
-        return float(self.values[row, column]) if inside else 0.0
-
-
-def _distance(distance: _Distances | None, x: float, y: float, centre: tuple[float, float]) -> float:
-    """How far a window's middle is from what is known, or, where nothing is, from the middle of the region."""
-    if distance is None:
-        return math.hypot(x - centre[0], y - centre[1])
-    return distance.at(x, y)
 
 
 def _centred(start: int, extent: int, side: int, limit: int) -> int:

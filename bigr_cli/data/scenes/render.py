@@ -207,7 +207,6 @@ def drawing(label: str, color: str, time: str, flying: bool) -> Drawing:
 
 
 def _placed(scene: Scene, canvas: int) -> list[tuple[list[Point], Color]]:
-    """The object's polygons in canvas pixels."""
     height = PROPORTIONS[scene.label][1]
     angle = math.radians(scene.tilt)
     cos, sin = math.cos(angle) * scene.size * canvas, math.sin(angle) * scene.size * canvas
