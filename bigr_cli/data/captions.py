@@ -1,4 +1,4 @@
-"""Captions: from files that list the images of a folder, and from texts beside images."""
+"""Captions and labels: from files that list the images of a folder, and from texts beside images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import json
 import os
 import posixpath
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bigr_cli.errors import UsageError
-from bigr_cli.file_names import same_name
+from bigr_cli.file_names import natural_key, same_name
 from bigr_cli.file_tree import PassedOver
 from bigr_cli.files import reading
 from bigr_cli.plain_text import decoded
@@ -26,7 +27,35 @@ csv.field_size_limit(2**24)
 
 _FILE_KEYS = ("file", "file_name")
 _TEXT_SUFFIXES = (".txt", ".caption")
+_BYTES = re.compile("[\udc80-\udcff]")  # as which Python reads what is no UTF-8 in names of files
+_SURROGATES = re.compile("[\ud800-\udfff]")
+INSTALL = "pip install 'bigr-cli[data]', or with pipx: pipx inject bigr-cli pyarrow"
 LARGEST_TEXT = 2**24  # bytes of a file of captions or of JSON beside an image
+
+
+def plain_label(name: str) -> str:
+    """A folder's name, or a text, as a label: accents composed, and `\\xe9` for a byte that is no UTF-8."""
+    name = _BYTES.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", name)
+    return same_name(_SURROGATES.sub("\ufffd", name))
+
+
+def sorted_labels(names: Iterable[str]) -> tuple[str, ...]:
+    """The classes in order, each once: as a person counts, 2 before 10, and capitals do not matter."""
+    return tuple(sorted(set(names), key=natural_key))
+
+
+def opened_table(path: Path) -> Any:
+    """A `pyarrow.parquet.ParquetFile`. Raises UsageError if pyarrow is missing, or the file damaged."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UsageError(f"{path}: parquet files need pyarrow, which is not installed", hint=INSTALL) from error
+    try:
+        # Buffered ahead, all that was read of the file would stay in memory.
+        return parquet.ParquetFile(path, pre_buffer=False)
+    except pyarrow.ArrowException as error:
+        raise UsageError(f"{path}: is no whole parquet file ({error})") from error
 
 
 def listed_rows(path: Path) -> Iterator[tuple[int, Any]]:
@@ -65,8 +94,6 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    from bigr_cli.data.parquet import opened_table
-
     for batch in opened_table(path).iter_batches(batch_size=1024):
         yield from batch.to_pylist()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,17 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.data.captions import Listing, TextsBeside, read_listing
+from bigr_cli.data.captions import Listing, TextsBeside, plain_label, read_listing, sorted_labels
 from bigr_cli.data.file_source import Check, FileSource, usable
 from bigr_cli.data.images import open_file
 from bigr_cli.errors import RunError, UsageError
-from bigr_cli.file_names import expanded, name_hash, natural_key, same_name
+from bigr_cli.file_names import expanded, name_hash
 from bigr_cli.file_tree import IMAGE_SUFFIXES, image_tree
 from bigr_cli.files import reading
 from bigr_cli.plain_text import WHITE, Background, beside_white
-
-_BYTES = re.compile("[\udc80-\udcff]")  # as which Python reads what is no UTF-8 in names of files
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -144,17 +140,6 @@ def _classes(where: str, files: tuple[str, ...], listing: Listing) -> tuple[tupl
     labels = sorted_labels(names)
     numbers = {label: number for number, label in enumerate(labels)}
     return tuple(numbers[name] for name in names), labels
-
-
-def plain_label(name: str) -> str:
-    """A folder's name, or a text, as a label: accents composed, and `\\xe9` for a byte that is no UTF-8."""
-    name = _BYTES.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", name)
-    return same_name(_SURROGATES.sub("\ufffd", name))
-
-
-def sorted_labels(names: Iterable[str]) -> tuple[str, ...]:
-    """The classes in order, each once: as a person counts, 2 before 10, and capitals do not matter."""
-    return tuple(sorted(set(names), key=natural_key))
 
 
 def _warn_of_strangers(root: Path, listing: Listing, files: tuple[str, ...]) -> None:

@@ -19,8 +19,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bigr_cli.data.captions import opened_table, plain_label
 from bigr_cli.data.file_source import Check, TableSource, usable
-from bigr_cli.data.folders import plain_label
 from bigr_cli.errors import RunError, UsageError
 from bigr_cli.file_names import is_pattern, name_hash
 from bigr_cli.file_tree import PassedOver, matching_tree
@@ -28,7 +28,6 @@ from bigr_cli.files import cache_file
 from bigr_cli.home import Cache, intact, save_arrays
 from bigr_cli.progress import progress_bar
 
-INSTALL = "pip install 'bigr-cli[data]', or with pipx: pipx inject bigr-cli pyarrow"
 _CACHE = Cache("tables")  # without which there is no reading: what cannot be written is an error
 _VERSION = 1  # of what is kept in the cache
 _AT_ONCE = 64  # rows
@@ -174,20 +173,6 @@ class _Columns(NamedTuple):
     label: str | None
     captions: tuple[str, ...]
     names: tuple[str, ...]
-
-
-def opened_table(path: Path) -> Any:
-    """A `pyarrow.parquet.ParquetFile`. Raises UsageError if pyarrow is missing, or the file damaged."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise UsageError(f"{path}: parquet files need pyarrow, which is not installed", hint=INSTALL) from error
-    try:
-        # Buffered ahead, all that was read of the file would stay in memory.
-        return parquet.ParquetFile(path, pre_buffer=False)
-    except pyarrow.ArrowException as error:
-        raise UsageError(f"{path}: is no whole parquet file ({error})") from error
 
 
 def _columns(path: Path) -> _Columns:

@@ -21,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.data.captions import Entry, captions_in, entry_of
+from bigr_cli.data.captions import Entry, captions_in, entry_of, plain_label, sorted_labels
 from bigr_cli.data.file_source import Check, TableSource, is_readable, usable
-from bigr_cli.data.folders import plain_label, sorted_labels
 from bigr_cli.data.tar_files import TEXTS, Place, Sample, Sparse, samples
 from bigr_cli.errors import UsageError
 from bigr_cli.file_names import name_hash

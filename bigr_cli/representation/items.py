@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigr_cli.data.array_files import splits_of
-from bigr_cli.data.captions import METADATA, Listing, read_listing
+from bigr_cli.data.captions import METADATA, Listing, plain_label, read_listing
 from bigr_cli.data.file_source import FileSource
-from bigr_cli.data.folders import is_hub_address, plain_label
+from bigr_cli.data.folders import is_hub_address
 from bigr_cli.data.sources import SCENES, find_data_set
 from bigr_cli.errors import BigrError, UsageError
 from bigr_cli.file_names import expanded
