@@ -145,7 +145,7 @@ def cached_codes(
     opened = partial(intact, partial(open_codes, shape=shape), path)
     if (packed := opened()) is None:
         made = _packed(tokenizer, source, variants, augment, workers)
-        if not _CODES.write(path, lambda hidden: write_codes(hidden, shape, made)):
+        if not _CODES.write(path, lambda temporary: write_codes(temporary, shape, made)):
             return None
         packed = opened()
     if packed is None:
@@ -239,7 +239,7 @@ class ReducedSource(WrappedSource[FileSource]):
         pixels, whole = copy
         # What is hardly smaller is decoded as fast as it is read.
         if index < self.kept and self._worth_keeping(pixels.shape, whole):
-            _REDUCED.write(path, lambda hidden: _write_copy(hidden, pixels, whole))
+            _REDUCED.write(path, lambda temporary: _write_copy(temporary, pixels, whole))
         return copy
 
     def _worth_keeping(self, shape: tuple[int, ...], whole: tuple[int, int]) -> bool:

@@ -129,11 +129,11 @@ def _unpacked(paths: Sequence[Path]) -> tuple[Path, NDArray[Any], tuple[str, ...
             return copy, *kept
         copy.parent.mkdir(parents=True, exist_ok=True)
         rows: list[tuple[int, ...]] = []
-        with cache_file(copy) as hidden, hidden.open("wb") as stream:
+        with cache_file(copy) as temporary, temporary.open("wb") as stream:
             labels = _copied(paths, stream, rows)
         found = np.array(rows, dtype=_ROW)
-        with cache_file(copy.with_suffix(".npz")) as hidden:
-            save_arrays(hidden, rows=found, about=np.array(json.dumps(labels)))
+        with cache_file(copy.with_suffix(".npz")) as temporary:
+            save_arrays(temporary, rows=found, about=np.array(json.dumps(labels)))
     except OSError as error:
         raise RunError(f"{error.filename or paths[0]}: cannot be read or copied: {error.strerror or error}") from error
     return copy, found, tuple(labels)

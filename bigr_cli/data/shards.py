@@ -79,7 +79,7 @@ def shard_index(path: Path) -> ShardIndex:
             return found
         index = _scanned(path)
     about = json.dumps(index._asdict() | {"rows": None})
-    _CACHE.write(kept, lambda hidden: save_arrays(hidden, rows=index.rows, about=np.array(about)))
+    _CACHE.write(kept, lambda temporary: save_arrays(temporary, rows=index.rows, about=np.array(about)))
     return index
 
 
