@@ -57,7 +57,7 @@ def image_weights(original: Original, threshold: float | None = None) -> Mask:
     rgb, alpha = original.rgb(), original.alpha()
     if alpha is None or alpha.max() - alpha.min() <= threshold:
         weights = _from_colours(original, rgb, threshold)
-        return settled(weights if alpha is None else weights * alpha, threshold, original.name)
+        return snapped(weights if alpha is None else weights * alpha, threshold, original.name)
     if _one_colour(rgb, alpha):
         weights = alpha
     elif _is_photo(rgb, alpha, threshold):
@@ -70,7 +70,7 @@ def image_weights(original: Original, threshold: float | None = None) -> Mask:
     else:
         console.warn(f"{original.name}: its transparent parts count as black, the rest by its own colours", once=True)
         weights = _from_colours(original, rgb * alpha[..., None], threshold)
-    return settled(weights, threshold, original.name)
+    return snapped(weights, threshold, original.name)
 
 
 def array_image(mask: NDArray[Any]) -> Original:
@@ -94,7 +94,7 @@ def array_image(mask: NDArray[Any]) -> Original:
     return Original(Image.fromarray(values.clip(0).astype(np.float32)), name="mask")
 
 
-def settled(weights: NDArray[np.floating[Any]], threshold: float, name: str) -> Mask:
+def snapped(weights: NDArray[np.floating[Any]], threshold: float, name: str) -> Mask:
     """Weights (H, W) with what is nearly 0 as 0 and what is nearly 1 as 1; says what may not be meant."""
     values = np.asarray(weights, dtype=np.float32).clip(0, 1)
     limit = np.float32(threshold + 1e-6)  # the level at the threshold itself counts as near
@@ -197,7 +197,7 @@ def read_mask(request: MaskRequest, original: Original, found: Sequence[Mask] = 
         alpha = original.alpha()
         if alpha is None:
             raise ImageError(f"{original.name}: has no transparency that --mask-alpha could go by")
-        mask = np.maximum(mask, settled(1 - alpha, checked_threshold(request.threshold), original.name))
+        mask = np.maximum(mask, snapped(1 - alpha, checked_threshold(request.threshold), original.name))
     if request.image is not None:
         mask = np.maximum(mask, mask_array(request.image, original, request.threshold))
     if request.path is not None:

@@ -243,7 +243,7 @@ class SamplingFilm:
         self._states: dict[int, dict[int, Image.Image]] = {}  # by iteration, then by image
 
     def add(self, iteration: int, index: int, image: Image.Image, masked: NDArray[np.bool_]) -> None:
-        """The state of image `index` after an iteration; `masked` (h, w) says which tokens are not settled."""
+        """The state of image `index` after an iteration; `masked` (h, w) says which tokens are masked."""
         self._states.setdefault(iteration, {})[index] = veiled(image, masked)
 
     def frames(self) -> tuple[list[Image.Image], list[int]]:
