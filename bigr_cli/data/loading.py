@@ -107,11 +107,11 @@ class Positions(Sampler[list[tuple[int, int]]]):
             yield [self.position(first + i) for i in range(self.batch)]
             number += 1
 
-    def position(self, drawn: int) -> tuple[int, int]:
-        """The image, and the variant of it, that is drawn as number `drawn` since training began."""
+    def position(self, number: int) -> tuple[int, int]:
+        """The image, and the variant of it, that training takes as its `number`th."""
         if self.total >= 2**32:  # endless: no shuffling, no repetition
-            return drawn, 0
-        passes, place = divmod(drawn, self.total)
+            return number, 0
+        passes, place = divmod(number, self.total)
         if passes != self._pass:
             self._pass = passes
             self._permutation = np.random.default_rng((self.seed, passes)).permutation(self.total)
