@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -35,13 +36,13 @@ class PassedOver:
 
     def __init__(self) -> None:
         self._names: dict[tuple[bool, str], list[str]] = {}
-        self._counts: dict[tuple[bool, str], int] = {}
+        self._counts = Counter[tuple[bool, str]]()
         self._warned: set[tuple[bool, str]] = set()
 
     def add(self, reason: str, name: str | Callable[[], str], *, folder: bool = False, warn: bool = True) -> None:
         """`reason` completes "12 …"; a callable name is asked for only if it will be said."""
         key = (folder, reason)
-        self._counts[key] = self._counts.get(key, 0) + 1
+        self._counts[key] += 1
         if warn:
             self._warned.add(key)
         names = self._names.setdefault(key, [])
@@ -73,7 +74,7 @@ class PassedOver:
     @property
     def count(self) -> int:
         """How much it is in all."""
-        return sum(self._counts.values())
+        return self._counts.total()
 
     def __str__(self) -> str:
         """Such as "2 .tga (a.tga, b.tga), 1 hidden (.b.png); folders: 1 empty (c)"."""
@@ -94,17 +95,12 @@ class PassedOver:
             return
         folders = sum(count for (folder, _), count in self._counts.items() if folder)
         files = self.count - folders
-        counted = [_counted(number, what) for number, what in ((files, "file"), (folders, "folder")) if number]
-        message = f"{where}: {' and '.join(counted)} passed over: {self}"
-        if heard is not None:
-            if message in heard:
-                return
+        kinds = ((files, "file"), (folders, "folder"))
+        counted = " and ".join(f"{number:,} {what}{'' if number == 1 else 's'}" for number, what in kinds if number)
+        message, heard = f"{where}: {counted} passed over: {self}", set() if heard is None else heard
+        if message not in heard:
             heard.add(message)
-        (console.warn if self._warned else console.say)(message)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+            (console.warn if self._warned else console.say)(message)
 
 
 @dataclass

@@ -96,7 +96,8 @@ class Model(LoadedModel):
     carry their recipe (`MadeImage`). Where a method takes images, one gives one result and a list gives a list.
 
     `progress` of the longer methods: True shows a bar, False none; a function is called with what is done and the
-    total, as `progress(3.0, 8.0)`; without it, a bar is shown on a terminal and in a notebook.
+    total, as `progress(3.0, 8.0)`; without it, a bar is shown on a terminal and in a notebook. `batch_size` is how many
+    images are worked on at once, on which results do not depend; without it, as many as pay and fit into memory.
     """
 
     def generate(
@@ -294,8 +295,6 @@ class Model(LoadedModel):
 
         Args:
             stops: two or more labels, or as many images. A text that is the name of an image's file is an image.
-            batch_size: how many frames to sample at once.
-            progress: whether, or how, to show it; see `Model`.
             options: fields of `Interpolate`, such as `frames` and `loop`; settings of the sampler instead of the
                 model's own; `seed`, of every frame, of which None draws one.
 
@@ -364,8 +363,6 @@ class Model(LoadedModel):
                 all "tokens"; or the "codes", one bit a bit; None is the model's default, or the mean.
             label: under which the generator sees them; None is no label.
             output: .npz, .npy, .safetensors, .jsonl or .parquet. The first and the third are an index for `search`.
-            batch_size: how many to look at once.
-            progress: whether, or how, to show it; see `Model`.
             files: with `output` only: `count` and `seed` of scenes, `recursive`, `overwrite`.
 
         Returns:
@@ -418,7 +415,6 @@ class Model(LoadedModel):
         Args:
             images: of any size and mode.
             probe: what `probe(…, save="probe.safetensors")` or `bigr evaluate probe --save` wrote, or a `Probe`.
-            batch_size: how many to look at once.
 
         Returns:
             For each image its `path` ("" if it comes from no file), `label` and `probability`, from 0 to 1.
@@ -457,8 +453,6 @@ class Model(LoadedModel):
             pool: how tokens are pooled: "mean", "grid2", "grid3", "grid4" and None as in `embed`, or "attention", where
                 a query for each class, trained too, says which tokens count.
             save: a .safetensors file for the best layer's classifier.
-            batch_size: how many images to look at once.
-            progress: whether, or how, to show it; see `Model`.
 
         Returns:
             A row for each kind of features, the best of them, and its `classifier(model)` for `classify`.

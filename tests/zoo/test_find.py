@@ -101,7 +101,7 @@ def test_any_folder_can_be_described(tmp_path: Path, home: Path, save: Save) -> 
 def test_no_torch_is_imported(home: Path, save: Save) -> None:
     save(home / "models" / "x")
     code = (
-        "import sys; from bigr_cli.zoo import find_model, list_models; "
+        "import sys; from bigr_cli.zoo.find import find_model, list_models; "
         "find_model('x'); assert list_models()[0].parameters; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
