@@ -39,8 +39,8 @@ def real(options: argparse.Namespace) -> tuple[NDArray[np.uint8], NDArray[np.boo
     """Scenes (N, H, W, 3), their objects' masks (N, H, W) and labels (N,)."""
     batches = list(all_batches(ScenesSource(64, options.seed, UNSEEN), 256, count=options.count))
     images = np.concatenate([batch.images.permute(0, 2, 3, 1).numpy() for batch in batches])
-    focus = np.concatenate([batch.focus[:, 0].numpy() for batch in batches])
-    return images, focus >= 128, np.concatenate([batch.labels.numpy() for batch in batches])
+    foreground = np.concatenate([batch.foreground[:, 0].numpy() for batch in batches])
+    return images, foreground >= 128, np.concatenate([batch.labels.numpy() for batch in batches])
 
 
 def others_of(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -44,14 +44,14 @@ def reconstruct(
     parts = []
     for given in all_batches(source, batch):
         made, codes = reconstructed(tokenizer, given.images, refine)
-        parts.append((given.images, made, given.focus, codes))
-    originals, made, focus, codes = (torch.cat(part) for part in zip(*parts, strict=True))
-    return originals, made, focus, codes
+        parts.append((given.images, made, given.foreground, codes))
+    originals, made, foreground, codes = (torch.cat(part) for part in zip(*parts, strict=True))
+    return originals, made, foreground, codes
 
 
-def fidelity(originals: Tensor, made: Tensor, focus: Tensor) -> dict[str, float]:
+def fidelity(originals: Tensor, made: Tensor, foreground: Tensor) -> dict[str, float]:
     """PSNR in decibels over the images and inside the objects' boxes: the mean, and what 95 % of them exceed."""
-    batches = [part.split(256) for part in (originals, made, focus)]
+    batches = [part.split(256) for part in (originals, made, foreground)]
     pairs = [(as_floats(b), as_floats(a), boxes(c)) for a, b, c in zip(*batches, strict=True)]
     whole = torch.cat([psnr(b, a) for b, a, _ in pairs])
     inside = torch.cat([psnr(b, a, box) for b, a, box in pairs])
@@ -112,15 +112,15 @@ def main() -> None:
     judge = load_judge(str(device))
     source = ScenesSource(SIZE, options.seed, options.start, options.count)
     refine = config.refine if options.refine is None else options.refine
-    originals, made, focus, codes = reconstruct(tokenizer, source, options.batch_size, refine)
+    originals, made, foreground, codes = reconstruct(tokenizer, source, options.batch_size, refine)
     measures: dict[str, object] = {"model": config.name, "images": len(source), "refine": refine}
-    measures |= fidelity(originals, made, focus)
+    measures |= fidelity(originals, made, foreground)
     measures |= read(originals, made, truth(judge, source), judge)
     measures |= {"frechet": frechet_distance(embeddings(originals, judge), embeddings(made, judge))}
     measures |= bit_usage(codes)
     if options.record:
         alone = reconstruct(tokenizer, source, options.batch_size, 0)[1]
-        others = {f"{name}_encoder_alone": value for name, value in fidelity(originals, alone, focus).items()}
+        others = {f"{name}_encoder_alone": value for name, value in fidelity(originals, alone, foreground).items()}
         record(options.record, measures | others)
     if options.image:
         image(originals, made).save(options.image)

@@ -44,7 +44,10 @@ def measured(model: Model, options: argparse.Namespace, guidance: float | None, 
     drawn = [scenes.render_with_mask(scene, SIZE) for scene in some]
     images = np.stack([np.asarray(image) for image, _ in drawn])
     masks = np.stack(
-        [maximum_filter(box, 2 * options.margin + 1) for box in boxes_of(np.stack([focus for _, focus in drawn]))]
+        [
+            maximum_filter(box, 2 * options.margin + 1)
+            for box in boxes_of(np.stack([foreground for _, foreground in drawn]))
+        ]
     )
     sampling = {} if guidance is None else {"guidance": guidance}
     made = inpainted(model, images, masks, [scene.caption for scene in some], options.blend, **sampling)

@@ -74,13 +74,13 @@ def unseen(count: int) -> tuple[Arrays, NDArray[np.bool_], NDArray[np.int64]]:
     """Scenes, the boxes of their objects (N, H, W), and their labels (N,)."""
     batches = list(all_batches(ScenesSource(64, 0, UNSEEN), 256, count=count))
     images = torch.cat([batch.images for batch in batches]).permute(0, 2, 3, 1).numpy()
-    masks = boxes_of(torch.cat([batch.focus for batch in batches])[:, 0].numpy())
+    masks = boxes_of(torch.cat([batch.foreground for batch in batches])[:, 0].numpy())
     return images, masks, torch.cat([batch.labels for batch in batches]).numpy()
 
 
-def boxes_of(focus: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def boxes_of(foreground: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """The boxes of objects, of which (N, H, W) says how much they cover."""
-    return boxes(torch.from_numpy(focus)[:, None])[:, 0].numpy()
+    return boxes(torch.from_numpy(foreground)[:, None])[:, 0].numpy()
 
 
 def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -64,10 +64,10 @@ def reconstructions(work: Work, model: str, count: int) -> Row:
 
     def measure() -> Row:
         opened = comparison.opened(model)
-        originals, made, focus, _ = reconstruct(opened.tokenizer, ScenesSource(SIZE, 0, UNSEEN, count), 64, 0)
+        originals, made, foreground, _ = reconstruct(opened.tokenizer, ScenesSource(SIZE, 0, UNSEEN, count), 64, 0)
         _, labels = real_images(count)
         return {
-            "psnr": fidelity(originals, made, focus)["psnr"],
+            "psnr": fidelity(originals, made, foreground)["psnr"],
             "given_back": frechet_distance(embeddings(made), embeddings(originals)),
             "seen": 100 * float((answers(made)["object"] == labels).double().mean()),
         }

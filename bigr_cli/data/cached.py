@@ -59,7 +59,7 @@ class CachedSource(WrappedSource[Source]):
     def __init__(self, source: Source, folder: Path | None = None) -> None:
         """`folder` is where the file is; None is the cache. Without room for it, each is read anew."""
         super().__init__(source)
-        self._planes = 3 if source.image(0).focus is None else 4
+        self._planes = 3 if source.image(0).foreground is None else 4
         kept = Cache("pictures").path(f"{READER}:{source.fingerprint()}", ".rows")
         self.path = kept if folder is None else folder / kept.name
         self._file: IO[bytes] | None = None
@@ -79,8 +79,8 @@ class CachedSource(WrappedSource[Source]):
             image = self.source.image(index, variant)
             self._write(index, image)
             return image
-        pixels, focus = kept[..., :3], kept[..., 3] if self._planes == 4 else None
-        return Sample(pixels, self.label(index), focus)
+        pixels, foreground = kept[..., :3], kept[..., 3] if self._planes == 4 else None
+        return Sample(pixels, self.label(index), foreground)
 
     def _read(self, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
         length = self.size * self.size * self._planes
@@ -98,7 +98,7 @@ class CachedSource(WrappedSource[Source]):
         return np.frombuffer(row, np.uint8, offset=_ROW_HEAD.size).reshape(self.size, self.size, self._planes)
 
     def _write(self, index: int, image: Sample) -> None:
-        planes = image.pixels if image.focus is None else np.dstack([image.pixels, image.focus])
+        planes = image.pixels if image.foreground is None else np.dstack([image.pixels, image.foreground])
         if self._full or planes.shape != (self.size, self.size, self._planes):
             return
         data = np.ascontiguousarray(planes).tobytes()

@@ -36,11 +36,11 @@ _Rows = TypeVar("_Rows", bound="RowSource")
 
 @dataclass(frozen=True)
 class Sample:
-    """One example: `pixels` (size, size, 3) uint8; `focus` (size, size) uint8, how much of the object a pixel shows."""
+    """One example: `pixels` (size, size, 3) uint8; `foreground` (size, size) uint8, how far the object fills it."""
 
     pixels: NDArray[np.uint8]
     label: int
-    focus: NDArray[np.uint8] | None = None
+    foreground: NDArray[np.uint8] | None = None
 
 
 class FileSource(ABC):

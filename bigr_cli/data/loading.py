@@ -28,7 +28,7 @@ _NO_ROOM = ("shared memory", "Bus error", "unable to write to file </torch_", "N
 
 
 class Batch(NamedTuple):
-    """`images` (B, 3, H, W) uint8, `labels` (B,) int64, `focus` (B, 1, H, W) uint8: zeros where it is not known.
+    """`images` (B, 3, H, W) uint8, `labels` (B,) int64, `foreground` (B, 1, H, W) uint8: zeros where it is not known.
 
     `captions` (B) say what they show, empty where that is not known.
     Where `codes` (B, L, K) bool are there, made beforehand, they stand for the images, and those are empty.
@@ -36,15 +36,15 @@ class Batch(NamedTuple):
 
     images: Tensor
     labels: Tensor
-    focus: Tensor
+    foreground: Tensor
     captions: Sequence[str] = ()
     codes: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        images, labels, focus = (part.to(device, non_blocking=True) for part in self[:3])
+        images, labels, foreground = (part.to(device, non_blocking=True) for part in self[:3])
         codes = None if self.codes is None else self.codes.to(device, non_blocking=True)
-        return Batch(images, labels, focus, self.captions, codes)
+        return Batch(images, labels, foreground, self.captions, codes)
 
 
 def as_floats(images: Tensor) -> Tensor:
@@ -62,8 +62,8 @@ class _Images(Dataset[Any]):
         image = self.source.image(*key)
         pixels = torch.from_numpy(np.array(image.pixels)).permute(2, 0, 1)
         size = self.source.size
-        focus = np.zeros((size, size), np.uint8) if image.focus is None else np.array(image.focus)
-        return pixels, image.label, torch.from_numpy(focus)[None], self.source.caption(*key)
+        foreground = np.zeros((size, size), np.uint8) if image.foreground is None else np.array(image.foreground)
+        return pixels, image.label, torch.from_numpy(foreground)[None], self.source.caption(*key)
 
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[Any] | BigrError:
         """A batch, or what was wrong: an exception would come out of a worker with its traceback for a message."""

@@ -34,9 +34,9 @@ def psnr(made: Tensor, given: Tensor, where: Tensor | None = None) -> Tensor:
     return -10 * mse.clamp_min(1e-10).log10()
 
 
-def boxes(focus: Tensor) -> Tensor:
+def boxes(foreground: Tensor) -> Tensor:
     """(B, 1, H, W) uint8 coverage of an object → bool, True inside the box around what it covers by half or more."""
-    covered = focus >= 128
+    covered = foreground >= 128
     return _span(covered.any(dim=3, keepdim=True), 2) & _span(covered.any(dim=2, keepdim=True), 3)
 
 

@@ -116,7 +116,7 @@ class GeneratorObjective(Objective):
     def forward(self, batch: Batch, phase: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         codes = self._sample_codes(batch) if batch.codes is None else batch.codes
         foreground = (
-            foreground_mask(batch.focus, self.sizes.grid) if self.config.masking.foreground_weight > 0 else None
+            foreground_mask(batch.foreground, self.sizes.grid) if self.config.masking.foreground_weight > 0 else None
         )
         view = training_view(self.model, codes, self._conditions(batch), self.config.masking)
         if self.projector is None:

@@ -75,7 +75,7 @@ class TokenizerObjective(Objective):
         probabilities = self.model.bit_probabilities(given)
         bits = StraightThrough.apply(probabilities, torch.rand_like(probabilities))
         made = self.model.decode(bits).float()
-        loss, shown = self._reconstruction_loss(made, given, as_floats(batch.focus), probabilities)
+        loss, shown = self._reconstruction_loss(made, given, as_floats(batch.foreground), probabilities)
         if "critic" in self.phases(step) and self.critic is not None:
             adversarial = self._adversarial_loss(made, loss)
             loss, shown = loss + adversarial, shown | {"adversarial": adversarial}
@@ -124,7 +124,7 @@ class TokenizerObjective(Objective):
             codes.append(average.encode(given))
             made = average.decode(codes[-1]).float()
             whole.append(psnr(made, given))
-            box = boxes(batch.focus.to(device))
+            box = boxes(batch.foreground.to(device))
             known = box.flatten(1).any(dim=1)
             inside.append(psnr(made[known], given[known], box[known]))
         measures, objects = {"psnr": float(torch.cat(whole).mean())}, torch.cat(inside)

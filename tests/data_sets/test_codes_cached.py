@@ -40,9 +40,11 @@ class Counting:
 
 
 def same(one: Sample, other: Sample) -> bool:
-    if (one.focus is None) != (other.focus is None) or one.label != other.label:
+    if (one.foreground is None) != (other.foreground is None) or one.label != other.label:
         return False
-    return np.array_equal(one.pixels, other.pixels) and (one.focus is None or np.array_equal(one.focus, other.focus))  # type: ignore[arg-type]
+    return np.array_equal(one.pixels, other.pixels) and (
+        one.foreground is None or np.array_equal(one.foreground, other.foreground)
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("focused", [False, True])

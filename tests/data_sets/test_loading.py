@@ -29,13 +29,13 @@ def drawn(positions: Positions, batches: int) -> list[tuple[int, int]]:
 def test_batches_hold_the_source_as_it_is() -> None:
     (batch,) = all_batches(SOURCE, 8, count=5)
     assert batch.images.shape == (5, 3, 16, 16)
-    assert batch.focus.shape == (5, 1, 16, 16)
-    assert (batch.images.dtype, batch.labels.dtype, batch.focus.dtype) == (torch.uint8, torch.int64, torch.uint8)
+    assert batch.foreground.shape == (5, 1, 16, 16)
+    assert (batch.images.dtype, batch.labels.dtype, batch.foreground.dtype) == (torch.uint8, torch.int64, torch.uint8)
     for index in range(5):
         image = SOURCE.image(index)
         assert torch.equal(batch.images[index].permute(1, 2, 0), torch.from_numpy(image.pixels.copy()))
         assert int(batch.labels[index]) == image.label
-        assert batch.focus[index].any()
+        assert batch.foreground[index].any()
     floats = as_floats(batch.images)
     assert floats.dtype == torch.float32
     assert 0 <= float(floats.min()) and float(floats.max()) <= 1

@@ -35,8 +35,8 @@ def test_scenes_are_those_of_the_renderer() -> None:
     sample = source.image(2)
     assert (len(source), source.size, source.labels) == (7, 16, scenes.LABELS)
     assert np.array_equal(sample.pixels, np.asarray(image))
-    assert sample.focus is not None
-    assert np.array_equal(sample.focus, np.asarray(mask))
+    assert sample.foreground is not None
+    assert np.array_equal(sample.foreground, np.asarray(mask))
     assert scenes.LABELS[sample.label] == scene.label
 
 
@@ -58,7 +58,7 @@ def test_subfolders_are_classes(tmp_path: Path) -> None:
     assert source.files == ("cat/c.jpg", "cat/x/a.PNG", "dog/b.png")
     assert [source.label(index) for index in range(3)] == [0, 0, 1]
     assert source.image(2).pixels.shape == (16, 16, 3)
-    assert source.image(2).focus is None
+    assert source.image(2).foreground is None
 
 
 def test_a_flat_folder_has_no_classes(tmp_path: Path) -> None:

@@ -44,12 +44,12 @@ def test_psnr_of_a_part_sees_only_that_part() -> None:
 )
 def test_boxes_are_those_around_the_object(side: int, corners: tuple[int, int, int, int], value: int) -> None:
     ys, xs = sorted(c % side for c in corners[:2]), sorted(c % side for c in corners[2:])
-    focus = torch.zeros(1, 1, side, side, dtype=torch.uint8)
-    focus[0, 0, ys[0], xs[0]] = value
-    focus[0, 0, ys[1], xs[1]] = value
+    foreground = torch.zeros(1, 1, side, side, dtype=torch.uint8)
+    foreground[0, 0, ys[0], xs[0]] = value
+    foreground[0, 0, ys[1], xs[1]] = value
     expected = torch.zeros(1, 1, side, side, dtype=torch.bool)
     expected[..., ys[0] : ys[1] + 1, xs[0] : xs[1] + 1] = True
-    assert torch.equal(boxes(focus), expected)
+    assert torch.equal(boxes(foreground), expected)
 
 
 def test_faint_coverage_makes_no_box() -> None:

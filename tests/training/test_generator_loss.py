@@ -92,7 +92,7 @@ def test_every_head_learns_a_constant_code(head: HeadKind, attention: AttentionK
 
 
 def test_next_tokens_are_learned_from_all_tokens() -> None:
-    """With causal attention every token counts and none is masked, whatever the masking says; focus still weighs."""
+    """With causal attention every token counts and none is masked, whatever the masking says; the foreground weighs."""
     model = Generator(replace(small().config, head="direct", attention="causal", dropout=0.0))
     torch.nn.init.normal_(model.transcoder.final.weight)
     codes, labels = torch.rand(3, 9, 5) < 0.5, torch.tensor([0, 1, 2])
@@ -122,10 +122,10 @@ def test_labels_are_dropped(dropout: float, per_token: int) -> None:
 
 
 def test_tokens_of_the_object_weigh_more() -> None:
-    focus = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
-    focus[0, 0, :4, 4:8] = 255
-    focus[1, 0, 8:10, :4] = 255
-    cover = foreground_mask(focus, 4)
+    foreground = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+    foreground[0, 0, :4, 4:8] = 255
+    foreground[1, 0, 8:10, :4] = 255
+    cover = foreground_mask(foreground, 4)
     assert cover.shape == (2, 16)
     assert cover[0].nonzero().flatten().tolist() == [1]
     assert cover[1, 8] == 0.5

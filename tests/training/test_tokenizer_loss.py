@@ -37,18 +37,20 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 
 @given(strength=st.floats(0, 50), batch=st.integers(1, 3), side=st.integers(1, 8), seed=st.integers(0, 99))
 def test_pixel_weights_keep_the_scale(strength: float, batch: int, side: int, seed: int) -> None:
-    focus = numbers(batch, 1, side, side, seed=seed)
-    weights = pixel_weights(focus, strength)
+    foreground = numbers(batch, 1, side, side, seed=seed)
+    weights = pixel_weights(foreground, strength)
     assert torch.allclose(weights.mean(dim=(1, 2, 3)), torch.ones(batch), atol=1e-4)
-    assert torch.allclose(weights * (1 + strength * focus).mean(dim=(1, 2, 3), keepdim=True), 1 + strength * focus)
+    assert torch.allclose(
+        weights * (1 + strength * foreground).mean(dim=(1, 2, 3), keepdim=True), 1 + strength * foreground
+    )
 
 
 def test_the_object_weighs_more() -> None:
-    focus = torch.zeros(1, 1, 2, 2)
-    focus[..., 0, 0] = 1
-    weights = pixel_weights(focus, 3)
+    foreground = torch.zeros(1, 1, 2, 2)
+    foreground[..., 0, 0] = 1
+    weights = pixel_weights(foreground, 3)
     assert float(weights[0, 0, 0, 0] / weights[0, 0, 1, 1]) == pytest.approx(4)
-    assert torch.equal(pixel_weights(focus, 0), torch.ones(1, 1, 2, 2))
+    assert torch.equal(pixel_weights(foreground, 0), torch.ones(1, 1, 2, 2))
 
 
 def test_the_log_of_the_squared_error_is_psnr() -> None:
