@@ -14,8 +14,12 @@ import sys
 import time
 from pathlib import Path
 
+import huggingface_hub.file_download  # noqa: F401  as what follows it, for the forks
+
+import bigr_cli.zoo.hub.pull  # noqa: F401
 from bigr_cli import home
 from bigr_cli.app import main
+from bigr_cli.registry import discover
 from bigr_cli.zoo import find
 from bigr_cli.zoo.folder import check_model
 
@@ -76,6 +80,7 @@ def report(**known: object) -> None:
 
 
 if __name__ == "__main__":
+    discover()
     cards = Path(sys.argv[3])
     find.packaged_models = lambda: cards
     main_loop(int(sys.argv[1]), int(sys.argv[2]))

@@ -112,7 +112,7 @@ def test_a_hundred_connections_that_break_anywhere(bigr: Bigr, hub: Hub, home: P
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="interrupts forks")
 def test_signals_at_any_moment(hub: Hub, cards: Path, home: Path) -> None:
-    attack(hub, cards, home, 6, seed=0)
+    attack(hub, cards, home, 4, seed=0)
 
 
 @pytest.mark.slow
