@@ -76,7 +76,7 @@ class Parts:
     def write(self, number: int, part: Part) -> None:
         """Keep a part; RunError if it cannot be written."""
         record = {"paths": part.paths, "labels": part.labels, "failed": part.failed}
-        path = self._path(number)
+        path = self.path_of(number)
         with writing(path), atomic_write(path) as temporary, temporary.open("wb") as stream:
             np.savez(stream, features=part.features, record=np.array(json.dumps(record)))
 
@@ -84,7 +84,7 @@ class Parts:
         """A part; RunError if it is not there or damaged."""
         part = self._read(number)
         if part is None:
-            raise RunError(f"{self._path(number)}: cannot be read again after writing")
+            raise RunError(f"{self.path_of(number)}: cannot be read again after writing")
         return part
 
     def remove(self) -> None:
@@ -104,7 +104,8 @@ class Parts:
         except (OSError, UnicodeDecodeError):
             return None
 
-    def _path(self, number: int) -> Path:
+    def path_of(self, number: int) -> Path:
+        """The file of a part."""
         return self.folder / f"{number:08}.npz"
 
     def _read(self, number: int) -> Part | None:
@@ -116,7 +117,7 @@ class Parts:
                 failed = [(name, reason) for name, reason in record["failed"]]
                 return Part(file["features"], record["paths"], record["labels"], failed)
 
-        return intact(read, self._path(number))
+        return intact(read, self.path_of(number))
 
 
 def gathered(parts: Parts, count: int) -> Embedded:

@@ -30,7 +30,7 @@ embedding.PART = 8
 BOTH_SMALL = {0: SMALL_PARTS, 1: SMALL_PARTS}
 # The second of two processes, which makes parts 1, 3 and 5; it waits until the first has made its own.
 DIES_LATER = DIES.replace("if number == 2:", "if number == 1:").replace(
-    "os.kill", "import time\n        while not self._path(4).exists(): time.sleep(0.01)\n        os.kill"
+    "os.kill", "import time\n        while not self.path_of(4).exists(): time.sleep(0.01)\n        os.kill"
 )
 WORK = ("embed", "scenes", "--count", "45", "--batch-size", "4", "--device", "cpu", "--dtype", "float32")
 
