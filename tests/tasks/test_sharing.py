@@ -23,7 +23,7 @@ needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 # Be killed on coming to the second image.
 DIES = """
 import os, signal
-from bigr_cli import generation
+from bigr_cli.editing import generate as generation
 sample, seen = generation.sample_jobs, []
 def dying(*arguments):
     if seen:
