@@ -16,7 +16,7 @@ FIRST_SEED = 10**6
 @pytest.fixture(scope="module")
 def drawn(parity, published) -> dict[str, Tensor]:
     """A few seconds' worth of codes of each case; 16,384 of them in the slow test."""
-    return {case: parity.draw(published, case, 384, first_seed=FIRST_SEED) for case in CASES}
+    return {case: parity.draw(published, case, 768, first_seed=FIRST_SEED) for case in CASES}
 
 
 def check(found) -> None:
