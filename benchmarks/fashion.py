@@ -168,7 +168,7 @@ def measured(options: argparse.Namespace) -> dict[str, object]:
         "seconds_per_sample": seconds,
     }
     row["by_class"] = [round(100 * float(right[asked == each].mean()), 1) for each in range(CLASSES)]
-    return row | probe(options.model)
+    return row if options.no_probe else row | probe(options.model)
 
 
 def main() -> None:
@@ -178,6 +178,7 @@ def main() -> None:
     parser.add_argument("--only-classifier", action="store_true", help="train and test the classifier, and end")
     parser.add_argument("--count", type=int, default=2000, help="samples (default 2000)")
     parser.add_argument("--reconstruct", type=int, default=10_000, help="test images to reconstruct (default all)")
+    parser.add_argument("--no-probe", action="store_true", help="leave the linear probes of 60,000 images out")
     parser.add_argument("--epochs", type=int, default=8, help="of the classifier's training (default 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the classifier and of the first sample (default 0)")
     parser.add_argument("--work", type=Path, default=Path("runs/fashion-work"), help="where the classifier is kept")
