@@ -294,7 +294,9 @@ class Forked:
     def wait(self) -> Outcome:
         """How it ends; to be asked once."""
         (code,) = self.forking.ask("wait", [self.pid])
-        return Outcome(code, *(path.read_text(encoding="utf-8") for path in (self.out, self.err)))
+        ended = Outcome(code, *(path.read_text(encoding="utf-8") for path in (self.out, self.err)))
+        assert code != -signal.SIGKILL or "most recent call first" not in ended.err, f"did not end:\n{ended.err}"
+        return ended
 
 
 @pytest.fixture(scope="session")

@@ -151,12 +151,15 @@ def _upright(
 
     With `needed`, a JPEG file is decoded smaller, so that `share` of its shorter side has twice as many pixels or more.
     """
-    stored, turned = image.size, orientation(image) in QUARTER_TURNS
+    stored = image.size
     if needed is not None and _kind(image) == "JPEG":
         scale = max(1, int(min(stored) * share / (_DRAFT_ROOM * needed)))
         image.draft(image.mode, (image.width // scale, image.height // scale))
     pixels = _with_numbers(upright(image), name)
-    return pixels, pixels.size if image.size == stored else stored[::-1] if turned else stored
+    if image.size == stored:
+        return pixels, pixels.size
+    # Asked for only here, since of a PNG file it decodes the pixels, and with them goes what is known of their layout.
+    return pixels, stored[::-1] if orientation(image) in QUARTER_TURNS else stored
 
 
 def read_header(source: Source, name: str | None = None) -> Header:
