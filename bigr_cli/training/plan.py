@@ -43,7 +43,11 @@ _BITS, _REFINE = 24, 10
 _SHAPES = 20_000
 
 _FEW = 5_000  # images below which a generator needs dropout
-_BATCH = {"tokenizer": 32, "generator": 64}
+_TOKENIZER_BATCH = 32
+# Of a generator. What it learns in an evening depends on its steps: from 12,288 views of emoji, tiny got to a
+# validation loss of 0.212 in batches of 64, 0.200 in batches of 32 and 0.194 in batches of 16, a sixth slower.
+_BATCH: dict[SizeName, int] = {"nano": 16, "tiny": 16, "small": 32}
+_USUAL_BATCH = 64
 _REDUCED_FROM = 4  # times the side trained on that images have at least of which reduced copies are kept
 _MOST_VARIANTS = 8  # codes that are kept of an image
 
@@ -174,7 +178,7 @@ def tokenizer_training(
         losses=TokenizerLosses(l1=1.0, l2=4.0, edges=0.5, usage=0.02, certainty=0.1),
         data=replace(data, cache_images=not look.endless and not data.augmented),
         optimizer=_optimizer(published),
-        run=_run(_BATCH["tokenizer"], precision, seed),
+        run=_run(_TOKENIZER_BATCH, precision, seed),
     )
 
 
@@ -207,7 +211,7 @@ def generator_training(
         data=data,
         masking=MaskingConfig("batch") if published else MaskingConfig("image", timesteps_per_token=4),
         optimizer=_optimizer(published),
-        run=_run(_BATCH["generator"], precision, seed),
+        run=_run(_BATCH.get(size, _USUAL_BATCH), precision, seed),
     )
 
 

@@ -100,7 +100,7 @@ def test_a_generator_that_sees_too_little_for_shapes_is_told_of() -> None:
     second = plan.generator_training(
         "nano", look, data, "classes", tokenizer="a", name="b", precision="float32", seed=0
     )
-    for steps, short in ((100, True), (400, False)):
+    for steps, short in ((400, True), (1600, False)):
         planned = plan.Plan(
             first, replace(second, run=plan.in_steps(second.run, steps)), "nano", "classes", estimate=60
         )
