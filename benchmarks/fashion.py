@@ -116,11 +116,11 @@ def features(network: Classifier, images: Tensor) -> NDArray[np.float64]:
     return _batched(images, network.body).double().numpy()
 
 
-def samples(model: Model, count: int, seed: int) -> tuple[Tensor, Tensor, float]:
-    """Images (N, 3, H, W) uint8 of all classes alike with the model's settings, their classes, seconds an image."""
+def samples(model: Model, count: int, seed: int, **settings: object) -> tuple[Tensor, Tensor, float]:
+    """Images (N, 3, H, W) uint8 of all classes alike, their classes, seconds an image; settings change the model's."""
     labels = sorted(range(CLASSES))
     begin = time.perf_counter()
-    images = model.generate(labels, count=count // CLASSES, seed=seed)
+    images = model.generate(labels, count=count // CLASSES, seed=seed, **settings)
     pixels = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
     asked = torch.arange(CLASSES).repeat_interleave(count // CLASSES)
     return pixels, asked, (time.perf_counter() - begin) / len(images)

@@ -3,12 +3,13 @@
     python benchmarks/generation.py --model scenes-64 --count 1600 --grid grid.png
     python benchmarks/generation.py --count 320 --guidance 1 2 3 --steps 8 16
 
-All 16 labels in turn. The share in which the judge sees the object that was asked for, in all and by label; the Fréchet
-distance, in the judge's embedding, from unseen real scenes; the nearest two of 64 images (in any group of 64), by the
-root mean square of their pixels' difference (0 to 1) and by the distance of their embeddings; seconds an image. The
-row "real" says what other unseen scenes, as many, get. (A Fréchet distance falls with the number of images: compare
-only rows of the same --count and --real.) Each sampling setting may be given several values: all of their
-combinations are measured. Without any, the model's own defaults.
+All 16 labels in turn. The share in which the judge sees the object that was asked for, in all and by label, and that in
+which the strict judge does, which has seen sharp scenes only; the Fréchet distance, in the judge's embedding, from
+unseen real scenes; the nearest two of 64 images (in any group of 64), by the root mean square of their pixels'
+difference (0 to 1) and by the distance of their embeddings; seconds an image. The row "real" says what other unseen
+scenes, as many, get. (A Fréchet distance falls with the number of images: compare only rows of the same --count and
+--real.) Each sampling setting may be given several values: all of their combinations are measured. Without any, the
+model's own defaults.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from judging import SIZE, UNSEEN, answers, embeddings, load_judge, real_images
+from judging import SIZE, STRICT, UNSEEN, answers, embeddings, load_judge, real_images
 from numpy.typing import NDArray
 from tables import add_record, record, show
 from torch import Tensor
@@ -67,18 +68,27 @@ def judged(images: Tensor, numbers: Tensor, *, real: int, device: str) -> dict[s
     """What is measured of images (N, 3, H, W) uint8 that should show these labels (N,)."""
     judge = load_judge(device)
     embedded = embeddings(images, judge)
-    right = (answers(images, judge)["object"] == numbers).double()
+    right, strictly = (
+        (answers(images, each)["object"] == numbers).double() for each in (judge, load_judge(device, STRICT))
+    )
     pixel, feature = nearest_pair(images, torch.from_numpy(embedded))
     return {
         "recognised_%": 100 * float(right.mean()),
+        "strict_%": 100 * float(strictly.mean()),
         "frechet": frechet_distance(embedded, reference(real, device)),
         "nearest_pixels": pixel,
         "nearest_embedding": feature,
-        "by_label": {
-            label: round(100 * float(right[numbers == number].mean()), 1)
-            for number, label in enumerate(scenes.LABELS)
-            if bool((numbers == number).any())
-        },
+        "by_label": _by_label(right, numbers),
+        "strict_by_label": _by_label(strictly, numbers),
+    }
+
+
+def _by_label(right: Tensor, numbers: Tensor) -> dict[str, float]:
+    """The share of each label that there is, in %."""
+    return {
+        label: round(100 * float(right[numbers == number].mean()), 1)
+        for number, label in enumerate(scenes.LABELS)
+        if bool((numbers == number).any())
     }
 
 
@@ -165,9 +175,10 @@ def main() -> None:
     if options.json:
         show(rows[-1:], as_json=True)
         return
-    show([{name: value for name, value in row.items() if name != "by_label"} for row in rows])
-    print()
-    show([{"recognised_%": row["images"], **row["by_label"]} for row in rows])
+    show([{name: value for name, value in row.items() if not name.endswith("by_label")} for row in rows])
+    for title, name in (("recognised_%", "by_label"), ("strict_%", "strict_by_label")):
+        print()
+        show([{title: row["images"], **row[name]} for row in rows])
 
 
 if __name__ == "__main__":

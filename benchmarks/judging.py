@@ -22,13 +22,14 @@ from bigr_cli.evaluation.classifier import ScenesClassifier, load_classifier
 from bigr_cli.evaluation.image_sets import UNSEEN
 
 JUDGE = Path(__file__).resolve().parent / "judge"
+STRICT = JUDGE / "strict"  # has seen sharp scenes only, and no setting was chosen with it
 SIZE = 64
 
 
 @cache
-def load_judge(device: str = "cpu") -> ScenesClassifier:
-    """The impartial network."""
-    return load_classifier(JUDGE, device)
+def load_judge(device: str = "cpu", folder: Path = JUDGE) -> ScenesClassifier:
+    """The impartial network, or the `STRICT` one."""
+    return load_classifier(folder, device)
 
 
 def folder_images(folder: Path) -> tuple[Tensor, Tensor]:

@@ -62,9 +62,9 @@ def parser(text: str | None, *, count: int, repeats: str, default: int = 3) -> a
     return made
 
 
-def trained_parser(text: str | None) -> argparse.ArgumentParser:
+def trained_parser(text: str | None, *, count: int = COUNT) -> argparse.ArgumentParser:
     """The options of a comparison that trains its models."""
-    made = parser(text, count=COUNT, repeats="trainings, each with a seed of its own", default=2)
+    made = parser(text, count=count, repeats="trainings, each with a seed of its own", default=2)
     made.add_argument("--steps", type=int, help="of each generator's training, instead of those in generator.yaml")
     return made
 
@@ -85,6 +85,7 @@ def images(work: Work, model: str, settings: Mapping[str, Any], options: argpars
         found = judged(images, labels, real=options.real, device="cpu")
         return {
             "recognised_%": found["recognised_%"],
+            "strict_%": found["strict_%"],
             "frechet": found["frechet"],
             "nearest": found["nearest_embedding"],
             "milliseconds": 1000 * seconds / options.count,
@@ -93,10 +94,14 @@ def images(work: Work, model: str, settings: Mapping[str, Any], options: argpars
     return work.measured("images", identity, measure)
 
 
-def probe(work: Work, model: str, *, count: int, test_count: int, seed: int) -> Row:
+def probe(
+    work: Work, model: str, *, count: int, test_count: int, seed: int, data: str = "scenes", test: str = ""
+) -> Row:
     """The accuracy of a linear probe, in %, of each layer and of the best, which the training images choose."""
     identity = {"model": weights(model), "count": count, "test": test_count, "seed": seed}
-    words = ["--data", "scenes", "--count", count, "--test-count", test_count, "--seed", seed, "--threads", 1]
+    identity |= {} if data == "scenes" else {"data": data}
+    words = ["--data", data, "--count", count, "--test-count", test_count, "--seed", seed, "--threads", 1]
+    words += ["--test", test] if test else []
 
     def measure() -> Row:
         command = [sys.executable, "-m", "bigr_cli", "evaluate", "probe", "--model", model, *words, "--json", "-q"]

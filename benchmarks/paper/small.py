@@ -17,20 +17,27 @@ _HERE = Path(__file__).resolve().parent
 
 
 def generator(
-    work: Work, name: str, changes: Mapping[str, Any], *, seed: int, steps: int | None = None
+    work: Work,
+    name: str,
+    changes: Mapping[str, Any],
+    *,
+    seed: int,
+    steps: int | None = None,
+    file: str = "generator.yaml",
 ) -> tuple[str, float]:
     """The folder of a trained generator, and the processor's seconds that its training took.
 
     Its images are encoded before, in a training of one step, so that they count in no training's time.
 
     Args:
-        changes: laid over `generator.yaml`.
+        changes: laid over what is in the file.
         seed: of the weights, masks and noise; the images are the same for all.
         steps: instead of those in the file.
+        file: with the settings, beside this module.
     """
-    base = yaml_text.read_mapping(_HERE / "generator.yaml")
+    base = yaml_text.read_mapping(_HERE / file)
     source = {key: changes[key] for key in ("tokenizer",) if key in changes}
-    work.trained("generator", "codes", merged(base, source, {"run": {"steps": 1}}))
+    work.trained("generator", f"codes-of-{Path(file).stem}", merged(base, source, {"run": {"steps": 1}}))
     return work.trained("generator", name, merged(base, changes, _run(seed, steps)))
 
 
