@@ -38,6 +38,7 @@ _GUESSED_SHARE = 0.25  # of a matrix product's speed that a step's operations re
 _HOPELESS = 4  # times too slow by that guess: such a size is not even measured
 _MEASURING = 0.01  # of the time, for each of both stages
 _FILLING = 0.05  # of the time at most, to make reduced copies of images before steps are timed
+_LATER = 1.25  # the peak of whole trainings, times that of their first steps: 1.03 to 1.25 of four on two cores
 _SHORTEST, _LONGEST = 1.0, 8.0  # seconds of it; where steps are asked for, no setting depends on it
 
 Stages = tuple[TokenizerTraining, GeneratorTraining]
@@ -91,7 +92,7 @@ class Planner:
             costs = self._costs(stages)
             plan = self._in_steps(stages, costs) if self.request.steps else self._in_time(size, stages, costs, last)
             if plan is not None:
-                memory = max(cost.bytes for cost in costs[:2] if cost is not None)
+                memory = round(_LATER * max(cost.bytes for cost in costs[:2] if cost is not None))
                 plan = replace(
                     plan,
                     size=size,
