@@ -11,11 +11,15 @@ import pytest
 from PIL import Image
 
 from bigr_cli.core.architectures import CompactConfig
+from bigr_cli.core.config import SamplingConfig
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.launch import read_training
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = {"orders", "heads", "timesteps", "attention", "bits", "guidance", "steps"}
+NAMES = {
+    *("orders", "heads", "timesteps", "attention", "bits", "guidance", "steps"),
+    *("corrections", "clothes", "clothes-orders"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +88,28 @@ def test_a_training_begins_goes_on_and_is_done_once(
     assert work.trained("generator", "flip", settings | {"run": {"steps": 4}})[0] != run
 
 
+def _of(paper: Callable[[str], Any], name: str) -> dict[str, dict[str, Any]]:
+    module, _, table = name.partition(".")
+    found: dict[str, dict[str, Any]] = getattr(paper(module), table)
+    return found
+
+
+def test_settings_of_corrections_cost_the_same_number_of_iterations(paper: Callable[[str], Any]) -> None:
+    for _, steps, (corrections, share, iterations) in paper("corrections").ROWS:
+        settings = SamplingConfig(
+            steps=steps, corrections=corrections, correction_share=share, correction_steps=iterations
+        )
+        assert settings.iterations == 16
+
+
 def test_every_training_is_a_valid_config(paper: Callable[[str], Any], tmp_path: Path) -> None:
-    """The two files, with whatever the comparisons change."""
+    """The files, with whatever the comparisons change."""
     merged, dump, read = paper("work").merged, paper("small").yaml_text.dump, paper("small").yaml_text.read_mapping
     path, base = tmp_path / "c.yaml", ROOT / "benchmarks" / "paper" / "generator.yaml"
-    changed = [*paper("heads").HEADS.values(), *paper("attention").KINDS.values()]
-    for changes in changed:
-        path.write_text(dump(merged(read(base), changes, {"run": {"seed": 1}})))
+    changed = [(base, each) for name in ("heads.HEADS", "attention.KINDS") for each in _of(paper, name).values()]
+    clothes = [(base.with_name("clothes.yaml"), each) for each in _of(paper, "clothes.KINDS").values()]
+    for file, changes in (*changed, *clothes):
+        path.write_text(dump(merged(read(file), {"tokenizer": "scenes-64"}, changes, {"run": {"seed": 1}})))
         found = read_training(GeneratorTraining, config=path, resume=None, settings=[], default=GeneratorTraining(""))
         assert (found.run.seed, found.data.cache_codes) == (1, 1)
     for bits in paper("bits").BITS:
