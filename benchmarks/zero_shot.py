@@ -22,13 +22,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from judging import UNSEEN, answers, embeddings, real_images
+from judging import STRICT, UNSEEN, answers, embeddings, load_judge, real_images
 from numpy.typing import NDArray
 from parts import Part, add_parts, measure
 from PIL import Image
 from scipy.ndimage import maximum_filter
 from torch import Tensor
 
+from bigr_cli import yaml_text
 from bigr_cli.core.config import Guide
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches
@@ -70,9 +71,9 @@ def as_judged(arrays: Arrays) -> Tensor:
     return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
 
 
-def unseen(count: int) -> tuple[Arrays, NDArray[np.bool_], NDArray[np.int64]]:
+def unseen(count: int, first: int = 0) -> tuple[Arrays, NDArray[np.bool_], NDArray[np.int64]]:
     """Scenes, the boxes of their objects (N, H, W), and their labels (N,)."""
-    batches = list(all_batches(ScenesSource(64, 0, UNSEEN), 256, count=count))
+    batches = list(all_batches(ScenesSource(64, 0, UNSEEN + first), 256, count=count))
     images = torch.cat([batch.images for batch in batches]).permute(0, 2, 3, 1).numpy()
     masks = boxes_of(torch.cat([batch.foreground for batch in batches])[:, 0].numpy())
     return images, masks, torch.cat([batch.labels for batch in batches]).numpy()
@@ -85,21 +86,27 @@ def boxes_of(foreground: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Objects painted anew, with their own label and with another."""
-    images, tight, labels = unseen(options.count)
+    images, tight, labels = unseen(options.count, options.first)
     others = (labels + 1 + np.arange(len(labels)) % (len(scenes.LABELS) - 1)) % len(scenes.LABELS)
-    wants = (("inpaint, true label", labels), ("edit, another label", others))
+    wants = {"inpaint, true label": labels, "edit, another label": others}
+    if options.edit_only:
+        del wants["inpaint, true label"]
     rows = []
-    for margin, (name, wanted) in itertools.product(options.margin, wants):
+    for margin, (name, wanted) in itertools.product(options.margin, wants.items()):
         masks = np.stack([maximum_filter(mask, 2 * margin + 1) for mask in tight])
-        made = inpainted(model, images, masks, wanted.tolist(), options.blend)
+        made = inpainted(model, images, masks, wanted.tolist(), options.blend, **dict(options.set))
         kept = (made == images).all(axis=-1) | masks
-        right = answers(as_judged(made))["object"].numpy() == wanted
+        right, strictly = (
+            answers(as_judged(made), judge)["object"].numpy() == wanted
+            for judge in (load_judge(), load_judge(folder=STRICT))
+        )
         rows.append(
             {
                 "what": name,
                 "margin": margin,
                 "images": len(made),
                 "recognised_%": 100 * float(right.mean()),
+                "strict_%": 100 * float(strictly.mean()),
                 "changed_outside": int((~kept).any(axis=(1, 2)).sum()),
             }
         )
@@ -213,6 +220,11 @@ PARTS: dict[str, Part] = {
 }
 
 
+def _setting(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    return name, yaml_text.parse(value, source="--set")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -222,6 +234,11 @@ def main() -> None:
         "--margin", type=int, nargs="+", default=[0, 4, 8], help="around the object's box, in pixels (default 0 4 8)"
     )
     parser.add_argument("--blend", default="poisson")
+    parser.add_argument("--first", type=int, default=0, help="number of the first scene of repaint (default 0)")
+    parser.add_argument("--edit-only", action="store_true", help="of repaint, only other labels")
+    parser.add_argument(
+        "--set", type=_setting, nargs="+", default=[], metavar="NAME=VALUE", help="settings of repaint's sampler"
+    )
     options = parser.parse_args()
     options.real = options.count
     measure(parser, options, PARTS)
