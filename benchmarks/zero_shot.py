@@ -30,7 +30,7 @@ from scipy.ndimage import maximum_filter
 from torch import Tensor
 
 from bigr_cli import yaml_text
-from bigr_cli.core.config import Guide
+from bigr_cli.core.config import Prompt
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import ScenesSource
@@ -114,7 +114,7 @@ def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def inpainted(
-    model: Model, images: Arrays, masks: NDArray[np.bool_], labels: Sequence[Guide], how: str, **sampling: Any
+    model: Model, images: Arrays, masks: NDArray[np.bool_], labels: Sequence[Prompt], how: str, **sampling: Any
 ) -> Arrays:
     """Scenes (N, H, W, 3) with what is masked (N, H, W) painted anew for these labels or texts."""
     settings = model.settings(painting=True, **sampling)

@@ -80,14 +80,14 @@ def _argument(found: re.Match[str]) -> str:
 @cache
 def _known() -> Mapping[str, tuple[str, bool, tuple[Any, ...]]]:
     """Options of requests and of the sampler: their names in Python, whether they are switches, their choices."""
-    from bigr_cli.core.config import Guide, SamplingConfig
+    from bigr_cli.core.config import Prompt, SamplingConfig
     from bigr_cli.editing.requests import REQUESTS
     from bigr_cli.setting import members, parameters
 
     found: dict[str, tuple[str, bool, tuple[Any, ...]]] = {}
     for kind in (*REQUESTS, SamplingConfig):
         for one in parameters(kind):
-            name = one.path[0] if one.kind == Guide and len(one.path) == 1 else one.name
+            name = one.path[0] if one.kind == Prompt and len(one.path) == 1 else one.name
             choices = tuple(choice for part in members(one.kind) for choice in get_args(part))
             found.setdefault(one.label, (name, bool in members(one.kind), choices))
     return found

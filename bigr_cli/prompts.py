@@ -7,7 +7,7 @@ from shlex import quote
 
 from bigr_cli import console
 from bigr_cli.core.architectures import BYTES
-from bigr_cli.core.config import Guide
+from bigr_cli.core.config import Prompt
 from bigr_cli.errors import UnknownNameError, UsageError, nearest
 from bigr_cli.plain_text import is_plain, plain_text
 from bigr_cli.text_reading import near_words, read, strangers
@@ -28,7 +28,7 @@ def prompt(
     text: str | None = None,
     guess: bool = False,
     required: bool = False,
-) -> Guide:
+) -> Prompt:
     """What --class or --text means for the model.
 
     Raises:
@@ -50,7 +50,7 @@ def prompt(
     return guide(config, text if textual else class_label)
 
 
-def guide(config: ModelConfig, label: Label) -> Guide:
+def guide(config: ModelConfig, label: Label) -> Prompt:
     """What a label or text means for the model; None for none. Warns of a text that is longer than the model reads."""
     found = guide_of(config, label)
     text = config.generator.text if config.generator else None
@@ -67,7 +67,7 @@ def reads_text(config: ModelConfig) -> bool:
     return config.generator is not None and config.generator.condition == "text"
 
 
-def guide_of(config: ModelConfig, label: Label) -> Guide:
+def guide_of(config: ModelConfig, label: Label) -> Prompt:
     """What a label means for the model: the index of a class, or a text in its own words; None is no label.
 
     Raises:
@@ -101,7 +101,7 @@ def every_label(config: ModelConfig, labels: Sequence[Label], *, named: bool = F
     return labels
 
 
-def warn_of_contradiction(config: ModelConfig, guide: Guide, negative: Guide) -> None:
+def warn_of_contradiction(config: ModelConfig, guide: Prompt, negative: Prompt) -> None:
     """Warn where guidance leads away from what is asked for."""
     if guide is not None and guide == negative:
         name = name_of(config, guide)
@@ -171,7 +171,7 @@ def label_index(config: ModelConfig, label: Label) -> int:
     raise UnknownNameError("label", text, config.labels, hint=hint)
 
 
-def name_of(config: ModelConfig, guide: Guide) -> str:
+def name_of(config: ModelConfig, guide: Prompt) -> str:
     """How a class, or a text, is called, so that `guide_of` of it is the same again."""
     if isinstance(guide, str):
         return guide

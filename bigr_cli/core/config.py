@@ -49,7 +49,7 @@ LEVELS = 12  # of a tokenizer, each half as large as the one before
 BLOCKS = 64  # of one level
 
 
-Guide = int | str | None  # what one image shall show: a class's index, a text, or nothing
+Prompt = int | str | None  # what one image shall show: a class's index, a text, or nothing
 Order = Literal["entropy", "confidence", "halton", "random", "raster"]
 GuidanceSchedule = Literal["constant", "linear", "cosine"]
 GumbelSchedule = Literal["constant", "up", "down"]

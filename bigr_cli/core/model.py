@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bigr_cli.core.architectures import GeneratorConfig, TokenizerConfig
 from bigr_cli.core.conditions import Condition, Labels, Ratios, Texts, on_device
-from bigr_cli.core.config import Guide, SamplingConfig
+from bigr_cli.core.config import Prompt, SamplingConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.core.sampler import Observer, sample
 from bigr_cli.core.tokenizer import Tokenizer
@@ -47,7 +47,7 @@ class BinaryModel(nn.Module):
             parameter.data = parameter.data.to(dtype)
         return self
 
-    def conditions(self, guides: Sequence[Guide]) -> Condition:
+    def conditions(self, guides: Sequence[Prompt]) -> Condition:
         """Classes' indices, or texts, as a batch that `sample_codes` takes; None is nothing.
 
         Raises:

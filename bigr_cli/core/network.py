@@ -23,7 +23,7 @@ from bigr_cli.core.conditions import (
     column,
     zip_ratios,
 )
-from bigr_cli.core.config import Guide
+from bigr_cli.core.config import Prompt
 from bigr_cli.core.heads import Head, make_head
 from bigr_cli.core.layers import KeysValues, Part, RMSNorm, SelfBlock, SwiGLU, Table, attend, in_cache, modulate, normal
 
@@ -77,7 +77,7 @@ class ClassCondition(nn.Module):
         """The labels, with "no label" in the rows `where` (B,) bool."""
         return class_numbers(labels).masked_fill(where, self.classes)
 
-    def batch(self, guides: Sequence[Guide]) -> Condition:
+    def batch(self, guides: Sequence[Prompt]) -> Condition:
         """Class numbers and None as a batch. Raises ValueError for a text."""
         texts = [guide for guide in guides if isinstance(guide, str)]
         if texts:
@@ -168,7 +168,7 @@ class TextCondition(nn.Module):
         texts = as_texts(labels)
         return Texts(texts.features, texts.mask & ~where[:, None])
 
-    def batch(self, guides: Sequence[Guide]) -> Condition:
+    def batch(self, guides: Sequence[Prompt]) -> Condition:
         """Texts and None as a batch. Raises ValueError for a class, and for texts that another encoder must read."""
         if self.encoder is None:
             raise ValueError(f"texts are read by {self.config.encoder}, which is not there")

@@ -19,7 +19,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
+from bigr_cli.core.config import LARGEST_SEED, Prompt, SamplingConfig
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.sampler import Observer
 from bigr_cli.errors import BigrError, RunError
@@ -48,10 +48,10 @@ class SampleRequest:
     masked: Tensor
     seed: int
     settings: SamplingConfig
-    label: Guide = None
-    other: Guide = None
+    label: Prompt = None
+    other: Prompt = None
     ratio: float = 0.0
-    negative: Guide = None
+    negative: Prompt = None
     box: tuple[int, int, int] | None = None
     held: int = 0
 
@@ -282,7 +282,7 @@ def _advance(work: _Work[Key, Result]) -> _Ended[Result] | None:
 
 
 def generate(
-    network: BinaryModel, label: Guide, settings: SamplingConfig, seed: int, *, negative: Guide = None
+    network: BinaryModel, label: Prompt, settings: SamplingConfig, seed: int, *, negative: Prompt = None
 ) -> SamplingCoroutine[Image]:
     """Sample all tokens of one image; the same image as `Model.generate` makes with this seed."""
     config = network.generator.config

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from bigr_cli.core.config import LARGEST_SEED, Guide, SamplingConfig
+from bigr_cli.core.config import LARGEST_SEED, Prompt, SamplingConfig
 from bigr_cli.editing.requests import Inpaint
 from bigr_cli.errors import UsageError
 from bigr_cli.progress import ProgressOption, for_caller
@@ -41,10 +41,10 @@ class Job:
     """
 
     label: str
-    guide: Guide
+    guide: Prompt
     seed: int
     index: int
-    against: Guide = None
+    against: Prompt = None
 
 
 Made = TypeVar("Made", bound="Image")

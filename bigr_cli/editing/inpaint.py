@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bigr_cli.core.config import LARGEST_SEED, Guide
+from bigr_cli.core.config import LARGEST_SEED, Prompt
 from bigr_cli.core.familiarity import Look
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.editing.batched_sampling import SamplingCoroutine, holding, side_by_side
@@ -136,7 +136,7 @@ def outpaint(
 
 
 def edit_whole(
-    network: BinaryModel, original: Original, request: Edit, seed: int, *, was: Guide = None
+    network: BinaryModel, original: Original, request: Edit, seed: int, *, was: Prompt = None
 ) -> SamplingCoroutine[Painted]:
     """Sample a share of an image's tokens again under another label, those first that show what it was.
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from bigr_cli.core.config import Guide
+from bigr_cli.core.config import Prompt
 from bigr_cli.core.familiarity import Look
 from bigr_cli.core.held_out import Familiarity, together
 from bigr_cli.core.model import BinaryModel
@@ -58,7 +58,7 @@ def positions(keyframes: int, frames: int, *, loop: bool = False) -> list[Positi
 
 
 def between_labels(
-    network: BinaryModel, labels: Sequence[Guide], request: Interpolate, seed: int
+    network: BinaryModel, labels: Sequence[Prompt], request: Interpolate, seed: int
 ) -> SamplingCoroutine[list[Image.Image]]:
     """Frames of the model's size from label to label.
 
@@ -96,7 +96,7 @@ def between_labels(
 
 
 def mixtures(
-    network: BinaryModel, labels: Sequence[Guide], request: Interpolate, seed: int
+    network: BinaryModel, labels: Sequence[Prompt], request: Interpolate, seed: int
 ) -> SamplingCoroutine[list[Image.Image]]:
     """Frames of the model's size from label to label, each sampled whole under mixed labels, and not smoothed.
 
@@ -180,7 +180,7 @@ def temporal_median(codes: Tensor, fixed: Tensor, *, loop: bool = False) -> Tens
 
 
 def _keyframes(
-    network: BinaryModel, labels: Sequence[Guide], request: Interpolate, seed: int
+    network: BinaryModel, labels: Sequence[Prompt], request: Interpolate, seed: int
 ) -> SamplingCoroutine[list[Tensor]]:
     """The codes (L, K) of the image that each label is."""
     config, share = network.generator.config, _share(network, request.strength)
@@ -202,14 +202,14 @@ def _share(network: BinaryModel, strength: float | None) -> float:
     return strength if strength is not None else _STRENGTH if config.condition == "class" else 1.0
 
 
-def _order(network: BinaryModel, codes: tuple[Tensor, Tensor], labels: tuple[Guide, Guide], seed: int) -> Tensor:
+def _order(network: BinaryModel, codes: tuple[Tensor, Tensor], labels: tuple[Prompt, Prompt], seed: int) -> Tensor:
     """The numbers of the tokens in which two codes (L, K) differ, those first that fit the other label least."""
     differ = (codes[0] ^ codes[1]).any(dim=1)
     gain = _gain(network, codes[0], *labels, seed).masked_fill(~differ, torch.inf)
     return gain.argsort(stable=True)[: int(differ.sum())]
 
 
-def _gain(network: BinaryModel, codes: Tensor, label: Guide, other: Guide, seed: int) -> Tensor:
+def _gain(network: BinaryModel, codes: Tensor, label: Prompt, other: Prompt, seed: int) -> Tensor:
     """How much likelier each token (L,) is under another label; the last ones least if the model cannot say."""
     if network.generator.config.attention == "causal":
         return -torch.arange(len(codes), device=codes.device, dtype=torch.float32)
@@ -244,7 +244,7 @@ def _guessed(network: BinaryModel, codes: Tensor, request: Interpolate, seed: in
     return replace(request, label=likeliest_label(network, codes, nothing, seed))
 
 
-def _unlikely(network: BinaryModel, codes: Tensor, count: int, label: Guide, seed: int) -> Tensor:
+def _unlikely(network: BinaryModel, codes: Tensor, count: int, label: Prompt, seed: int) -> Tensor:
     """The `count` tokens (L,) that the model finds least likely beside the others."""
     if count == 0:
         return torch.zeros(len(codes), dtype=torch.bool, device=codes.device)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from bigr_cli.core.config import Guide, SamplingConfig
+from bigr_cli.core.config import Prompt, SamplingConfig
 from bigr_cli.editing.request import EditRequest, Label, Strict, painting
 from bigr_cli.errors import UsageError
 from bigr_cli.setting import Setting, parameters
@@ -110,7 +110,7 @@ class Interpolate(EditRequest):
         return FRAMES if self.frames is None else self.frames
 
     @property
-    def negative(self) -> Guide:
+    def negative(self) -> Prompt:
         return None
 
     @property
@@ -148,7 +148,7 @@ class Interpolate(EditRequest):
         return replace(self, guess=guess, refine=config.refine if self.refine is None else self.refine)
 
     def paint(  # type: ignore[override]
-        self, network: "BinaryModel", image: "Sequence[Guide] | Sequence[Original]", seed: int
+        self, network: "BinaryModel", image: "Sequence[Prompt] | Sequence[Original]", seed: int
     ) -> "SamplingCoroutine[list[Image]]":
         """The frames between two or more keyframes.
 

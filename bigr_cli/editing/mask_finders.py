@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from bigr_cli import console
-from bigr_cli.core.config import Guide
+from bigr_cli.core.config import Prompt
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.representation import seen_scores
 from bigr_cli.editing.batched_sampling import SamplingCoroutine
@@ -92,7 +92,7 @@ _SEED = 0  # of the noise: where a label is seen does not depend on what is samp
 class ClassFinder:
     """The mask finder `class`: the model itself."""
 
-    def find(self, network: BinaryModel, image: Original, wanted: Guide) -> NDArray[np.float32]:
+    def find(self, network: BinaryModel, image: Original, wanted: Prompt) -> NDArray[np.float32]:
         return class_mask(network, image, wanted)
 
 
@@ -101,7 +101,7 @@ def open_class_finder() -> ClassFinder:
     return ClassFinder()
 
 
-def class_mask(network: BinaryModel, original: Original, label: Guide) -> NDArray[np.float32]:
+def class_mask(network: BinaryModel, original: Original, label: Prompt) -> NDArray[np.float32]:
     """Where (H, W) an image shows a label, 1 there and 0 elsewhere; 0 everywhere if the model does not find it.
 
     The model sees the whole image in one window. Tokens that are likelier under the label than under others say where
@@ -123,7 +123,7 @@ def class_mask(network: BinaryModel, original: Original, label: Guide) -> NDArra
     return segmented(original.levels(), scores, least=_LEFT if ratios.max() > _CERTAIN else 0.0)
 
 
-def label_ratios(network: BinaryModel, view: WholeView, label: Guide) -> Ratios:
+def label_ratios(network: BinaryModel, view: WholeView, label: Prompt) -> Ratios:
     """How much likelier each token (grid, grid) is under a label than under others, smoothed over its neighbours.
 
     Compared with is the mean of other labels, and not no label: beside its neighbours a token of the object is likely
@@ -144,7 +144,7 @@ def shown_ratios(network: BinaryModel, view: WholeView) -> Ratios | None:
     return _smoothed(scores[likeliest] - scores[others].mean(dim=0), view)
 
 
-def _others(network: BinaryModel, label: Guide) -> list[Guide]:
+def _others(network: BinaryModel, label: Prompt) -> list[Prompt]:
     """What a label is compared with: other classes, evenly spaced among all; a text with none."""
     config = network.generator.config
     if config.condition != "class" or config.classes < 2:
@@ -154,7 +154,7 @@ def _others(network: BinaryModel, label: Guide) -> list[Guide]:
     return [others[place] for place in places]
 
 
-def _scores(network: BinaryModel, view: WholeView, labels: Sequence[Guide]) -> Tensor:
+def _scores(network: BinaryModel, view: WholeView, labels: Sequence[Prompt]) -> Tensor:
     """How likely each token is beside the others under each label: (labels, L), 0 outside of the image."""
     count, device = len(labels), view.codes.device
     seeds = torch.full((count,), _SEED, device=device)
@@ -199,7 +199,7 @@ _BUILT_IN = {
 class MaskFinder(Protocol):
     """Finds what words name in an image."""
 
-    def find(self, network: BinaryModel, image: Original, wanted: Guide) -> NDArray[Any]:
+    def find(self, network: BinaryModel, image: Original, wanted: Prompt) -> NDArray[Any]:
         """Where (H, W) in [0, 1] the image shows it, 1 = it does; 0 everywhere if it does not.
 
         `wanted` is what was asked for: a label of the model, as --mask-class has it, or words.
@@ -243,7 +243,7 @@ def found_mask(network: BinaryModel, request: MaskRequest, image: Original) -> M
     return read_mask(request, image, found)
 
 
-def _found(name: str, network: BinaryModel, image: Original, wanted: Guide) -> MaskArray:
+def _found(name: str, network: BinaryModel, image: Original, wanted: Prompt) -> MaskArray:
     width, height = image.size
     finder, origin = _opened(name)
     made = _called_safely(name, origin, lambda: finder.find(network, image, wanted))

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bigr_cli.core.config import Guide
+from bigr_cli.core.config import Prompt
 from bigr_cli.core.familiarity import Look
 from bigr_cli.core.held_out import HELP, Familiarity
 from bigr_cli.core.model import BinaryModel
@@ -55,7 +55,7 @@ class Painted:
     """
 
     image: Image.Image
-    label: Guide = None
+    label: Prompt = None
     score: float | None = None
     earlier: tuple[Image.Image, ...] = ()
     familiarity: Familiarity | None = None
@@ -174,7 +174,7 @@ def see_whole(network: BinaryModel, original: Original, side: int | None = None)
     return WholeView(window, shown, codes, torch.from_numpy(~seen.reshape(-1)).to(codes.device))
 
 
-def seen_fit(network: BinaryModel, codes: Tensor, label: Guide, seed: int, unknown: Tensor | None = None) -> Tensor:
+def seen_fit(network: BinaryModel, codes: Tensor, label: Prompt, seed: int, unknown: Tensor | None = None) -> Tensor:
     """How likely each token (L,) of codes (L, K) is beside the others under a label; 0 where unknown (L,)."""
     if unknown is None:
         unknown = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)

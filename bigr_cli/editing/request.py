@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from bigr_cli.core.config import Guide, SamplingConfig
+from bigr_cli.core.config import Prompt, SamplingConfig
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.regions import MaskRequest
 from bigr_cli.prompts import guide, name_of, prompt, reads_text, warn_of_contradiction
@@ -29,12 +29,12 @@ _rare = partial(Setting, panel="Rarely needed", variable=False)
 _prompt = partial(painting, "What to paint: a label or a text, as the model has it.", option="--prompt")
 _class = partial(painting, "What to paint: a label by name or number.", option="--class", metavar="LABEL", hidden=True)
 _text = partial(painting, "What to paint: a text.", option="--text", metavar="TEXT", hidden=True)
-Label = Annotated[Guide, _prompt(metavar="LABEL|TEXT"), _class(), _text()]
+Label = Annotated[Prompt, _prompt(metavar="LABEL|TEXT"), _class(), _text()]
 NeededLabel = Annotated[
-    Guide, _prompt(metavar="LABEL|TEXT", required=True), _class(required=True), _text(required=True)
+    Prompt, _prompt(metavar="LABEL|TEXT", required=True), _class(required=True), _text(required=True)
 ]
 Negative = Annotated[
-    Guide,
+    Prompt,
     painting("Negative prompt: what guidance leads away from.", metavar="LABEL|TEXT", aliases=("--negative-prompt",)),
 ]
 Guess = Annotated[bool, painting("Take the label that fits the rest of the image best.", option="--guess-class")]
@@ -86,12 +86,12 @@ class EditRequest(ABC):
 
     @property
     @abstractmethod
-    def label(self) -> Guide:
+    def label(self) -> Prompt:
         """What to paint."""
 
     @property
     @abstractmethod
-    def negative(self) -> Guide:
+    def negative(self) -> Prompt:
         """What guidance leads away from."""
 
     @property
@@ -223,7 +223,7 @@ def read_request(
             if isinstance(made, MaskRequest) and isinstance(made.label, int) and config.labels:
                 made = replace(made, label_name=name_of(config, made.label))
             chosen[field.name] = made
-        elif own and own[0].kind == Guide:
+        elif own and own[0].kind == Prompt:
             chosen[field.name] = _guide(config, field.name, own, values)
         else:
             given = [values[name] for name in (field.name, *(one.name for one in own)) if values.get(name) is not None]
@@ -247,7 +247,7 @@ def recorded(kind: type, values: Mapping[str, Any], explicit: Collection[str]) -
     return found
 
 
-def _guide(config: "ModelConfig", name: str, own: Sequence[Parameter], values: Mapping[str, Any]) -> Guide:
+def _guide(config: "ModelConfig", name: str, own: Sequence[Parameter], values: Mapping[str, Any]) -> Prompt:
     """What a field that holds a class or a text is given."""
     words = {one.name: values.get(one.name) for one in own}
     if name in values:
@@ -268,7 +268,7 @@ def _guide(config: "ModelConfig", name: str, own: Sequence[Parameter], values: M
     return prompt(config, **words, guess=bool(values.get("guess_class")), required=own[0].setting.required)
 
 
-def _something(config: "ModelConfig", parameter: Parameter, label: Any) -> Guide:
+def _something(config: "ModelConfig", parameter: Parameter, label: Any) -> Prompt:
     """A class or a text; UsageError for none."""
     found = guide(config, label)
     if found is None:

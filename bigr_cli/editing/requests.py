@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from bigr_cli.core.config import Guide, SamplingConfig, require
+from bigr_cli.core.config import Prompt, SamplingConfig, require
 from bigr_cli.editing.interpolate_request import Interpolate
 from bigr_cli.editing.request import (
     EditRequest,
@@ -66,8 +66,8 @@ class Mask(EditRequest):
     samples: ClassVar[bool] = False
 
     mask: MaskRequest = MaskRequest()
-    label: Guide = None
-    negative: Guide = None
+    label: Prompt = None
+    negative: Prompt = None
     window: int | None = None
     sampling: SamplingConfig = SamplingConfig()
 
@@ -120,7 +120,7 @@ class Edit(MaskedRequest):
     """Another label for the masked part of an image, or for a share of all its tokens."""
 
     from_label: Annotated[
-        Guide,
+        Prompt,
         painting(
             "What it was: guidance leads away from it. Without a mask, it is replaced.",
             option="--from-class",

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from bigr_cli.core.config import Guide
+from bigr_cli.core.config import Prompt
 from bigr_cli.errors import UsageError
 from bigr_cli.setting import Setting
 
@@ -155,7 +155,7 @@ class MaskRequest:
     ] = ()
     alpha: Annotated[bool, _mask("Repaint what is transparent.", option="--mask-alpha")] = False
     label: Annotated[
-        Guide,
+        Prompt,
         _mask(
             "Where the model sees this label. Its own likelihoods say so.",
             option="--mask-class",
@@ -219,9 +219,9 @@ class MaskRequest:
         return read or self.path is not None or bool(self.boxes) or self.alpha or bool(self.searched)
 
     @property
-    def searched(self) -> tuple[tuple[str, Guide], ...]:
+    def searched(self) -> tuple[tuple[str, Prompt], ...]:
         """What is to be found in the image: finders by name, and the label or the words that each searches for."""
-        found: list[tuple[str, Guide]] = [] if self.label is None else [(CLASS, self.label)]
+        found: list[tuple[str, Prompt]] = [] if self.label is None else [(CLASS, self.label)]
         found += [] if self.text is None else [(TEXT, self.text.strip())]
         for search in self.searches:
             name, _, words = search.partition("=")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bigr_cli.core.config import Guide
+from bigr_cli.core.config import Prompt
 from bigr_cli.errors import ImageError, ModelError, ModelFormatError, UsageError
 from bigr_cli.plain_text import WHITE, Background
 from bigr_cli.prompts import Label, guide_of, name_of
@@ -47,7 +47,7 @@ class Wanted:
     pool: Pool
     layers: tuple[int, ...]
     every: bool
-    label: Guide
+    label: Prompt
     label_name: str
     shape: tuple[int, ...]
 

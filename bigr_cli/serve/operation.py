@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from bigr_cli.core.config import LARGEST_SEED, PRESETS, Guide, SamplingConfig
+from bigr_cli.core.config import LARGEST_SEED, PRESETS, Prompt, SamplingConfig
 from bigr_cli.errors import UsageError, nearest
 from bigr_cli.serve.guard import Limits
 from bigr_cli.serve.jobs import Order
@@ -108,7 +108,7 @@ def _field(parameter: Parameter, default: Any = None) -> Field:
 
 
 def _schema(kind: Any) -> dict[str, Any]:
-    if kind == Guide:
+    if kind == Prompt:
         return {"type": ["string", "integer"]}
     parts = [part for part in members(kind) if part is not NoneType]
     only = parts[0]

@@ -209,7 +209,7 @@ _LONGEST = 200  # characters of a phrase in a hint
 
 
 @dataclass(frozen=True)
-class Prompt:
+class GivenPrompt:
     """A label or a text; `place` is the file and the line that it is from, or "", and `bare` one word of the shell."""
 
     text: str
@@ -217,20 +217,20 @@ class Prompt:
     bare: bool = False
 
 
-def prompts_given(words: Sequence[str] | None, option: Sequence[str] | None, file: Path | None) -> list[Prompt]:
+def prompts_given(words: Sequence[str] | None, option: Sequence[str] | None, file: Path | None) -> list[GivenPrompt]:
     """The arguments, those of --prompt and those of --prompts, in this order. UsageError for a file without any."""
     from bigr_cli.data.captions import numbered_texts
 
     where = "stdin" if str(file) == "-" else str(file)
     lines = numbered_texts(file) if file else []
     return [
-        *(Prompt(word, bare=len(word.split()) == 1) for word in words or ()),
-        *(Prompt(text) for text in option or ()),
-        *(Prompt(text, f"{where}, line {number}") for number, text in lines),
+        *(GivenPrompt(word, bare=len(word.split()) == 1) for word in words or ()),
+        *(GivenPrompt(text) for text in option or ()),
+        *(GivenPrompt(text, f"{where}, line {number}") for number, text in lines),
     ]
 
 
-def wanted_prompts(config: ModelConfig, given: Sequence[Prompt], every: bool, chooser: Chooser) -> Sequence[Label]:
+def wanted_prompts(config: ModelConfig, given: Sequence[GivenPrompt], every: bool, chooser: Chooser) -> Sequence[Label]:
     """The labels or texts asked for, or else the recipe's; `every` asks for all labels.
 
     Raises:
@@ -257,7 +257,7 @@ def wanted_prompts(config: ModelConfig, given: Sequence[Prompt], every: bool, ch
     return words
 
 
-def _texts(config: ModelConfig, given: Sequence[Prompt], every: bool) -> list[Label]:
+def _texts(config: ModelConfig, given: Sequence[GivenPrompt], every: bool) -> list[Label]:
     """The texts, each of which the model reads."""
     if every:
         raise UsageError(f"{config.name} reads texts and has no labels")

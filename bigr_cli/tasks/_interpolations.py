@@ -19,7 +19,7 @@ from bigr_cli.tasks._results import check_stdout
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from bigr_cli.core.config import Guide
+    from bigr_cli.core.config import Prompt
     from bigr_cli.imaging.originals import Original
     from bigr_cli.recipe import Recipe
     from bigr_cli.zoo.config import ModelConfig
@@ -78,11 +78,11 @@ def target_of(writing: Writing, fields: dict[str, str | int], frames: int, *, fi
 class Keyframes:
     """What a path goes through, either labels or files of images, and how they are called together."""
 
-    labels: "list[Guide]"
+    labels: "list[Prompt]"
     files: list[Path]
     name: str
 
-    def read(self, background: Any) -> "Sequence[Guide] | Sequence[Original]":
+    def read(self, background: Any) -> "Sequence[Prompt] | Sequence[Original]":
         """The labels, or the images on a background; ImageError if one cannot be read."""
         from bigr_cli.data.images import read_image
 

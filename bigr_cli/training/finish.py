@@ -25,7 +25,7 @@ from bigr_cli.zoo.config import CARD_FILE, POOLS, RepresentationConfig, set_defa
 from bigr_cli.zoo.loading import load_networks
 
 if TYPE_CHECKING:
-    from bigr_cli.core.config import Guide
+    from bigr_cli.core.config import Prompt
     from bigr_cli.core.model import BinaryModel
     from bigr_cli.representation.probe import Score
     from bigr_cli.zoo.config import ModelConfig
@@ -98,7 +98,7 @@ def _samples(network: BinaryModel, config: ModelConfig, captions: Source | None)
     """Samples (N, 3, S, S) in [0, 1] with the model's settings, of all classes in turn or of a source's captions."""
     sizes = network.generator.config
     count = _COSTLY_SAMPLES if sizes.tokens * sizes.layers > _COSTLY else _SAMPLES
-    conditions: list[Guide] = [
+    conditions: list[Prompt] = [
         n % max(1, len(config.labels)) if captions is None else captions.caption(n % len(captions))
         for n in range(count)
     ]

@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from numpy.typing import NDArray
 
 from bigr_cli import console
-from bigr_cli.core.config import Guide
+from bigr_cli.core.config import Prompt
 from bigr_cli.errors import ConfigError, ModelError
 from bigr_cli.zoo.hub import client as hub
 from bigr_cli.zoo.source import is_repository, readable_size
@@ -41,7 +41,7 @@ class ClipSeg:
     def __init__(self, network: Any, processor: Any) -> None:
         self._network, self._processor = network, processor
 
-    def find(self, network: BinaryModel, image: Original, wanted: Guide) -> NDArray[np.float32]:
+    def find(self, network: BinaryModel, image: Original, wanted: Prompt) -> NDArray[np.float32]:
         """Where (H, W) an image shows what words name, 1 there and 0 elsewhere."""
         import cv2
 
