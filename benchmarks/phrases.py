@@ -28,7 +28,7 @@ from bigr_cli.core.sampler import sample
 from bigr_cli.data.loading import as_floats
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.arrays import to_images
-from bigr_cli.prompts import guide_of
+from bigr_cli.prompts import prompt_of
 from bigr_cli.vocabulary import Vocabulary, tokens
 from bigr_cli.zoo.presets import sampling_settings
 
@@ -81,7 +81,7 @@ def main() -> None:
     for line in map(json.loads, PHRASES.read_text(encoding="utf-8").splitlines()):
         try:
             with console.unheard():
-                read = guide_of(model.config, line["text"])
+                read = prompt_of(model.config, line["text"])
         except UsageError:
             refused += 1
             continue

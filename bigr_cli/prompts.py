@@ -21,7 +21,7 @@ _READER = "-m scenes-64-text reads texts of scenes"
 Label = str | int | None
 
 
-def prompt(
+def prompt_from_options(
     config: ModelConfig,
     *,
     class_label: Label = None,
@@ -47,12 +47,12 @@ def prompt(
     if required and class_label is None and text is None:
         option = "--text" if textual else "--class"
         raise UsageError(f"no {option[2:]} given", hint="--prompt says what to paint")
-    return guide(config, text if textual else class_label)
+    return read_prompt(config, text if textual else class_label)
 
 
-def guide(config: ModelConfig, label: Label) -> Prompt:
+def read_prompt(config: ModelConfig, label: Label) -> Prompt:
     """What a label or text means for the model; None for none. Warns of a text that is longer than the model reads."""
-    found = guide_of(config, label)
+    found = prompt_of(config, label)
     text = config.generator.text if config.generator else None
     if isinstance(found, str) and text is not None and text.encoder == BYTES:
         extra = len(found.encode("utf-8", "replace")) - text.tokens
@@ -67,7 +67,7 @@ def reads_text(config: ModelConfig) -> bool:
     return config.generator is not None and config.generator.condition == "text"
 
 
-def guide_of(config: ModelConfig, label: Label) -> Prompt:
+def prompt_of(config: ModelConfig, label: Label) -> Prompt:
     """What a label means for the model: the index of a class, or a text in its own words; None is no label.
 
     Raises:
@@ -101,10 +101,10 @@ def every_label(config: ModelConfig, labels: Sequence[Label], *, named: bool = F
     return labels
 
 
-def warn_of_contradiction(config: ModelConfig, guide: Prompt, negative: Prompt) -> None:
+def warn_of_contradiction(config: ModelConfig, prompt: Prompt, negative: Prompt) -> None:
     """Warn where guidance leads away from what is asked for."""
-    if guide is not None and guide == negative:
-        name = name_of(config, guide)
+    if prompt is not None and prompt == negative:
+        name = name_of(config, prompt)
         console.warn(f"{name!r} is asked for, and is the negative prompt too: each takes back the other", once=True)
 
 
@@ -171,14 +171,14 @@ def label_index(config: ModelConfig, label: Label) -> int:
     raise UnknownNameError("label", text, config.labels, hint=hint)
 
 
-def name_of(config: ModelConfig, guide: Prompt) -> str:
-    """How a class, or a text, is called, so that `guide_of` of it is the same again."""
-    if isinstance(guide, str):
-        return guide
+def name_of(config: ModelConfig, prompt: Prompt) -> str:
+    """How a class, or a text, is called, so that `prompt_of` of it is the same again."""
+    if isinstance(prompt, str):
+        return prompt
     classes = class_count(config)
-    if guide is None and reads_text(config):
+    if prompt is None and reads_text(config):
         return NO_LABEL
-    class_index = classes if guide is None else guide
+    class_index = classes if prompt is None else prompt
     if class_index == classes:
         return str(classes) if _same(config.labels, NO_LABEL) is not None else NO_LABEL
     name = config.labels[class_index] if config.labels else str(class_index)

@@ -142,7 +142,7 @@ def _sample(model: Model, jobs: Sequence[Job], settings: SamplingConfig, meter: 
         with meter.attached(model.generator):
             return _sample(model, jobs, settings, None)
     codes = model.sample_codes(
-        model.network.conditions([job.guide for job in jobs]), [job.seed for job in jobs], settings=settings
+        model.network.conditions([job.prompt for job in jobs]), [job.seed for job in jobs], settings=settings
     )
     wait(model.device)
     return codes

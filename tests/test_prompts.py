@@ -64,7 +64,7 @@ def test_every_name_means_its_class(config: ModelConfig) -> None:
 def test_seeds_count_over_all_labels(config: ModelConfig, labels: list[int], count: int, seed: int) -> None:
     jobs = plan(config, labels, count=count, seed=seed)
     wanted = [None if label == len(config.labels) else label for label in labels]
-    assert [job.guide for job in jobs] == [label for label in wanted for _ in range(count)]
+    assert [job.prompt for job in jobs] == [label for label in wanted for _ in range(count)]
     assert [job.index for job in jobs] == list(range(len(labels) * count))
     assert [job.seed for job in jobs] == [seed + job.index for job in jobs]
 

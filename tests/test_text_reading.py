@@ -16,7 +16,7 @@ from bigr_cli.core.architectures import TextConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.scenes.description import COLOR_WORDS, MOMENTS, OBJECT_WORDS, PLACES, phrase, vocabulary
 from bigr_cli.errors import UnknownWordError, UsageError
-from bigr_cli.prompts import guide_of, label_index
+from bigr_cli.prompts import label_index, prompt_of
 from bigr_cli.text_reading import read
 from bigr_cli.vocabulary import Vocabulary, counted, plural, singulars
 from bigr_cli.zoo.config import ModelConfig, dump_config, read_config
@@ -53,7 +53,7 @@ def test_a_phrase_is_right_or_its_word_named(
     console.forget()
     said = ""
     try:
-        made = guide_of(shipped, line["text"])
+        made = prompt_of(shipped, line["text"])
     except UsageError as error:
         made, said = None, f"{error} | {error.hint}"
     err = capfd.readouterr().err
@@ -173,11 +173,11 @@ def test_words_of_other_captions_are_named_in_a_warning(
 ) -> None:
     console.forget()
     own = replace(shipped, name="mine", vocabulary=counted(["A small dog, on a sofa.", "two dogs"]))
-    assert guide_of(own, "dogs on a couch") == "dogs on a couch"
+    assert prompt_of(own, "dogs on a couch") == "dogs on a couch"
     assert "mine: 'couch' is not among the 7 words of its captions" in capfd.readouterr().err
     assert shipped.generator is not None
     general = replace(shipped.generator, text=TextConfig("t5", 8, 16, source="x"))
-    assert guide_of(replace(own, generator=general), "a zebra") == "a zebra"
+    assert prompt_of(replace(own, generator=general), "a zebra") == "a zebra"
     assert capfd.readouterr().err == ""
 
 

@@ -47,16 +47,16 @@ class BinaryModel(nn.Module):
             parameter.data = parameter.data.to(dtype)
         return self
 
-    def conditions(self, guides: Sequence[Prompt]) -> Condition:
+    def conditions(self, prompts: Sequence[Prompt]) -> Condition:
         """Classes' indices, or texts, as a batch that `sample_codes` takes; None is nothing.
 
         Raises:
             ValueError: a text for a model of classes, or the other way round.
         """
-        if self.read is None or any(isinstance(guide, int) for guide in guides):
-            batch = self.generator.condition_tokens.batch(guides)
+        if self.read is None or any(isinstance(prompt, int) for prompt in prompts):
+            batch = self.generator.condition_tokens.batch(prompts)
         else:
-            batch = self.read([str(guide or "") for guide in guides])
+            batch = self.read([str(prompt or "") for prompt in prompts])
         return batch.to(self.generator.positions.device)
 
     def sample_codes(

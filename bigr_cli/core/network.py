@@ -77,12 +77,12 @@ class ClassCondition(nn.Module):
         """The labels, with "no label" in the rows `where` (B,) bool."""
         return class_numbers(labels).masked_fill(where, self.classes)
 
-    def batch(self, guides: Sequence[Prompt]) -> Condition:
+    def batch(self, prompts: Sequence[Prompt]) -> Condition:
         """Class numbers and None as a batch. Raises ValueError for a text."""
-        texts = [guide for guide in guides if isinstance(guide, str)]
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
         if texts:
             raise ValueError(f"expected classes, got the text {texts[0]!r}")
-        return torch.tensor([self.classes if guide is None else int(guide) for guide in guides], dtype=torch.int64)
+        return torch.tensor([self.classes if prompt is None else int(prompt) for prompt in prompts], dtype=torch.int64)
 
     def check(self, labels: Condition, count: int) -> None:
         """ValueError unless there is a class or "no label" for each of `count` images."""
@@ -168,14 +168,14 @@ class TextCondition(nn.Module):
         texts = as_texts(labels)
         return Texts(texts.features, texts.mask & ~where[:, None])
 
-    def batch(self, guides: Sequence[Prompt]) -> Condition:
+    def batch(self, prompts: Sequence[Prompt]) -> Condition:
         """Texts and None as a batch. Raises ValueError for a class, and for texts that another encoder must read."""
         if self.encoder is None:
             raise ValueError(f"texts are read by {self.config.encoder}, which is not there")
-        numbers = [guide for guide in guides if isinstance(guide, int)]
+        numbers = [prompt for prompt in prompts if isinstance(prompt, int)]
         if numbers:
             raise ValueError(f"expected texts, got the class {numbers[0]}")
-        return byte_texts([str(guide or "") for guide in guides], self.config.tokens)
+        return byte_texts([str(prompt or "") for prompt in prompts], self.config.tokens)
 
     def check(self, labels: Condition, count: int) -> None:
         """ValueError unless there are `count` texts of this model's form."""

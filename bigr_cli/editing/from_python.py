@@ -19,7 +19,7 @@ from bigr_cli.imaging.arrays import is_one_image, originals
 from bigr_cli.imaging.files import KINDS
 from bigr_cli.imaging.metadata import MadeImage
 from bigr_cli.progress import ProgressOption, for_caller
-from bigr_cli.prompts import Label, guide_of, name_of, reads_text
+from bigr_cli.prompts import Label, name_of, prompt_of, reads_text
 from bigr_cli.recipe import Recipe
 from bigr_cli.runtime.memory import Batches
 from bigr_cli.setting import parameters, whole_numbers, with_own_names
@@ -143,7 +143,7 @@ def interpolated(
     others = [one for stop in keyframes if not _is_label(stop) for one in originals(stop, config.ground)]  # type: ignore[arg-type]
     if labels and len(labels) < len(keyframes):
         raise UsageError("stops are either all labels or all images")
-    stops: list[Any] = [guide_of(config, label) for label in labels]
+    stops: list[Any] = [prompt_of(config, label) for label in labels]
     names: list[str] | None = [name_of(config, stop) for stop in stops]
     if not labels:
         stops = others

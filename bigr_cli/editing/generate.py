@@ -14,7 +14,7 @@ from bigr_cli.core.config import LARGEST_SEED, Prompt, SamplingConfig
 from bigr_cli.editing.requests import Inpaint
 from bigr_cli.errors import UsageError
 from bigr_cli.progress import ProgressOption, for_caller
-from bigr_cli.prompts import Label, every_label, guide_of, listing, name_of, warn_of_contradiction
+from bigr_cli.prompts import Label, every_label, listing, name_of, prompt_of, warn_of_contradiction
 from bigr_cli.recipe import GENERATE, MOST
 from bigr_cli.runtime.memory import Batches
 from bigr_cli.setting import whole_number, with_own_names
@@ -35,13 +35,13 @@ Watcher = Callable[[Sequence["Job"], int, "Tensor", "Tensor"], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One image to be made: `guide` is its label or text for the model, `index` its place in the request.
+    """One image to be made: `prompt` is its label or text for the model, `index` its place in the request.
 
     `against` is what guidance leads away from; None is no label.
     """
 
     label: str
-    guide: Prompt
+    prompt: Prompt
     seed: int
     index: int
     against: Prompt = None
@@ -88,13 +88,13 @@ def plan(
     if not 0 <= first <= LARGEST_SEED - (total - 1):
         last = f"; {total} images use the seeds from it on" if total > 1 else ""
         raise UsageError(f"seed: expected whole numbers from 0 to 2^63 - 1, got {first}{last}")
-    wanted = [(name_of(config, guide), guide) for guide in (guide_of(config, label) for label in labels)]
-    against = guide_of(config, negative)
-    for _, guide in wanted:
-        warn_of_contradiction(config, guide, against)
+    wanted = [(name_of(config, prompt), prompt) for prompt in (prompt_of(config, label) for label in labels)]
+    against = prompt_of(config, negative)
+    for _, prompt in wanted:
+        warn_of_contradiction(config, prompt, against)
     return [
-        Job(name, guide, first + place * count + number, place * count + number, against)
-        for place, (name, guide) in enumerate(wanted)
+        Job(name, prompt, first + place * count + number, place * count + number, against)
+        for place, (name, prompt) in enumerate(wanted)
         for number in range(count)
     ]
 
@@ -128,7 +128,7 @@ def sample_jobs(
 ) -> Tensor:
     """The codes (B, L, K) of a batch of jobs; `watch` is called after each iteration."""
     return network.sample_codes(
-        network.conditions([job.guide for job in jobs]),
+        network.conditions([job.prompt for job in jobs]),
         [job.seed for job in jobs],
         settings=settings,
         against=network.conditions([job.against for job in jobs]),

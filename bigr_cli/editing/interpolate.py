@@ -130,7 +130,7 @@ def between_images(
     Args:
         network: tokenizer and generator.
         images: two or more.
-        request: how many frames, settings, a label if one is to guide all frames, or whether the label of each is
+        request: how many frames, settings, a label if all frames share one, or whether the label of each is
             guessed from the nearer of its images; `refine` steps of latent optimisation of the codes.
         seed: of every frame.
 

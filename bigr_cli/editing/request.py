@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 from bigr_cli.core.config import Prompt, SamplingConfig
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.regions import MaskRequest
-from bigr_cli.prompts import guide, name_of, prompt, reads_text, warn_of_contradiction
+from bigr_cli.prompts import name_of, prompt_from_options, read_prompt, reads_text, warn_of_contradiction
 from bigr_cli.setting import Parameter, Setting, check_settings, nested, parameters
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def read_request(
                 made = replace(made, label_name=name_of(config, made.label))
             chosen[field.name] = made
         elif own and own[0].kind == Prompt:
-            chosen[field.name] = _guide(config, field.name, own, values)
+            chosen[field.name] = _read_prompt(config, field.name, own, values)
         else:
             given = [values[name] for name in (field.name, *(one.name for one in own)) if values.get(name) is not None]
             chosen |= {field.name: given[0]} if given else {}
@@ -247,15 +247,15 @@ def recorded(kind: type, values: Mapping[str, Any], explicit: Collection[str]) -
     return found
 
 
-def _guide(config: "ModelConfig", name: str, own: Sequence[Parameter], values: Mapping[str, Any]) -> Prompt:
+def _read_prompt(config: "ModelConfig", name: str, own: Sequence[Parameter], values: Mapping[str, Any]) -> Prompt:
     """What a field that holds a class or a text is given."""
     words = {one.name: values.get(one.name) for one in own}
     if name in values:
         if twice := [word for word in words if word != name and words[word] is not None and values[name] is not None]:
             raise UsageError(f"{name} and {twice[0]} exclude each other: both say what to paint")
-        return guide(config, values[name])
+        return read_prompt(config, values[name])
     if len(own) == 1:
-        return guide(config, words[own[0].name])
+        return read_prompt(config, words[own[0].name])
     asked = words.pop("prompt")
     if asked is not None:
         if said := [
@@ -265,12 +265,12 @@ def _guide(config: "ModelConfig", name: str, own: Sequence[Parameter], values: M
         if values.get("guess_class"):
             raise UsageError("--prompt and --guess-class exclude each other")
         words["text" if reads_text(config) else "class_label"] = asked
-    return prompt(config, **words, guess=bool(values.get("guess_class")), required=own[0].setting.required)
+    return prompt_from_options(config, **words, guess=bool(values.get("guess_class")), required=own[0].setting.required)
 
 
 def _something(config: "ModelConfig", parameter: Parameter, label: Any) -> Prompt:
     """A class or a text; UsageError for none."""
-    found = guide(config, label)
+    found = read_prompt(config, label)
     if found is None:
         raise UsageError(f"{parameter.option}: expected a label or a text, got {label!r}")
     return found

@@ -125,7 +125,7 @@ class Draws:
         _CACHE.discard(self.folder)
 
     def _sampled(self, jobs: Sequence[Job]) -> Tensor:
-        labels = self.model.network.conditions([job.guide for job in jobs])
+        labels = self.model.network.conditions([job.prompt for job in jobs])
         return self.model.sample_codes(labels, [job.seed for job in jobs], settings=self.settings).cpu()
 
     def _path(self, number: int) -> Path:

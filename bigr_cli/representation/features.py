@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bigr_cli.core.config import Prompt
 from bigr_cli.errors import ImageError, ModelError, ModelFormatError, UsageError
 from bigr_cli.plain_text import WHITE, Background
-from bigr_cli.prompts import Label, guide_of, name_of
+from bigr_cli.prompts import Label, name_of, prompt_of
 from bigr_cli.runtime.memory import Batches
 from bigr_cli.version import __version__
 from bigr_cli.zoo.config import POOLS, ModelConfig, read_config
@@ -105,14 +105,16 @@ def wanted_features(
     kind = next((each for each in kinds if each == pool), None)
     if kind is None:
         raise UsageError(f"pool: expected {', '.join(kinds)}, got {pool!r}")
-    guide = guide_of(config, label)
+    prompt = prompt_of(config, label)
     generator = config.generator
-    if generator is None:  # guide_of has raised the error already; this is for the type checker
+    if generator is None:  # prompt_of has raised the error already; this is for the type checker
         raise UsageError(f"{config.name}: has no generator")
     if kind == "codes":
-        if layer is not None or guide is not None:
+        if layer is not None or prompt is not None:
             raise UsageError("codes come from the tokenizer: they have no layer and no label")
-        return Wanted("codes", (), False, guide, name_of(config, guide), (-(-generator.tokens * generator.bits // 8),))
+        return Wanted(
+            "codes", (), False, prompt, name_of(config, prompt), (-(-generator.tokens * generator.bits // 8),)
+        )
     cells, every = CELLS[kind], layer == ALL
     if cells is not None and cells > generator.grid:
         raise UsageError(
@@ -127,8 +129,8 @@ def wanted_features(
         pool=kind,
         layers=layers,
         every=every,
-        label=guide,
-        label_name=name_of(config, guide),
+        label=prompt,
+        label_name=name_of(config, prompt),
         shape=(generator.layers, *inner) if every else inner,
     )
 

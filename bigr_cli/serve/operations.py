@@ -14,7 +14,7 @@ from bigr_cli.editing.interpolate_request import Interpolate
 from bigr_cli.editing.request import EditRequest, read_request, recorded
 from bigr_cli.errors import UsageError
 from bigr_cli.imaging.regions import MaskRequest
-from bigr_cli.prompts import NO_LABEL, guide_of, name_of
+from bigr_cli.prompts import NO_LABEL, name_of, prompt_of
 from bigr_cli.serve.guard import Limits
 from bigr_cli.serve.jobs import Order, familiarity_of, film_output, image_output
 from bigr_cli.serve.operation import FILE, IMAGE, MASK, NAME, SEED, Field, Fields, Operation, seeds_of, settings_of
@@ -109,7 +109,7 @@ class Editing(Operation):
             own = {one.path[1]: given[one.name] for one in every if one.path[0] == "mask" and one.name in given}
             own = {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
             if "label" in own:
-                own["label"] = guide_of(self._model.config, own["label"])
+                own["label"] = prompt_of(self._model.config, own["label"])
             for one in every:
                 if one.path[0] == "mask":
                     values.pop(one.name, None)
@@ -175,7 +175,7 @@ class Generating(Operation):
 
         def painter(network: BinaryModel, index: int) -> SamplingCoroutine[Any]:
             job = jobs[index]
-            return generate(network, job.guide, settings, job.seed, negative=job.against)
+            return generate(network, job.prompt, settings, job.seed, negative=job.against)
 
         def output(model: Model, index: int, made: Any) -> Output:
             job = jobs[index]
@@ -263,7 +263,7 @@ class Interpolating(Operation):
         for name in ("refine", "guess_class", "prompt", "class_label", "text"):
             if given.get(name) is not None:
                 raise UsageError(f"{name.removesuffix('_label')} is for paths between images")
-        labels = [guide_of(self._model.config, stop) for stop in values["stops"]]
+        labels = [prompt_of(self._model.config, stop) for stop in values["stops"]]
         if None in labels:
             raise UsageError('"none" is no stop on a path between labels')
         return labels

@@ -15,7 +15,7 @@ from bigr_cli import console
 from bigr_cli.errors import UnknownNameError, UsageError
 from bigr_cli.file_names import expanded
 from bigr_cli.options.groups import Sampling, group_parameters
-from bigr_cli.prompts import ALL, every_label, guide, label_index, listing, reads_text
+from bigr_cli.prompts import ALL, every_label, label_index, listing, read_prompt, reads_text
 from bigr_cli.zoo.config import read_config, shortened
 from bigr_cli.zoo.find import LIST_HINT, find_model, list_models
 
@@ -266,7 +266,7 @@ def _texts(config: ModelConfig, given: Sequence[GivenPrompt], every: bool) -> li
         raise UsageError(f"no text given; {config.name} takes {listing(config)}", hint=hint)
     for each in given:
         try:
-            guide(config, each.text)
+            read_prompt(config, each.text)
         except UsageError as error:
             advice, phrase = error.hint, " ".join(one.text for one in given if one.bare)
             if each.bare and sum(one.bare for one in given) > 1:

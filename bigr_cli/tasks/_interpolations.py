@@ -173,7 +173,7 @@ def _keyframes(config: "ModelConfig", stops: Sequence[str]) -> Keyframes:
             read_header(Path(file))  # what is no image is told before the model is loaded
         paths = [Path(stop) for stop in stops]
         return Keyframes(labels=[], files=paths, name="-to-".join(path.stem for path in paths))
-    labels = [prompts.guide(config, stop) for stop in stops]
+    labels = [prompts.read_prompt(config, stop) for stop in stops]
     if None in labels:
         raise UsageError('"none" is no stop on a way between labels')
     return Keyframes(labels=labels, files=[], name="-to-".join(prompts.name_of(config, label) for label in labels))
@@ -183,7 +183,7 @@ def _check(keyframes: Keyframes, given: Given, request: Interpolate) -> None:
     """Raise UsageError for an option that is for ways of the other kind."""
     if keyframes.labels and request.label is not None:
         option = next(f"--{name.removesuffix('_label')}" for name in _PROMPTS if given.params[name] is not None)
-        raise UsageError(f"{option} guides the way between images; between labels or texts, they are the guides")
+        raise UsageError(f"{option} guides the way between images; between labels or texts, they are the prompts")
     for option, value in (("--strength", request.strength), ("--mixed", request.mixed)):
         if keyframes.files and value is not None:
             raise UsageError(f"{option} is for ways between labels or texts")

@@ -12,7 +12,7 @@ from bigr_cli.errors import UsageError
 from bigr_cli.options import argument, option
 from bigr_cli.options.groups import Machine, Messages, Sampling, Writing, grouped
 from bigr_cli.progress import progress_bar
-from bigr_cli.prompts import guide
+from bigr_cli.prompts import read_prompt
 from bigr_cli.registry import MAKE, task
 from bigr_cli.runtime.processes import Team
 from bigr_cli.tasks._given import Chooser, config_of, given_by, prompts_given, wanted_prompts
@@ -154,7 +154,7 @@ def _request(
     settings = sampling_settings(config, chooser.sampling(sampling))
     if negative is None and chooser.recipe is not None:
         negative = chooser.recipe.options.get("negative")
-    guide(config, negative)
+    read_prompt(config, negative)
     count, first = chooser.option("count", count), chooser.option("seed", seed)
     jobs = plan(config, labels, count=count, seed=first, negative=negative)
     options = {"negative": negative} if negative else {}

@@ -21,7 +21,7 @@ def pixels(drawn: Draws) -> torch.Tensor:
 
 def test_classes_in_turn_and_seeds_by_number(model: Model) -> None:
     jobs = balanced(model.config, 6, 10)
-    assert [job.guide for job in jobs] == [0, 1, 2, 3, 0, 1]
+    assert [job.prompt for job in jobs] == [0, 1, 2, 3, 0, 1]
     assert [job.seed for job in jobs] == list(range(10, 16))
     with pytest.raises(UsageError):
         balanced(model.config, 5, 2**63 - 2)
