@@ -79,7 +79,7 @@ class Head(Transcoder, ABC):
         that itself goes on by such bits samples them by the same numbers, so the two always agree.
 
         Args:
-            conds: (G, N, D), G = 1, or 2 with what guidance leads away from as the second.
+            conds: (G, N, D), G = 1, or 2 with those of the negative prompt as the second.
             rows: the N tokens, whose random numbers depend on nothing else.
             chain: the settings, with `timesteps` from this head.
         """

@@ -67,7 +67,7 @@ class BinaryModel(nn.Module):
         *,
         known: tuple[Tensor, Tensor] | None = None,
         ratios: Ratios = (1.0,),
-        against: Labels | None = None,
+        negative: Labels | None = None,
         observe: Observer | None = None,
         **changes: Any,
     ) -> Tensor:
@@ -82,10 +82,10 @@ class BinaryModel(nn.Module):
         settings = replace(settings or SamplingConfig(), **changes)
         seeds = torch.as_tensor(seeds, dtype=torch.int64).to(self.generator.positions.device)
         labels = self._checked(labels, seeds)
-        against = None if against is None else self._checked(against, seeds)
+        negative = None if negative is None else self._checked(negative, seeds)
         ratios = tuple(ratio.to(seeds.device) if isinstance(ratio, Tensor) else ratio for ratio in ratios)
         return sample(
-            self.generator, labels, seeds, settings, known=known, ratios=ratios, against=against, observe=observe
+            self.generator, labels, seeds, settings, known=known, ratios=ratios, negative=negative, observe=observe
         )
 
     def _checked(self, labels: Labels, seeds: Tensor) -> Labels:

@@ -46,7 +46,7 @@ def sample(
     *,
     known: tuple[Tensor, Tensor] | None = None,
     ratios: Ratios = (1.0,),
-    against: Labels | None = None,
+    negative: Labels | None = None,
     observe: Observer | None = None,
 ) -> Tensor:
     """Draw the codes of a batch of images.
@@ -58,7 +58,7 @@ def sample(
         seeds: (B,) int64; an image depends on its own seed alone.
         settings: steps, guidance, order and so on.
         known: codes (B, L, K) and mask (B, L), True = masked, to be drawn; the others are kept as they are.
-        against: labels of the same form that guidance leads away from; None is "no label".
+        negative: the negative prompt, of the same form as `labels`; None is "no label".
         observe: called after every iteration.
 
     Returns:
@@ -69,7 +69,7 @@ def sample(
     """
     settings = taken_by(generator.config.attention, generator.config.tokens, settings)
     codes, masked = _start(generator, seeds, known)
-    work = _Work(generator, _prefix(generator, labels, ratios, against), seeds, settings, observe)
+    work = _Work(generator, _prefix(generator, labels, ratios, negative), seeds, settings, observe)
     codes = _unmask(work, codes, masked)
     for number in range(settings.corrections):
         codes = _unmask(work, codes, _least_likely(work, codes, masked), correction=number + 1)
@@ -192,9 +192,9 @@ def _rows(where: Tensor, seeds: Tensor) -> Rows:
     return Rows(item, position, seeds[item])
 
 
-def _prefix(generator: Generator, labels: Labels, ratios: Ratios, against: Labels | None) -> Prefix:
-    """The tokens of the condition, and after them, (2·B), those of what guidance leads away from."""
-    null = generator.condition_tokens.null(labels) if against is None else against
+def _prefix(generator: Generator, labels: Labels, ratios: Ratios, negative: Labels | None) -> Prefix:
+    """The tokens of the condition, and after them, (2·B), those of the negative prompt."""
+    null = generator.condition_tokens.null(labels) if negative is None else negative
     twice = tuple(ratio.repeat(2) if isinstance(ratio, Tensor) else ratio for ratio in ratios)
     prefix: Prefix = generator.condition_tokens(joined([labels, null]), twice)
     return prefix

@@ -39,7 +39,7 @@ class SampleRequest:
     """Tokens to be sampled for one image.
 
     `codes` (L, K) bool and `masked` (L,) bool, on any device. `other` is a second label, mixed in with `ratio`;
-    `negative` is the label that guidance leads away from. A label is a class's index, or a text; None is none.
+    `negative` is the negative prompt. A label is a class's index, or a text; None is none.
     `box` is the square (x, y, side) of the image whose tokens these are, for those who watch; None is all of it.
     `held` is how many bytes of memory the image's work takes until these are sampled.
     """
@@ -138,7 +138,7 @@ def sample_batch(network: BinaryModel, requests: Sequence[SampleRequest], observ
         settings=requests[0].settings,
         known=(codes, masked),
         ratios=(1 - ratio, ratio) if mixed else (1.0,),
-        against=(negative, negative) if mixed else negative,
+        negative=(negative, negative) if mixed else negative,
         observe=observe,
     )
 

@@ -37,14 +37,14 @@ Watcher = Callable[[Sequence["Job"], int, "Tensor", "Tensor"], None]
 class Job:
     """One image to be made: `prompt` is its label or text for the model, `index` its place in the request.
 
-    `against` is what guidance leads away from; None is no label.
+    `negative` is the negative prompt; None is no label.
     """
 
     label: str
     prompt: Prompt
     seed: int
     index: int
-    against: Prompt = None
+    negative: Prompt = None
 
 
 Made = TypeVar("Made", bound="Image")
@@ -71,7 +71,7 @@ def plan(
 ) -> list[Job]:
     """The images of a request: `count` of each label or text, image i with seed + i; one is drawn if there is none.
 
-    Guidance leads away from `negative`.
+    `negative` is the negative prompt.
 
     Raises:
         UnknownNameError: a label that the model has not; suggests the nearest.
@@ -89,11 +89,11 @@ def plan(
         last = f"; {total} images use the seeds from it on" if total > 1 else ""
         raise UsageError(f"seed: expected whole numbers from 0 to 2^63 - 1, got {first}{last}")
     wanted = [(name_of(config, prompt), prompt) for prompt in (prompt_of(config, label) for label in labels)]
-    against = prompt_of(config, negative)
+    unwanted = prompt_of(config, negative)
     for _, prompt in wanted:
-        warn_of_contradiction(config, prompt, against)
+        warn_of_contradiction(config, prompt, unwanted)
     return [
-        Job(name, prompt, first + place * count + number, place * count + number, against)
+        Job(name, prompt, first + place * count + number, place * count + number, unwanted)
         for place, (name, prompt) in enumerate(wanted)
         for number in range(count)
     ]
@@ -131,7 +131,7 @@ def sample_jobs(
         network.conditions([job.prompt for job in jobs]),
         [job.seed for job in jobs],
         settings=settings,
-        against=network.conditions([job.against for job in jobs]),
+        negative=network.conditions([job.negative for job in jobs]),
         observe=(lambda i, codes, masked: watch(jobs, i, codes, masked)) if watch else None,
     )
 
@@ -178,7 +178,7 @@ def _made(
 ) -> Iterator[Generated[MadeImage]]:
     from bigr_cli.imaging.metadata import MadeImage
 
-    shown = {} if jobs[0].against is None else {"negative": name_of(model.config, jobs[0].against)}
+    shown = {} if jobs[0].negative is None else {"negative": name_of(model.config, jobs[0].negative)}
     with for_caller(len(jobs), "generating", progress) as advance:
 
         def watch(batch: Sequence[Job], iteration: int, codes: Tensor, masked: Tensor) -> None:

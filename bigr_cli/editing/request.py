@@ -92,7 +92,7 @@ class EditRequest(ABC):
     @property
     @abstractmethod
     def negative(self) -> Prompt:
-        """What guidance leads away from."""
+        """The negative prompt: what guidance leads away from."""
 
     @property
     @abstractmethod

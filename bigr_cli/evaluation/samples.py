@@ -155,7 +155,7 @@ class Draws:
 def draws(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
     """What is sampled or found with these settings; kept under a name that is the same only for the same images."""
     made = Draws(model, jobs, settings, Batches(batch_size or model.batch_size()), Path())
-    shown = hashlib.sha256(repr([(job.label, job.against) for job in jobs]).encode()).hexdigest()
+    shown = hashlib.sha256(repr([(job.label, job.negative) for job in jobs]).encode()).hexdigest()
     identity = made.provenance() | {"count": len(jobs), "shown": shown, "version": __version__, "folder": model.folder}
     return replace(made, folder=_CACHE.path(identity, ""))
 

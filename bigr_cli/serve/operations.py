@@ -175,7 +175,7 @@ class Generating(Operation):
 
         def painter(network: BinaryModel, index: int) -> SamplingCoroutine[Any]:
             job = jobs[index]
-            return generate(network, job.prompt, settings, job.seed, negative=job.against)
+            return generate(network, job.prompt, settings, job.seed, negative=job.negative)
 
         def output(model: Model, index: int, made: Any) -> Output:
             job = jobs[index]

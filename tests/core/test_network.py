@@ -144,8 +144,8 @@ class TestSampling:
     def test_guidance_away_from_a_text(self, model: BinaryModel) -> None:
         texts, options = model.conditions(["a red house"]), {"steps": 3, "timesteps": 3, "guidance": 4.0}
         plain = model.sample_codes(texts, [1], **options)
-        same = model.sample_codes(texts, [1], against=model.conditions([None]), **options)
-        away = model.sample_codes(texts, [1], against=model.conditions(["a boat"]), **options)
+        same = model.sample_codes(texts, [1], negative=model.conditions([None]), **options)
+        away = model.sample_codes(texts, [1], negative=model.conditions(["a boat"]), **options)
         assert torch.equal(plain, same) and not torch.equal(plain, away)
 
     def test_wrong_conditions(self, model: BinaryModel, tiny_network: BinaryModel) -> None:
