@@ -28,13 +28,13 @@ _START = 2**43  # beyond every scene that a training reaches
 _BATCH = 64
 
 Pairs = frozenset[tuple[str, str]]  # colours and objects
-LoadedEvaluator = Callable[["Asked", ImageSet, Callable[[int], None]], dict[str, float]]
+LoadedEvaluator = Callable[["Captions", ImageSet, Callable[[int], None]], dict[str, float]]
 
 _FILES = ("*.json", "*.safetensors", "merges.txt")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Captions:
     """Texts of one kind, such as "seen", and, for scenes, the answers that the classifier should give to each."""
 
     kind: str
@@ -42,7 +42,7 @@ class Asked:
     answers: tuple[dict[str, str], ...] = field(default=(), repr=False)
 
 
-def asked_scenes(count: int, seed: int, apart: Pairs) -> list[Asked]:
+def scene_captions(count: int, seed: int, apart: Pairs) -> list[Captions]:
     """Captions of scenes that no training has seen, `count` of each kind.
 
     Those with a pair in `apart`, which the model has never seen together, are "held out"; without such there is only
@@ -51,12 +51,12 @@ def asked_scenes(count: int, seed: int, apart: Pairs) -> list[Asked]:
     kinds = [("seen", _captions(count, seed, apart, inside=False))]
     if apart:
         kinds.append(("held out", _captions(count, seed, apart, inside=True)))
-    return [Asked(kind, tuple(each.caption for each in found), tuple(map(_answers, found))) for kind, found in kinds]
+    return [Captions(kind, tuple(each.caption for each in found), tuple(map(_answers, found))) for kind, found in kinds]
 
 
-def asked_texts(path: Path) -> list[Asked]:
+def file_captions(path: Path) -> list[Captions]:
     """The texts of a file, one a line. Raises UsageError if it has none."""
-    return [Asked(path.name, tuple(read_texts(path)))]
+    return [Captions(path.name, tuple(read_texts(path)))]
 
 
 def scenes_evaluator(device: torch.device) -> LoadedEvaluator:
@@ -67,9 +67,9 @@ def scenes_evaluator(device: torch.device) -> LoadedEvaluator:
     """
     network = load_classifier(device=device)
 
-    def evaluator(asked: Asked, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
+    def evaluator(captions: Captions, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
         right = {name: 0 for name in (*QUESTIONS, ALL)}
-        for answers, images in _beside(asked.answers, image_set, advance):
+        for answers, images in _beside(captions.answers, image_set, advance):
             with torch.inference_mode():
                 found = {name: logits.argmax(dim=1).tolist() for name, logits in network(images.to(device)).items()}
             hits = {
@@ -81,7 +81,7 @@ def scenes_evaluator(device: torch.device) -> LoadedEvaluator:
             for name, hit in hits.items():
                 right[name] += sum(hit)
             right[ALL] += sum(map(all, zip(*hits.values(), strict=True)))
-        return {name: hit / len(asked.texts) for name, hit in right.items()}
+        return {name: hit / len(captions.texts) for name, hit in right.items()}
 
     return evaluator
 
@@ -97,11 +97,11 @@ def clip_evaluator(folder: Path, device: torch.device) -> LoadedEvaluator:
     """
     network = open_clip(folder, device)
 
-    def evaluator(asked: Asked, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
+    def evaluator(captions: Captions, image_set: ImageSet, advance: Callable[[int], None]) -> dict[str, float]:
         total = 0.0
-        for texts, images in _beside(asked.texts, image_set, advance):
+        for texts, images in _beside(captions.texts, image_set, advance):
             total += float((100 * network.similarity(images, list(texts))).clamp_min(0).sum())
-        return {CLIP: total / len(asked.texts)}
+        return {CLIP: total / len(captions.texts)}
 
     return evaluator
 

@@ -16,7 +16,7 @@ from bigr_cli.tasks._given import config_of
 from bigr_cli.tasks._measuring import EVALUATION, Sweep, loaded, swept
 
 if TYPE_CHECKING:
-    from bigr_cli.evaluation.agreement import Asked, LoadedEvaluator
+    from bigr_cli.evaluation.agreement import Captions, LoadedEvaluator
     from bigr_cli.evaluation.samples import Draws
     from bigr_cli.zoo.config import ModelConfig
 
@@ -86,7 +86,7 @@ def text(
     if not reads_text(config):
         raise UsageError(f"{config.name} knows classes and reads no texts", hint="bigr evaluate generation measures it")
     settings = swept(config, sampling, asking.sweep or [])
-    kinds = _asked(config, asking)
+    kinds = _captions(config, asking)
     network = loaded(model, machine)
     evaluator_name = SCENES
     if asking.clip:
@@ -97,14 +97,20 @@ def text(
     records: list[dict[str, Any]] = []
     kept: list[Draws] = []
     for point, chosen in settings:
-        for asked in kinds:
+        for captions in kinds:
             began = time.perf_counter()
-            jobs = plan(config, asked.texts, seed=asking.seed)
+            jobs = plan(config, captions.texts, seed=asking.seed)
             drawn = draws(network, jobs, chosen, machine.batch_size)
             kept.append(drawn)
-            with progress_bar(len(jobs), f"drawing {asked.kind}") as bar:
-                figures = evaluator(asked, drawn.images(), bar.advance)
-            record = {"task": TASK, "model": network.name, "point": point, "captions": asked.kind, "count": len(jobs)}
+            with progress_bar(len(jobs), f"drawing {captions.kind}") as bar:
+                figures = evaluator(captions, drawn.images(), bar.advance)
+            record = {
+                "task": TASK,
+                "model": network.name,
+                "point": point,
+                "captions": captions.kind,
+                "count": len(jobs),
+            }
             rounded = {name: round(value, 6) for name, value in figures.items()}
             record |= {**rounded, "judge": evaluator_name, "seed": asking.seed}
             records.append(record | {"seconds": round(time.perf_counter() - began, 3)})
@@ -128,19 +134,19 @@ def _show(records: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     console.table([*tried, "captions", "pictures", *columns], rows)
 
 
-def _asked(config: "ModelConfig", asking: Asking) -> "list[Asked]":
+def _captions(config: "ModelConfig", asking: Asking) -> "list[Captions]":
     """The texts, checked against what judges them."""
     from bigr_cli.data.sources import color_and_label
-    from bigr_cli.evaluation.agreement import asked_scenes, asked_texts
+    from bigr_cli.evaluation.agreement import file_captions, scene_captions
 
     if asking.captions != SCENES:
         if asking.clip is None:
             raise UsageError("texts of one's own need a judge", hint="--clip openai/clip-vit-base-patch32, or a folder")
-        found = asked_texts(Path(asking.captions).expanduser())
+        found = file_captions(Path(asking.captions).expanduser())
         return [replace(each, texts=each.texts[: asking.count]) for each in found]
     if asking.clip is None and config.image_size % 16:
         raise UsageError(
             f"the classifier of scenes sees sizes that 16 divides, and {config.name} has {config.image_size}"
         )
     apart = frozenset(map(color_and_label, config.provenance.without))
-    return asked_scenes(asking.count or COUNT, asking.seed, apart)
+    return scene_captions(asking.count or COUNT, asking.seed, apart)
