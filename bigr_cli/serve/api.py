@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from bigr_cli.serve.app import State
-    from bigr_cli.serve.requests import Asked
+    from bigr_cli.serve.requests import TaskRequest
 
 _PING = 15.0  # seconds after which a stream without news says that it is alive
 
@@ -58,10 +58,10 @@ async def _task(request: Request) -> Response:
         raise Refused(404, "task", str(error), f"tasks are {', '.join(state.operations)}")
     raw = wants_raw(request)
     async with body_of(request, state.limits, state.budget) as (data, held):
-        asked, textual = await _asked(request, task, data, state)
+        task_request, textual = await _task_request(request, task, data, state)
         del data
-        job = await state.submit(asked, held, textual=textual)
-        del asked
+        job = await state.submit(task_request, held, textual=textual)
+        del task_request
     if "respond-async" in request.headers.get("prefer", ""):
         headers = {"location": f"/api/v1/jobs/{job.id}", "preference-applied": "respond-async"}
         return JSONResponse(job.described(), status_code=202, headers=headers)
@@ -69,7 +69,7 @@ async def _task(request: Request) -> Response:
     return _raw(job) if raw else JSONResponse(answer(job))
 
 
-async def _asked(request: Request, task: str, data: bytes, state: State) -> tuple[Asked, bool]:
+async def _task_request(request: Request, task: str, data: bytes, state: State) -> tuple[TaskRequest, bool]:
     """The request in its form, and whether its fields are text."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind == "application/json":

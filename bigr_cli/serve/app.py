@@ -29,7 +29,7 @@ from bigr_cli.serve import api, openai
 from bigr_cli.serve.guard import Budget, Guard, Limits, error_body, refuse
 from bigr_cli.serve.jobs import Job, Jobs, Order, QueueFull
 from bigr_cli.serve.operation import Operation
-from bigr_cli.serve.requests import Asked, Refused, TooLarge
+from bigr_cli.serve.requests import Refused, TaskRequest, TooLarge
 from bigr_cli.serve.worker import TimedOut, Worker
 from bigr_cli.zoo.presets import sampling_settings
 
@@ -205,7 +205,7 @@ class State:
     gallery: Gallery
     checking: CapacityLimiter  # how many uploads are decoded at the same time
 
-    async def submit(self, asked: Asked, held: Held, *, textual: bool) -> Job:
+    async def submit(self, task_request: TaskRequest, held: Held, *, textual: bool) -> Job:
         """Check a request and queue it.
 
         Raises:
@@ -213,9 +213,9 @@ class State:
             QueueFull: there is no room for it.
         """
         self.jobs.check_room()
-        operation = self.operations[asked.task]
-        values = operation.fields.read(asked.values, textual=textual)
-        checked = Asked(asked.task, values, asked.images, asked.mask)
+        operation = self.operations[task_request.task]
+        values = operation.fields.read(task_request.values, textual=textual)
+        checked = TaskRequest(task_request.task, values, task_request.images, task_request.mask)
         order: Order = await anyio.to_thread.run_sync(operation.order, checked, limiter=self.checking)
         job = Job(order.task, order.count, order, asyncio.get_running_loop(), release=held.release)
         self.jobs.add(job)

@@ -19,7 +19,7 @@ from bigr_cli.imaging.output_names import fill
 from bigr_cli.prompts import name_of
 from bigr_cli.recipe import Recipe, command
 from bigr_cli.serve.guard import Limits
-from bigr_cli.serve.requests import MEDIA_TYPES, Asked
+from bigr_cli.serve.requests import MEDIA_TYPES, TaskRequest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -251,7 +251,7 @@ def film_output(
     task: str,
     wanted: Interpolate,
     values: dict[str, Any],
-    asked: Asked,
+    request: TaskRequest,
     frames: Sequence[Image],
     seed: int,
     labels: Sequence[Any],
@@ -260,7 +260,7 @@ def film_output(
     """The frames as a strip or a film."""
     fps, kind = values.get("fps", 8.0), values.get("format", "png")
     names = [name_of(model.config, label) for label in labels]
-    stops = names or [upload.name for upload in asked.images]
+    stops = names or [upload.name for upload in request.images]
     said = [str(stop) for stop in values["stops"]] if labels else stops
     kept = wanted.recorded(said, fps, given, images=not labels)
     recipe = model.recipe(wanted.sampling, task=task, labels=names, seed=seed, options=kept)

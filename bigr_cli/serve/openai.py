@@ -18,7 +18,7 @@ from bigr_cli.errors import UsageError
 from bigr_cli.imaging.files import encode_image
 from bigr_cli.prompts import reads_text
 from bigr_cli.serve.api import ended, progress, state_of
-from bigr_cli.serve.requests import Asked, Refused, Upload, body_of, opened, read_form, read_json
+from bigr_cli.serve.requests import Refused, TaskRequest, Upload, body_of, opened, read_form, read_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -55,7 +55,9 @@ async def _generations(request: Request) -> Response:
         wanted = _Wanted(values, _IGNORED, state)
         side = state.model.config.image_size
         wanted.check_size({(side, side)})
-        job = await state.submit(Asked("generate", {**wanted.fields, "prompts": [wanted.prompt]}), held, textual=False)
+        job = await state.submit(
+            TaskRequest("generate", {**wanted.fields, "prompts": [wanted.prompt]}), held, textual=False
+        )
     return await _answered(request, state, job, wanted, "image_generation")
 
 
@@ -69,11 +71,11 @@ async def _edits(request: Request) -> Response:
                 values[key] = int(values[key])
         values["stream"] = str(values.get("stream", "false")).lower() == "true"
         wanted = _Wanted(values, _IGNORED_EDIT, state)
-        asked, size = await anyio.to_thread.run_sync(
+        task_request, size = await anyio.to_thread.run_sync(
             _edit, wanted, files, state.model.config, state.limits, limiter=state.checking
         )
         wanted.check_size({size})
-        job = await state.submit(asked, held, textual=False)
+        job = await state.submit(task_request, held, textual=False)
     return await _answered(request, state, job, wanted, "image_edit")
 
 
@@ -111,7 +113,7 @@ class _Wanted:
 
 def _edit(
     wanted: _Wanted, files: list[tuple[str, Upload]], config: Any, limits: Limits
-) -> tuple[Asked, tuple[int, int]]:
+) -> tuple[TaskRequest, tuple[int, int]]:
     """The task for an edit: with a mask, what is transparent in it is painted; without, the whole image is edited."""
     images, masks = [one for key, one in files if key == "image"], [one for key, one in files if key == "mask"]
     if len(images) != 1 or len(masks) > 1:
@@ -122,15 +124,15 @@ def _edit(
     if not masks:
         alpha = original.alpha()
         if alpha is not None and (alpha < 1).any():
-            return Asked("inpaint", {**values, "mask_alpha": True}, images), original.size
-        return Asked("edit", values, images), original.size
+            return TaskRequest("inpaint", {**values, "mask_alpha": True}, images), original.size
+        return TaskRequest("edit", values, images), original.size
     mask = opened(masks[0], limits)
     alpha = mask.alpha()
     if alpha is None:
         raise UsageError("mask: has no transparency; what is to be painted is transparent in it")
     levels = Image.fromarray(((1 - alpha) * 255).round().astype("uint8"))
     white = Upload(encode_image(levels, "PNG"), masks[0].name)
-    return Asked("inpaint", values, images, white), original.size
+    return TaskRequest("inpaint", values, images, white), original.size
 
 
 async def _answered(request: Request, state: State, job: Job, wanted: _Wanted, kind: str) -> Response:

@@ -14,7 +14,7 @@ from bigr_cli.core.config import LARGEST_SEED, PRESETS, Prompt, SamplingConfig
 from bigr_cli.errors import UsageError, nearest
 from bigr_cli.serve.guard import Limits
 from bigr_cli.serve.jobs import Order
-from bigr_cli.serve.requests import Asked
+from bigr_cli.serve.requests import TaskRequest
 from bigr_cli.setting import Parameter, members, parameters
 from bigr_cli.zoo.presets import sampling_settings
 
@@ -232,7 +232,7 @@ class Operation(ABC):
         return self.fields.schema(self.files, self.required)
 
     @abstractmethod
-    def order(self, asked: Asked) -> Order:
+    def order(self, request: TaskRequest) -> Order:
         """Check a request.
 
         Raises:

@@ -18,7 +18,7 @@ from bigr_cli.prompts import NO_LABEL, name_of, prompt_of
 from bigr_cli.serve.guard import Limits
 from bigr_cli.serve.jobs import Order, familiarity_of, film_output, image_output
 from bigr_cli.serve.operation import FILE, IMAGE, MASK, NAME, SEED, Field, Fields, Operation, seeds_of, settings_of
-from bigr_cli.serve.requests import Asked, TooLarge, Upload, check_pixels, one_image, opened
+from bigr_cli.serve.requests import TaskRequest, TooLarge, Upload, check_pixels, one_image, opened
 from bigr_cli.setting import parameters
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ class Editing(Operation):
     def required(self) -> tuple[str, ...]:
         return ("image",)
 
-    def order(self, asked: Asked) -> Order:
-        values, upload = asked.values, one_image(asked)
+    def order(self, request: TaskRequest) -> Order:
+        values, upload = request.values, one_image(request)
         seeds = seeds_of(values) if self._kind.samples else [0]
-        wanted, options = self._request(asked)
+        wanted, options = self._request(request)
         label = NO_LABEL if wanted.label is None else name_of(self._model.config, wanted.label)
         original = opened(upload, self._limits)
-        if asked.mask is not None:
-            opened(asked.mask, self._limits)
+        if request.mask is not None:
+            opened(request.mask, self._limits)
         wanted.for_image(original)
         pixels = self._pixels(wanted, original)
 
@@ -96,16 +96,18 @@ class Editing(Operation):
 
         return Order(task=self.name, count=len(seeds), pixels=pixels, painter=painter, output=output)
 
-    def _request(self, asked: Asked) -> tuple[EditRequest, dict[str, Any]]:
+    def _request(self, request: TaskRequest) -> tuple[EditRequest, dict[str, Any]]:
         """The request, and the options for the recipe."""
         every = parameters(self._kind)
-        given = {one.parameter: asked.values[one.name] for one in settings_of(self._kind) if one.name in asked.values}
+        given = {
+            one.parameter: request.values[one.name] for one in settings_of(self._kind) if one.name in request.values
+        }
         params = {one.name: one.default for one in every} | {"mask": None} | given
         values = dict(params)
-        if asked.mask is not None:
+        if request.mask is not None:
             if not self._masked:
                 raise UsageError(f"{self.name} takes no mask")
-            params["mask"] = asked.mask.name
+            params["mask"] = request.mask.name
             own = {one.path[1]: given[one.name] for one in every if one.path[0] == "mask" and one.name in given}
             own = {name: tuple(value) if isinstance(value, list) else value for name, value in own.items()}
             if "label" in own:
@@ -113,8 +115,8 @@ class Editing(Operation):
             for one in every:
                 if one.path[0] == "mask":
                     values.pop(one.name, None)
-            values["mask"] = MaskRequest(path=cast("Any", asked.mask), **own)
-        sampling = self._sampling(asked.values, painting=self._kind.paints_parts(values))
+            values["mask"] = MaskRequest(path=cast("Any", request.mask), **own)
+        sampling = self._sampling(request.values, painting=self._kind.paints_parts(values))
         wanted = read_request(self._kind, self._model.config, values, sampling)
         return wanted, recorded(self._kind, params, given)
 
@@ -160,8 +162,8 @@ class Generating(Operation):
     def files(self) -> Mapping[str, Any]:
         return {}
 
-    def order(self, asked: Asked) -> Order:
-        values, config = asked.values, self._model.config
+    def order(self, request: TaskRequest) -> Order:
+        values, config = request.values, self._model.config
         if "prompt" in values and "prompts" in values:
             raise UsageError("prompt and prompts: expected one of them")
         wanted = values["prompts"] if "prompts" in values else [values["prompt"]] if "prompt" in values else []
@@ -214,9 +216,9 @@ class Interpolating(Operation):
         names = {"type": "array", "items": NAME}
         return {"images": {"type": "array", "items": FILE, "description": "Instead of stops."}, "image_names": names}
 
-    def order(self, asked: Asked) -> Order:
-        values, config = dict(asked.values), self._model.config
-        if bool(values.get("stops")) == bool(asked.images):
+    def order(self, request: TaskRequest) -> Order:
+        values, config = dict(request.values), self._model.config
+        if bool(values.get("stops")) == bool(request.images):
             raise UsageError("expected either stops or images", hint="two or more labels, or two or more files")
         given = {one.parameter: values[one.name] for one in settings_of(Interpolate) if one.name in values}
         params = {one.name: one.default for one in parameters(Interpolate)} | given
@@ -232,20 +234,20 @@ class Interpolating(Operation):
         labels = self._labels(values, wanted, given)
         if wanted.mixed == "published" and len(labels) > 2:
             raise UsageError(f"mixed published goes from one label to another, got {len(labels)}")
-        if asked.images:
+        if request.images:
             wanted = wanted.between_images(config)
-            if len(asked.images) < 2 or len(asked.images) > self._limits.images:
-                raise UsageError(f"images: expected 2 to {self._limits.images}, got {len(asked.images)}")
-            for upload in asked.images:
+            if len(request.images) < 2 or len(request.images) > self._limits.images:
+                raise UsageError(f"images: expected 2 to {self._limits.images}, got {len(request.images)}")
+            for upload in request.images:
                 opened(upload, self._limits)
         pixels = config.image_size**2 * wanted.count
 
         def painter(network: BinaryModel, index: int) -> SamplingCoroutine[Any]:
-            keyframes: Any = labels or [self._keyframe(upload) for upload in asked.images]
+            keyframes: Any = labels or [self._keyframe(upload) for upload in request.images]
             return (yield from wanted.paint(network, keyframes, seed))
 
         def output(model: Model, index: int, made: Any) -> Output:
-            return film_output(model, self.name, wanted, values, asked, made, seed, labels, given)
+            return film_output(model, self.name, wanted, values, request, made, seed, labels, given)
 
         return Order(task=self.name, count=1, pixels=pixels, painter=painter, output=output)
 

@@ -116,7 +116,7 @@ def _refused_number(text: str) -> float:
     raise ValueError(f"{text} is no number in JSON")
 
 
-def from_json(task: str, values: Mapping[str, Any]) -> Asked:
+def from_json(task: str, values: Mapping[str, Any]) -> TaskRequest:
     """Fields, and files in base64.
 
     Raises:
@@ -131,7 +131,7 @@ def from_json(task: str, values: Mapping[str, Any]) -> Asked:
     for index, (one, name) in enumerate(zip(several, names, strict=True)):
         images.append(_decoded(f"images[{index}]", one, name, f"image{index + 1}.png"))
     mask = _decoded("mask", values["mask"], values.get("mask_name"), "mask.png") if values.get("mask") else None
-    return Asked(task, plain, images, mask)
+    return TaskRequest(task, plain, images, mask)
 
 
 def _decoded(field: str, text: Any, name: Any, default: str) -> Upload:
@@ -175,7 +175,7 @@ async def read_form(
     return fields, files
 
 
-def from_form(task: str, fields: Mapping[str, list[str]], files: Sequence[tuple[str, Upload]]) -> Asked:
+def from_form(task: str, fields: Mapping[str, list[str]], files: Sequence[tuple[str, Upload]]) -> TaskRequest:
     """Fields as text, and files by the names of their parts.
 
     Raises:
@@ -188,13 +188,13 @@ def from_form(task: str, fields: Mapping[str, list[str]], files: Sequence[tuple[
     masks = [upload for key, upload in files if key == "mask"]
     if len(masks) > 1:
         raise UsageError("mask: expected one")
-    return Asked(task, dict(fields), images, masks[0] if masks else None)
+    return TaskRequest(task, dict(fields), images, masks[0] if masks else None)
 
 
-def from_raw(task: str, data: bytes, query: Mapping[str, list[str]]) -> Asked:
+def from_raw(task: str, data: bytes, query: Mapping[str, list[str]]) -> TaskRequest:
     """An image as the body, and the fields in the address."""
     fields = {key: value for key, value in query.items() if key != "image_name"}
-    return Asked(task, fields, [Upload(data, query.get("image_name", ["image.png"])[-1])] if data else [])
+    return TaskRequest(task, fields, [Upload(data, query.get("image_name", ["image.png"])[-1])] if data else [])
 
 
 _LONGEST_NAME = 120
@@ -229,7 +229,7 @@ class Upload(bytes):
 
 
 @dataclass(frozen=True)
-class Asked:
+class TaskRequest:
     """A request's fields by their names on the command line, and the files that came with it."""
 
     task: str
@@ -286,8 +286,8 @@ def displayed(data: bytes, name: str, limits: Limits) -> bytes:
     return encode_image(image, "PNG")
 
 
-def one_image(asked: Asked) -> Upload:
+def one_image(request: TaskRequest) -> Upload:
     """The one image of a request; ImageError if there is none, or more."""
-    if len(asked.images) != 1:
-        raise ImageError(f"{asked.task}: expected one image, got {len(asked.images)}")
-    return asked.images[0]
+    if len(request.images) != 1:
+        raise ImageError(f"{request.task}: expected one image, got {len(request.images)}")
+    return request.images[0]

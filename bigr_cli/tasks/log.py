@@ -67,7 +67,7 @@ def log(
 
     An image that is made again has its old name, in the current folder, unless -o says otherwise.
     """
-    action, number = _asked(words or [], keeping)
+    action, number = _action(words or [], keeping)
     if keeping.off or keeping.on or keeping.clear:
         _keep(keeping)
     elif action == LIST:
@@ -78,7 +78,7 @@ def log(
         raise typer.Exit(_again(context, number, output, overwrite=overwrite, json=json, quiet=quiet))
 
 
-def _asked(words: list[str], keeping: Keeping) -> tuple[str, int]:
+def _action(words: list[str], keeping: Keeping) -> tuple[str, int]:
     """What is to be done, with which image. Raises UsageError if that cannot be told."""
     if sum((keeping.off, keeping.on, keeping.clear, bool(words))) > 1 + (keeping.off and keeping.clear and not words):
         raise UsageError("--off, --on, --clear, show and again are each for themselves")
