@@ -19,17 +19,9 @@ from work import Work
 NONE = (0, 0.4, 4)
 ROWS: tuple[tuple[str, int, tuple[int, float, int]], ...] = (  # order, iterations, (corrections, share, iterations)
     ("entropy", 16, NONE),
-    ("random", 16, NONE),
-    ("halton", 16, NONE),
     ("entropy", 8, (2, 0.4, 4)),
+    ("random", 16, NONE),
     ("random", 8, (2, 0.4, 4)),
-    ("halton", 8, (2, 0.4, 4)),
-    ("entropy", 10, (1, 0.4, 6)),
-    ("random", 10, (1, 0.4, 6)),
-    ("random", 8, (4, 0.3, 2)),
-    ("random", 4, (3, 0.4, 4)),
-    ("random", 8, (2, 0.6, 4)),
-    ("random", 8, (1, 0.4, 8)),
 )
 PANELS = (Panel("milliseconds", "frechet", "Fréchet distance", "ms per image", "order", joined=False),)
 
