@@ -23,7 +23,7 @@ ROWS: tuple[tuple[str, int, tuple[int, float, int]], ...] = (  # order, iteratio
     ("random", 16, NONE),
     ("random", 8, (2, 0.4, 4)),
 )
-PANELS = (Panel("milliseconds", "frechet", "Fréchet distance", "ms per image", "order", joined=False),)
+PANELS = (Panel("milliseconds", "frechet", "Fréchet distance", "ms per image", "corrections", "order"),)
 
 
 def main() -> None:
