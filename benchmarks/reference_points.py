@@ -4,10 +4,10 @@
 
 FID, IS, KID, precision and recall, all by torch-fidelity, from one set of unseen scenes: of as many other unseen scenes
 (the floor), of these as the tokenizer gives them back (the ceiling of what the generator can reach), of these blurred,
-and of what the model draws with its own settings. Each by two networks: the one that comes with the package, whose
+and of what the model samples with its own settings. Each by two networks: the one that comes with the package, whose
 features are part of the tokenizer's loss, and the judge, against which nothing was trained.
 
-Images that the model has drawn are kept until all is measured, so a run that was stopped goes on.
+Images that the model has sampled are kept until all is measured, so a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bigr_cli.evaluation.extractors import SCENES, open_extractor
 from bigr_cli.evaluation.generation import LoadedEvaluator
 from bigr_cli.evaluation.image_sets import UNSEEN, ImageSet, scenes, stacked
 from bigr_cli.evaluation.references import choose_metrics, open_reference
-from bigr_cli.evaluation.samples import balanced, draws
+from bigr_cli.evaluation.samples import balanced, samples_of
 from bigr_cli.model import Model, load
 from bigr_cli.progress import progress_bar
 
@@ -63,21 +63,21 @@ def main() -> None:
     parser.add_argument(
         "--features", nargs="*", default=[SCENES, str(JUDGE)], help="networks, as of --features of bigr"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the first drawn image (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first sampled image (default 0)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of tables")
     options = parser.parse_args()
     model = load(options.model, device=options.device)
     size = model.config.image_size
     real = scenes(size, options.count, start=UNSEEN + options.count)
-    drawn = draws(model, balanced(model.config, options.count, options.seed), model.settings(), None)
-    with progress_bar(options.count, "drawing") as bar:
-        drawn.share(0, 1, bar.advance)
+    samples = samples_of(model, balanced(model.config, options.count, options.seed), model.settings(), None)
+    with progress_bar(options.count, "sampling") as bar:
+        samples.share(0, 1, bar.advance)
     kinds = {
         "real scenes": real,
         "reconstructions": reconstructed(real, model),
         **{f"blurred by {radius:g}": blurred(real, radius) for radius in options.blur},
-        model.name: drawn.images(),
+        model.name: samples.images(),
     }
     for features in options.features:
         extractor = open_extractor(features)
@@ -96,7 +96,7 @@ def main() -> None:
         else:
             print(f"\n{extractor.provenance['name']}\n")
             show([{key: value for key, value in row.items() if key != "features"} for row in rows])
-    drawn.discard()
+    samples.discard()
 
 
 if __name__ == "__main__":

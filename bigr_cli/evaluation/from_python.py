@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bigr_cli.errors import UsageError
 from bigr_cli.evaluation.generation import COUNT, Evaluator, compared, open_comparison
 from bigr_cli.evaluation.image_sets import folder
-from bigr_cli.evaluation.samples import balanced, draws
+from bigr_cli.evaluation.samples import balanced, samples_of
 from bigr_cli.evaluation.tokenizers import (
     distance_extractor,
     images_to_reconstruct,
@@ -75,7 +75,7 @@ def generation(
     with for_caller(what[1], "evaluating", progress) as advance:
         if images is not None:
             return compared(evaluator, comparison, given, given, overwrite=overwrite, advance=advance)
-        sampled = draws(model, jobs, settings, batch_size)
+        sampled = samples_of(model, jobs, settings, batch_size)
         record = compared(evaluator, comparison, sampled.images(advance), sampled.images(), overwrite=overwrite)
     sampled.discard()
     return record

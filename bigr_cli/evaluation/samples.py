@@ -57,7 +57,7 @@ def balanced(config: ModelConfig, count: int, seed: int) -> list[Job]:
 
 
 @dataclass(frozen=True)
-class Draws:
+class Samples:
     """Images of a model with certain settings, sampled when they are asked for unless they are kept already."""
 
     model: LoadedModel
@@ -71,7 +71,7 @@ class Draws:
     def chunks(self) -> int:
         return -(-len(self.jobs) // CHUNK)
 
-    def draw(self, number: int) -> Tensor:
+    def chunk(self, number: int) -> Tensor:
         """The codes (n, L, K) of one chunk, kept from now on: in the cache, or else in memory."""
         codes = self._kept(number)
         if codes is None:
@@ -83,14 +83,14 @@ class Draws:
     def share(self, rank: int, world: int, advance: Callable[[int], None]) -> None:
         """Sample what falls to process `rank` of `world`, and keep it."""
         for number in range(rank, self.chunks, world):
-            advance(len(self.draw(number)))
+            advance(len(self.chunk(number)))
 
     def images(self, advance: Callable[[int], None] | None = None) -> ImageSet:
         """All of them; `advance` is told of images as they are sampled or found."""
 
         def images() -> Iterator[Image.Image]:
             for number in range(self.chunks):
-                codes = self.draw(number)
+                codes = self.chunk(number)
                 if advance is not None:
                     advance(len(codes))
                 yield from self.model.decode(codes)
@@ -152,9 +152,9 @@ class Draws:
             self._memory[number] = codes
 
 
-def draws(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Draws:
+def samples_of(model: LoadedModel, jobs: Sequence[Job], settings: SamplingConfig, batch_size: int | None) -> Samples:
     """What is sampled or found with these settings; kept under a name that is the same only for the same images."""
-    made = Draws(model, jobs, settings, Batches(batch_size or model.batch_size()), Path())
+    made = Samples(model, jobs, settings, Batches(batch_size or model.batch_size()), Path())
     shown = hashlib.sha256(repr([(job.label, job.negative) for job in jobs]).encode()).hexdigest()
     identity = made.provenance() | {"count": len(jobs), "shown": shown, "version": __version__, "folder": model.folder}
     return replace(made, folder=_CACHE.path(identity, ""))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bigr_cli.evaluation.generation import LoadedEvaluator
     from bigr_cli.evaluation.image_sets import ImageSet
     from bigr_cli.evaluation.preflight import Point
-    from bigr_cli.evaluation.samples import Draws, Results
+    from bigr_cli.evaluation.samples import Results, Samples
 
 TASK = "evaluate generation"
 
@@ -54,7 +54,7 @@ def generation(
 ) -> None:
     """Every figure comes out of torch-fidelity and bears its name; --json adds what makes figures comparable.
 
-    Images are drawn of all classes in turn; number i has the seed SEED + i, whatever the batch size and the number
+    Images are sampled of all classes in turn; number i has the seed SEED + i, whatever the batch size and the number
     of processes (torchrun --nproc-per-node 4 -m bigr_cli evaluate generation …). A run that was stopped goes on where
     it was when it is started again.
     """
@@ -93,7 +93,7 @@ class _Run:
         self._plan, self._drawing, self._machine, self._reporting = plan, drawing, machine, reporting
         self._evaluator: LoadedEvaluator | None = None
         self._sets: list[ImageSet] = []
-        self._draws: list[Draws] = []
+        self._samples: list[Samples] = []
         self._results: Results | None = None
         self.records: list[dict[str, Any]] = []
 
@@ -110,23 +110,25 @@ class _Run:
     def evaluate_sampled(self, name: str | None) -> bool:
         """Images of all points of the sweep; False in a process that only draws for another one."""
         from bigr_cli.evaluation.report_pages import said
-        from bigr_cli.evaluation.samples import Results, draws
+        from bigr_cli.evaluation.samples import Results, samples_of
 
         model = loaded(name, self._machine)
         plan = self._plan
-        self._draws = [draws(model, plan.jobs, settings, self._machine.batch_size) for _, settings in plan.settings]
-        self._sets = [drawn.images() for drawn in self._draws]
+        self._samples = [
+            samples_of(model, plan.jobs, settings, self._machine.batch_size) for _, settings in plan.settings
+        ]
+        self._sets = [samples.images() for samples in self._samples]
         results = self._results = Results(self._identity())
         if not self._share():
             return False
-        for number, drawn in enumerate(self._draws):
+        for number, samples in enumerate(self._samples):
             point = plan.settings[number][0]
             found = results.find(number)
             if found is not None:
                 console.say(f"{said(point) or 'all'}: was done before the last stop")
             else:
-                with progress_bar(len(plan.jobs), f"drawing {said(point)}".strip()) as bar:
-                    images = drawn.images(bar.advance)
+                with progress_bar(len(plan.jobs), f"sampling {said(point)}".strip()) as bar:
+                    images = samples.images(bar.advance)
                     found = self._measured(images, self._sets[number], point, model.device, lambda _: None)
                 results.keep(number, found)
             self._add(found)
@@ -140,8 +142,8 @@ class _Run:
 
     def discard(self) -> None:
         """Delete what was kept for the case of a stop."""
-        for drawn in self._draws:
-            drawn.discard()
+        for samples in self._samples:
+            samples.discard()
         if self._results is not None:
             self._results.discard()
 
@@ -150,9 +152,9 @@ class _Run:
         from bigr_cli.runtime.processes import team
 
         with team() as processes:
-            for drawn in self._draws if processes.count > 1 else ():
-                with progress_bar(-(-len(self._plan.jobs) // processes.count), "drawing") as bar:
-                    drawn.share(processes.rank, processes.count, bar.advance)
+            for samples in self._samples if processes.count > 1 else ():
+                with progress_bar(-(-len(self._plan.jobs) // processes.count), "sampling") as bar:
+                    samples.share(processes.rank, processes.count, bar.advance)
             processes.wait()
         return processes.first
 
@@ -188,7 +190,7 @@ class _Run:
 
         wanted = self._plan.comparison
         return {
-            "draws": [str(drawn.folder) for drawn in self._draws],
+            "draws": [str(samples.folder) for samples in self._samples],
             "extractor": wanted.extractor.name if wanted.extractor else None,
             "reference": wanted.reference.identity() if wanted.reference else None,
             "metrics": wanted.metrics,

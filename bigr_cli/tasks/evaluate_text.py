@@ -17,7 +17,7 @@ from bigr_cli.tasks._measuring import EVALUATION, Sweep, loaded, swept
 
 if TYPE_CHECKING:
     from bigr_cli.evaluation.agreement import Captions, LoadedEvaluator
-    from bigr_cli.evaluation.samples import Draws
+    from bigr_cli.evaluation.samples import Samples
     from bigr_cli.zoo.config import ModelConfig
 
 TASK = "evaluate text"
@@ -79,7 +79,7 @@ def text(
     """
     from bigr_cli.editing.generate import plan
     from bigr_cli.evaluation.agreement import ALL, CLIP, QUESTIONS, clip_evaluator, find_clip, scenes_evaluator
-    from bigr_cli.evaluation.samples import draws
+    from bigr_cli.evaluation.samples import samples_of
     from bigr_cli.prompts import reads_text
 
     config = config_of(model)
@@ -95,15 +95,15 @@ def text(
     else:
         evaluator = scenes_evaluator(network.device)
     records: list[dict[str, Any]] = []
-    kept: list[Draws] = []
+    kept: list[Samples] = []
     for point, chosen in settings:
         for captions in kinds:
             began = time.perf_counter()
             jobs = plan(config, captions.texts, seed=asking.seed)
-            drawn = draws(network, jobs, chosen, machine.batch_size)
-            kept.append(drawn)
-            with progress_bar(len(jobs), f"drawing {captions.kind}") as bar:
-                figures = evaluator(captions, drawn.images(), bar.advance)
+            samples = samples_of(network, jobs, chosen, machine.batch_size)
+            kept.append(samples)
+            with progress_bar(len(jobs), f"sampling {captions.kind}") as bar:
+                figures = evaluator(captions, samples.images(), bar.advance)
             record = {
                 "task": TASK,
                 "model": network.name,
@@ -118,8 +118,8 @@ def text(
                 console.json_line({**records[-1], "sampling": vars(chosen)})
     if not json:
         _show(records, [CLIP] if asking.clip else [*QUESTIONS, ALL])
-    for drawn in kept:
-        drawn.discard()
+    for samples in kept:
+        samples.discard()
 
 
 def _show(records: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Images drawn to be evaluated: the same in any batch, any number of processes, and after a stop."""
+"""Images sampled to be evaluated: the same in any batch, any number of processes, and after a stop."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bigr_cli.errors import UsageError
-from bigr_cli.evaluation.samples import CHUNK, Draws, balanced, draws
+from bigr_cli.evaluation.samples import CHUNK, Samples, balanced, samples_of
 from bigr_cli.model import Model, load
 
 
@@ -15,8 +15,8 @@ def model(tiny_model: Path) -> Model:
     return load(tiny_model, device="cpu", dtype="float32")
 
 
-def pixels(drawn: Draws) -> torch.Tensor:
-    return torch.cat(list(drawn.images().batches(50)))
+def pixels(samples: Samples) -> torch.Tensor:
+    return torch.cat(list(samples.images().batches(50)))
 
 
 def test_classes_in_turn_and_seeds_by_number(model: Model) -> None:
@@ -29,11 +29,11 @@ def test_classes_in_turn_and_seeds_by_number(model: Model) -> None:
 
 def test_the_same_images_whatever_the_batch_and_the_processes(model: Model, home: Path) -> None:
     jobs, settings = balanced(model.config, CHUNK + 7, 0), model.settings(steps=2, timesteps=2)
-    alone = draws(model, jobs, settings, 64)
+    alone = samples_of(model, jobs, settings, 64)
     wanted = pixels(alone)
     alone.discard()
     assert not alone.folder.exists()
-    shared = draws(model, jobs, settings, 5)
+    shared = samples_of(model, jobs, settings, 5)
     assert shared.folder == alone.folder
     done: list[int] = []
     for rank in (1, 0):
@@ -48,23 +48,23 @@ def test_the_same_images_whatever_the_batch_and_the_processes(model: Model, home
 def test_what_is_kept_is_not_drawn_again_and_what_is_damaged_is(
     model: Model, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = draws(model, balanced(model.config, CHUNK + 3, 0), model.settings(steps=2, timesteps=2), 64)
-    wanted = pixels(drawn)
-    first, second = sorted(drawn.folder.iterdir())
+    samples = samples_of(model, balanced(model.config, CHUNK + 3, 0), model.settings(steps=2, timesteps=2), 64)
+    wanted = pixels(samples)
+    first, second = sorted(samples.folder.iterdir())
     second.write_bytes(first.read_bytes()[:200])
     calls: list[int] = []
     sample = model.sample_codes
     monkeypatch.setattr(
         model, "sample_codes", lambda *words, **more: calls.append(len(words[1])) or sample(*words, **more)
     )
-    assert torch.equal(pixels(drawn), wanted)
+    assert torch.equal(pixels(samples), wanted)
     assert calls == [3]
 
 
 def test_other_settings_are_kept_elsewhere(model: Model, home: Path) -> None:
     jobs = balanced(model.config, 4, 0)
     folders = {
-        draws(model, each, model.settings(**sampling), None).folder
+        samples_of(model, each, model.settings(**sampling), None).folder
         for each, sampling in [(jobs, {}), (jobs, {"steps": 2}), (jobs[:3], {}), (balanced(model.config, 4, 1), {})]
     }
     assert len(folders) == 4

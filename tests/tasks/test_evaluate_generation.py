@@ -13,8 +13,7 @@ import torch
 import torch_fidelity
 from PIL import Image
 
-from bigr_cli.evaluation import metrics
-from bigr_cli.evaluation import samples as draws
+from bigr_cli.evaluation import metrics, samples
 
 Run = Callable[..., object]
 FEW = ("-n", 12, "--steps", 2, "--timesteps", 2, "--device", "cpu")
@@ -68,7 +67,7 @@ def test_figures_and_everything_that_they_depend_on(bigr: Run, tiny: tuple[str, 
     assert record["versions"]["torch-fidelity"] == torch_fidelity.__version__
     assert record["biased"] == {name: {"images": 12, "needed": 10_000} for name in ("fid", "prc")}
     assert (record["real"]["images"], record["real"]["reference"]) == (10, 10)
-    assert 0 <= record["real"][FID] < record[FID]  # noise against noise, and against what a model draws
+    assert 0 <= record["real"][FID] < record[FID]  # noise against noise, and against what a model samples
 
 
 def test_a_metric_is_a_row(bigr: Run, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,15 +181,15 @@ def test_a_sweep_goes_on_where_it_was(
     sweep = (*words, "--sweep", "steps=1,2,3")
     whole = [json.loads(line) for line in bigr(*sweep).out.splitlines()]
     assert not any((home / "cache" / "evaluation").iterdir())
-    sampled, counted = draws.Draws._sampled, []
+    sampled, counted = samples.Samples._sampled, []
 
-    def stopping(self: draws.Draws, jobs: list) -> torch.Tensor:
+    def stopping(self: samples.Samples, jobs: list) -> torch.Tensor:
         counted.append(self.settings.steps)
         if len(counted) == 2:
             raise KeyboardInterrupt
         return sampled(self, jobs)
 
-    monkeypatch.setattr(draws.Draws, "_sampled", stopping)
+    monkeypatch.setattr(samples.Samples, "_sampled", stopping)
     stopped = bigr(*sweep)
     assert stopped.code == 130
     assert len(stopped.out.splitlines()) == 1
