@@ -121,10 +121,10 @@ class LoadedModel:
         """How many images are encoded, and looked at by the generator, at once if nothing else is asked for."""
         return memory.coding_batch_size(self.tokenizer.config, self.generator.config, self.dtype, self.device)
 
-    def drawing(self, seed: int, *, drawn: bool) -> str:
+    def description(self, seed: int, *, random_seed: bool) -> str:
         """What commands say when they begin: the model, where and in which numbers it computes, and the first seed."""
         numbers = f"{self.device} in {str(self.dtype).removeprefix('torch.')}"
-        return f"{self.name} on {numbers}, seed {seed}{' (drawn)' if drawn else ''}"
+        return f"{self.name} on {numbers}, seed {seed}{' (drawn)' if random_seed else ''}"
 
     def recipe(self, settings: SamplingConfig, *, task: str, labels: Sequence[str], seed: int, **more: Any) -> Recipe:
         """The recipe of an image made with this model; `more` are further fields of it."""

@@ -146,13 +146,14 @@ class Made:
     Attributes:
         path: where it goes.
         source: the name of what it is made from: an image's, or a label.
-        seed: which is part of the path, perhaps; `drawn` says that nobody asked for it, so earlier ones had another.
+        seed: which is part of the path, perhaps; `random_seed` says that nobody asked for it, so earlier ones
+            had another.
     """
 
     path: Path
     source: str
     seed: int
-    drawn: bool = False
+    random_seed: bool = False
 
 
 @dataclass
@@ -275,8 +276,8 @@ def _owner(candidate: Path, like: Made, group: Sequence[Made], earlier: Earlier)
 
 
 def _there(candidate: Path, like: Made) -> list[Path]:
-    """The file at a path, or, where the seed was drawn, those that differ from it in the seed alone."""
-    if os.path.lexists(candidate) or not like.drawn:
+    """The file at a path, or, where the seed was random, those that differ from it in the seed alone."""
+    if os.path.lexists(candidate) or not like.random_seed:
         return [candidate]
     general = general_name(Made(candidate, "", like.seed))
     try:

@@ -67,9 +67,11 @@ def _run(context: typer.Context, task: str, kind: "type[EditRequest]", processes
         return lines, chooser, name, config_of(name), before_after_path(batch, writing), listed
 
     lines, chooser, name, config, sheet, listed = processes.after_the_first(prepared)
-    drawn, model = processes.broadcast(secrets.randbelow(2**32)), None
+    default_seed, model = processes.broadcast(secrets.randbelow(2**32)), None
     watch = Watch(Earlier(task, watching=batch.watch))
-    planner = Planner(task=task, kind=kind, config=config, drawn=drawn, earlier=watch.earlier, heard=watch.heard)
+    planner = Planner(
+        task=task, kind=kind, config=config, default_seed=default_seed, earlier=watch.earlier, heard=watch.heard
+    )
     results: Results | None = None
     failed: list[tuple[str, BigrError]] = []
     while True:
@@ -121,7 +123,7 @@ def _planned(processes: Team, make: Callable[[], Plan], *, json: bool) -> Plan:
 
 def _loaded(name: str | None, dtype: str, machine: Machine, planned: Plan, processes: Team) -> "Model":
     model = load_on_every_rank(name, machine.placing(dtype), processes)
-    console.say(model.drawing(planned.jobs[0].seed, drawn=planned.jobs[0].drawn))
+    console.say(model.description(planned.jobs[0].seed, random_seed=planned.jobs[0].random_seed))
     return model
 
 

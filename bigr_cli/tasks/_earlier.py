@@ -21,7 +21,7 @@ def own_outputs(jobs: Sequence["Job"], paths: Sequence[Path], earlier: "Earlier"
     """The inputs, as absolute paths, that the task itself has made of others; says how many."""
     from bigr_cli.imaging.output_names import Made, outputs_among
 
-    made = [Made(path, job.source.name, job.seed, job.drawn) for path, job in zip(paths, jobs, strict=True)]
+    made = [Made(path, job.source.name, job.seed, job.random_seed) for path, job in zip(paths, jobs, strict=True)]
     inputs = {absolute(job.source): job.source.name for job in jobs if job.source.path is not None}
     named = {absolute(job.source) for job in jobs if job.source.named}
     own = outputs_among(inputs, made, earlier, named=named)
@@ -53,7 +53,7 @@ def without_masks_and_sheets(inputs: "list[Input]", params: Mapping[str, Any], h
 
 
 def made_before(paths: Sequence[Path], jobs: Sequence["Job"]) -> list[bool]:
-    """Whether an earlier run, for which another seed was drawn, has made each of these files."""
+    """Whether an earlier run, for which another random seed was taken, has made each of these files."""
     from bigr_cli.imaging.output_names import Made, general_name, without_number
 
     names: dict[Path, set[str]] = {}
@@ -61,7 +61,7 @@ def made_before(paths: Sequence[Path], jobs: Sequence["Job"]) -> list[bool]:
     for path, job in zip(paths, jobs, strict=True):
         if path.parent not in names:
             names[path.parent] = {name for there in _listed(path.parent) for name in without_number(there.name)}
-        found.append(job.drawn and general_name(Made(path, job.source.name, job.seed)) in names[path.parent])
+        found.append(job.random_seed and general_name(Made(path, job.source.name, job.seed)) in names[path.parent])
     return found
 
 

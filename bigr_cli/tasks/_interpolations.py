@@ -96,13 +96,13 @@ class Job:
     keyframes: Keyframes
     request: Interpolate
     seed: int
-    drawn: bool
+    random_seed: bool
     target: Target
     fps: float
     options: dict[str, Any]  # for the recipe
 
 
-def plan(context: typer.Context, base: Given, model: str | None, drawn: int, processes: Team) -> list[Job]:
+def plan(context: typer.Context, base: Given, model: str | None, default_seed: int, processes: Team) -> list[Job]:
     """All interpolations that the command line, or its manifest, asks for, checked before one is made."""
     manifest = base.params["manifest"]
     if processes.count > 1 and str(manifest) == "-":
@@ -110,7 +110,7 @@ def plan(context: typer.Context, base: Given, model: str | None, drawn: int, pro
     config, jobs = config_of(model), list[Job]()
     for given in given_by_manifest(context, manifest) if manifest else [base]:
         try:
-            jobs += _jobs_of(given, config, drawn)
+            jobs += _jobs_of(given, config, default_seed)
         except UsageError as error:
             raise given.error(error) from error
     paths = [path for job in jobs for path in job.target.paths]
@@ -121,7 +121,7 @@ def plan(context: typer.Context, base: Given, model: str | None, drawn: int, pro
     return jobs
 
 
-def _jobs_of(given: Given, config: "ModelConfig", drawn: int) -> Iterator[Job]:
+def _jobs_of(given: Given, config: "ModelConfig", default_seed: int) -> Iterator[Job]:
     from bigr_cli.core.config import LARGEST_SEED
     from bigr_cli.zoo.presets import sampling_settings
 
@@ -135,7 +135,7 @@ def _jobs_of(given: Given, config: "ModelConfig", drawn: int) -> Iterator[Job]:
     if keyframes.files:
         request = request.between_images(config)
     asked, count = chooser.option("seed", params["seed"]), params["count"]
-    first = drawn if asked is None else asked
+    first = default_seed if asked is None else asked
     if first > LARGEST_SEED - (count - 1):
         raise UsageError(f"seed: {count} variants from {first} on go beyond 2^63 - 1")
     kept = request.recorded(params["stops"], params["fps"], params, images=bool(keyframes.files))
@@ -146,7 +146,7 @@ def _jobs_of(given: Given, config: "ModelConfig", drawn: int) -> Iterator[Job]:
             keyframes=keyframes,
             request=request,
             seed=seed,
-            drawn=asked is None,
+            random_seed=asked is None,
             target=target,
             fps=params["fps"],
             options=kept,

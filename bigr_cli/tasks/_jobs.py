@@ -39,7 +39,7 @@ class Job:
 
     source: Input
     seed: int
-    drawn: bool  # whether nobody asked for this seed
+    random_seed: bool  # whether nobody asked for this seed
     index: int
     request: EditRequest
     label: str
@@ -63,7 +63,7 @@ class Planner:
         task: the command's name.
         kind: the task's request, which its options are read into.
         config: of the model.
-        drawn: the seed where none is given.
+        default_seed: the seed where none is given.
         earlier: what the task made before; its outputs are no inputs.
         heard: what was said of files passed over, and is not said again.
     """
@@ -71,7 +71,7 @@ class Planner:
     task: str
     kind: type[EditRequest]
     config: ModelConfig
-    drawn: int
+    default_seed: int
     earlier: Earlier
     heard: set[str]
 
@@ -104,7 +104,7 @@ class Planner:
                 return Plan(jobs=some, paths=None, skipped=0)
             jobs += some
             paths += files
-        made = [Made(path, job.source.name, job.seed, job.drawn) for path, job in zip(paths, jobs, strict=True)]
+        made = [Made(path, job.source.name, job.seed, job.random_seed) for path, job in zip(paths, jobs, strict=True)]
         paths = numbered(made, self.earlier)
         kept = [number for number, job in enumerate(jobs) if absolute(job.source) not in leave]
         jobs, paths = [jobs[number] for number in kept], [paths[number] for number in kept]
@@ -141,7 +141,7 @@ class Planner:
             config, chooser.sampling(given.group(Sampling) if kind.samples else Sampling()), painting=True
         )
         seed = chooser.option("seed", params["seed"])
-        unasked, seed, count = seed is None, self.drawn if seed is None else seed, params["count"]
+        unasked, seed, count = seed is None, self.default_seed if seed is None else seed, params["count"]
         if seed > LARGEST_SEED - (count - 1):
             raise UsageError(f"seed: {count} variants from {seed} on go beyond 2^63 - 1")
         _refuse_labels(self.task, params["images"], params, config)
@@ -154,7 +154,15 @@ class Planner:
         def built(inputs: Sequence[Input]) -> tuple[list[Job], list[Path] | None]:
             numbered = [(source, seed + variant) for source in inputs for variant in range(count)]
             jobs = [
-                Job(source=source, seed=own, index=index, drawn=unasked, request=wanted, label=label, options=options)
+                Job(
+                    source=source,
+                    seed=own,
+                    index=index,
+                    random_seed=unasked,
+                    request=wanted,
+                    label=label,
+                    options=options,
+                )
                 for index, (source, own) in enumerate(numbered, before)
             ]
             return jobs, self._paths(jobs, params["output"])

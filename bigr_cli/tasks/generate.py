@@ -59,7 +59,7 @@ class Request:
     jobs: "list[Job]"
     count: int
     settings: "SamplingConfig"
-    drawn: bool  # whether nobody asked for the seed
+    random_seed: bool  # whether nobody asked for the seed
     options: dict[str, Any] = field(default_factory=dict)  # for the recipe
 
 
@@ -134,7 +134,7 @@ def generate(
             console.say(f"nothing to do: all {len(made.jobs)} are there already")
             return
         loaded = load_on_every_rank(name, machine.placing(chooser.option("dtype", machine.dtype)), processes)
-        console.say(loaded.drawing(made.jobs[0].seed, drawn=made.drawn))
+        console.say(loaded.description(made.jobs[0].seed, random_seed=made.random_seed))
         _make(loaded, made, targets, writing, sheets, machine.batch_size, processes)
 
 
@@ -158,7 +158,7 @@ def _request(
     count, first = chooser.option("count", count), chooser.option("seed", seed)
     jobs = plan(config, labels, count=count, seed=first, negative=negative)
     options = {"negative": negative} if negative else {}
-    return Request(jobs=jobs, count=count, settings=settings, drawn=first is None, options=options)
+    return Request(jobs=jobs, count=count, settings=settings, random_seed=first is None, options=options)
 
 
 def _targets(jobs: "Sequence[Job]", config: "ModelConfig", writing: Writing, sheets: Sheets, processes: int) -> Targets:
@@ -223,7 +223,7 @@ def _make(
                 results.save(image.index, image.image, recipe, seconds=image.seconds)
                 maker.add(image.index, image.image, image.label)
         except BaseException as error:
-            resume = f"--seed {jobs[0].seed} --skip-existing" if request.drawn else "--skip-existing"
+            resume = f"--seed {jobs[0].seed} --skip-existing" if request.random_seed else "--skip-existing"
             results.report(skipped=skipped, interrupted=resumption(error, len(todo), resume))
             raise
     results.report(skipped=skipped, processes=processes)

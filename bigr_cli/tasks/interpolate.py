@@ -80,8 +80,8 @@ def interpolate(
     with sharing() as processes:
         chooser = processes.after_the_first(lambda: Chooser(base, recipe))
         name = processes.decided(lambda: chooser.model(model))
-        drawn = processes.broadcast(secrets.randbelow(2**32))
-        jobs = processes.after_the_first(lambda: plan(context, base, name, drawn, processes))
+        default_seed = processes.broadcast(secrets.randbelow(2**32))
+        jobs = processes.after_the_first(lambda: plan(context, base, name, default_seed, processes))
         kept = {"overwrite": writing.overwrite, "skip_existing": writing.skip_existing}
         listed = processes.after_the_first(lambda: FailureList(failures, **kept))
         processes.wait()
@@ -93,7 +93,7 @@ def interpolate(
             console.say(f"nothing to do: {'it is' if len(jobs) == 1 else 'all are'} there already")
             return
         loaded = load_on_every_rank(name, machine.placing(chooser.option("dtype", machine.dtype)), processes)
-        console.say(loaded.drawing(todo[0].seed, drawn=todo[0].drawn))
+        console.say(loaded.description(todo[0].seed, random_seed=todo[0].random_seed))
         failed = _work(loaded, processes.share(todo), writing, machine.batch_size, alone=len(todo) == 1)
         every = [one for part in processes.all_gather(failed) for one in part]
         if processes.first:
