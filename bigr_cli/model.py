@@ -109,7 +109,7 @@ class Model(LoadedModel):
             labels: a label or several, each by name or number, or texts if the model reads those; None is no label,
                 and "all" every one. `prompt` or `prompts` is the same; `prompts` may be a file with one a line.
             count: how many images of each; `num_images`, `num_images_per_prompt` and `num_samples` are the same.
-            seed: of the first image; image i has seed + i. None draws one.
+            seed: of the first image; image i has seed + i. None takes a random one.
             options: `negative`, a label or text that guidance leads away from; `batch_size`, how many to sample at
                 once, on which the images do not depend; `progress`; settings of the sampler, such as `steps` and
                 `guidance`, or a `preset` such as "fast", instead of the model's own.
@@ -186,7 +186,7 @@ class Model(LoadedModel):
             count: the number of variants of each image, of which variant i has seed + i; gives a list.
             options: fields of the request `Inpaint` (`label`, `negative`, `best_of`, `blend`, …) or options of the
                 command; settings of the sampler, such as `steps` and `preset`, instead of the model's own; `seed`, of
-                which None draws one; `batch_size`, on which the images do not depend; `progress`.
+                which None takes a random one; `batch_size`, on which the images do not depend; `progress`.
 
         Returns:
             One image for one; for several, or with `count`, a list: the variants of the first image, then those of the
@@ -296,7 +296,7 @@ class Model(LoadedModel):
         Args:
             stops: two or more labels, or as many images. A text that is the name of an image's file is an image.
             options: fields of `Interpolate`, such as `frames` and `loop`; settings of the sampler instead of the
-                model's own; `seed`, of every frame, of which None draws one.
+                model's own; `seed`, of every frame, of which None takes a random one.
 
         Returns:
             RGB images of the model's size.

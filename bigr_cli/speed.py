@@ -32,7 +32,7 @@ _MOST = 5  # repetitions
 
 
 @dataclass(frozen=True)
-class Drawing:
+class SamplingSpeed:
     """What `batch` images at once took.
 
     `iteration` is seconds by part of one of the sampler's iterations, all images together: the transformer, the
@@ -64,7 +64,9 @@ class Drawing:
         return self.operations / self.sampling / 1e9
 
 
-def drawings(model: Model, settings: SamplingConfig, sizes: Sequence[int] | None, budget: float) -> Iterator[Drawing]:
+def sampling_speeds(
+    model: Model, settings: SamplingConfig, sizes: Sequence[int] | None, budget: float
+) -> Iterator[SamplingSpeed]:
     """One for each of the batch sizes; without any, for 1, 4, 16, … up to the model's own size for as long as `budget`
     seconds are likely to suffice.
 
@@ -100,16 +102,16 @@ def _jobs(model: Model, count: int) -> list[Job]:
     return plan(config, [index % class_count(config) for index in range(count)], seed=0)
 
 
-def _measured(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawing:
+def _measured(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> SamplingSpeed:
     """The fastest of a few runs, as many as a second has room for."""
-    found: list[Drawing] = []
+    found: list[SamplingSpeed] = []
     began = time.perf_counter()
     while not found or (len(found) < _MOST and time.perf_counter() - began + found[-1].seconds < _ENOUGH):
         found.append(_once(model, jobs, settings))
     return min(found, key=lambda speed: speed.seconds)
 
 
-def _once(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawing:
+def _once(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> SamplingSpeed:
     meter, count = Meter(model.device), len(jobs)
     with TemporaryDirectory(prefix="bigr-bench-") as folder, PeakMemory(model.device) as peak:
         start = time.perf_counter()
@@ -126,7 +128,7 @@ def _once(model: Model, jobs: Sequence[Job], settings: SamplingConfig) -> Drawin
     sample, token = operations(model.generator.config, meter.prefix)
     rest = max(0.0, sampled - sum(meter.seconds.values()))
     parts = {**meter.seconds, "rest": rest}
-    return Drawing(
+    return SamplingSpeed(
         batch=count,
         iterations=settings.iterations,
         iteration={name: seconds / settings.iterations for name, seconds in parts.items()},

@@ -69,9 +69,9 @@ class Familiarity:
         """What to say of an image if `model` does not know its like, or left some of its windows as they were."""
         if left:
             return (
-                f"{name}: {left} of {windows} windows are left as they are (--every-window redraws them too): {model} "
-                f"reconstructs them worse than 99 % of held-out images, which exceed {self.usual.psnr[0]:.1f} dB PSNR "
-                f"(all windows together: {self.psnr:.1f} dB). {HELP}"
+                f"{name}: {left} of {windows} windows are left as they are (--every-window resamples them too): "
+                f"{model} reconstructs them worse than 99 % of held-out images, which exceed "
+                f"{self.usual.psnr[0]:.1f} dB PSNR (all windows together: {self.psnr:.1f} dB). {HELP}"
             )
         unlike = f"what {model} sees of it is unlike what it was trained on: {self.reason}"
         return f"{name}: {unlike}; what it paints will hardly fit. {HELP}"

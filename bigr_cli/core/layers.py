@@ -54,9 +54,9 @@ def _mixed(q: Tensor, k: Tensor, v: Tensor, keep: Tensor | None = None) -> Tenso
 
 
 def normal(*shape: int, std: float) -> nn.Parameter:
-    """A parameter of that shape, drawn from a normal distribution."""
+    """A parameter of that shape, sampled from a normal distribution."""
     values = torch.empty(shape)
-    if not values.is_meta:  # there, to draw is to make torch import its compiler: a second or two of every start
+    if not values.is_meta:  # there, sampling makes torch import its compiler: a second or two of every start
         nn.init.normal_(values, std=std)
     return nn.Parameter(values)
 

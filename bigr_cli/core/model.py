@@ -71,9 +71,10 @@ class BinaryModel(nn.Module):
         observe: Observer | None = None,
         **changes: Any,
     ) -> Tensor:
-        """Draw codes (B, L, K) bool for labels (B,) or texts, and as many seeds in 0 .. 2^63 − 1; see `sampler.sample`.
+        """Sample codes (B, L, K) bool for labels (B,) or texts, and as many seeds in 0 .. 2^63 − 1.
 
-        `changes` are fields of `settings` to be set anew, such as `steps`; without settings, of the defaults.
+        See `sampler.sample`. `changes` are fields of `settings` to be set anew, such as `steps`; without settings, of
+        the defaults.
 
         Raises:
             ConfigError: a setting out of its range.

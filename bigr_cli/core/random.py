@@ -1,6 +1,6 @@
 """Counter-based random numbers: Philox 4x32-10 (Salmon et al., SC 2011) in torch integer arithmetic.
 
-A number depends on its key and counter alone, never on how many were drawn before it. That is why an image does not
+A number depends on its key and counter alone, never on how many were sampled before it. That is why an image does not
 depend on the batch it was made in, nor on the device.
 """
 

@@ -49,15 +49,15 @@ def sample(
     negative: Labels | None = None,
     observe: Observer | None = None,
 ) -> Tensor:
-    """Draw the codes of a batch of images.
+    """Sample the codes of a batch of images.
 
     Args:
-        generator: the transformer with its transcoder. With causal attention it draws token i in iteration i, if that
+        generator: the transformer with its transcoder. With causal attention it samples token i in iteration i, if that
             is masked, whatever `steps` and `order` say; known tokens count for those after them.
         labels: (B,) int64 or texts, or a tuple of such, mixed by `ratios`, each a number or (B,) numbers.
         seeds: (B,) int64; an image depends on its own seed alone.
         settings: steps, guidance, order and so on.
-        known: codes (B, L, K) and mask (B, L), True = masked, to be drawn; the others are kept as they are.
+        known: codes (B, L, K) and mask (B, L), True = masked, to be sampled; the others are kept as they are.
         negative: the negative prompt, of the same form as `labels`; None is "no label".
         observe: called after every iteration.
 

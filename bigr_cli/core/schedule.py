@@ -84,13 +84,13 @@ def hidden_counts(bits: int, rounds: int) -> list[int]:
     return counts
 
 
-def cosine_mask(draws: Tensor, rows: int, width: int) -> Tensor:
+def cosine_mask(sampled: Tensor, rows: int, width: int) -> Tensor:
     """(rows, width) bool: max(1, ⌊width · cos(πr / 2)⌋) places of each row, at random.
 
-    `draws` are r · width, (rows,) int64 from 0 to width − 1, or (1,) for all rows.
+    `sampled` are r · width, (rows,) int64 from 0 to width − 1, or (1,) for all rows.
     """
-    counts = (width * torch.cos(math.pi / 2 * draws / width)).floor().clamp_min(1)
-    places = torch.rand(rows, width, device=draws.device).argsort(dim=1).argsort(dim=1)
+    counts = (width * torch.cos(math.pi / 2 * sampled / width)).floor().clamp_min(1)
+    places = torch.rand(rows, width, device=sampled.device).argsort(dim=1).argsort(dim=1)
     return places < counts[:, None]
 
 

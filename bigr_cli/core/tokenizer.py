@@ -46,7 +46,7 @@ class Tokenizer(nn.Module):
         return self.bit_logits(images) > 0
 
     def sample(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """(B, 3, H, W) images and (B,) seeds → (B, L, K) bool codes drawn from Bernoulli(P)."""
+        """(B, 3, H, W) images and (B,) seeds → (B, L, K) bool codes sampled from Bernoulli(P)."""
         probabilities = self.bit_probabilities(images)
         batch, tokens, bits = probabilities.shape
         positions = torch.arange(tokens, device=seeds.device).repeat(batch)

@@ -197,7 +197,7 @@ def near_duplicates(thumbnails: Sequence[NDArray[np.uint8]]) -> int:
 def lines(look: DataLook) -> list[str]:
     """What was found, for a person to read."""
     if look.endless:
-        return [f"scenes: drawn without end, {len(look.classes)} classes"]
+        return [f"scenes: rendered without end, {len(look.classes)} classes"]
     said = [f"{look.images:,} images, shorter side mostly {look.side} pixels or more, the largest {look.largest}"]
     if look.classes:
         smallest, largest = min(look.classes, key=look.classes.__getitem__), max(look.classes, key=look.classes.get)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ class Source(Protocol):
         ...
 
     def label(self, index: int) -> int:
-        """The class of image `index`, without drawing or reading it; 0 if there are no classes."""
+        """The class of image `index`, without rendering or reading it; 0 if there are no classes."""
         ...
 
     def caption(self, index: int, variant: int = 0) -> str:
@@ -187,11 +187,11 @@ def open_source(
 
     Raises:
         UsageError: the data are not there or hold no images, or only some of them have a class; scenes of a size
-            that cannot be drawn.
+            that cannot be rendered.
     """
     if where == SCENES:
         if size not in SIZES:
-            raise UsageError(f"scenes are drawn with {SIZES.start} to {SIZES.stop - 1} pixels, not {size}")
+            raise UsageError(f"scenes are rendered with {SIZES.start} to {SIZES.stop - 1} pixels, not {size}")
         return ScenesSource(size, seed, start, 2**40 if count is None else count)
     source = _open_files(where, size, captions, check)
     source = replace(source, background=background)  # type: ignore[type-var]

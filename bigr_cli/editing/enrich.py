@@ -40,7 +40,7 @@ def enrich(network: BinaryModel, original: Original, request: Enrich, seed: int)
     shows.
 
     Windows that the model reconstructs worse than 99 % of the images that were held out of its training are left as
-    they are, and enlarged by Lanczos, unless the request is for every window: what it redraws there fits nothing.
+    they are, and enlarged by Lanczos, unless the request is for every window: what it resamples there fits nothing.
 
     Args:
         network: tokenizer and generator.

@@ -69,9 +69,9 @@ def plan(
     seed: int | None = None,
     negative: Label = None,
 ) -> list[Job]:
-    """The images of a request: `count` of each label or text, image i with seed + i; one is drawn if there is none.
+    """The images of a request: `count` of each label or text, image i with seed + i.
 
-    `negative` is the negative prompt.
+    Without a seed, a random one is taken. `negative` is the negative prompt.
 
     Raises:
         UnknownNameError: a label that the model has not; suggests the nearest.

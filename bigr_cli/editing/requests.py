@@ -37,7 +37,7 @@ __all__ = ["REQUESTS", "STRENGTH", "TURNS", "Edit", "Enrich", "Inpaint", "Interp
 
 STRENGTH = 0.4  # of an edit without a mask
 UNSURE_STRENGTH = 0.6  # where it is not known what the image shows
-TURNS = 4  # in which enriching redraws the tokens of a cell
+TURNS = 4  # in which enriching resamples the tokens of a cell
 
 _detail = partial(Setting, panel="Detail", variable=False, show_default=True)
 
@@ -148,7 +148,7 @@ class Edit(MaskedRequest):
         if self.from_label is not None and self.negative is not None:
             raise UsageError("--from-class and --negative exclude each other: both say what guidance leads away from")
         if self.mask.given and self.strength is not None:
-            raise UsageError("--strength is for edits without a mask; what a mask covers is drawn anew altogether")
+            raise UsageError("--strength is for edits without a mask; what a mask covers is sampled anew altogether")
         if not self.mask.given and self.best_of > 1:
             raise UsageError("--best-of chooses among repainted regions, so it needs a mask")
 
@@ -163,7 +163,7 @@ class Edit(MaskedRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class Enrich(EditRequest):
-    """Detail for an image that lacks it: tokens in cells of `rate` × `rate` are redrawn in `groups`, `passes` times.
+    """Detail for an image that lacks it: tokens in cells of `rate` × `rate` are resampled in `groups`, `passes` times.
 
     The published code does it with `strength` 1 and `reduce`; the defaults keep what the image shows.
     """
@@ -175,16 +175,16 @@ class Enrich(EditRequest):
     strength: Annotated[
         float,
         _detail(
-            "The share of the tokens that are redrawn. Those first that the model finds unlikely.",
+            "The share of the tokens that are resampled. Those first that the model finds unlikely.",
             minimum=0,
             above=True,
             maximum=1,
             metavar="SHARE",
         ),
     ] = 0.25
-    reduce: Annotated[bool, _detail("Reduce the image by --rate first, to redraw detail that it has.")] = False
-    rate: Annotated[int, _detail("Tokens are redrawn in cells of R by R.", minimum=1, maximum=64, metavar="R")] = 2
-    passes: Annotated[int, _detail("How often all is redrawn.", minimum=1, maximum=1000, metavar="P")] = 1
+    reduce: Annotated[bool, _detail("Reduce the image by --rate first, to resample detail that it has.")] = False
+    rate: Annotated[int, _detail("Tokens are resampled in cells of R by R.", minimum=1, maximum=64, metavar="R")] = 2
+    passes: Annotated[int, _detail("How often all is resampled.", minimum=1, maximum=1000, metavar="P")] = 1
     groups: Annotated[
         int | None,
         _detail(
@@ -193,7 +193,7 @@ class Enrich(EditRequest):
     ] = None
     scale: Annotated[int, _detail("Make the image so much larger.", minimum=1, maximum=16, metavar="S")] = 1
     every_window: Annotated[
-        bool, _detail("Redraw windows too that the model cannot reconstruct. Without it they stay as they are.")
+        bool, _detail("Resample windows too that the model cannot reconstruct. Without it they stay as they are.")
     ] = False
     sharpen_only: Annotated[bool, _detail("Change fine detail alone, so that colours do not drift.")] = False
     sample_codes: SampledCodes = False

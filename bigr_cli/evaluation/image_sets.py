@@ -80,7 +80,7 @@ class ImageSet:
 
 
 def scenes(size: int, count: int, *, seed: int = 0, start: int = UNSEEN) -> ImageSet:
-    """Scenes that no training has seen, drawn at this size, their classes in turn."""
+    """Scenes that no training has seen, rendered at this size, their classes in turn."""
     open_source(SCENES, size)  # checks the size
     source = ScenesSource(size, seed, start, count)
     batches = _batched(count, lambda index: source.image(index).pixels)

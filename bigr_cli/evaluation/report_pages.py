@@ -133,8 +133,8 @@ def reconstruction_facts(record: Record) -> list[tuple[str, str]]:
     where = images.get("path", "")
     found = [("pictures", f"{images['count']:,} of {images['source']} {where}".rstrip())]
     fitting = "the square in the middle, scaled to each tokenizer's size (Lanczos)"
-    drawn = "drawn at each tokenizer's size"
-    found.append(("size", drawn if images["source"] == "scenes" else fitting))
+    rendered = "rendered at each tokenizer's size"
+    found.append(("size", rendered if images["source"] == "scenes" else fitting))
     if record["refine"]:
         found.append(("codes", f"looked for in {record['refine']} steps from the encoder's"))
     found.append(("rounding", "what comes back is clamped and rounded to 8 bits before it is compared"))

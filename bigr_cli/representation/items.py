@@ -65,7 +65,7 @@ def read_item(item: Item, size: int, background: Background = WHITE) -> Pixels:
 
     Raises:
         ImageError: the file is no image that can be read.
-        UsageError: scenes cannot be drawn in that size.
+        UsageError: scenes cannot be rendered in that size.
     """
     if item.scene is not None:
         return _scene(*item.scene, size)
@@ -115,11 +115,11 @@ def _scene(seed: int, number: int, size: int) -> Pixels:
 
 
 def check_scene_size(size: int) -> None:
-    """Raise UsageError if scenes cannot be drawn in that size."""
+    """Raise UsageError if scenes cannot be rendered in that size."""
     from bigr_cli.data.scenes.render import SIZES
 
     if size not in SIZES:
-        raise UsageError(f"scenes are drawn with {SIZES.start} to {SIZES.stop - 1} pixels, not {size}")
+        raise UsageError(f"scenes are rendered with {SIZES.start} to {SIZES.stop - 1} pixels, not {size}")
 
 
 def find_items(
@@ -138,7 +138,7 @@ def find_items(
 
     Raises:
         UsageError: as `find_inputs` and `open_source`; stdin; a count without scenes; scenes of a size that cannot be
-            drawn; no word.
+            rendered; no word.
         RunError: the hub cannot be reached.
     """
     if not words:

@@ -84,7 +84,7 @@ def select_dtype(name: str, device: torch.device) -> torch.dtype:
     """The torch format of that name: "float32", "bfloat16", "float16", "int8", or "auto".
 
     "auto" is a shorter format where a matrix product measured here is at least 1.3 times as fast in it, otherwise
-    float32. It is never int8: that pays for wide networks only, and draws other images. Raises DeviceError for any
+    float32. It is never int8: that pays for wide networks only, and samples other images. Raises DeviceError for any
     other name, or a format in which the device cannot multiply.
     """
     import torch

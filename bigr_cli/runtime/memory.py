@@ -21,7 +21,7 @@ Some = TypeVar("Some", bound="Sliceable")
 Made = TypeVar("Made")
 
 SHARE = 0.8  # of the free memory that is planned with
-RESERVE = 400 * 2**20  # bytes for random numbers, which are drawn in blocks, and the libraries' own buffers
+RESERVE = 400 * 2**20  # bytes for random numbers, which are sampled in blocks, and the libraries' own buffers
 
 _TOKENS_AT_ONCE = {"cpu": 1024, "cuda": 16384, "mps": 4096}
 _HALVES = 2  # of guidance: with and without the label
@@ -30,8 +30,8 @@ _SLACK = 1.75  # what allocators lose between tensors
 _SIGNS = ("not enough memory", "cannot allocate memory", "cuda error: out of memory", "cublas_status_alloc_failed")
 
 
-def drawing_bytes(config: GeneratorConfig, itemsize: int) -> int:
-    """Bytes that each image of a batch needs while it is drawn, weights aside; `itemsize` is that of the weights.
+def sampling_bytes(config: GeneratorConfig, itemsize: int) -> int:
+    """Bytes that each image of a batch needs while it is sampled, weights aside; `itemsize` is that of the weights.
 
     Counted are the tensors that are there together in the most crowded moment of a transformer's block and of the
     transcoder; what the rotary embedding and the random numbers are computed in is float32 and int64 always.
@@ -85,14 +85,14 @@ def sampling_batch_size(
 ) -> int:
     """How many images to sample at once: as many as pay, and fit into memory beside the decoding of one."""
     free = free_memory(device) - coding_bytes(tokenizer)
-    return min(_worthwhile(generator, device), fitting(drawing_bytes(generator, dtype.itemsize), free))
+    return min(_worthwhile(generator, device), fitting(sampling_bytes(generator, dtype.itemsize), free))
 
 
 def coding_batch_size(
     tokenizer: TokenizerConfig, generator: GeneratorConfig, dtype: torch.dtype, device: torch.device
 ) -> int:
     """How many images to encode, and to look at with the generator, at once."""
-    each = max(drawing_bytes(generator, dtype.itemsize), coding_bytes(tokenizer))
+    each = max(sampling_bytes(generator, dtype.itemsize), coding_bytes(tokenizer))
     return min(_worthwhile(generator, device), fitting(each, free_memory(device)))
 
 

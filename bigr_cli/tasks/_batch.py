@@ -159,7 +159,7 @@ def _work(
 
         def watch(seen: "Iteration") -> None:
             if time.perf_counter() - last > _SLOW:
-                bar.detail(seen.index + 1, seen.steps, "this draw")
+                bar.detail(seen.index + 1, seen.steps, "this batch")
 
         try:
             work = _coroutines(model, jobs, readers)

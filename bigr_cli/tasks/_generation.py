@@ -1,4 +1,4 @@
-"""What `bigr evaluate generation` is asked for, checked before a model is loaded or an image drawn."""
+"""What `bigr evaluate generation` is asked for, checked before a model is loaded or an image sampled."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +75,8 @@ class Comparing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """Which images are drawn, and which files are written of them."""
+class SampleOptions:
+    """Which images are sampled, and which files are written of them."""
 
     count: Annotated[
         int | None,
@@ -117,27 +117,27 @@ def planned(
     *,
     comparing: Comparing,
     evaluating: EvaluatorOptions,
-    drawing: Drawing,
+    sample_options: SampleOptions,
     sampling: Sampling,
     overwrite: bool,
 ) -> Plan:
     """What is to be done; UsageError and its kinds for whatever cannot be."""
-    folder, sweep = _sorted(words, drawing)
-    files = _files(drawing, overwrite=overwrite)
-    _refuse_early(folder, comparing, evaluating, drawing)
+    folder, sweep = _sorted(words, sample_options)
+    files = _files(sample_options, overwrite=overwrite)
+    _refuse_early(folder, comparing, evaluating, sample_options)
     from bigr_cli.evaluation.generation import open_comparison
 
     images: ImageSet | None = None
     jobs: list[Job] = []
     settings: list[tuple[Point, SamplingConfig]] = []
     if folder is None:
-        jobs, settings, size = _to_draw(model, sweep, drawing, sampling)
+        jobs, settings, size = _to_sample(model, sweep, sample_options, sampling)
         what, count = "samples", len(jobs)
     else:
-        images = _given(folder, sweep, model, drawing, comparing, sampling)
+        images = _given(folder, sweep, model, sample_options, comparing, sampling)
         what, count, size = images.what, images.count, (images.width, images.height)
     if files and len(settings) > 1:
-        raise UsageError("--npz and --statistics are for one set of samples, and a sweep draws several")
+        raise UsageError("--npz and --statistics are for one set of samples, and a sweep samples several")
     comparison = open_comparison(
         (what, count),
         size,
@@ -146,13 +146,15 @@ def planned(
         metrics=comparing.metrics,
         resize=comparing.resize,
         evaluator=evaluating.evaluator(),
-        statistics=drawing.statistics,
-        npz=drawing.npz,
+        statistics=sample_options.statistics,
+        npz=sample_options.npz,
     )
     return Plan(comparison, images, jobs, settings)
 
 
-def _refuse_early(folder: str | None, comparing: Comparing, evaluating: EvaluatorOptions, drawing: Drawing) -> None:
+def _refuse_early(
+    folder: str | None, comparing: Comparing, evaluating: EvaluatorOptions, sample_options: SampleOptions
+) -> None:
     """Raise UsageError for what needs no torch to be seen."""
     from bigr_cli.data.sources import SCENES
     from bigr_cli.evaluation.image_sets import plain_folder, refuse_sizes
@@ -166,24 +168,24 @@ def _refuse_early(folder: str | None, comparing: Comparing, evaluating: Evaluato
     refuse_weights(evaluating.weights, inception=needed and not asked)
 
 
-def _sorted(words: list[str], drawing: Drawing) -> tuple[str | None, list[str]]:
+def _sorted(words: list[str], sample_options: SampleOptions) -> tuple[str | None, list[str]]:
     """The folder among the words, if there is one, and the settings of the sweep."""
     from bigr_cli.evaluation.preflight import is_setting
 
     more = [word for word in words if is_setting(word)]
     folders = [word for word in words if not is_setting(word)]
-    if more and not drawing.sweep:
+    if more and not sample_options.sweep:
         raise UsageError(f"{more[0]}: values to try follow --sweep")
     if len(folders) > 1:
         raise UsageError(f"expected one folder of generated images, got {', '.join(folders)}")
-    return folders[0] if folders else None, [*(drawing.sweep or ()), *more]
+    return folders[0] if folders else None, [*(sample_options.sweep or ()), *more]
 
 
-def _files(drawing: Drawing, *, overwrite: bool) -> list[Path]:
+def _files(sample_options: SampleOptions, *, overwrite: bool) -> list[Path]:
     """The files that are to be written, which can be."""
     from bigr_cli.imaging.files import check_targets
 
-    files = [path.expanduser() for path in (drawing.npz, drawing.statistics) if path is not None]
+    files = [path.expanduser() for path in (sample_options.npz, sample_options.statistics) if path is not None]
     for path in files:
         if path.suffix.lower() != ".npz":
             raise UsageError(f"{path}: expected a name that ends in .npz")
@@ -191,8 +193,8 @@ def _files(drawing: Drawing, *, overwrite: bool) -> list[Path]:
     return files
 
 
-def _to_draw(
-    model: str | None, sweep: list[str], drawing: Drawing, sampling: Sampling
+def _to_sample(
+    model: str | None, sweep: list[str], sample_options: SampleOptions, sampling: Sampling
 ) -> "tuple[list[Job], list[tuple[Point, SamplingConfig]], tuple[int, int]]":
     """The images, the settings of every point of the sweep, and the images' size."""
     from bigr_cli.evaluation.generation import COUNT
@@ -200,17 +202,22 @@ def _to_draw(
 
     config = config_of(model)
     tried, size = swept(config, sampling, sweep), (config.image_size, config.image_size)
-    return balanced(config, drawing.count or COUNT, drawing.seed), tried, size
+    return balanced(config, sample_options.count or COUNT, sample_options.seed), tried, size
 
 
 def _given(
-    folder: str, sweep: list[str], model: str | None, drawing: Drawing, comparing: Comparing, sampling: Sampling
+    folder: str,
+    sweep: list[str],
+    model: str | None,
+    sample_options: SampleOptions,
+    comparing: Comparing,
+    sampling: Sampling,
 ) -> "ImageSet":
-    """The images of a folder; UsageError if settings are given that only drawing has."""
+    """The images of a folder; UsageError if settings are given that only sampling has."""
     from bigr_cli.evaluation.image_sets import folder as images_of
 
     set_ = list(sampling.given)
-    if sweep or set_ or drawing.seed:
+    if sweep or set_ or sample_options.seed:
         option = "sweep" if sweep else set_[0].replace("_", "-") if set_ else "seed"
-        raise UsageError(f"--{option} is about images that are drawn, but {folder} holds images already")
-    return images_of(folder, count=drawing.count, resize=comparing.resize)
+        raise UsageError(f"--{option} is about images that are sampled, but {folder} holds images already")
+    return images_of(folder, count=sample_options.count, resize=comparing.resize)

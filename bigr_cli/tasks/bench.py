@@ -13,7 +13,7 @@ from bigr_cli.registry import task
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
-    from bigr_cli.speed import Drawing, Training
+    from bigr_cli.speed import SamplingSpeed, Training
     from bigr_cli.zoo.config import ModelConfig
 
 TASK = "bench"
@@ -55,7 +55,7 @@ Train = Annotated[
 
 @task(
     TASK,
-    help="Measure how fast this machine draws, part by part.",
+    help="Measure how fast this machine samples, part by part.",
     examples=(
         "bigr bench",
         "bigr bench --batch-sizes 1,8,64 --training-steps 5",
@@ -95,7 +95,7 @@ def bench(
     config = read_config(folder)
     settings = sampling_settings(config, sampling.given)
     class_count(config)
-    from bigr_cli.speed import drawings, trained
+    from bigr_cli.speed import sampling_speeds, trained
 
     ready = all((folder / file).is_file() for file in config.weight_files)
     loaded = _loaded(model, config, ready=ready, device=device, dtype=dtype, threads=threads, compile=compile)
@@ -103,14 +103,14 @@ def bench(
     console.say(f"{loaded.name} on {loaded.device} in {_name(loaded)}{said}")
     before = measure(loaded.device)
     found = []
-    with progress_bar(None, "drawing") as bar:
-        for drawing in drawings(loaded, settings, batch_sizes, SECONDS):
-            found.append(drawing)
-            bar.describe(f"drawing, {drawing.batch} at once done")
+    with progress_bar(None, "sampling") as bar:
+        for speed in sampling_speeds(loaded, settings, batch_sizes, SECONDS):
+            found.append(speed)
+            bar.describe(f"sampling, {speed.batch} at once done")
     training = None
     if training_steps:
         with progress_bar(None, "training"):
-            training = trained(loaded, batch=max(drawing.batch for drawing in found), steps=training_steps)
+            training = trained(loaded, batch=max(speed.batch for speed in found), steps=training_steps)
     after = measure(loaded.device)
     rates = {name: max(rate, after.get(name, 0.0)) for name, rate in before.items()}
     record = _record(loaded, rates, found, training, random=not ready, compiled=compile) | {"sampling": vars(settings)}
@@ -156,7 +156,7 @@ def _name(model: "Model") -> str:
 def _record(
     model: "Model",
     rates: dict[str, float],
-    found: "Sequence[Drawing]",
+    found: "Sequence[SamplingSpeed]",
     training: "Training | None",
     *,
     random: bool,
@@ -199,7 +199,7 @@ def _record(
         "threads": torch.get_num_threads(),
         "rates": {name: round(rate, 1) for name, rate in rates.items()},
         "weights": weight_bytes(model.network),
-        "memory_per_picture": memory.drawing_bytes(model.generator.config, model.dtype.itemsize),
+        "memory_per_picture": memory.sampling_bytes(model.generator.config, model.dtype.itemsize),
         "memory_free": memory.free_memory(model.device),
         "batch_size": model.batch_size(),
         "batches": batches,
@@ -207,7 +207,7 @@ def _record(
     }
 
 
-def _speed(measured: "Drawing | Training", peak: float | None) -> dict[str, Any]:
+def _speed(measured: "SamplingSpeed | Training", peak: float | None) -> dict[str, Any]:
     """What sampling and training have both; the share is of `peak`, in GFLOP/s, if that is known."""
     return {
         "pictures_per_second": round(measured.batch / measured.seconds, 4),

@@ -27,7 +27,7 @@ def scenes(
     size: Annotated[int, option("--size", "Width and height, 16 to 1024.", metavar="PIXELS")] = 64,
     seed: Annotated[int, options.seed("Another seed is another data set.")] = 0,
     workers: Annotated[
-        int | None, option("--workers", "Processes that draw. Without it, one a core.", min=1, metavar="N")
+        int | None, option("--workers", "Processes that render. Without it, one a core.", min=1, metavar="N")
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -35,12 +35,12 @@ def scenes(
 ) -> None:
     """Image 12 becomes DIR/LABEL/000012.png, and DIR/captions.jsonl has a line about each image.
 
-    An image follows from the seed and its number alone; --data scenes of the training commands draws the same ones.
+    An image follows from the seed and its number alone; --data scenes of the training commands renders the same ones.
     """
     from bigr_cli.data.scenes import write_scenes
 
     start = time.perf_counter()
-    with progress_bar(count, "drawing scenes") as bar:
+    with progress_bar(count, "rendering scenes") as bar:
         captions = write_scenes(
             output, count=count, size=size, seed=seed, workers=workers, progress=bar.advance, overwrite=overwrite
         )

@@ -123,7 +123,7 @@ def edit() -> None:
     "enrich",
     Enrich,
     panel=MAKE,
-    help="Redraw missing detail of images, or enlarge them.",
+    help="Resample missing detail of images, or enlarge them.",
     examples=(
         "bigr enrich blurred.png",
         "bigr enrich small.png --scale 2 --sharpen-only",
@@ -133,9 +133,9 @@ def edit() -> None:
     ),
 )
 def enrich() -> None:
-    """Groups of tokens are drawn anew, one after the other, each given all the others.
+    """Groups of tokens are sampled anew, one group after the other, each given all the others.
 
-    Of each group, those are redrawn that the model finds least likely: a share of --strength.
+    Of each group, those are resampled that the model finds least likely: a share of --strength.
 
     With --reduce and --strength 1, as in the published code, detail that the image has is lost, and comes back as
     the model imagines it.

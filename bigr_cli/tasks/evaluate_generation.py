@@ -9,7 +9,7 @@ from bigr_cli import console, options
 from bigr_cli.options.groups import Machine, Messages, Sampling, grouped
 from bigr_cli.progress import progress_bar
 from bigr_cli.registry import UNDERSTAND, group, task
-from bigr_cli.tasks._generation import Comparing, Drawing, Plan, Words, planned
+from bigr_cli.tasks._generation import Comparing, Plan, SampleOptions, Words, planned
 from bigr_cli.tasks._measuring import EvaluatorOptions, Reporting, command_line, loaded
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TASK = "evaluate generation"
 
-group("evaluate", help="Measure how well a model draws, reconstructs and understands images.")
+group("evaluate", help="Measure how well a model samples, reconstructs and understands images.")
 
 
 @task(
@@ -46,7 +46,7 @@ def generation(
     *,
     comparing: Comparing,
     evaluating: EvaluatorOptions,
-    drawing: Drawing,
+    sample_options: SampleOptions,
     sampling: Sampling,
     reporting: Reporting,
     machine: Machine,
@@ -65,11 +65,11 @@ def generation(
         model,
         comparing=comparing,
         evaluating=evaluating,
-        drawing=drawing,
+        sample_options=sample_options,
         sampling=sampling,
         overwrite=reporting.overwrite,
     )
-    run = _Run(plan, drawing, machine, reporting)
+    run = _Run(plan, sample_options, machine, reporting)
     if plan.images is not None:
         run.evaluate_given(plan.images)
     elif not run.evaluate_sampled(model):
@@ -89,8 +89,8 @@ def generation(
 class _Run:
     """Samples on their way to figures: `records` has one for each point of the sweep."""
 
-    def __init__(self, plan: Plan, drawing: Drawing, machine: Machine, reporting: Reporting) -> None:
-        self._plan, self._drawing, self._machine, self._reporting = plan, drawing, machine, reporting
+    def __init__(self, plan: Plan, sample_options: SampleOptions, machine: Machine, reporting: Reporting) -> None:
+        self._plan, self._sample_options, self._machine, self._reporting = plan, sample_options, machine, reporting
         self._evaluator: LoadedEvaluator | None = None
         self._sets: list[ImageSet] = []
         self._samples: list[Samples] = []
@@ -108,7 +108,7 @@ class _Run:
             self._add(self._measured(images, images, {}, device, bar.advance))
 
     def evaluate_sampled(self, name: str | None) -> bool:
-        """Images of all points of the sweep; False in a process that only draws for another one."""
+        """Images of all points of the sweep; False in a process that only samples for another one."""
         from bigr_cli.evaluation.report_pages import said
         from bigr_cli.evaluation.samples import Results, samples_of
 
@@ -148,7 +148,7 @@ class _Run:
             self._results.discard()
 
     def _share(self) -> bool:
-        """With several processes, draw this one's share and wait for the others; False if it is done then."""
+        """With several processes, sample this one's share and wait for the others; False if it is done then."""
         from bigr_cli.runtime.processes import team
 
         with team() as processes:
@@ -195,7 +195,7 @@ class _Run:
             "reference": wanted.reference.identity() if wanted.reference else None,
             "metrics": wanted.metrics,
             "resize": wanted.resize,
-            "files": [str(self._drawing.npz), str(self._drawing.statistics)],
+            "files": [str(self._sample_options.npz), str(self._sample_options.statistics)],
             "versions": versions(),
         }
 

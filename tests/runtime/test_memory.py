@@ -30,9 +30,9 @@ def test_as_many_as_fit(each: int, free: int) -> None:
 
 
 def test_larger_models_need_more() -> None:
-    needs = [memory.drawing_bytes(SMALL, itemsize) for itemsize in (2, 4)]
+    needs = [memory.sampling_bytes(SMALL, itemsize) for itemsize in (2, 4)]
     large = GeneratorConfig(grid=16, bits=24, classes=1000)
-    assert needs[0] < needs[1] < memory.drawing_bytes(large, 2) < memory.drawing_bytes(large, 4)
+    assert needs[0] < needs[1] < memory.sampling_bytes(large, 2) < memory.sampling_bytes(large, 4)
     one, other = (memory.coding_bytes(AutoencoderConfig(size, 24)) for size in (256, 512))
     assert memory.refining_bytes(AutoencoderConfig(256, 24)) > 3 * one
     assert other == 4 * one
@@ -57,7 +57,7 @@ def test_a_containers_limit_counts(tmp_path: Path, files: tuple[str, str]) -> No
 def test_the_batch_follows_from_what_is_free(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = bigr_cli.load(tiny_model, device="cpu", dtype="float32")
     assert model.batch_size() == 64  # all that pays: 1,024 tokens
-    each = memory.drawing_bytes(model.generator.config, 4)
+    each = memory.sampling_bytes(model.generator.config, 4)
     few = round((memory.RESERVE + 9 * each) / memory.SHARE) + memory.coding_bytes(model.tokenizer.config)
     monkeypatch.setattr(memory, "free_memory", lambda device: few)
     assert model.batch_size() == 8
@@ -71,7 +71,7 @@ def test_published_sizes_are_of_a_sensible_order() -> None:
     for name in ("bigr-l-d24", "bigr-xxl-d24", "bigr-l-d32-512"):
         config = read_config(packaged_models() / name).generator
         assert config is not None
-        needs[name] = memory.drawing_bytes(config, 4)
+        needs[name] = memory.sampling_bytes(config, 4)
     assert 2**24 < needs["bigr-l-d24"] < needs["bigr-xxl-d24"] < 2**30
     assert needs["bigr-l-d24"] < needs["bigr-l-d32-512"] < 2**30
 

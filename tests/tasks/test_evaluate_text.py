@@ -39,7 +39,7 @@ def test_records_and_a_sweep(bigr: Run, home: Path) -> None:
     for each in records:
         assert each["count"] == 20 and each["judge"] == "scenes"
         assert each["all"] <= min(each[name] for name in ("object", "color", "ground", "time"))
-    assert not list((home / "cache" / "evaluation").glob("draws-*")), "codes are kept only until the end"
+    assert not list((home / "cache" / "evaluation").glob("*")), "codes are kept only until the end"
     again = bigr("evaluate", "text", "-n", 20, *QUICK, "--guidance", 3, "--json", "--batch-size", 3)
     shares = [{name: each[name] for name in ("object", "all")} for each in map(json.loads, again.out.splitlines())]
     assert shares == [{name: each[name] for name in ("object", "all")} for each in records[2:]]

@@ -1,4 +1,4 @@
-"""The built-in data set: flat illustrations of 16 kinds of objects, drawn on demand, endless and licence-free."""
+"""The built-in data set: flat illustrations of 16 kinds of objects, rendered on demand, endless and licence-free."""
 
 from __future__ import annotations
 

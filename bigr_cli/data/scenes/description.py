@@ -113,7 +113,7 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything needed to draw one image, at any size.
+    """Everything needed to render one image, at any size.
 
     Lengths are in image units: (0, 0) is the upper left corner, (1, 1) the lower right one. `x`, `y` is the centre
     of the object's box, `size` the box's longer side before tilting, `tilt` is in degrees, clockwise.

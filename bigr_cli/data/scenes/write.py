@@ -19,7 +19,7 @@ from bigr_cli.files import atomic_write, behind_links, cache_file, clear_leftove
 
 CAPTIONS = "captions.jsonl"
 _CHUNK = 64  # images between two reports of progress
-_FEW = 1024  # so few images are drawn sooner than a second process starts
+_FEW = 1024  # so few images are rendered sooner than a second process starts
 _LAST = 2**63
 
 
@@ -125,7 +125,7 @@ def write_scenes(
         with atomic_write(directory / CAPTIONS) as temporary:
             temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
     except BrokenProcessPool as error:
-        raise RunError("a process that drew scenes was ended from outside; is there enough memory?") from error
+        raise RunError("a process that rendered scenes was ended from outside; is there enough memory?") from error
     except OSError as error:
         raise RunError(f"cannot write the scenes: {error}") from error
     finally:
