@@ -1,4 +1,4 @@
-"""How living things are drawn, and the snowman: tree, fish, bird, cat, flower, mushroom, snowman."""
+"""How living things are rendered, and the snowman: tree, fish, bird, cat, flower, mushroom, snowman."""
 
 from __future__ import annotations
 

@@ -175,23 +175,25 @@ def ground_edge(horizon: float, swell: float, x: float) -> float:
     return horizon + swell * math.cos(math.pi * x)
 
 
-def _place(draw: _Stream, label: str, horizon: float, swell: float, flying: bool) -> tuple[float, float, float, float]:
+def _place(
+    stream: _Stream, label: str, horizon: float, swell: float, flying: bool
+) -> tuple[float, float, float, float]:
     """Centre, size and tilt of an object that lies wholly inside the image, tilted or not."""
-    size = draw.uniform(0.37, 0.54)
-    tilt = draw.uniform(-12.0, 12.0) * (1.0 if flying else 0.55)
+    size = stream.uniform(0.37, 0.54)
+    tilt = stream.uniform(-12.0, 12.0) * (1.0 if flying else 0.55)
     width, height = PROPORTIONS[label]
     cos, sin = math.cos(math.radians(tilt)), abs(math.sin(math.radians(tilt)))
     half_width = size * (width * cos + height * sin) / 2
     half_height = size * (height * cos + width * sin) / 2
-    x = draw.uniform(half_width + _MARGIN, 1 - half_width - _MARGIN)
+    x = stream.uniform(half_width + _MARGIN, 1 - half_width - _MARGIN)
     if flying:
         highest = half_height + _MARGIN + 0.02
         lowest = max(highest, horizon + 0.02 - half_height)
         # A fish leaps no higher than it can.
-        y = draw.uniform((highest + lowest) / 2 if label == "fish" else highest, lowest)
+        y = stream.uniform((highest + lowest) / 2 if label == "fish" else highest, lowest)
     else:
         edge = ground_edge(horizon, swell, x)
-        base = draw.uniform(edge + 0.06, min(edge + 0.2, 1 - _MARGIN))
+        base = stream.uniform(edge + 0.06, min(edge + 0.2, 1 - _MARGIN))
         y = max(base - half_height, half_height + _MARGIN)
     return x, y, size, tilt
 
@@ -203,34 +205,36 @@ def describe(seed: int, index: int) -> Scene:
     """
     if not (0 <= seed <= _LIMIT and 0 <= index <= _LIMIT):
         raise ValueError(f"seed and index must lie in 0..2**63, got {seed} and {index}")
-    draw = _Stream(seed, index)
+    stream = _Stream(seed, index)
     label = LABELS[index % len(LABELS)]
-    color, ground, time = draw.choice(COLORS), draw.choice(GROUNDS), draw.choice(TIMES)
-    horizon = draw.uniform(0.6, 0.74)
-    swell = 0.0 if ground == "sea" else draw.uniform(-0.035, 0.035)
-    flying = draw.uniform() < FLYING_SHARE.get(label, 0.0)
-    flip = draw.uniform() < 0.5
-    x, y, size, tilt = _place(draw, label, horizon, swell, flying)
+    color, ground, time = stream.choice(COLORS), stream.choice(GROUNDS), stream.choice(TIMES)
+    horizon = stream.uniform(0.6, 0.74)
+    swell = 0.0 if ground == "sea" else stream.uniform(-0.035, 0.035)
+    flying = stream.uniform() < FLYING_SHARE.get(label, 0.0)
+    flip = stream.uniform() < 0.5
+    x, y, size, tilt = _place(stream, label, horizon, swell, flying)
     # Sun and moon keep to the side that the object leaves free, so that they are seldom hidden.
-    radius = draw.uniform(0.065, 0.095)
-    side = draw.uniform(radius + 0.03, max(0.2, max(x, 1 - x) - 0.3))
-    light = Mark(side if x >= 0.5 else 1 - side, draw.uniform(0.12, 0.24), radius)
-    crescent = draw.uniform() < 0.5
+    radius = stream.uniform(0.065, 0.095)
+    side = stream.uniform(radius + 0.03, max(0.2, max(x, 1 - x) - 0.3))
+    light = Mark(side if x >= 0.5 else 1 - side, stream.uniform(0.12, 0.24), radius)
+    crescent = stream.uniform() < 0.5
     clouds = tuple(
-        Cloud(draw.uniform(0.05, 0.95), draw.uniform(0.08, 0.36), draw.uniform(0.16, 0.28))
-        for _ in range(draw.count(3))
+        Cloud(stream.uniform(0.05, 0.95), stream.uniform(0.08, 0.36), stream.uniform(0.16, 0.28))
+        for _ in range(stream.count(3))
     )
     stars = tuple(
-        Mark(draw.uniform(0.03, 0.97), draw.uniform(0.03, horizon - 0.12), draw.uniform(0.009, 0.014))
-        for _ in range(6 + draw.count(6) if time == "night" else 0)
+        Mark(stream.uniform(0.03, 0.97), stream.uniform(0.03, horizon - 0.12), stream.uniform(0.009, 0.014))
+        for _ in range(6 + stream.count(6) if time == "night" else 0)
     )
     # No star shines through the dark part of the moon.
     stars = tuple(star for star in stars if math.hypot(star.x - light.x, star.y - light.y) > radius + 0.03)
     hills = tuple(
-        Hill(draw.uniform(0.0, 1.0), draw.uniform(0.22, 0.42), draw.uniform(0.07, 0.19)) for _ in range(draw.count(2))
+        Hill(stream.uniform(0.0, 1.0), stream.uniform(0.22, 0.42), stream.uniform(0.07, 0.19))
+        for _ in range(stream.count(2))
     )
     marks = tuple(
-        Mark(draw.uniform(0.06, 0.94), draw.uniform(horizon + 0.06, 0.96), draw.uniform(0.05, 0.1)) for _ in range(5)
+        Mark(stream.uniform(0.06, 0.94), stream.uniform(horizon + 0.06, 0.96), stream.uniform(0.05, 0.1))
+        for _ in range(5)
     )
     return Scene(
         seed, index, label, color, ground, time, x, y, size, tilt, flip, flying,

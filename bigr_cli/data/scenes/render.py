@@ -72,7 +72,7 @@ class _Pen:
         self.draw.polygon([(x * n, y * n) for x, y in points], fill=color)
 
 
-def _draw_light(pen: _Pen, scene: Scene) -> None:
+def _render_light(pen: _Pen, scene: Scene) -> None:
     x, y, radius = scene.light
     color, second = LIGHT_COLORS[scene.time]
     if scene.time == "night":
@@ -93,7 +93,7 @@ def _draw_light(pen: _Pen, scene: Scene) -> None:
     pen.ellipse(x, y, radius, radius, color)
 
 
-def _draw_cloud(pen: _Pen, x: float, y: float, width: float, time: str) -> None:
+def _render_cloud(pen: _Pen, x: float, y: float, width: float, time: str) -> None:
     color, shade = CLOUD_COLORS[time]
     pen.ellipse(x, y + 0.1 * width, 0.5 * width, 0.13 * width, shade)
     pen.ellipse(x, y + 0.05 * width, 0.5 * width, 0.13 * width, color)
@@ -101,7 +101,7 @@ def _draw_cloud(pen: _Pen, x: float, y: float, width: float, time: str) -> None:
     pen.ellipse(x + 0.17 * width, y - 0.01 * width, 0.17 * width, 0.13 * width, color)
 
 
-def _draw_hills(pen: _Pen, scene: Scene) -> None:
+def _render_hills(pen: _Pen, scene: Scene) -> None:
     near, far, _ = GROUND_COLORS[scene.time][scene.ground]
     sky = SKIES[scene.time][2 if scene.time != "night" else 1]
     for i, hill in enumerate(scene.hills):
@@ -121,7 +121,7 @@ def _draw_hills(pen: _Pen, scene: Scene) -> None:
             pen.polygon(arc(hill.x, scene.horizon + 0.05, hill.half_width, -hill.height - 0.05, 0, 180, 24), color)
 
 
-def _draw_ground(pen: _Pen, scene: Scene) -> None:
+def _render_ground(pen: _Pen, scene: Scene) -> None:
     near, _, detail = GROUND_COLORS[scene.time][scene.ground]
     if scene.ground == "sea":
         pen.box(0, scene.horizon, 1, 1, near)
@@ -155,7 +155,7 @@ def _draw_ground(pen: _Pen, scene: Scene) -> None:
             pen.ellipse(x, y, extent * 0.8, 0.012, detail)
 
 
-def _draw_footing(pen: _Pen, scene: Scene) -> None:
+def _render_footing(pen: _Pen, scene: Scene) -> None:
     """A shadow, a pond under a leaping fish, foam around a boat, an islet under whatever cannot swim."""
     near, _, detail = GROUND_COLORS[scene.time][scene.ground]
     width, height = (side * scene.size for side in PROPORTIONS[scene.label])
@@ -183,18 +183,18 @@ def _draw_footing(pen: _Pen, scene: Scene) -> None:
         pen.ellipse(x, base, half * 0.8, 0.024, mix(sand, (10, 14, 50), 0.25))
 
 
-def draw_backdrop(scene: Scene, canvas: int) -> Image.Image:
+def render_backdrop(scene: Scene, canvas: int) -> Image.Image:
     """All of a scene but its object: RGB, canvas × canvas pixels, not yet reduced."""
     image = _sky(scene.time, canvas).copy()
     pen = _Pen(image)
     for x, y, extent in scene.stars:
         pen.ellipse(x, y, extent, extent, STAR_COLOR)
-    _draw_light(pen, scene)
+    _render_light(pen, scene)
     for cloud in scene.clouds:
-        _draw_cloud(pen, *cloud, scene.time)
-    _draw_hills(pen, scene)
-    _draw_ground(pen, scene)
-    _draw_footing(pen, scene)
+        _render_cloud(pen, *cloud, scene.time)
+    _render_hills(pen, scene)
+    _render_ground(pen, scene)
+    _render_footing(pen, scene)
     return image
 
 
@@ -231,7 +231,7 @@ def _ring(canvas: int) -> tuple[tuple[int, int], ...]:
 
 
 def _paint_object(image: Image.Image, scene: Scene) -> tuple[Image.Image, tuple[int, int]]:
-    """Draws the object with its outline; reconstructs its silhouette ('L', 0 or 255) and where that lies."""
+    """Renders the object with its outline; returns its silhouette ('L', 0 or 255) and where that lies."""
     canvas = image.width
     polygons = _placed(scene, canvas)
     xs = [x for points, _ in polygons for x, _ in points]
@@ -258,7 +258,7 @@ def _painted(scene: Scene, size: int) -> tuple[Image.Image, int, Image.Image, tu
     if size not in SIZES:
         raise ValueError(f"size must lie in {SIZES.start}..{SIZES.stop - 1} pixels, got {size}")
     factor = 8 if size < 48 else 4 if size < 256 else 2
-    image = draw_backdrop(scene, size * factor)
+    image = render_backdrop(scene, size * factor)
     return image, factor, *_paint_object(image, scene)
 
 

@@ -1,4 +1,4 @@
-"""How things are drawn: house, boat, car, rocket, balloon, cup, umbrella, star, heart."""
+"""How things are rendered: house, boat, car, rocket, balloon, cup, umbrella, star, heart."""
 
 from __future__ import annotations
 
