@@ -84,7 +84,7 @@ def plan(
     rest = (tensor.numel() for name, tensor in generator.state_dict().items() if not name.startswith("blocks."))
     rooms[main] -= sum(rest) * dtype.itemsize
     if rooms[main] <= 0:
-        raise DeviceError(f"{device}: has no room even for what is not spread")
+        raise DeviceError(f"{device}: has no room even for what is not offloaded")
     split: dict[str, Any] = {"no_split_module_classes": [Block.__name__], "dtype": dtype}
     if others:
         rooms = get_balanced_memory(generator.blocks, rooms, **split)

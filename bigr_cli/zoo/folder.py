@@ -119,7 +119,7 @@ def load_model(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     tokenizer_dtype: torch.dtype | None = None,
-    spread: Offload | None = None,
+    offloading: Offload | None = None,
     verify: bool = False,
 ) -> tuple[BinaryModel, ModelConfig]:
     """Load a model for use: in eval mode, without gradients.
@@ -130,7 +130,7 @@ def load_model(
         dtype: number format of the weights, whatever the files hold; None is float32. Tables stay in float32, and so
             does with int8 all that is not a large layer of the generator.
         tokenizer_dtype: that of the tokenizer, if it is another one.
-        spread: keep the generator's blocks elsewhere, for want of room; see `spread.fill_spread`.
+        offloading: keep the generator's blocks elsewhere, for want of room; see `offload.fill_offloaded`.
         verify: compare the files' hashes with the config's first.
 
     Raises:
@@ -147,9 +147,9 @@ def load_model(
     floats = None if dtype is torch.int8 else dtype
     _fill(model.tokenizer, directory / TOKENIZER_FILE, device, tokenizer_dtype or floats, later="encoder")
     model.tokenizer.to(device)
-    if spread is not None:
+    if offloading is not None:
         where = torch.device(device)
-        fill_offloaded(model.generator, directory / GENERATOR_FILE, where, floats or torch.float32, spread)
+        fill_offloaded(model.generator, directory / GENERATOR_FILE, where, floats or torch.float32, offloading)
     elif dtype is torch.int8:
         to_int8(model.generator, StoredTensors(directory / GENERATOR_FILE, torch.float32))
     elif dtype is torch.bfloat16 and torch.device(device).type == "cpu" and fast_layers.prepacked_works():

@@ -36,16 +36,18 @@ def load_networks(
         raise UsageError("--offload and --device-map exclude each other")
     if compile and (offload or device_map):
         raise UsageError("--compile: layers that are kept elsewhere cannot be compiled")
-    spread: Offload | None = "offload" if offload else "auto" if device_map else None
+    offloading: Offload | None = "offload" if offload else "auto" if device_map else None
     devices.set_threads(threads)
     chosen = devices.select_device(device)
     if compile:
         check_compiler(chosen)
     kind = devices.select_dtype(dtype, chosen)
-    if kind is torch.int8 and spread is not None:
+    if kind is torch.int8 and offloading is not None:
         raise UsageError("int8 layers cannot be kept elsewhere", hint="--offload and --device-map take other formats")
     # Decoding is a small part of the work, and its rounding would be seen.
-    network, config = load_model(directory, device=chosen, dtype=kind, tokenizer_dtype=torch.float32, spread=spread)
+    network, config = load_model(
+        directory, device=chosen, dtype=kind, tokenizer_dtype=torch.float32, offloading=offloading
+    )
     if compile:
         compile_networks(network.generator)
     return network, config
@@ -61,17 +63,17 @@ def random_model(config: ModelConfig, *, device: torch.device, dtype: torch.dtyp
         raise ModelError(f"{config.name}: is a tokenizer without a generator")
     with torch.device("meta"):
         model = BinaryModel(config.tokenizer, config.generator)
-    chance = torch.Generator().manual_seed(0)
-    _fill(model.tokenizer, torch.float32, chance)
-    _fill(model.generator, dtype, chance)
+    generator = torch.Generator().manual_seed(0)
+    _fill(model.tokenizer, torch.float32, generator)
+    _fill(model.generator, dtype, generator)
     model.read = text_reader(config.generator.text)
     return model.to(device).eval().requires_grad_(False)
 
 
-def _fill(part: nn.Module, dtype: torch.dtype, chance: torch.Generator) -> None:
+def _fill(part: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> None:
     """Weights around 0, or around 1 for what scales."""
     state = {}
     for name, tensor in part.state_dict().items():
-        values = torch.empty(tensor.shape, dtype=dtype).normal_(std=_SPREAD, generator=chance)
+        values = torch.empty(tensor.shape, dtype=dtype).normal_(std=_SPREAD, generator=generator)
         state[name] = values.add_(1) if name.endswith("norm.weight") else values
     part.load_state_dict(state, assign=True)

@@ -13,7 +13,7 @@ from bigr_cli.core.architectures import GeneratorConfig
 from bigr_cli.core.network import Generator
 from bigr_cli.errors import DeviceError, UsageError
 from bigr_cli.model import Model
-from bigr_cli.runtime import offload as spread
+from bigr_cli.runtime import offload
 from bigr_cli.runtime.offload import offload_like, plan
 from bigr_cli.zoo.folder import load_model
 
@@ -80,9 +80,9 @@ def spread_model(
             return bigr_cli.load(tiny_model, device="cpu", dtype=dtype, offload=True)
         known = {"memory": ["memory"] * 2, "other device": [torch.device("cpu", 0)] * 2, "auto, half": [CPU, "disk"]}
         if how in known:
-            monkeypatch.setattr(spread, "plan", lambda *_: known[how])
+            monkeypatch.setattr(offload, "plan", lambda *_: known[how])
         elif how == "auto, all in the file":
-            monkeypatch.setattr(spread, "plan", lambda *_: ["disk"] * 2)
+            monkeypatch.setattr(offload, "plan", lambda *_: ["disk"] * 2)
         return bigr_cli.load(tiny_model, device="cpu", dtype=dtype, device_map="auto")
 
     return load
@@ -111,7 +111,7 @@ def test_offloaded_weights_are_forgotten_after_use(tiny_model: Path) -> None:
 
 
 def test_a_fresh_generator_is_spread_likewise(tiny_model: Path) -> None:
-    offloaded, _ = load_model(tiny_model, spread="offload")
+    offloaded, _ = load_model(tiny_model, offloading="offload")
     plain, _ = load_model(tiny_model)
     state = load_file(tiny_model / "generator.safetensors")
     for other, spread_out in ((offloaded.generator, True), (plain.generator, False)):
