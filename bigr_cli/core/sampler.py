@@ -131,9 +131,9 @@ def _unmask(work: _Work, codes: Tensor, masked: Tensor, *, correction: int = 0) 
                 p = generator.transcoder.denoised_probabilities(conds, rows, ranking)
                 noise = gumbel_at(settings.gumbel, settings.gumbel_schedule, like, settings.steps)
                 chosen = _first(_keys(p, rows, masked, settings, noise, iteration), masked, quota)
-                settled = chosen[rows.item, rows.position]
-                rows, conds = rows.at(settled), conds[:, settled]
-                p = p[settled] if ranking is chain else None
+                unmasked = chosen[rows.item, rows.position]
+                rows, conds = rows.at(unmasked), conds[:, unmasked]
+                p = p[unmasked] if ranking is chain else None
             if p is None:
                 p = generator.transcoder.denoised_probabilities(conds, rows, chain)
             codes[rows.item, rows.position] = (
@@ -178,13 +178,13 @@ def _first(keys: Tensor, masked: Tensor, quota: Tensor) -> Tensor:
 
 
 def _keys(p: Tensor, rows: Rows, masked: Tensor, settings: SamplingConfig, noise: float, iteration: int) -> Tensor:
-    """By what masked tokens are ranked, the first to be settled first: (B, L)."""
+    """By what masked tokens are ranked, the first to be unmasked first: (B, L)."""
     keys = -certainty(p, settings.order)
     if noise > 0:
         keys = keys - noise * gumbel(rows.seed, Stream.GUMBEL, rows.position, iteration=iteration)
-    spread = keys.new_full(masked.shape, torch.inf)
-    spread[rows.item, rows.position] = keys
-    return spread
+    all_keys = keys.new_full(masked.shape, torch.inf)
+    all_keys[rows.item, rows.position] = keys
+    return all_keys
 
 
 def _rows(where: Tensor, seeds: Tensor) -> Rows:
