@@ -27,7 +27,7 @@ SCENES = "scenes"
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """Which texts, and what judges the images."""
+    """Which texts, and what evaluates the images."""
 
     captions: Annotated[
         str, option("--captions", "Captions of scenes, or a text a line.", options.INPUT, metavar="scenes|FILE")
@@ -44,7 +44,7 @@ class Asking:
         str | None,
         option(
             "--clip",
-            "Judge by this CLIP of transformers. Without it, by the classifier of scenes; a commit pins it.",
+            "Evaluate with this CLIP of transformers. Without it, by the classifier of scenes; a commit pins it.",
             EVALUATION,
             metavar="NAME[@REVISION]|DIR",
         ),
@@ -131,17 +131,19 @@ def _show(records: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
         + [f"{each[name]:.2f}" if name == CLIP else f"{100 * each[name]:.1f} %" for name in columns]
         for each in records
     ]
-    console.table([*tried, "captions", "pictures", *columns], rows)
+    console.table([*tried, "captions", "images", *columns], rows)
 
 
 def _captions(config: "ModelConfig", asking: Asking) -> "list[Captions]":
-    """The texts, checked against what judges them."""
+    """The texts, checked against the evaluator."""
     from bigr_cli.data.sources import color_and_label
     from bigr_cli.evaluation.agreement import file_captions, scene_captions
 
     if asking.captions != SCENES:
         if asking.clip is None:
-            raise UsageError("texts of one's own need a judge", hint="--clip openai/clip-vit-base-patch32, or a folder")
+            raise UsageError(
+                "texts of one's own need an evaluator", hint="--clip openai/clip-vit-base-patch32, or a folder"
+            )
         found = file_captions(Path(asking.captions).expanduser())
         return [replace(each, texts=each.texts[: asking.count]) for each in found]
     if asking.clip is None and config.image_size % 16:

@@ -107,7 +107,7 @@ class TokenizerObjective(Objective):
     def _adversarial_loss(self, made: Tensor, reconstruction: Tensor) -> Tensor:
         config = self.config.losses.adversarial
         if self.critic is None:
-            raise ValueError("there is no critic")
+            raise ValueError("there is no discriminator")
         self.critic.requires_grad_(False)
         fooled: Tensor = -self.critic(made).mean()
         share = adaptive_share(reconstruction, fooled, self.model.decoder.last_layer, config.cap)

@@ -22,7 +22,7 @@ def test_a_table_of_scenes(bigr: Run) -> None:
     done = bigr("evaluate", "text", "-n", 8, *QUICK)
     assert done.code == 0, done.err
     lines = [line.split() for line in done.out.splitlines()]
-    assert lines[0] == ["captions", "pictures", "object", "color", "ground", "time", "all"]
+    assert lines[0] == ["captions", "images", "object", "color", "ground", "time", "all"]
     assert [line[0] for line in lines[-2:]] == ["seen", "held"]
 
 
@@ -48,7 +48,7 @@ def test_records_and_a_sweep(bigr: Run, home: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--captions", "texts.txt"), "texts of one's own need a judge"),
+        (("--captions", "texts.txt"), "texts of one's own need an evaluator"),
         (("--captions", "none.txt", "--clip", "clip"), "none.txt: cannot be read"),
         (("--sweep", "guidence=1,2"), "unknown setting 'guidence'"),
         (("--clip", "no such folder"), "neither a folder nor a repository"),
@@ -82,7 +82,7 @@ def test_by_a_clip_of_random_weights(bigr: Run, tmp_path: Path) -> None:
     assert (record["captions"], record["count"], record["judge"]) == ("texts.txt", 3, str(folder))
     assert 0 <= record["clip"] <= 100
     table = bigr("evaluate", "text", "--captions", "texts.txt", "-n", 2, "--clip", folder, *QUICK)
-    assert table.out.splitlines()[0].split() == ["captions", "pictures", "clip"]
+    assert table.out.splitlines()[0].split() == ["captions", "images", "clip"]
 
 
 def test_a_clip_of_the_hub_is_named_by_its_commit(bigr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
