@@ -170,7 +170,15 @@ def test_signals_during_imports_end_quietly(number: signal.Signals, tmp_path: Pa
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(streams.__file__).parents[1]}"}
     words = [sys.executable, "-m", "bigr_cli", "generate", "cat", "-o", "x.png"]
-    running = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True)
+    running = subprocess.Popen(
+        words,
+        cwd=tmp_path,
+        env=environment,
+        stdout=-1,
+        stderr=-1,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a shell has its background jobs ignore Ctrl-C
+    )
     while not (tmp_path / "begun").exists():
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)

@@ -205,6 +205,21 @@ def all_batches(source: Source, batch: int, *, count: int | None = None) -> Iter
     return load_batches(source, chunks, workers=0)
 
 
+def spread_batches(source: Source, batch: int, *, count: int) -> Iterator[Batch]:
+    """`count` images of a source, or all, at equal distances: of an ordered one, the first would be of one kind."""
+    chunks = ([(int(place), 0) for place in some] for some in _split(spread_places(source, count), batch))
+    return load_batches(source, chunks, workers=0)
+
+
+def spread_places(source: Source, count: int) -> NDArray[np.int64]:
+    """Numbers of at most so many images, at equal distances."""
+    return np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).astype(np.int64))
+
+
+def _split(places: NDArray[np.int64], batch: int) -> Iterator[NDArray[np.int64]]:
+    return (places[at : at + batch] for at in range(0, len(places), batch))
+
+
 def _quiet_worker(_: int) -> None:
     """One thread a worker; signals to the whole group are for the main process alone, which ends its workers."""
     import signal

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bigr_cli.core.sampler import sample
-from bigr_cli.data.loading import all_batches, as_floats
+from bigr_cli.data.loading import as_floats, spread_batches, spread_places
 from bigr_cli.data.sources import Source
 from bigr_cli.files import atomic_write, writing
 from bigr_cli.progress import progress_bar
@@ -114,8 +114,8 @@ def _samples(network: BinaryModel, config: ModelConfig, captions: Source | None)
 
 
 def _images(source: Source, count: int) -> Tensor:
-    """The first images of a source, (N, 3, S, S) in [0, 1]."""
-    return torch.cat([as_floats(batch.images) for batch in all_batches(source, _BATCH, count=min(count, len(source)))])
+    """Images of all parts of a source, (N, 3, S, S) in [0, 1]."""
+    return torch.cat([as_floats(batch.images) for batch in spread_batches(source, _BATCH, count=count)])
 
 
 def _distances(
@@ -190,7 +190,7 @@ def _probes(
 
 def _labelled(source: Source, most: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
     """Places, at most so many and spread over the source, and their classes."""
-    places = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).astype(np.int64))
+    places = spread_places(source, most)
     return places, np.array([source.label(int(place)) for place in places], dtype=np.int64)
 
 
@@ -231,7 +231,7 @@ def nearest(samples: Tensor, held_out: Tensor, training: Source) -> Nearest:
     places = torch.zeros(len(both), dtype=torch.int64)
     with progress_bar(count, "comparing samples with training images") as bar:
         done = 0
-        for batch in all_batches(training, _COMPARED, count=count):
+        for batch in spread_batches(training, _COMPARED, count=count):
             images = as_floats(batch.images)
             for flat in (images.flatten(1), images.flip(3).flatten(1)):
                 distances = torch.cdist(both, flat)
@@ -242,6 +242,7 @@ def nearest(samples: Tensor, held_out: Tensor, training: Source) -> Nearest:
             bar.advance(len(images))
     found = (best / both.shape[1] ** 0.5).double().numpy()
     limit = float(np.quantile(found[len(samples) :], _NEAR_SHARE))
+    places = torch.from_numpy(spread_places(training, count))[places]
     return Nearest(places[: len(samples)].numpy(), found[: len(samples)], limit, count)
 
 

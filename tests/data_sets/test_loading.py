@@ -15,7 +15,15 @@ from PIL import Image
 from bigr_cli import console
 from bigr_cli.data import loading
 from bigr_cli.data.file_source import Sample
-from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats, load_batches
+from bigr_cli.data.loading import (
+    Batch,
+    Positions,
+    all_batches,
+    as_floats,
+    load_batches,
+    spread_batches,
+    spread_places,
+)
 from bigr_cli.data.sources import ScenesSource, open_source
 from bigr_cli.errors import ImageError, RunError
 
@@ -155,3 +163,12 @@ def test_workers_that_do_not_listen_are_ended() -> None:
     with pytest.raises(RunError, match="/dev/shm: the workers that read images ran out of shared memory"):
         next(batches)
     assert set(multiprocessing.active_children()) <= before
+
+
+def test_images_at_equal_distances_are_of_all_parts() -> None:
+    source = ScenesSource(64, count=10)
+    assert spread_places(source, 4).tolist() == [0, 3, 6, 9]
+    assert spread_places(source, 99).tolist() == list(range(10))
+    batches = list(spread_batches(source, 3, count=4))
+    assert [len(batch.images) for batch in batches] == [3, 1]
+    assert batches[1].labels.tolist() == [source.label(9)]
