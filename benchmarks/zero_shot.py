@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from judging import STRICT, UNSEEN, answers, embeddings, load_judge, real_images
+from judging import STRICT, UNSEEN, accuracy, embeddings, load_judge, real_images
 from numpy.typing import NDArray
 from parts import Part, add_parts, measure
 from PIL import Image
@@ -96,17 +96,14 @@ def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
         masks = np.stack([maximum_filter(mask, 2 * margin + 1) for mask in tight])
         made = inpainted(model, images, masks, wanted.tolist(), options.blend, **dict(options.set))
         kept = (made == images).all(axis=-1) | masks
-        right, strictly = (
-            answers(as_judged(made), judge)["object"].numpy() == wanted
-            for judge in (load_judge(), load_judge(folder=STRICT))
-        )
+        shown, asked = as_judged(made), torch.from_numpy(wanted)
         rows.append(
             {
                 "what": name,
                 "margin": margin,
                 "images": len(made),
-                "recognised_%": 100 * float(right.mean()),
-                "strict_%": 100 * float(strictly.mean()),
+                "recognised_%": 100 * accuracy(shown, asked),
+                "strict_%": 100 * accuracy(shown, asked, load_judge(folder=STRICT)),
                 "changed_outside": int((~kept).any(axis=(1, 2)).sum()),
             }
         )

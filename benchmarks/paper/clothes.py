@@ -12,15 +12,13 @@ the first kind.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from comparison import SET, TIME, TRAINING, Column, Row, named, opened, probe, report, trained_parser, weights
-from fashion import FOLDER, TEST, answers, classifier, features, real, samples
+from comparison import TIME, TRAINING, Column, Row, named, opened, probe, report, timed, trained_parser, weights
+from fashion import CLASSES, FOLDER, TEST, answers, classifier, features, real, samples
 from numpy.typing import NDArray
 from plotting import Panel
 from small import generator
@@ -67,17 +65,14 @@ def drawn(work: Work, model: str, settings: Mapping[str, Any], options: argparse
     identity = {"model": weights(model), "settings": dict(settings), "set": number, "count": options.count}
 
     def measure() -> Row:
-        torch.set_num_threads(1)
         network, reference = _judge(options.work)
-        loaded = opened(model)
-        samples(loaded, 10, seed=0, **settings)
-        start = time.process_time()
-        images, asked, _ = samples(loaded, options.count, seed=number * SET, **settings)
-        seconds = time.process_time() - start
+        (images, asked, _), milliseconds = timed(
+            lambda count, seed: samples(opened(model), count, seed, **settings), CLASSES, options.count, number
+        )
         return {
             "recognised_%": 100 * float((answers(network, images) == asked).double().mean()),
             "frechet": frechet_distance(features(network, images), reference),
-            "milliseconds": 1000 * seconds / options.count,
+            "milliseconds": milliseconds,
         }
 
     return work.measured("clothes", identity, measure)

@@ -9,11 +9,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -35,6 +35,7 @@ PAGE = ROOT / "docs" / "evidence.md"
 RESULTS = Path(__file__).resolve().parent / "results"
 
 Row = dict[str, Any]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -75,23 +76,33 @@ def images(work: Work, model: str, settings: Mapping[str, Any], options: argpars
     identity |= {"count": options.count, "real": options.real}
 
     def measure() -> Row:
-        torch.set_num_threads(1)
         loaded = opened(model)
         chosen = loaded.settings(**settings)
-        draw(loaded, WARM, chosen, seed=0, batch_size=None)
-        start = time.process_time()
-        images, labels, _ = draw(loaded, options.count, chosen, seed=number * SET, batch_size=None)
-        seconds = time.process_time() - start
+        (images, labels, _), milliseconds = timed(
+            lambda count, seed: draw(loaded, count, chosen, seed=seed, batch_size=None), WARM, options.count, number
+        )
         found = judged(images, labels, real=options.real, device="cpu")
         return {
             "recognised_%": found["recognised_%"],
             "strict_%": found["strict_%"],
             "frechet": found["frechet"],
             "nearest": found["nearest_embedding"],
-            "milliseconds": 1000 * seconds / options.count,
+            "milliseconds": milliseconds,
         }
 
     return work.measured("images", identity, measure)
+
+
+def timed(sample: Callable[[int, int], Made], warm: int, count: int, number: int) -> tuple[Made, float]:
+    """What `sample` makes of a count and the first seed of set `number`, and the processor's milliseconds an image.
+
+    With one thread, after `warm` images that do not count.
+    """
+    torch.set_num_threads(1)
+    sample(warm, 0)
+    start = time.process_time()
+    made = sample(count, number * SET)
+    return made, 1000 * (time.process_time() - start) / count
 
 
 def probe(

@@ -201,23 +201,18 @@ def _end(running: Any) -> None:
 def all_batches(source: Source, batch: int, *, count: int | None = None) -> Iterator[Batch]:
     """The first `count` images of a source in order, the last batch possibly smaller."""
     total = len(source) if count is None else min(count, len(source))
-    chunks = ([(index, 0) for index in range(first, min(first + batch, total))] for first in range(0, total, batch))
-    return load_batches(source, chunks, workers=0)
+    return batches_of(source, range(total), batch)
 
 
-def spread_batches(source: Source, batch: int, *, count: int) -> Iterator[Batch]:
-    """`count` images of a source, or all, at equal distances: of an ordered one, the first would be of one kind."""
-    chunks = ([(int(place), 0) for place in some] for some in _split(spread_places(source, count), batch))
+def batches_of(source: Source, places: Sequence[int] | NDArray[np.int64], batch: int) -> Iterator[Batch]:
+    """The images of a source with these numbers, the last batch possibly smaller."""
+    chunks = ([(int(place), 0) for place in places[at : at + batch]] for at in range(0, len(places), batch))
     return load_batches(source, chunks, workers=0)
 
 
 def spread_places(source: Source, count: int) -> NDArray[np.int64]:
-    """Numbers of at most so many images, at equal distances."""
+    """Numbers of at most so many images, at equal distances: of an ordered source, the first would be of one kind."""
     return np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).astype(np.int64))
-
-
-def _split(places: NDArray[np.int64], batch: int) -> Iterator[NDArray[np.int64]]:
-    return (places[at : at + batch] for at in range(0, len(places), batch))
 
 
 def _quiet_worker(_: int) -> None:

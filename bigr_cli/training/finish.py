@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bigr_cli.core.sampler import sample
-from bigr_cli.data.loading import as_floats, spread_batches, spread_places
+from bigr_cli.data.loading import as_floats, batches_of, spread_places
 from bigr_cli.data.sources import Source
 from bigr_cli.files import atomic_write, writing
 from bigr_cli.progress import progress_bar
@@ -115,7 +115,8 @@ def _samples(network: BinaryModel, config: ModelConfig, captions: Source | None)
 
 def _images(source: Source, count: int) -> Tensor:
     """Images of all parts of a source, (N, 3, S, S) in [0, 1]."""
-    return torch.cat([as_floats(batch.images) for batch in spread_batches(source, _BATCH, count=count)])
+    batches = batches_of(source, spread_places(source, count), _BATCH)
+    return torch.cat([as_floats(batch.images) for batch in batches])
 
 
 def _distances(
@@ -225,13 +226,13 @@ def nearest(samples: Tensor, held_out: Tensor, training: Source) -> Nearest:
 
     Images are compared as they are, and mirrored; small shifts count as differences.
     """
-    count = min(len(training), _MOST)
+    chosen = spread_places(training, _MOST)
     both = torch.cat([samples, held_out]).flatten(1)
     best = torch.full((len(both),), torch.inf)
     places = torch.zeros(len(both), dtype=torch.int64)
-    with progress_bar(count, "comparing samples with training images") as bar:
+    with progress_bar(len(chosen), "comparing samples with training images") as bar:
         done = 0
-        for batch in spread_batches(training, _COMPARED, count=count):
+        for batch in batches_of(training, chosen, _COMPARED):
             images = as_floats(batch.images)
             for flat in (images.flatten(1), images.flip(3).flatten(1)):
                 distances = torch.cdist(both, flat)
@@ -242,8 +243,7 @@ def nearest(samples: Tensor, held_out: Tensor, training: Source) -> Nearest:
             bar.advance(len(images))
     found = (best / both.shape[1] ** 0.5).double().numpy()
     limit = float(np.quantile(found[len(samples) :], _NEAR_SHARE))
-    places = torch.from_numpy(spread_places(training, count))[places]
-    return Nearest(places[: len(samples)].numpy(), found[: len(samples)], limit, count)
+    return Nearest(chosen[places[: len(samples)].numpy()], found[: len(samples)], limit, len(chosen))
 
 
 def write_pairs(path: Path, samples: Tensor, training: Source, found: Nearest) -> None:

@@ -61,20 +61,23 @@ class GeneratorShape:
 class Size:
     """A generator's shape, and the widths and blocks of the tokenizer that goes with it.
 
-    `width` is that of the token grid; finer levels have half of it, a sixth and a twelfth.
+    `width` is that of the token grid; finer levels have half of it, a sixth and a twelfth. `batch` images make a step
+    of the generator: what a small one learns in an evening depends on its steps. From 12,288 views of emoji, tiny got
+    to a validation loss of 0.212 in batches of 64, 0.200 in batches of 32 and 0.194 in batches of 16, a sixth slower.
     """
 
     generator: GeneratorShape
     width: int
     encoder_blocks: int
     decoder_blocks: int
+    batch: int = 64
 
 
-def _own(layers: int, dim: int, heads: int, width: int, blocks: tuple[int, int]) -> Size:
+def _own(layers: int, dim: int, heads: int, width: int, blocks: tuple[int, int], batch: int = 64) -> Size:
     shape = GeneratorShape(
         layers=layers, heads=heads, dim=dim, ffn_multiple=32, transcoder_width=dim, transcoder_layers=3, dropout=0.0
     )
-    return Size(shape, width, *blocks)
+    return Size(shape, width, *blocks, batch)
 
 
 def _published(layers: int, dim: int, heads: int) -> Size:
@@ -82,9 +85,9 @@ def _published(layers: int, dim: int, heads: int) -> Size:
 
 
 SIZES: dict[SizeName, Size] = {
-    "nano": _own(4, 128, 4, 96, (1, 2)),
-    "tiny": _own(6, 192, 6, 128, (2, 3)),
-    "small": _own(8, 256, 8, 192, (3, 5)),
+    "nano": _own(4, 128, 4, 96, (1, 2), batch=16),
+    "tiny": _own(6, 192, 6, 128, (2, 3), batch=16),
+    "small": _own(8, 256, 8, 192, (3, 5), batch=32),
     "base": _own(12, 512, 8, 320, (4, 6)),
     "bigr-l": _published(24, 1024, 16),
     "bigr-xl": _published(36, 1280, 20),

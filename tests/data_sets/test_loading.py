@@ -20,8 +20,8 @@ from bigr_cli.data.loading import (
     Positions,
     all_batches,
     as_floats,
+    batches_of,
     load_batches,
-    spread_batches,
     spread_places,
 )
 from bigr_cli.data.sources import ScenesSource, open_source
@@ -169,6 +169,6 @@ def test_images_at_equal_distances_are_of_all_parts() -> None:
     source = ScenesSource(64, count=10)
     assert spread_places(source, 4).tolist() == [0, 3, 6, 9]
     assert spread_places(source, 99).tolist() == list(range(10))
-    batches = list(spread_batches(source, 3, count=4))
+    batches = list(batches_of(source, spread_places(source, 4), 3))
     assert [len(batch.images) for batch in batches] == [3, 1]
     assert batches[1].labels.tolist() == [source.label(9)]
