@@ -77,7 +77,8 @@ class MaskingConfig:
     `timesteps_per_token` noise levels are sampled for each masked token: more make better use of a transformer pass.
     With `foreground_weight` tokens of the object (where the data says which they are) weigh this much more than others.
     `corrupt_bits` flips bits of the known tokens, of each image a share that is sampled uniformly from 0 to this, and
-    tokens with a flipped bit are predicted too (Infinity, arXiv 2412.04431).
+    tokens with a flipped bit are predicted too (Infinity, arXiv 2412.04431). Of the share `rectangles` of the images only
+    tokens in a random rectangle are masked, as in an image that is being inpainted.
     """
 
     FORMER_KEYS: ClassVar[dict[str, str]] = {"focus": "foreground_weight"}
@@ -88,12 +89,14 @@ class MaskingConfig:
     timesteps_per_token: int = 1
     foreground_weight: float = 0.0
     corrupt_bits: float = 0.0
+    rectangles: float = 0.0
 
     def __post_init__(self) -> None:
         require_positive(self, "timesteps_per_token", most=_MOST_TIMESTEPS)
         _require_not_negative(self, "foreground_weight")
         require(0 <= self.label_dropout <= 1, f"label_dropout: expected 0 to 1, got {self.label_dropout}")
         require(0 <= self.corrupt_bits <= 0.5, f"corrupt_bits: expected 0 to 0.5, got {self.corrupt_bits}")
+        require(0 <= self.rectangles <= 1, f"rectangles: expected 0 to 1, got {self.rectangles}")
 
 
 @dataclass(frozen=True)
