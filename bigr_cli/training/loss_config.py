@@ -77,8 +77,8 @@ class MaskingConfig:
     `timesteps_per_token` noise levels are sampled for each masked token: more make better use of a transformer pass.
     With `foreground_weight` tokens of the object (where the data says which they are) weigh this much more than others.
     `corrupt_bits` flips bits of the known tokens, of each image a share that is sampled uniformly from 0 to this, and
-    tokens with a flipped bit are predicted too (Infinity, arXiv 2412.04431). Of the share `rectangles` of the images only
-    tokens in a random rectangle are masked, as in an image that is being inpainted.
+    tokens with a flipped bit are predicted too (Infinity, arXiv 2412.04431). Of the share `rectangles` of the images
+    only tokens in a random rectangle are masked, as in an image that is being inpainted.
     """
 
     FORMER_KEYS: ClassVar[dict[str, str]] = {"focus": "foreground_weight"}
