@@ -5,6 +5,9 @@ shows otherwise: its gradients (Pérez, Gangnet, Blake: Poisson image editing, 2
 inside the mask, with the difference between image and paint just outside as its boundary values. OpenCV's
 `seamlessClone` goes by the old image's gradients along the mask's inner edge, and so brings back an object that the
 mask fits closely; here nothing under the mask is looked at.
+
+Where an object of the paint ends at the mask's border, image and paint differ there by more than a seam does. To make
+the paint meet the image there would wash the object out, so such differences count less, and the largest not at all.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ BLENDS: tuple[Blend, ...] = get_args(Blend)
 FEATHER = 12  # pixels over which "feather" goes from the image to the paint
 
 _DIRECT = 20_000  # pixels up to which a direct solver is faster than multigrid
+_SEAM, _OBJECT = 0.15, 0.35  # difference up to which it is all a seam, and from which on it is all another object
 _TOLERANCE = 1e-4  # of the multigrid solver's residual, relative to the start's
 _NARROWING = 0.5  # how fast a narrow part of a mask gets a ramp of its own, in pixels of width per pixel
 
@@ -71,7 +75,7 @@ def blend(before: Floats, painted: Floats, mask: Floats, how: Blend) -> tuple[Fl
         weight[rows, columns] *= _ramp(part)
         return painted, weight
     difference = before[rows, columns] - painted[rows, columns]
-    shift = _membrane(difference, part)
+    shift = _membrane(_seams(difference, part), part)
     colours = painted.copy()
     colours[rows, columns][part] = np.clip(painted[rows, columns][part] + shift[part], 0, 1)
     return colours, mask
@@ -84,6 +88,23 @@ def _around(inside: Bools) -> tuple[slice, slice]:
         places = np.flatnonzero(inside.any(axis=axis))
         found.append(slice(max(0, int(places[0]) - 1), int(places[-1]) + 2))
     return found[0], found[1]
+
+
+def _seams(difference: Floats, inside: Bools) -> Floats:
+    """The differences (H, W, 3) next to a mask without what objects that end there make of them.
+
+    A seam is what they have in common, their median, if that is small. What differs from it by more than a seam does
+    counts less, as Hampel's three-part function has it (Robust Statistics, 1986).
+    """
+    import cv2
+
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    beside = (cv2.dilate(inside.astype(np.uint8), cross) > 0) & ~inside
+    common = np.clip(np.median(difference[beside], axis=0), -_SEAM, _SEAM)
+    rest = difference - common
+    size = np.abs(rest).max(axis=2, keepdims=True)
+    kept = np.clip((_OBJECT - size) / (_OBJECT - _SEAM), 0, 1) * _SEAM / np.maximum(size, _SEAM)
+    return np.asarray(common + rest * np.where(size <= _SEAM, 1, kept), np.float32)
 
 
 def _membrane(difference: Floats, inside: Bools) -> Floats:

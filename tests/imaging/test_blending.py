@@ -52,6 +52,18 @@ def test_the_paints_own_structure_stays() -> None:
     assert np.abs(np.diff(made - before - stripes, axis=1)[middle]).max() < 0.01
 
 
+@pytest.mark.parametrize("shade", [0.0, 0.1, -0.1])
+def test_an_object_that_ends_at_the_border_keeps_its_colours(shade: float) -> None:
+    """A third of the border is the object's; the paint around it is of another shade, which is put right."""
+    before = smooth(50, 60)
+    mask = box(50, 60, inside=np.s_[10:40, 10:50])
+    painted = before + np.float32(shade)
+    painted[5:30, 20:45] = (0.9, 0.05, 0.1)
+    made = result(before, painted, mask, "poisson")
+    assert np.abs(made[12:28, 22:43] - painted[12:28, 22:43]).max() < abs(shade) + 0.05
+    assert np.abs(made[36:40, 11:49] - before[36:40, 11:49]).max() < 0.05
+
+
 def test_what_was_under_the_mask_plays_no_part() -> None:
     before = smooth(40, 40)
     mask = box(40, 40, inside=np.s_[10:30, 10:30])
