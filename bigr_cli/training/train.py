@@ -10,6 +10,7 @@ DIR/report.html     curves, samples and reconstructions, and what was measured a
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -50,6 +51,7 @@ _SHEETS = (
     ("Reconstructions", "tokenizer", "held-out images in one row, their reconstructions in the row below"),
 )
 _REFRESH = 60  # seconds
+_PAGE_SHARE = 0.05  # of a training's time that may go into writing its page anew; curves take long to be plotted
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Training:
         """`settings`, by stage, change what these were begun with. Raises what `read_state` raises."""
         self.folder, self.device, self.state = folder, device, read_state(folder)
         self.settings = {stage: list(some) for stage, some in settings.items()}
+        self._page_due = 0.0
 
     def run(self) -> None:
         """Train what is left of both stages.
@@ -125,13 +128,16 @@ class Training:
         self._page()
 
     def _page(self) -> None:
-        plan = self.state.plan
+        begun, plan = time.monotonic(), self.state.plan
         write_page(self.folder, plan.generator.name, plan.lines(), self.state.notes)
+        ended = time.monotonic()
+        self._page_due = ended + (ended - begun) / _PAGE_SHARE
 
     def _written(self, name: str) -> None:
         """A stage has written its model."""
         publish(self.folder / name, self.folder)
-        self._page()
+        if time.monotonic() >= self._page_due:
+            self._page()
 
     def _tokenizer(self) -> None:
         training, resume = self._stage(TokenizerTraining, TOKENIZER, self.state.plan.tokenizer)
