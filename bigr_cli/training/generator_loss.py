@@ -50,7 +50,8 @@ def masked_rectangles(batch: int, side: int, progress: Tensor) -> Tensor:
     inside = (rows[:, :, None] & columns[:, None, :]).flatten(1)
     counts = (inside.sum(dim=1) * torch.cos(math.pi / 2 * progress)).floor().clamp_min(1)
     keys = torch.rand(batch, side * side, device=device).masked_fill(~inside, torch.inf)
-    return ranks(keys) < counts[:, None]
+    masked: Tensor = ranks(keys) < counts[:, None]
+    return masked
 
 
 class View(NamedTuple):
