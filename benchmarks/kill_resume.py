@@ -75,7 +75,11 @@ PATIENCE = 5  # runs that may end before they can be killed
 
 # Processes are forked from one that has torch loaded and has not used it, which saves them most of their time.
 _FORKS = multiprocessing.get_context("forkserver")
-_LOADED = ("accelerate", "torch._dynamo", "bigr_cli.app", "bigr_cli.training.tokenizer", "bigr_cli.training.generator")
+_LOADED = (
+    *("accelerate", "torch._dynamo", "matplotlib.figure", "matplotlib.backends.backend_svg", "bigr_cli.app"),
+    *("bigr_cli.tasks.train", "bigr_cli.training.commands", "bigr_cli.training.tokenizer"),
+    *("bigr_cli.training.generator", "bigr_cli.representation.probe", "bigr_cli.imaging.montage"),
+)
 _FORKS.set_forkserver_preload(list(_LOADED))
 
 

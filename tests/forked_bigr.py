@@ -57,7 +57,10 @@ def serve() -> None:
     import accelerate  # noqa: F401
     import torch._dynamo  # noqa: F401  which accelerate imports once it trains
 
-    import bigr_cli.model  # noqa: F401
+    import bigr_cli.model
+    import bigr_cli.training.commands
+    import bigr_cli.training.generator
+    import bigr_cli.training.tokenizer  # noqa: F401
     from bigr_cli.registry import discover
 
     discover()
