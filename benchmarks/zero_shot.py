@@ -36,7 +36,7 @@ from bigr_cli.data.loading import all_batches
 from bigr_cli.data.sources import ScenesSource
 from bigr_cli.editing.batched_sampling import SamplingCoroutine, paint_together
 from bigr_cli.editing.inpaint import Painted
-from bigr_cli.editing.requests import Enrich, Inpaint, Outpaint
+from bigr_cli.editing.requests import Edit, Enrich, Inpaint, Outpaint
 from bigr_cli.errors import BigrError
 from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import boxes
@@ -94,7 +94,8 @@ def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for margin, (name, wanted) in itertools.product(options.margin, wants.items()):
         masks = np.stack([maximum_filter(mask, 2 * margin + 1) for mask in tight])
-        made = inpainted(model, images, masks, wanted.tolist(), options.blend, **dict(options.set))
+        kind = Edit if name.startswith("edit") else Inpaint
+        made = inpainted(model, images, masks, wanted.tolist(), options.blend, kind, **dict(options.set))
         kept = (made == images).all(axis=-1) | masks
         shown, asked = as_judged(made), torch.from_numpy(wanted)
         rows.append(
@@ -111,12 +112,18 @@ def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def inpainted(
-    model: Model, images: Arrays, masks: NDArray[np.bool_], labels: Sequence[Prompt], how: str, **sampling: Any
+    model: Model,
+    images: Arrays,
+    masks: NDArray[np.bool_],
+    labels: Sequence[Prompt],
+    how: str,
+    kind: type[Inpaint | Edit] = Inpaint,
+    **sampling: Any,
 ) -> Arrays:
     """Scenes (N, H, W, 3) with what is masked (N, H, W) painted anew for these labels or texts."""
     settings = model.settings(painting=True, **sampling)
     coroutines = [
-        Inpaint(mask=MaskRequest(weights=mask.astype(np.float32)), label=label, blend=how, sampling=settings).paint(
+        kind(mask=MaskRequest(weights=mask.astype(np.float32)), label=label, blend=how, sampling=settings).paint(
             model.network, Original(Image.fromarray(image)), index
         )
         for index, (image, mask, label) in enumerate(zip(images, masks, labels, strict=True))

@@ -87,7 +87,8 @@ def inpaint(
     )
     made = yield from holding(variants, 2 * original.stored_bytes + len(seeds) * _HELD * pixels.nbytes)
     best = max(made, key=lambda each: each.score)
-    painted = joined(original, pixels, best, mask, request.blend, at=box[:2])
+    whole = isinstance(request, Edit)  # a mask for another label hides all of what the old one named
+    painted = joined(original, pixels, best, mask, request.blend, whole=whole, at=box[:2])
     return Painted(painted, request.label, best.score if scored else None, familiarity=look.verdict)
 
 
@@ -99,10 +100,14 @@ def joined(
     how: Blend,
     *,
     opaque: bool = True,
+    whole: bool = False,
     at: tuple[int, int] = (0, 0),
 ) -> Image.Image:
-    """The image with what was painted at (x, y); without `opaque` its transparency stays as it is."""
-    colours, weight = blend(pixels, made.pixels, mask, how)
+    """The image with what was painted at (x, y); without `opaque` its transparency stays as it is.
+
+    `whole` is as of `blend`.
+    """
+    colours, weight = blend(pixels, made.pixels, mask, how, whole=whole)
     return original.changed(colours, weight, opaque=opaque, at=at)
 
 

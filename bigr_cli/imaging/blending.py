@@ -6,8 +6,9 @@ inside the mask, with the difference between image and paint just outside as its
 `seamlessClone` goes by the old image's gradients along the mask's inner edge, and so brings back an object that the
 mask fits closely; here nothing under the mask is looked at.
 
-Where an object of the paint ends at the mask's border, image and paint differ there by more than a seam does. To make
-the paint meet the image there would wash the object out, so such differences count less, and the largest not at all.
+Where an object of the paint ends at the mask's border, image and paint differ there by more than a seam does, and to
+make the paint meet the image would wash the object out. If it is known that the mask hid an object whole, such
+differences count less, and the largest not at all; else they may as well be those of an object outside that goes on.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Floats: TypeAlias = NDArray[np.float32]
 Bools: TypeAlias = NDArray[np.bool_]
 
 
-def blend(before: Floats, painted: Floats, mask: Floats, how: Blend) -> tuple[Floats, Floats]:
+def blend(before: Floats, painted: Floats, mask: Floats, how: Blend, *, whole: bool = False) -> tuple[Floats, Floats]:
     """What to mix into an image, and with which weight: the result is before × (1 - weight) + colours × weight.
 
     Args:
@@ -51,6 +52,8 @@ def blend(before: Floats, painted: Floats, mask: Floats, how: Blend) -> tuple[Fl
         how: "poisson" shifts the paint's colours to meet the image at the border of mask > 0; "feather" lets the
             paint fade out towards that border, over `FEATHER` pixels or as many as a narrow part has room for;
             "none" takes the paint as it is. The image's own border is none to blend at.
+        whole: no object of the image goes on under the mask, so that "poisson" leaves one of the paint its colours
+            where it ends at the border.
 
     Returns:
         The colours (H, W, 3) in [0, 1], and the weight (H, W) in [0, 1], which is 0 wherever the mask is.
@@ -75,7 +78,7 @@ def blend(before: Floats, painted: Floats, mask: Floats, how: Blend) -> tuple[Fl
         weight[rows, columns] *= _ramp(part)
         return painted, weight
     difference = before[rows, columns] - painted[rows, columns]
-    shift = _membrane(_seams(difference, part), part)
+    shift = _membrane(_seams(difference, part) if whole else difference, part)
     colours = painted.copy()
     colours[rows, columns][part] = np.clip(painted[rows, columns][part] + shift[part], 0, 1)
     return colours, mask
