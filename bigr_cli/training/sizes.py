@@ -26,7 +26,7 @@ _FEWEST, _MOST = 4, 32  # tokens along a side
 _FINER_ENCODER, _FINER_DECODER = (0, 0, 0, 0, 1), (1, 1, 1, 1, 2)
 # Images that a generator of a size has to see before it is better than the next smaller one, and how many different
 # ones there have to be, or it learns them by heart.
-_SEEN: dict[SizeName, int] = {"nano": 0, "tiny": 20_000, "small": 150_000, "base": 1_000_000}
+_SEEN: dict[SizeName, int] = {"nano": 0, "tiny": 35_000, "small": 150_000, "base": 1_000_000}
 _DIFFERENT: dict[SizeName, int] = {"nano": 0, "tiny": 0, "small": 2_000, "base": 30_000}
 
 
