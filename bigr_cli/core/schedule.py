@@ -84,14 +84,17 @@ def hidden_counts(bits: int, rounds: int) -> list[int]:
     return counts
 
 
-def cosine_mask(sampled: Tensor, rows: int, width: int) -> Tensor:
-    """(rows, width) bool: max(1, ⌊width · cos(πr / 2)⌋) places of each row, at random.
+def cosine_mask(sampled: Tensor, rows: int, width: int, inside: Tensor | None = None) -> Tensor:
+    """(rows, width) bool: max(1, ⌊n · cos(πr / 2)⌋) of the n places of each row, at random.
 
-    `sampled` are r · width, (rows,) int64 from 0 to width − 1, or (1,) for all rows.
+    `sampled` are r · width, (rows,) int64 from 0 to width − 1, or (1,) for all rows. The places are all, or those that
+    are `inside` (rows, width), of which each row has at least one.
     """
-    counts = (width * torch.cos(math.pi / 2 * sampled / width)).floor().clamp_min(1)
-    places = torch.rand(rows, width, device=sampled.device).argsort(dim=1).argsort(dim=1)
-    return places < counts[:, None]
+    keys, places = torch.rand(rows, width, device=sampled.device), torch.tensor(width, device=sampled.device)
+    if inside is not None:
+        keys, places = keys.masked_fill(~inside, torch.inf), inside.sum(dim=1)
+    counts = (places * torch.cos(math.pi / 2 * sampled / width)).floor().clamp_min(1)
+    return keys.argsort(dim=1).argsort(dim=1) < counts[:, None]
 
 
 def timesteps_at(first: int, last: int, iteration: int, steps: int) -> int:

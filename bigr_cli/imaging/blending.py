@@ -107,7 +107,7 @@ def _seams(difference: Floats, inside: Bools) -> Floats:
     rest = difference - common
     size = np.abs(rest).max(axis=2, keepdims=True)
     kept = np.clip((_OBJECT - size) / (_OBJECT - _SEAM), 0, 1) * _SEAM / np.maximum(size, _SEAM)
-    return np.asarray(common + rest * np.where(size <= _SEAM, 1, kept), np.float32)
+    return np.asarray(common + rest * kept, np.float32)
 
 
 def _membrane(difference: Floats, inside: Bools) -> Floats:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bigr_cli.core.conditions import Condition
 from bigr_cli.core.network import Generator, Observer
-from bigr_cli.core.schedule import cosine_mask, ranks
+from bigr_cli.core.schedule import cosine_mask
 from bigr_cli.data.loading import as_floats
 from bigr_cli.training.loss_config import MaskingConfig
 
@@ -29,29 +29,21 @@ def sample_mask(batch: int, tokens: int, config: MaskingConfig, device: torch.de
     In the share `config.rectangles` of the images L counts the tokens of a random rectangle, and the others are known.
     """
     numbers = torch.randint(tokens, (1 if config.share == "batch" else batch,), device=device)
-    masked = cosine_mask(numbers, batch, tokens)
-    if config.rectangles == 0:
-        return masked
-    chosen = torch.rand(batch, 1, device=device) < config.rectangles
-    return torch.where(chosen, masked_rectangles(batch, math.isqrt(tokens), numbers / tokens), masked)
+    inside = None
+    if config.rectangles > 0:
+        whole = torch.rand(batch, 1, device=device) >= config.rectangles
+        inside = whole | rectangles(batch, math.isqrt(tokens), device)
+    return cosine_mask(numbers, batch, tokens, inside)
 
 
-def masked_rectangles(batch: int, side: int, progress: Tensor) -> Tensor:
-    """(B, side²) bool: max(1, ⌊n cos(πr / 2)⌋) of the n tokens of a rectangle of each grid, at uniform places.
-
-    Its height and its width are uniform from 1 to `side`, and so is its place in the grid. `progress` is r in [0, 1),
-    (B,), or (1,) for all.
-    """
-    device = progress.device
+def rectangles(batch: int, side: int, device: torch.device) -> Tensor:
+    """(B, side²) bool: a rectangle of each grid, its place, height and width (from 1 to `side`) uniform."""
     sizes = torch.randint(1, side + 1, (2, batch, 1), device=device)
     first = (torch.rand(2, batch, 1, device=device) * (side + 1 - sizes)).long()
     places = torch.arange(side, device=device)
     rows, columns = (places >= first) & (places < first + sizes)  # (B, side) each
-    inside = (rows[:, :, None] & columns[:, None, :]).flatten(1)
-    counts = (inside.sum(dim=1) * torch.cos(math.pi / 2 * progress)).floor().clamp_min(1)
-    keys = torch.rand(batch, side * side, device=device).masked_fill(~inside, torch.inf)
-    masked: Tensor = ranks(keys) < counts[:, None]
-    return masked
+    inside: Tensor = rows[:, :, None] & columns[:, None, :]
+    return inside.flatten(1)
 
 
 class View(NamedTuple):

@@ -11,7 +11,8 @@ from scipy.stats import chisquare
 
 from bigr_cli.core.architectures import ATTENTIONS, HEADS, AttentionKind, GeneratorConfig, HeadKind
 from bigr_cli.core.network import Generator
-from bigr_cli.training.generator_loss import foreground_mask, masked_loss, masked_rectangles, sample_mask, training_view
+from bigr_cli.core.schedule import cosine_mask
+from bigr_cli.training.generator_loss import foreground_mask, masked_loss, rectangles, sample_mask, training_view
 from bigr_cli.training.loss_config import MaskingConfig
 
 CPU = torch.device("cpu")
@@ -61,7 +62,7 @@ def test_masked_places_are_uniform() -> None:
 @given(batch=st.integers(1, 6), side=st.integers(1, 9), seed=st.integers(0, 99))
 def test_a_rectangle_is_masked_whole_at_the_beginning(batch: int, side: int, seed: int) -> None:
     torch.manual_seed(seed)
-    for grid in masked_rectangles(batch, side, torch.zeros(1)).view(batch, side, side):
+    for grid in rectangles(batch, side, CPU).view(batch, side, side):
         rows, columns = grid.any(dim=1), grid.any(dim=0)
         assert torch.equal(grid, rows[:, None] & columns)
         for line in (rows, columns):  # one run of neighbours
@@ -70,15 +71,14 @@ def test_a_rectangle_is_masked_whole_at_the_beginning(batch: int, side: int, see
 
 def test_rectangles_are_everywhere_and_of_every_size_and_fill_up() -> None:
     torch.manual_seed(0)
-    whole = masked_rectangles(20_000, 4, torch.zeros(1)).view(-1, 4, 4)
+    whole = rectangles(20_000, 4, CPU).view(-1, 4, 4)
     assert set(zip(whole.any(2).sum(1).tolist(), whole.any(1).sum(1).tolist(), strict=True)) == {
         (height, width) for height in range(1, 5) for width in range(1, 5)
     }
     share = whole.float().mean(dim=0)
     torch.testing.assert_close(share, share.flip(0), atol=0.02, rtol=0)
     torch.testing.assert_close(share, share.T, atol=0.02, rtol=0)
-    torch.manual_seed(0)
-    later = masked_rectangles(20_000, 4, torch.full((1,), 0.5)).view(-1, 4, 4)  # the same rectangles
+    later = cosine_mask(torch.full((1,), 8), 20_000, 16, whole.flatten(1)).view(-1, 4, 4)  # r is a half
     assert not (later & ~whole).any()
     assert torch.equal(later.sum((1, 2)), (whole.sum((1, 2)) * math.cos(math.pi / 4)).floor().clamp_min(1).long())
 
