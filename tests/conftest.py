@@ -28,6 +28,13 @@ hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500
 hypothesis.settings.load_profile("quick")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """With few cores one process more than cores: many tests wait, for other processes or for a second to pass."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1 if cores <= 4 else None
+
+
 def pytest_collection_finish() -> None:
     """What is imported and collected by now lives as long as the tests; the garbage collector need not look at it."""
     gc.collect()

@@ -18,15 +18,18 @@ from bigr_cli.data.array_files import array_names, read_arrays, splits_of
 from bigr_cli.data.sources import SCENES
 from bigr_cli.errors import ModelFormatError, UsageError
 from bigr_cli.evaluation.extractors import Extractor, load_tensors
-from bigr_cli.evaluation.fidelity import Reference, Statistics, check_finite, extract
+from bigr_cli.evaluation.fidelity import Features, Reference, Statistics, check_finite, extract
 from bigr_cli.evaluation.image_sets import ImageSet, array, folder, of_other_size, scenes
 from bigr_cli.evaluation.metrics import GENERATION, by_key, named
 from bigr_cli.files import atomic_write, writing
+from bigr_cli.home import Cache, intact, save_arrays
 from bigr_cli.imaging.files import existing
+from bigr_cli.version import __version__
 
 MANY = 10_000  # scenes, unless another number is asked for
 SUFFIXES = (".npz", ".pt")
 _AT_ONCE = 64  # images
+_FEATURES = Cache("references", "features of a reference, which are computed anew each time,", durable=True)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Opened:
         batch: int,
     ) -> Reference:
         """With features computed where they are needed; UsageError if they are not finite or of another network."""
-        statistics, features = self.file.statistics, {}
+        statistics = self.file.statistics
+        features: Features = {}
         _check_extractor(statistics, extractor, self.where)
         done_with = ("nothing", "statistics") if statistics else ("nothing",)
         needed = [metric for metric in metrics if by_key(metric).needs not in done_with]
@@ -60,8 +64,35 @@ class Opened:
             check_finite(self.file.features, f"{self.where}: features")
             features = {extractor.layers[metric]: self.file.features for metric in needed}
         elif self.images is not None and needed:
-            features = extract(network, self.images, device, batch)
+            features = self._extracted(
+                network, extractor, sorted({extractor.layers[each] for each in needed}), device, batch
+            )
         return Reference(features, statistics, self._provenance(features))
+
+    def _extracted(
+        self, network: nn.Module, extractor: Extractor, layers: list[str], device: torch.device, batch: int
+    ) -> Features:
+        """The features of the images, which are kept for the next time where images and network can be told apart."""
+        images = self.images
+        if images is None:
+            raise ValueError("the reference has no images")
+        if not images.identity or not extractor.provenance.get("weights"):
+            return extract(network, images, device, batch)
+        versions = (__version__, torch.__version__, device.type)
+        of_images = (images.identity, images.count, images.width, images.height)
+        kept = _FEATURES.path([of_images, extractor.name, extractor.provenance, layers, versions], ".npz")
+
+        def read(path: Path) -> Features | None:
+            with np.load(path) as arrays:
+                found = {name: torch.from_numpy(arrays[name]) for name in layers}
+            return found if all(len(each) == images.count for each in found.values()) else None
+
+        features = intact(read, kept)
+        if features is None:
+            features = extract(network, images, device, batch)
+            arrays = {name: each.numpy() for name, each in features.items()}
+            _FEATURES.write(kept, lambda path: save_arrays(path, **arrays))
+        return features
 
     def identity(self) -> str:
         """The same text means the same reference."""
@@ -70,7 +101,7 @@ class Opened:
         status = Path(self.where).expanduser().stat()
         return f"{Path(self.where).expanduser().resolve()}:{status.st_size}:{status.st_mtime_ns}"
 
-    def _provenance(self, features: dict[str, Any]) -> dict[str, Any]:
+    def _provenance(self, features: Features) -> dict[str, Any]:
         if self.images is not None:
             return self.images.record()
         statistics = self.file.statistics

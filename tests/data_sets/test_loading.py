@@ -157,7 +157,8 @@ class Stuck(ScenesSource):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
-def test_workers_that_do_not_listen_are_ended() -> None:
+def test_workers_that_do_not_listen_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.5)  # torch waits so long, and again
     before = set(multiprocessing.active_children())
     batches = load_batches(Stuck(16, seed=2, count=40), [[(5, 0)], [(6, 0)]], workers=2)
     with pytest.raises(RunError, match="/dev/shm: the workers that read images ran out of shared memory"):

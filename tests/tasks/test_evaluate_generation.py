@@ -13,7 +13,7 @@ import torch
 import torch_fidelity
 from PIL import Image
 
-from bigr_cli.evaluation import metrics, samples
+from bigr_cli.evaluation import metrics, references, samples
 
 Run = Callable[..., object]
 FEW = ("-n", 12, "--steps", 2, "--timesteps", 2, "--device", "cpu")
@@ -68,6 +68,39 @@ def test_figures_and_everything_that_they_depend_on(bigr: Run, tiny: tuple[str, 
     assert record["biased"] == {name: {"images": 12, "needed": 10_000} for name in ("fid", "prc")}
     assert (record["real"]["images"], record["real"]["reference"]) == (10, 10)
     assert 0 <= record["real"][FID] < record[FID]  # noise against noise, and against what a model samples
+
+
+def test_a_reference_is_looked_at_once(
+    bigr: Run, tiny: tuple[str, ...], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, extract = [], references.extract
+    monkeypatch.setattr(references, "extract", lambda *given: looked.append(given) or extract(*given))
+    noise("fakes", 12)
+    noise("real", 14)
+    words = ("evaluate", "generation", "fakes", "--reference", "real", "--metrics", "fid,kid", "--json")
+
+    def figures(*more: object) -> tuple[dict, int]:
+        done = bigr(*words, *(more or tiny))
+        assert done.code == 0, done.err
+        record = only(done.out)
+        return {name: value for name, value in record.items() if name not in ("seconds",)}, len(looked)
+
+    first, again = figures(), figures()
+    assert (first[1], again) == (1, (first[0], 1))
+    (kept,) = (home / "cache" / "references").iterdir()
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 255
+    kept.write_bytes(content)
+    assert figures() == (first[0], 2)  # damaged: looked at again, and kept again
+    assert figures() == (first[0], 2)
+    assert figures(*tiny, "--reference-count", 13)[1] == 3
+    Image.new("RGB", (16, 16)).save("real/000.png")
+    changed, count = figures()
+    assert count == 4 and changed[FID] != first[0][FID]
+    (home / "cache" / "references").rename(home / "cache" / "other")
+    (home / "cache" / "references").write_text("no folder")
+    done = bigr(*words, *tiny)
+    assert done.code == 0 and "features of a reference, which are computed anew each time, cannot be kept" in done.err
 
 
 def test_a_metric_is_a_row(bigr: Run, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
