@@ -71,12 +71,12 @@ def find(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = [_row("all labels", values)]
     rows += [_row(name, values[labels == index]) for index, name in enumerate(scenes.LABELS) if (labels == index).any()]
     name = "a label that is not there, found all the same"
-    return [*rows, {"what": name, "pictures": len(absent), "found_%": 100 * float(np.mean(absent))}]
+    return [*rows, {"what": name, "images": len(absent), "found_%": 100 * float(np.mean(absent))}]
 
 
 def _row(what: str, values: NDArray[np.float64]) -> dict[str, Any]:
     low, median = np.quantile(values, [0.1, 0.5])
-    return {"what": what, "pictures": len(values), "iou": values.mean(), "iou_10_%": low, "iou_median": median}
+    return {"what": what, "images": len(values), "iou": values.mean(), "iou_10_%": low, "iou_median": median}
 
 
 def edit(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def edit(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
         rows.append(
             {
                 "what": "edit, default strength" if strength is None else f"edit, strength {strength:g}",
-                "pictures": len(made),
+                "images": len(made),
                 "recognised_%": 100 * float((seen == others).mean()),
                 "as_before_%": 100 * float((seen == labels).mean()),
                 "changed_%": 100 * float((difference > 0).mean()),

@@ -39,29 +39,29 @@ def atomic_write(path: Path, *, replace: bool = True, durable: bool = True) -> I
         durable: wait for the disk; not for what can be made again, and is checked when it is read.
     """
     if irregular(path):
-        with _written_through(path) as hidden:
-            yield hidden
+        with _written_through(path) as temporary:
+            yield temporary
         return
     target = behind_links(path) if replace else path
     before = target.stat() if replace and target.exists() else None
-    hidden, handle = _reserved(target)
+    temporary, handle = _reserved(target)
     try:
         mode = stat.S_IMODE(os.fstat(handle).st_mode)
         if fcntl is None:  # Windows moves no file that is open
             os.close(handle)
-        yield hidden
-        with held(hidden):  # a library may have put another file there
+        yield temporary
+        with held(temporary):  # a library may have put another file there
             if durable:
-                flush(hidden)
-            _set_mode(hidden, before, mode)
+                flush(temporary)
+            _set_mode(temporary, before, mode)
             if replace:
-                hidden.replace(target)
+                temporary.replace(target)
             else:
-                _place(hidden, target)
+                _place(temporary, target)
             if durable:
                 flush(target.parent)
     finally:
-        hidden.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if fcntl is not None:
             os.close(handle)
 
@@ -142,10 +142,10 @@ def behind_links(path: Path) -> Path:
 def _written_through(target: Path) -> Iterator[Path]:
     """For devices and pipes, which nothing can take the place of: they get the bytes at the end."""
     with tempfile.TemporaryDirectory() as folder:
-        hidden = Path(folder) / "file"
-        hidden.touch()
-        yield hidden
-        with hidden.open("rb") as written, target.open("wb") as stream:
+        temporary = Path(folder) / "file"
+        temporary.touch()
+        yield temporary
+        with temporary.open("rb") as written, target.open("wb") as stream:
             shutil.copyfileobj(written, stream)
 
 
@@ -153,26 +153,26 @@ def _reserved(target: Path) -> tuple[Path, int]:
     """An empty temporary file beside the target, and its open handle, which holds it as long as it is open."""
     number = 0
     while True:
-        hidden = _neighbour(target, number)
-        handle = None if os.path.lexists(hidden) and not _removed(hidden) else _created(hidden)
+        temporary = _neighbour(target, number)
+        handle = None if os.path.lexists(temporary) and not _removed(temporary) else _created(temporary)
         number += 1
         if handle is not None:
             following = _neighbour(target, number)
             if os.path.lexists(following):
                 _removed(following)
-            return hidden, handle
+            return temporary, handle
 
 
-def _created(hidden: Path) -> int | None:
+def _created(temporary: Path) -> int | None:
     """The handle of a new file that this process holds; None if another one was faster."""
     try:
-        handle = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
     except FileExistsError:
         return None
     try:
         if fcntl is not None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if hidden.lstat().st_ino != os.fstat(handle).st_ino:
+            if temporary.lstat().st_ino != os.fstat(handle).st_ino:
                 raise FileNotFoundError
     except (BlockingIOError, FileNotFoundError):  # taken for a leftover before it was locked
         os.close(handle)
@@ -211,29 +211,29 @@ def _removed(leftover: Path) -> bool:
     return True
 
 
-def _set_mode(hidden: Path, before: os.stat_result | None, mode: int) -> None:
+def _set_mode(temporary: Path, before: os.stat_result | None, mode: int) -> None:
     """Mode and owner of the file that was there before, or the mode of a new file."""
-    now = hidden.stat()
+    now = temporary.stat()
     if before is not None:
         mode = stat.S_IMODE(before.st_mode)
         if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
             with suppress(OSError, AttributeError):  # only root may
-                os.chown(hidden, before.st_uid, before.st_gid)
+                os.chown(temporary, before.st_uid, before.st_gid)
     if stat.S_IMODE(now.st_mode) != mode:
         with suppress(OSError):  # file systems without modes
-            hidden.chmod(mode)
+            temporary.chmod(mode)
 
 
-def _place(hidden: Path, path: Path) -> None:
+def _place(temporary: Path, path: Path) -> None:
     """Give a file a name that nothing has yet."""
     try:
-        os.link(hidden, path)  # unlike a rename, it fails if something came there in the meantime
+        os.link(temporary, path)  # unlike a rename, it fails if something came there in the meantime
     except FileExistsError:
         raise
     except (OSError, NotImplementedError) as error:  # file systems without hard links
         if os.path.lexists(path):
             raise FileExistsError(path) from error
-        hidden.replace(path)
+        temporary.replace(path)
 
 
 @contextmanager

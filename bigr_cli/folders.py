@@ -191,22 +191,22 @@ def whole_directory(path: Path, own: Collection[str]) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     made = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    hidden, old = _beside(path), _beside(path, "old")
+    temporary, old = _beside(path), _beside(path, "old")
     _recover(path, own)
     try:
-        hidden.mkdir()
-        with held(hidden):
-            yield hidden
-            flush(hidden)
+        temporary.mkdir()
+        with held(temporary):
+            yield temporary
+            flush(temporary)
             if path.exists():
-                hidden.chmod(stat.S_IMODE(path.stat().st_mode))
+                temporary.chmod(stat.S_IMODE(path.stat().st_mode))
                 path.rename(old)
-            hidden.rename(path)
+            temporary.rename(path)
             flush(path.parent)
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
-        shutil.rmtree(hidden, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         _discard(old, path, own)
         for parent in made if not path.exists() else ():
             with suppress(OSError):

@@ -25,7 +25,7 @@ from bigr_cli.imaging.modes import Box, centre
 from bigr_cli.plain_text import WHITE, Background, beside_white
 from bigr_cli.progress import progress_bar
 
-Check = Literal["headers", "pictures"]
+Check = Literal["headers", "images"]
 Crop = Callable[[tuple[int, int]], Box]
 
 _AT_ONCE = 1024
@@ -249,7 +249,7 @@ def usable(
     left_out = left_out or PassedOver()
     total = len(source) + left_out.count
     wordless = [index for index in range(len(source)) if not source.has_caption(index)] if captions else []
-    bad = sorted(set(unreadable(source, whole=check == "pictures")).difference(wordless)) if check else []
+    bad = sorted(set(unreadable(source, whole=check == "images")).difference(wordless)) if check else []
     for reason, indices in (("without a caption", wordless), ("unreadable", bad)):
         for index in indices:
             left_out.add(reason, partial(source.called, index))

@@ -120,7 +120,7 @@ def open_folder(where: str, size: int, *, captions: bool, check: Check | None) -
     tree.report(where, used=set(listing.files))
     targets, labels = _classes(where, files, listing)
     source = FolderSource(root, files, targets, labels, size)
-    return usable(source, where, captions=False, check=check) if check == "pictures" else source
+    return usable(source, where, captions=False, check=check) if check == "images" else source
 
 
 def _classes(where: str, files: tuple[str, ...], listing: Listing) -> tuple[tuple[int, ...], tuple[str, ...]]:

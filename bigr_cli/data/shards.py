@@ -241,9 +241,7 @@ def open_shards(where: str, paths: list[Path], size: int, *, captions: bool, che
     if not captions:
         classes = _by_name(where, rows, labels) if labels else _by_folder(where, rows, folders)
     source = ShardSource(paths=tuple(paths), rows=rows, labels=classes, size=size)
-    return usable(
-        source, where, captions=captions, check="pictures" if check == "pictures" else None, left_out=left_out
-    )
+    return usable(source, where, captions=captions, check="images" if check == "images" else None, left_out=left_out)
 
 
 def _by_name(where: str, rows: Rows, labels: dict[str, int]) -> tuple[str, ...]:

@@ -211,7 +211,7 @@ def write_statistics(path: Path, statistics: Statistics, *, overwrite: bool = Fa
         "extractor": np.array(statistics.extractor or ""),
         "count": np.array(statistics.count or 0),
     }
-    with _written(path, overwrite=overwrite) as hidden, hidden.open("wb") as stream:
+    with _written(path, overwrite=overwrite) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
@@ -225,8 +225,8 @@ def write_samples(path: Path, images: ImageSet, *, overwrite: bool = False) -> N
     shape = (images.count, images.height, images.width, 3)
     header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
     with (
-        _written(path, overwrite=overwrite) as hidden,
-        zipfile.ZipFile(hidden, "w") as archive,
+        _written(path, overwrite=overwrite) as temporary,
+        zipfile.ZipFile(temporary, "w") as archive,
         archive.open("arr_0.npy", "w", force_zip64=True) as stream,
     ):
         np.lib.format.write_array_header_1_0(stream, header)

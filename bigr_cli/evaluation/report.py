@@ -120,18 +120,18 @@ def write_report(folder: Path, report: Report, *, overwrite: bool = False) -> No
     check_report_folder(folder, overwrite=overwrite)
     with writing(folder):
         own = _own_files(folder)
-        with whole_directory(folder, own) as hidden:
-            (hidden / PAGE).write_text(page(report), encoding="utf-8")
-            (hidden / TABLE).write_text(_markdown(report), encoding="utf-8")
-            (hidden / VALUES).write_text(report.table.csv(), encoding="utf-8", newline="")
-            (hidden / RESULTS).write_text(json.dumps(report.results, indent=2) + "\n", encoding="utf-8")
+        with whole_directory(folder, own) as temporary:
+            (temporary / PAGE).write_text(page(report), encoding="utf-8")
+            (temporary / TABLE).write_text(_markdown(report), encoding="utf-8")
+            (temporary / VALUES).write_text(report.table.csv(), encoding="utf-8", newline="")
+            (temporary / RESULTS).write_text(json.dumps(report.results, indent=2) + "\n", encoding="utf-8")
             for name, (_, svg) in report.plots.items():
                 if f"{name}.svg" not in own and (folder / f"{name}.svg").exists():
                     console.warn(
                         f"{folder / name}.svg: is no plot of the earlier report and stays; the page has the new one"
                     )
                 else:
-                    (hidden / f"{name}.svg").write_text(svg, encoding="utf-8")
+                    (temporary / f"{name}.svg").write_text(svg, encoding="utf-8")
 
 
 def _is_report(folder: Path) -> bool:

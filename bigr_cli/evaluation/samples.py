@@ -148,7 +148,7 @@ class Samples:
 
     def _keep(self, number: int, codes: Tensor) -> None:
         packed = np.packbits(codes.flatten(1).numpy(), axis=1)
-        if not _CACHE.write(self._path(number), lambda hidden: save_array(hidden, packed)):
+        if not _CACHE.write(self._path(number), lambda temporary: save_array(temporary, packed)):
             self._memory[number] = codes
 
 
@@ -179,7 +179,7 @@ class Results:
     def keep(self, number: int, result: dict[str, Any]) -> None:
         """Write down a result, if that is possible."""
         text = json.dumps(result)
-        _RESULTS.write(self._path(number), lambda hidden: hidden.write_text(text, encoding="utf-8"))
+        _RESULTS.write(self._path(number), lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def discard(self) -> None:
         """Delete them all."""

@@ -212,7 +212,7 @@ def _remembered_rates(device: torch.device) -> dict[str, float]:
     if known is None:
         known = measure(device)
         text = json.dumps(known)
-        _RATES.write(path, lambda hidden: hidden.write_text(text, encoding="utf-8"))
+        _RATES.write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return known
 
 

@@ -38,11 +38,12 @@ class DataConfig:
 
     Transparent pixels are composited on `background`, a colour's name or "#rrggbb"; the model keeps that in mind.
 
-    Broken images with captions, and those in shards, are left out if their `headers` show it, or with `pictures`,
+    Broken images with captions, and those in shards, are left out if their `headers` show it, or with `images`,
     for which all are read whole before training begins.
     """
 
     FORMER_KEYS: ClassVar[dict[str, str]] = {"cache_pictures": "cache_images"}
+    FORMER_VALUES: ClassVar[dict[str, dict[str, str]]] = {"check": {"pictures": "images"}}
 
     source: str = "scenes"
     seed: int = 0
@@ -56,7 +57,7 @@ class DataConfig:
     cache_texts: bool = True
     cache_images: bool = False
     cache_reduced: bool = False
-    check: Literal["headers", "pictures"] = "headers"
+    check: Literal["headers", "images"] = "headers"
     background: str = field(default="white", metadata=UNSAID)
 
     def __post_init__(self) -> None:

@@ -157,7 +157,7 @@ def data_settings(look: DataLook, source: str, side: int, *, workers: int, seed:
         flip=flip,
         crop=crop,
         cache_reduced=crop < 1 and look.side >= _REDUCED_FROM * side,
-        check="pictures" if look.broken else "headers",
+        check="images" if look.broken else "headers",
     )
 
 

@@ -168,24 +168,24 @@ def save_sharded(run: Path, step: int, tensors: dict[str, Tensor], *, keep: int 
         RunError: the disk is full or cannot be written; the checkpoints that were there stay.
     """
     target = run / FOLDER / f"step-{step:08d}"
-    hidden = unfinished(target)
+    temporary = unfinished(target)
     first = distributed.get_rank() == 0
     with writing(run):
         if first:
-            shutil.rmtree(hidden, ignore_errors=True)
-            hidden.mkdir(parents=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
         distributed.barrier()
         with _quiet():
             try:
-                save(tensors, storage_writer=HuggingFaceStorageWriter(str(hidden), save_distributed=True))
+                save(tensors, storage_writer=HuggingFaceStorageWriter(str(temporary), save_distributed=True))
             except CheckpointException as error:
                 reason = next(iter(error.failures.values()))[0]
                 raise RunError(f"{run}: cannot be written: {reason}", hint=last_state(run)) from error
         if first:
-            for path in (*hidden.iterdir(), hidden):
+            for path in (*temporary.iterdir(), temporary):
                 flush(path)
             shutil.rmtree(target, ignore_errors=True)
-            hidden.rename(target)
+            temporary.rename(target)
             flush(target.parent)
             prune(run, keep)
         distributed.barrier()

@@ -105,7 +105,7 @@ def failures(run: Path) -> Iterator[None]:
         error.hint = error.hint or last_state(run)
         raise
     except ImageError as error:
-        error.hint = f"data.check=pictures leaves out what cannot be read; {last_state(run)}"
+        error.hint = f"data.check=images leaves out what cannot be read; {last_state(run)}"
         raise
     except torch.OutOfMemoryError as error:
         hint = f"a smaller run.batch, or a larger run.accumulate, needs less; {last_state(run)}"

@@ -69,10 +69,10 @@ def export_model(folder: Path, output: Path, kind: Format, *, overwrite: bool = 
         if kind != "published":
             _write_one(output, kind, config, tokenizer, generator)
             return [output]
-        with whole_directory(output, PUBLISHED) as hidden:
-            _save(dict(published_tokenizer(tokenizer)), hidden / PUBLISHED_TOKENIZER)
+        with whole_directory(output, PUBLISHED) as temporary:
+            _save(dict(published_tokenizer(tokenizer)), temporary / PUBLISHED_TOKENIZER)
             timesteps = config.generator.diffusion_timesteps
-            _save({"ema": dict(published_generator(generator, timesteps))}, hidden / PUBLISHED_GENERATOR)
+            _save({"ema": dict(published_generator(generator, timesteps))}, temporary / PUBLISHED_GENERATOR)
         return [output / name for name in PUBLISHED]
 
 

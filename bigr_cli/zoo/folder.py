@@ -70,8 +70,8 @@ def save_model(
         RunError: the files cannot be written.
     """
     check_destination(directory, overwrite=overwrite)
-    with writing(directory), whole_directory(directory, MODEL_FILES) as hidden:
-        return write_model_files(hidden, config, tokenizer, generator, dtype=dtype, card=card)
+    with writing(directory), whole_directory(directory, MODEL_FILES) as temporary:
+        return write_model_files(temporary, config, tokenizer, generator, dtype=dtype, card=card)
 
 
 def check_destination(directory: Path, *, overwrite: bool) -> None:

@@ -68,12 +68,12 @@ def test_images_can_be_read_whole_before(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "1.png").write_bytes(content[: len(content) // 2])
     assert len(opened(tmp_path)) == 2
     assert capsys.readouterr().err == ""
-    assert opened(tmp_path, "pictures").files == ("0.png",)
+    assert opened(tmp_path, "images").files == ("0.png",)
     assert "1 of 2 images are left out: 1 unreadable" in capsys.readouterr().err
     for name in "01":
         (tmp_path / f"{name}.png").rename(tmp_path / f"{name}.jpg")
     assert len(open_source(str(tmp_path), 16)) == 2  # classes need no captions, and are not looked at
-    assert len(open_source(str(tmp_path), 16, check="pictures")) == 1
+    assert len(open_source(str(tmp_path), 16, check="images")) == 1
 
 
 def test_none_that_can_be_used(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_an_image_that_is_broken_behind_its_header(tmp_path: Path, capsys: pytes
     with pytest.raises(ImageError, match=r"x\.tar: 2\.png: is not an image"):
         source.image(1)
     assert capsys.readouterr().err == ""
-    assert len(opened(path, captions=True, check="pictures")) == 1
+    assert len(opened(path, captions=True, check="images")) == 1
     assert f"1 of 2 images are left out: 1 unreadable ({path}: 2.png)" in capsys.readouterr().err
 
 

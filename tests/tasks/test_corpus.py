@@ -199,7 +199,7 @@ def test_sets(bigr: Run, corpus: dict[str, bytes], started: list[str]) -> None:
             if path.is_file() and not path.is_symlink():
                 tar.add(path, path.name)
     options = ("run.steps=1", "run.batch=4", "data.validation=1", "tokenizer.architecture=compact")
-    more = ("tokenizer.image_size=64", "data.workers=0", "data.check=pictures")
+    more = ("tokenizer.image_size=64", "data.workers=0", "data.check=images")
     for source in ("odd", "odd.tar"):
         line = ("train-tokenizer", "--data", source, "-o", f"run-{Path(source).suffix}", *options, *more)
         done = check(bigr(*line), line, started, (0, 2))

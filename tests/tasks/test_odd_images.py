@@ -49,8 +49,8 @@ def test_postscript_called_png_is_never_run(bigr: Run, ghostscript: Callable[[],
     Path("evil.png").write_bytes(EPS)
     for line in (
         ("train-tokenizer", "--data", "data", "-o", "r1", *TRAIN),
-        ("train-tokenizer", "--data", "data.tar", "-o", "r2", *TRAIN, "data.check=pictures"),
-        ("train-tokenizer", "--data", "data", "-o", "r3", *TRAIN, "data.check=pictures"),
+        ("train-tokenizer", "--data", "data.tar", "-o", "r2", *TRAIN, "data.check=images"),
+        ("train-tokenizer", "--data", "data", "-o", "r3", *TRAIN, "data.check=images"),
         ("evaluate", "generation", "data", "--reference", "data", "--features", "scenes"),
         ("evaluate", "generation", "data", "--reference", "data", "--features", "scenes", "--resize", 64),
         ("evaluate", "probe", "--data", "data"),

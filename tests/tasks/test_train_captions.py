@@ -150,8 +150,8 @@ def test_an_image_that_breaks_in_the_middle(bigr: Run, tmp_path: Path, tiny_mode
     shown = bigr("train-generator", *words)
     assert shown.code == 2
     assert ".jpg: is not an image" in shown.err
-    assert "hint: data.check=pictures leaves out what cannot be read" in shown.err
-    shown = bigr("train-generator", *words[: -len(MACHINE)], "data.check=pictures", *MACHINE, "-o", tmp_path / "other")
+    assert "hint: data.check=images leaves out what cannot be read" in shown.err
+    shown = bigr("train-generator", *words[: -len(MACHINE)], "data.check=images", *MACHINE, "-o", tmp_path / "other")
     assert shown.code == 2
     assert "none of 12 images can be used: 1 without a caption" in shown.err
 

@@ -194,14 +194,14 @@ def test_augmented() -> None:
 def test_former_keys_go_on_working(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = tmp_path / "generator.yaml"
     old.write_text(
-        "tokenizer: x\nmasking: {share: picture, focus: 2.0}\ndata: {count: 9, cache_pictures: true}\n"
+        "tokenizer: x\nmasking: {share: picture, focus: 2.0}\ndata: {count: 9, cache_pictures: true, check: pictures}\n"
         "optimizer: {rate: 0.01, matrix_rate: 0.02}\n"
     )
     found = schema.load_yaml(GeneratorTraining, old)
     assert found.masking == MaskingConfig("image", foreground_weight=2.0)
-    assert found.data == DataConfig(count=9, cache_images=True)
+    assert found.data == DataConfig(count=9, cache_images=True, check="images")
     assert found.optimizer == OptimizerConfig(learning_rate=0.01, matrix_learning_rate=0.02)
-    assert capsys.readouterr().err.count("now\n") == 5
+    assert capsys.readouterr().err.count("now\n") == 6
     assert "rate:" not in schema.dump_yaml(found).replace("learning_rate:", "")
     changed = schema.override(found, ["optimizer.rate=0.5"], "command line")
     assert changed.optimizer.learning_rate == 0.5

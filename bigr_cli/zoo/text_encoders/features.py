@@ -124,7 +124,7 @@ class FeatureReader:
 
     def _write(self, text: str, features: Tensor) -> None:
         if self.keep:
-            self.keep = _CACHE.write(self._path(text), lambda hidden: save_array(hidden, features.numpy()))
+            self.keep = _CACHE.write(self._path(text), lambda temporary: save_array(temporary, features.numpy()))
 
 
 class TextEncoder(Protocol):
