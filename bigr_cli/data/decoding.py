@@ -42,6 +42,7 @@ _HUNGRY = {"JPEG2000": 4, "AVIF": 2}  # decoders that take 18 and 11 bytes a pix
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS")
 _WELCOME = (b"eXIf", b"iCCP", b"pHYs")
+_TEXTS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _RECIPE = b"bigr\0"
 _LOCK = threading.Lock()
 _users = 0  # threads that are decoding: Pillow's limit and Python's warning filters are the whole process's
@@ -69,10 +70,34 @@ def upright(opened: Image.Image) -> Image.Image:
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 if there is none."""
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        value = _exif(image).get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged metadata; the pixels are none the worse for it
         return 1
     return value if isinstance(value, int) else 1
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """As `getexif`, which decodes all pixels of a PNG file without EXIF before them: here only if some may follow."""
+    stream = getattr(image, "fp", None)
+    if image.format == "PNG" and "exif" not in image.info and stream is not None and not _texts_follow(stream):
+        return Image.Image.getexif(image)
+    return image.getexif()
+
+
+def _texts_follow(stream: IO[bytes]) -> bool:
+    """Whether a PNG file has EXIF, or a text, which may be EXIF or XMP, behind its first pixels."""
+    here, pixels = stream.tell(), False
+    try:
+        stream.seek(len(_PNG))
+        while len(head := stream.read(8)) == 8:
+            length, name = struct.unpack(">I4s", head)
+            pixels = pixels or name == b"IDAT"
+            if pixels and name in _TEXTS:
+                return True
+            stream.seek(length + 4, os.SEEK_CUR)
+        return False
+    finally:
+        stream.seek(here)
 
 
 def frames(opened: Image.Image) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin, features
+from PIL import ExifTags, Image, PngImagePlugin, features
 
 from bigr_cli import console
 from bigr_cli.data import decoding
@@ -299,6 +299,40 @@ def test_colours_without_a_palette_are_refused() -> None:
     content[at : at + 2] = struct.pack("<H", 65000)
     with pytest.raises(ImageError, match="is not an image"):
         read_image(bytes(content))
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("kind", ["none", "eXIf", "XMP", "ImageMagick"])
+def test_a_png_files_header_is_read_without_its_pixels_unless_its_orientation_follows_them(
+    kind: str, late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    profile = exif.tobytes()
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    texts = {
+        "none": (b"tIME", bytes(7)),
+        "eXIf": (b"eXIf", profile.removeprefix(b"Exif\0\0")),
+        "XMP": (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp.encode()),
+        "ImageMagick": (
+            b"tEXt",
+            f"Raw profile type exif\0\nexif\n{len(profile):8}\n{profile.hex()}\n".encode("latin-1"),
+        ),
+    }
+    name, body = texts[kind]
+    extra = struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    path = tmp_path / "a.png"
+    Image.effect_noise((40, 20), 50).convert("RGB").save(path)
+    plain = path.read_bytes()
+    place = plain.index(b"IEND" if late else b"IDAT") - 4
+    path.write_bytes(plain[:place] + extra + plain[place:])
+    loads, load = [], PngImagePlugin.PngImageFile.load
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda image: loads.append(1) or load(image))
+    size = (40, 20) if kind == "none" else (20, 40)
+    assert read_header(path).size == size
+    assert bool(loads) == (late and kind != "none")
+    monkeypatch.undo()
+    assert read_image(path).size == size
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
