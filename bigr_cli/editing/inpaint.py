@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from bigr_cli import console
 from bigr_cli.core.config import LARGEST_SEED, Prompt
 from bigr_cli.core.familiarity import Look
 from bigr_cli.core.model import BinaryModel
@@ -152,8 +153,8 @@ def edit_whole(
         original: an image of any size and mode.
         request: the new label, the share of the tokens, from 0 (nothing) to 1 (everything), settings.
         seed: of the image.
-        was: the label that the image shows, if that is known. Otherwise it is guessed; where it cannot be, those tokens
-            come first that fit the new label least.
+        was: what the image shows, a class or a text, if that is known. Otherwise it is guessed; where it cannot be,
+            those tokens come first that fit the new label least.
 
     Raises:
         UnfamiliarError: as `look_at`.
@@ -162,8 +163,15 @@ def edit_whole(
     view, look = see_whole(network, original, request.window), Look(network)
     window, codes, outside, side = view.window, view.codes, view.outside, view.window.side
     look_at(look, view.shown, codes, request, ~outside)
-    ratios = shown_ratios(network, view) if was is None else label_ratios(network, view, was)
+    known = was is not None
+    ratios = label_ratios(network, view, was, other=request.label) if known else shown_ratios(network, view)
     usual = UNSURE_STRENGTH if ratios is None else STRENGTH
+    if ratios is None and request.strength is None:
+        console.say(
+            f"what the image shows is not known, so {UNSURE_STRENGTH:.0%} of it is sampled anew; --from-class says it, "
+            f"and {STRENGTH:.0%} is enough",
+            once=True,
+        )
     count = round((usual if request.strength is None else request.strength) * int((~outside).sum()))
     if count == 0:
         return Painted(original.image, request.label, familiarity=look.verdict)

@@ -123,13 +123,14 @@ def class_mask(network: BinaryModel, original: Original, label: Prompt) -> NDArr
     return segmented(original.levels(), scores, least=_LEFT if ratios.max() > _CERTAIN else 0.0)
 
 
-def label_ratios(network: BinaryModel, view: WholeView, label: Prompt) -> Ratios:
+def label_ratios(network: BinaryModel, view: WholeView, label: Prompt, *, other: Prompt = None) -> Ratios:
     """How much likelier each token (grid, grid) is under a label than under others, smoothed over its neighbours.
 
     Compared with is the mean of other labels, and not no label: beside its neighbours a token of the object is likely
-    without a label too, but not under those of other objects. A text is compared with none.
+    without a label too, but not under those of other objects. A text is compared with the `other` one, or with none.
     """
-    scores = _scores(network, view, [label, *_others(network, label)])
+    others = [other] if isinstance(label, str) else _others(network, label)
+    scores = _scores(network, view, [label, *others])
     return _smoothed(scores[0] - scores[1:].mean(dim=0), view)
 
 
@@ -145,9 +146,9 @@ def shown_ratios(network: BinaryModel, view: WholeView) -> Ratios | None:
 
 
 def _others(network: BinaryModel, label: Prompt) -> list[Prompt]:
-    """What a label is compared with: other classes, evenly spaced among all; a text with none."""
+    """What a class is compared with: others, evenly spaced among all, or none if there are none."""
     config = network.generator.config
-    if config.condition != "class" or config.classes < 2:
+    if config.classes < 2:
         return [None]
     others = [index for index in range(config.classes) if index != label]
     places = np.linspace(0, len(others) - 1, min(_OTHERS, len(others))).round().astype(int)

@@ -1,5 +1,6 @@
 """Where an image shows a label: by the built-in model in scenes whose objects' masks are known."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,19 @@ def test_what_an_image_shows_is_guessed(
     np.testing.assert_allclose(guessed, label_ratios(model.network, view, scene[2]), atol=1e-5)
     monkeypatch.setattr(mask_finders, "_MOST_GUESSED", 15)
     assert shown_ratios(model.network, view) is None
+
+
+def test_two_texts_tell_apart_the_tokens_that_they_differ_in() -> None:
+    texts = bigr_cli.load("scenes-64-text", device="cpu")
+    scene = describe(0, 3 * 2**40 + 6)
+    image, mask = render_with_mask(scene, 64)
+    shown, other = scene.caption, replace(scene, color="blue" if scene.color != "blue" else "red").caption
+    assert shown != other
+    view = see_whole(texts.network, Original(image))
+    ratios = label_ratios(texts.network, view, shown, other=other)
+    covered = np.asarray(mask.resize((8, 8), Image.Resampling.BOX)) >= 128
+    assert ratios[covered].mean() > 3 * max(0, ratios[~covered].mean())
+    np.testing.assert_allclose(label_ratios(texts.network, view, shown, other=shown), 0, atol=1e-6)
 
 
 def test_tokens_outside_of_the_image_say_nothing(model: Any, scene: tuple[Any, Any, int]) -> None:

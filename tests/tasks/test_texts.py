@@ -136,6 +136,17 @@ def test_every_task_takes_a_text(bigr: Run) -> None:
     assert np.array_equal(before[outside], after[outside])
 
 
+def test_an_edit_without_a_mask_is_told_what_an_image_shows(bigr: Run) -> None:
+    words = ("edit", "in.png", "--text", "a red house", "--seed", 2)
+    done = bigr(*words, "-o", "a.png")
+    assert done.code == 0 and done.err.count("60% of it is sampled anew; --from-class says it") == 1, done.err
+    for options in (("--from-class", "a blue house"), ("--strength", 0.6), ("--from-class", "a red house")):
+        done = bigr(*words, *options, "-o", "b.png", "--overwrite")
+        assert done.code == 0 and "sampled anew" not in done.err, done.err
+    (command,) = (line for line in bigr("info", "b.png").out.splitlines() if "bigr edit" in line)
+    assert "--from-class 'a red house'" in command
+
+
 def test_ways_between_texts(bigr: Run) -> None:
     done = bigr("interpolate", "a red house", "a blue boat", "--frames", 3, "--seed", 1, "-o", "way/", "--json")
     assert done.code == 0, done.err
