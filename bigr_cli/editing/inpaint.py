@@ -19,6 +19,7 @@ from bigr_cli.editing.repaint import (
     Painted,
     Repainted,
     guess_label,
+    look_around,
     look_at,
     lowest,
     repaint,
@@ -68,11 +69,14 @@ def inpaint(
     """
     if not (mask > 0).any():
         return Painted(original.image, request.label)
-    windows = windows_for(network, mask > 0, request.window, step)
+    usual = windows_for(network, mask > 0, request.window, step)
+    # An object that is named is wanted as clear as can be, whatever the image shows farther away.
+    close = request.label is not None and not guess
+    windows = windows_for(network, mask > 0, request.window, step, close=True) if close else usual
     first = windows_for(network, mask > 0, request.window)[:1] if guess else []
     # All else of a large image is never made into floats, and is no part of what waits to be sampled.
-    box = working_area(mask > 0, [*windows, *first])
-    windows, first = ([window.shifted(*box[:2]) for window in some] for some in (windows, first))
+    box = working_area(mask > 0, [*windows, *usual, *first])
+    windows, usual, first = ([window.shifted(*box[:2]) for window in some] for some in (windows, usual, first))
     mask = mask[box[1] : box[3], box[0] : box[2]].copy()
     pixels, region = original.seen(box), mask > 0
     if guess:
@@ -80,10 +84,14 @@ def inpaint(
     scored = request.best_of > 1
     seeds = [(seed + index * _VARIANTS) & LARGEST_SEED for index in range(request.best_of)]
     look = Look(network)
+    closer = windows[0].side < usual[0].side
+    if closer:  # what is seen from close by is unlike the images of any training
+        look_around(look, network, pixels, region, request, usual)
+    looks = (None if closer else look, *[None] * (len(seeds) - 1))
     variants = side_by_side(
         [
             repaint(network, pixels, region, request, each, windows=windows, scored=scored, look=looking)
-            for each, looking in zip(seeds, (look, *[None] * (len(seeds) - 1)), strict=True)
+            for each, looking in zip(seeds, looks, strict=True)
         ]
     )
     made = yield from holding(variants, 2 * original.stored_bytes + len(seeds) * _HELD * pixels.nbytes)

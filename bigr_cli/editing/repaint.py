@@ -32,6 +32,7 @@ from bigr_cli.imaging.windows import (
     window_side,
 )
 
+_FILLED, _LEAST_FILLED = 0.625, 0.25  # of a window by an object: of 36 to 52 pixels of 64, 40 was recognised most often
 _OVERLAP = 0.05  # of a window: how far new paint fades into paint that was there before
 
 
@@ -131,10 +132,29 @@ def repaint(
     return Repainted(np.where(region[..., None], painted, border), total / max(1, count))
 
 
-def windows_for(network: BinaryModel, region: Where, side: int | None = None, step: float = 0.5) -> list[Window]:
-    """The windows in which a region is painted; `side` None lets region and image decide."""
-    chosen = side or window_side(extent(region), region.shape, network.tokenizer.config.image_size)
+def windows_for(
+    network: BinaryModel, region: Where, side: int | None = None, step: float = 0.5, *, close: bool = False
+) -> list[Window]:
+    """The windows in which a region is painted; `side` None lets region and image decide.
+
+    `close` is for a certain object, which models make clearer where it takes most of what they see.
+    """
+    config = network.tokenizer.config
+    filled = min(_FILLED, max(_LEAST_FILLED, 1 - 2 / config.grid)) if close else None  # known tokens on every side
+    chosen = side or window_side(extent(region), region.shape, config.image_size, filled=filled)
     return plan_windows(region, chosen, step)
+
+
+def look_around(
+    look: Look, network: BinaryModel, pixels: Pixels, region: Where, request: EditRequest, windows: Sequence[Window]
+) -> None:
+    """Let a look have what windows show around a region. Errors as `look_at`."""
+    config = network.tokenizer.config
+    for window in windows:
+        shown = cut(pixels, window, config.image_size, region)
+        known = torch.from_numpy(~touched_tokens(region, window, config.grid).reshape(-1))
+        codes = encode_pixels(network, shown)
+        look_at(look, shown, codes, request, known.to(codes.device))
 
 
 def guess_label(

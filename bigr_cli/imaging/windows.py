@@ -18,6 +18,7 @@ Where = NDArray[np.bool_]  # (H, W)
 
 ZOOM = 2  # a window shows at most so many pixels of the image for each of the model's, along a side
 _SMALLEST = 0.5  # and at least so many, unless the whole image is smaller
+_WHOLE = 4  # or so many where an object is wanted whole: softer, it is one, and not one in each of several windows
 _CONTEXT = 0.75  # a region that fills no more than this of a window leaves enough to see around it
 
 
@@ -85,7 +86,7 @@ def working_area(region: Where, windows: Sequence[Window]) -> tuple[int, int, in
     return min(lefts), min(tops), max(rights), max(bottoms)
 
 
-def window_side(extent: int, shape: tuple[int, int], size: int) -> int:
+def window_side(extent: int, shape: tuple[int, int], size: int, *, filled: float | None = None) -> int:
     """How large a window should be, in pixels of the image.
 
     Twice the region, so that it has context, but from one to two of the image's pixels for each of the model's;
@@ -96,11 +97,15 @@ def window_side(extent: int, shape: tuple[int, int], size: int) -> int:
         extent: the longer side of the region to be painted.
         shape: (height, width) of the image.
         size: of the model's images.
+        filled: the share of the window's side that the region shall take instead, as far as half to four of the
+            image's pixels for each of the model's allow.
     """
     short, long = min(shape), max(shape)
     side = min(max(2 * extent, size), ZOOM * size)
     if short <= ZOOM * size:
         side = max(side, short)
+    if filled is not None:
+        side = min(max(round(extent / filled), int(_SMALLEST * size)), _WHOLE * size)
     return max(1, min(side, short), min(int(_SMALLEST * size), long))
 
 

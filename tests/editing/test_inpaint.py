@@ -34,6 +34,7 @@ def network(tiny_model: Path) -> BinaryModel:
     how=st.sampled_from(BLENDS),
     step=st.sampled_from([0.25, 0.5]),
     guess=st.booleans(),
+    label=st.sampled_from([None, 1]),
 )
 def test_the_part_that_is_worked_on_gives_what_the_whole_image_gives(
     network: BinaryModel,
@@ -42,6 +43,7 @@ def test_the_part_that_is_worked_on_gives_what_the_whole_image_gives(
     how: str,
     step: float,
     guess: bool,
+    label: int | None,
 ) -> None:
     width, height = size
     levels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -49,15 +51,36 @@ def test_the_part_that_is_worked_on_gives_what_the_whole_image_gives(
     for x, y, w, h in boxes:
         left, top = int(x * (width - 1)), int(y * (height - 1))
         mask[top : top + 1 + int(h * h * height), left : left + 1 + int(w * w * width)] = 1
-    request = Inpaint(mask=MaskRequest(weights=mask), blend=how, sampling=SAMPLING)  # type: ignore[arg-type]
+    request = Inpaint(mask=MaskRequest(weights=mask), label=label, blend=how, sampling=SAMPLING)  # type: ignore[arg-type]
     pixels, region = original.seen(), mask > 0
 
     def whole():  # type: ignore[no-untyped-def]
-        label = guess_label(network, pixels, region, SEED, windows_for(network, region)) if guess else None
-        made = yield from repaint(network, pixels, region, replace(request, label=label), SEED, step=step)
+        wanted = guess_label(network, pixels, region, SEED, windows_for(network, region)) if guess else label
+        windows = windows_for(network, region, step=step, close=label is not None and not guess)
+        made = yield from repaint(network, pixels, region, replace(request, label=wanted), SEED, windows=windows)
         return joined(original, pixels, made, mask, how)  # type: ignore[arg-type]
 
     part = inpaint(network, original, mask, request, SEED, guess=guess, step=step)
     made = dict(paint_together(network, [("part", part), ("whole", whole())], batch_size=4))
     assert not any(isinstance(one, BigrError) for one in made.values())
     assert np.array_equal(np.asarray(made["part"].image), np.asarray(made["whole"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "guess", "side"),
+    [
+        ({}, False, 16),
+        ({"label": 1}, False, 12),
+        ({"label": 1, "window": 16}, False, 16),
+        ({}, True, 16),
+    ],
+)
+def test_a_named_object_is_painted_from_close_by(
+    network: BinaryModel, options: dict[str, int], guess: bool, side: int
+) -> None:
+    mask = np.zeros((16, 16), np.float32)
+    mask[4:10, 5:10] = 1
+    request = Inpaint(mask=MaskRequest(weights=mask), sampling=SAMPLING, **options)  # type: ignore[arg-type]
+    original = Original(Image.new("RGB", (16, 16), "teal"))
+    (wanted,) = next(inpaint(network, original, mask, request, SEED, guess=guess))
+    assert wanted.box is not None and wanted.box[2] == side

@@ -24,6 +24,19 @@ def test_an_image_of_the_models_size_is_seen_whole() -> None:
     assert [window_side(extent, (64, 64), 64) for extent in (1, 20, 64)] == [64, 64, 64]
 
 
+def test_an_object_is_seen_whole_and_no_smaller_than_it_need_be() -> None:
+    assert [window_side(extent, (64, 64), 64, filled=0.625) for extent in (1, 20, 25, 40, 64)] == [32, 32, 40, 64, 64]
+    found = [window_side(extent, (2000, 1500), 64, filled=0.625) for extent in (5, 40, 60, 130, 500)]
+    assert found == [32, 64, 96, 208, 256]
+
+
+@given(height=SIZES, width=SIZES, size=st.sampled_from([16, 64, 256]), share=st.floats(0, 1))
+def test_a_filled_window_is_within_the_image_too(height: int, width: int, size: int, share: float) -> None:
+    side = window_side(max(1, round(share * max(height, width))), (height, width), size, filled=0.625)
+    assert 1 <= side <= min(4 * size, max(height, width))
+    assert side <= min(height, width) or side <= size // 2
+
+
 def test_a_small_region_of_a_large_image_is_seen_at_full_resolution_and_a_larger_one_with_context() -> None:
     assert [window_side(extent, (2000, 1500), 64) for extent in (5, 40, 60, 500)] == [64, 80, 120, 128]
 
