@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from bigr_cli import console
 from bigr_cli.core.config import LARGEST_SEED, Prompt
@@ -18,6 +19,7 @@ from bigr_cli.editing.mask_finders import label_ratios, shown_ratios
 from bigr_cli.editing.repaint import (
     Painted,
     Repainted,
+    WholeView,
     guess_label,
     look_around,
     look_at,
@@ -171,22 +173,10 @@ def edit_whole(
     view, look = see_whole(network, original, request.window), Look(network)
     window, codes, outside, side = view.window, view.codes, view.outside, view.window.side
     look_at(look, view.shown, codes, request, ~outside)
-    known = was is not None
-    ratios = label_ratios(network, view, was, other=request.label) if known else shown_ratios(network, view)
-    usual = UNSURE_STRENGTH if ratios is None else STRENGTH
-    if ratios is None and request.strength is None:
-        console.say(
-            f"what the image shows is not known, so {UNSURE_STRENGTH:.0%} of it is sampled anew; --from-class says it, "
-            f"and {STRENGTH:.0%} is enough",
-            once=True,
-        )
+    fit, usual = _to_replace(network, view, request, seed, was)
     count = round((usual if request.strength is None else request.strength) * int((~outside).sum()))
     if count == 0:
         return Painted(original.image, request.label, familiarity=look.verdict)
-    if ratios is None:
-        fit = seen_fit(network, codes, request.label, seed, outside)
-    else:
-        fit = -torch.from_numpy(ratios).flatten().to(codes.device)
     masked = lowest(fit.masked_fill(outside, torch.inf), count)
     wanted = sample_request(codes, masked | outside, request, seed, window)
     sampled = yield [replace(wanted, held=2 * original.stored_bytes)]
@@ -200,3 +190,21 @@ def edit_whole(
     mask[window.clipped(height, width)] = changed[window.inside(height, width)]
     painted = joined(original, pixels, Repainted(made), mask, request.blend, opaque=False)
     return Painted(painted, request.label, familiarity=look.verdict)
+
+
+def _to_replace(network: BinaryModel, view: WholeView, request: Edit, seed: int, was: Prompt) -> tuple[Tensor, float]:
+    """Numbers (L,) of an image's tokens, the lower the sooner to be sampled again, and which share usually is.
+
+    Says so where it is not known what the image shows, and more are needed.
+    """
+    known = was is not None
+    ratios = label_ratios(network, view, was, other=request.label) if known else shown_ratios(network, view)
+    if ratios is not None:
+        return -torch.from_numpy(ratios).flatten().to(view.codes.device), STRENGTH
+    if request.strength is None:
+        console.say(
+            f"what the image shows is not known, so {UNSURE_STRENGTH:.0%} of it is sampled anew; --from-class says it, "
+            f"and {STRENGTH:.0%} is enough",
+            once=True,
+        )
+    return seen_fit(network, view.codes, request.label, seed, view.outside), UNSURE_STRENGTH
