@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,39 +23,34 @@ from tables import show
 from zero_shot import all_done, originals
 
 from bigr_cli.data import scenes
-from bigr_cli.data.loading import as_floats
 from bigr_cli.data.sources import ScenesSource
 from bigr_cli.editing.requests import STRENGTH, UNSURE_STRENGTH, Edit
-from bigr_cli.evaluation.agreement import QUESTIONS
+from bigr_cli.evaluation.agreement import FIRST, QUESTIONS, Captions, answers_of, scenes_evaluator
 from bigr_cli.evaluation.classifier import load_classifier
+from bigr_cli.evaluation.image_sets import array
 from bigr_cli.imaging.originals import Original
 from bigr_cli.model import Model
 
-_FIRST = 2**43  # beyond every scene that a training reaches
-_FIELDS = {"object": "label"}  # of a scene, for questions that are called otherwise
+_CHANGED = 8  # levels by which a pixel has to differ to count as changed
 
 
-def reworded(scene: scenes.Scene, question: str, answers: dict[str, tuple[str, ...]], random: Any) -> scenes.Scene:
+def reworded(scene: scenes.Scene, question: str, answers: tuple[str, ...], random: Any) -> scenes.Scene:
     """The scene with another answer to one question."""
-    field = _FIELDS.get(question, question)
-    others = [answer for answer in answers[question] if answer != getattr(scene, field)]
+    others = [answer for answer in answers if answer != answers_of(scene)[question]]
+    field = "label" if question == "object" else question
     return replace(scene, **{field: others[int(random.integers(len(others)))]})
-
-
-def answers_of(scene: scenes.Scene) -> dict[str, str]:
-    """What the classifier should say of a scene."""
-    return {question: getattr(scene, _FIELDS.get(question, question)) for question in QUESTIONS}
 
 
 def edited(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each question, of as many scenes each."""
-    network, random = load_classifier(), np.random.default_rng(options.seed)
-    found = [scenes.describe(options.seed, _FIRST + index) for index in range(options.count)]
-    source = ScenesSource(64, options.seed, _FIRST, options.count)
+    evaluate, answers = scenes_evaluator(torch.device("cpu")), load_classifier().answers
+    random = np.random.default_rng(options.seed)
+    found = [scenes.describe(options.seed, FIRST + index) for index in range(options.count)]
+    source = ScenesSource(64, options.seed, FIRST, options.count)
     images = np.stack([source.image(index).pixels for index in range(options.count)])
     rows = []
     for question in QUESTIONS:
-        wanted = [reworded(scene, question, network.answers, random) for scene in found]
+        wanted = [reworded(scene, question, answers[question], random) for scene in found]
         coroutines = [
             model.request(
                 Edit,
@@ -65,22 +61,15 @@ def edited(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
             for index, (old, new, image) in enumerate(zip(found, wanted, images, strict=True))
         ]
         made = originals(all_done(model, coroutines, f"another {question}"))
-        with torch.inference_mode():
-            logits = network(as_floats(torch.from_numpy(made).permute(0, 3, 1, 2)))
-        said = {
-            name: [network.answers[name][best] for best in logits[name].argmax(dim=1).tolist()] for name in QUESTIONS
-        }
-        right = {
-            name: np.mean([answers_of(new)[name] == one for new, one in zip(wanted, said[name], strict=True)])
-            for name in QUESTIONS
-        }
+        captions = Captions(question, tuple(new.caption for new in wanted), tuple(map(answers_of, wanted)))
+        right = evaluate(captions, array(made, Path(question)), lambda count: None)
         rows.append(
             {
                 "another": question,
                 "images": len(made),
                 "changed_%": 100 * right[question],
                 "kept_%": 100 * np.mean([right[name] for name in QUESTIONS if name != question]),
-                "pixels_%": 100 * (np.abs(made.astype(int) - images).max(axis=-1) > 8).mean(),
+                "pixels_%": 100 * (np.abs(made.astype(int) - images).max(axis=-1) > _CHANGED).mean(),
             }
         )
     return rows

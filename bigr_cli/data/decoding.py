@@ -88,16 +88,24 @@ def _texts_follow(stream: IO[bytes]) -> bool:
     """Whether a PNG file has EXIF, or a text, which may be EXIF or XMP, behind its first pixels."""
     here, pixels = stream.tell(), False
     try:
-        stream.seek(len(_PNG))
-        while len(head := stream.read(8)) == 8:
-            length, name = struct.unpack(">I4s", head)
+        for name, _ in _chunks(stream):
             pixels = pixels or name == b"IDAT"
             if pixels and name in _TEXTS:
                 return True
-            stream.seek(length + 4, os.SEEK_CUR)
         return False
     finally:
         stream.seek(here)
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """The name and the length of each chunk of a PNG file, at whose body the stream then is; it need not be read."""
+    place = len(_PNG)
+    stream.seek(place)
+    while len(head := stream.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        yield name, length
+        place += 8 + length + 4
+        stream.seek(place)
 
 
 def frames(opened: Image.Image) -> int:
@@ -222,8 +230,8 @@ def without_texts(stream: IO[bytes], *, strict: bool) -> io.BytesIO | None:
         return None
     kept, dropped = io.BytesIO(), False
     kept.write(_PNG)
-    while len(head := stream.read(8)) == 8:
-        length, name = struct.unpack(">I4s", head)
+    for name, length in _chunks(stream):
+        head = struct.pack(">I4s", length, name)
         body, checksum = stream.read(length), stream.read(4)
         recipe = name == b"iTXt" and body.startswith(_RECIPE)
         if name in _NEEDED or (not strict and (recipe or (name in _WELCOME and _is_sound(name, body, checksum)))):

@@ -71,10 +71,10 @@ def inpaint(
     """
     if not (mask > 0).any():
         return Painted(original.image, request.label)
-    usual = windows_for(network, mask > 0, request.window, step)
     # An object that is named is wanted as clear as can be, whatever the image shows farther away.
-    close = request.label is not None and not guess
-    windows = windows_for(network, mask > 0, request.window, step, close=True) if close else usual
+    close = request.label is not None and not guess and request.window is None
+    windows = windows_for(network, mask > 0, request.window, step, close=close)
+    usual = windows_for(network, mask > 0, step=step) if close else windows
     first = windows_for(network, mask > 0, request.window)[:1] if guess else []
     # All else of a large image is never made into floats, and is no part of what waits to be sampled.
     box = working_area(mask > 0, [*windows, *usual, *first])

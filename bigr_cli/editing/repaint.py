@@ -149,12 +149,9 @@ def look_around(
     look: Look, network: BinaryModel, pixels: Pixels, region: Where, request: EditRequest, windows: Sequence[Window]
 ) -> None:
     """Let a look have what windows show around a region. Errors as `look_at`."""
-    config = network.tokenizer.config
     for window in windows:
-        shown = cut(pixels, window, config.image_size, region)
-        known = torch.from_numpy(~touched_tokens(region, window, config.grid).reshape(-1))
-        codes = encode_pixels(network, shown)
-        look_at(look, shown, codes, request, known.to(codes.device))
+        shown, codes, unknown = _seen_around(network, pixels, region, window)
+        look_at(look, shown, codes, request, ~unknown)
 
 
 def guess_label(
@@ -164,12 +161,18 @@ def guess_label(
     windows = windows_for(network, region) if windows is None else windows
     if not windows:
         return None
-    config = network.tokenizer.config
-    codes = encode_pixels(network, cut(pixels, windows[0], config.image_size, region))
-    unknown = torch.from_numpy(touched_tokens(region, windows[0], config.grid).reshape(-1)).to(codes.device)
+    _, codes, unknown = _seen_around(network, pixels, region, windows[0])
     if bool(unknown.all()):
         return None
     return likeliest_label(network, codes, unknown, seed)
+
+
+def _seen_around(network: BinaryModel, pixels: Pixels, region: Where, window: Window) -> tuple[Pixels, Tensor, Tensor]:
+    """What a window shows of an image but for a region (S, S, 3), its codes (L, K), and unknown tokens (L,)."""
+    config = network.tokenizer.config
+    shown = cut(pixels, window, config.image_size, region)
+    codes = encode_pixels(network, shown)
+    return shown, codes, torch.from_numpy(touched_tokens(region, window, config.grid).reshape(-1)).to(codes.device)
 
 
 def likeliest_label(network: BinaryModel, codes: Tensor, unknown: Tensor, seed: int) -> int:

@@ -24,7 +24,7 @@ QUESTIONS = ("object", "color", "ground", "time")
 ALL = "all"
 CLIP = "clip"
 
-_START = 2**43  # beyond every scene that a training reaches
+FIRST = 2**43  # beyond every scene that a training reaches
 _BATCH = 64
 
 Pairs = frozenset[tuple[str, str]]  # colours and objects
@@ -51,7 +51,9 @@ def scene_captions(count: int, seed: int, apart: Pairs) -> list[Captions]:
     kinds = [("seen", _captions(count, seed, apart, inside=False))]
     if apart:
         kinds.append(("held out", _captions(count, seed, apart, inside=True)))
-    return [Captions(kind, tuple(each.caption for each in found), tuple(map(_answers, found))) for kind, found in kinds]
+    return [
+        Captions(kind, tuple(each.caption for each in found), tuple(map(answers_of, found))) for kind, found in kinds
+    ]
 
 
 def file_captions(path: Path) -> list[Captions]:
@@ -108,7 +110,7 @@ def clip_evaluator(folder: Path, device: torch.device) -> LoadedEvaluator:
 
 def _captions(count: int, seed: int, apart: Pairs, *, inside: bool) -> list[scenes.Scene]:
     found: list[scenes.Scene] = []
-    index = _START
+    index = FIRST
     while len(found) < count:
         scene = scenes.describe(seed, index)
         if ((scene.color, scene.label) in apart) == inside:
@@ -117,7 +119,8 @@ def _captions(count: int, seed: int, apart: Pairs, *, inside: bool) -> list[scen
     return found
 
 
-def _answers(scene: scenes.Scene) -> dict[str, str]:
+def answers_of(scene: scenes.Scene) -> dict[str, str]:
+    """What the classifier should say of a scene, by question."""
     return {"object": scene.label, "color": scene.color, "ground": scene.ground, "time": scene.time}
 
 

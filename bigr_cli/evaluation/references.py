@@ -64,35 +64,9 @@ class Opened:
             check_finite(self.file.features, f"{self.where}: features")
             features = {extractor.layers[metric]: self.file.features for metric in needed}
         elif self.images is not None and needed:
-            features = self._extracted(
-                network, extractor, sorted({extractor.layers[each] for each in needed}), device, batch
-            )
+            layers = sorted({extractor.layers[metric] for metric in needed})
+            features = _features(self.images, network, extractor, layers, device, batch)
         return Reference(features, statistics, self._provenance(features))
-
-    def _extracted(
-        self, network: nn.Module, extractor: Extractor, layers: list[str], device: torch.device, batch: int
-    ) -> Features:
-        """The features of the images, which are kept for the next time where images and network can be told apart."""
-        images = self.images
-        if images is None:
-            raise ValueError("the reference has no images")
-        if not images.identity or not extractor.provenance.get("weights"):
-            return extract(network, images, device, batch)
-        versions = (__version__, torch.__version__, device.type)
-        of_images = (images.identity, images.count, images.width, images.height)
-        kept = _FEATURES.path([of_images, extractor.name, extractor.provenance, layers, versions], ".npz")
-
-        def read(path: Path) -> Features | None:
-            with np.load(path) as arrays:
-                found = {name: torch.from_numpy(arrays[name]) for name in layers}
-            return found if all(len(each) == images.count for each in found.values()) else None
-
-        features = intact(read, kept)
-        if features is None:
-            features = extract(network, images, device, batch)
-            arrays = {name: each.numpy() for name, each in features.items()}
-            _FEATURES.write(kept, lambda path: save_arrays(path, **arrays))
-        return features
 
     def identity(self) -> str:
         """The same text means the same reference."""
@@ -108,6 +82,29 @@ class Opened:
         count = len(next(iter(features.values()))) if features else statistics.count if statistics else None
         kind = "features" if self.file.features is not None else "statistics"
         return {"source": kind, "path": self.where, "count": count, "size": None, "classes": None, "per_class": None}
+
+
+def _features(
+    images: ImageSet, network: nn.Module, extractor: Extractor, layers: list[str], device: torch.device, batch: int
+) -> Features:
+    """The features of all images, which are kept for the next time where images and network can be told apart."""
+    if not images.identity or not extractor.provenance.get("weights"):
+        return extract(network, images, device, batch)
+    of_images = (images.identity, images.count, images.width, images.height)
+    versions = (__version__, torch.__version__, device.type)
+    kept = _FEATURES.path([of_images, extractor.name, extractor.provenance, layers, versions], ".npz")
+
+    def read(path: Path) -> Features | None:
+        with np.load(path) as arrays:
+            found = {name: torch.from_numpy(arrays[name]) for name in layers}
+        return found if all(len(each) == images.count for each in found.values()) else None
+
+    features = intact(read, kept)
+    if features is None:
+        features = extract(network, images, device, batch)
+        arrays = {name: each.numpy() for name, each in features.items()}
+        _FEATURES.write(kept, lambda path: save_arrays(path, **arrays))
+    return features
 
 
 def open_reference(where: str, size: tuple[int, int], *, count: int | None, resize: int | None) -> Opened:

@@ -101,11 +101,12 @@ def window_side(extent: int, shape: tuple[int, int], size: int, *, filled: float
             image's pixels for each of the model's allow.
     """
     short, long = min(shape), max(shape)
-    side = min(max(2 * extent, size), ZOOM * size)
-    if short <= ZOOM * size:
-        side = max(side, short)
     if filled is not None:
         side = min(max(round(extent / filled), int(_SMALLEST * size)), _WHOLE * size)
+    else:
+        side = min(max(2 * extent, size), ZOOM * size)
+        if short <= ZOOM * size:
+            side = max(side, short)
     return max(1, min(side, short), min(int(_SMALLEST * size), long))
 
 

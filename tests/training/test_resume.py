@@ -87,7 +87,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 
 
 BOTH = (
-    *("--size", "nano", "--image-size", "16", "--steps", "12", "tokenizer.channels=[16]", "tokenizer.bits=6"),
+    *("--size", "nano", "--image-size", "16", "--steps", "24", "tokenizer.channels=[16]", "tokenizer.bits=6"),
     *("tokenizer.encoder_blocks=[0]", "tokenizer.decoder_blocks=[0]", "generator.layers=1", "generator.heads=2"),
     *("generator.dim=16", "generator.transcoder_width=16", "generator.diffusion_timesteps=8", "sampling.steps=2"),
     *("sampling.timesteps=3", "data.workers=0", "run.batch=4", "run.precision=float32"),
@@ -115,9 +115,10 @@ def test_both_stages_killed_and_stopped_end_with_the_same_bits(kill_resume: Modu
     whole, killed = (tmp_path / name / "run" for name in ("whole", "killed"))
     finish(whole)
     moments = {
-        killed / "tokenizer" / "checkpoints" / "step-00000012.safetensors": signal.SIGKILL,
+        killed / "tokenizer" / "checkpoints" / "step-00000006.safetensors": signal.SIGKILL,
+        killed / "tokenizer" / "checkpoints" / "step-00000024.safetensors": signal.SIGKILL,
         killed / "generator" / "training.yaml": signal.SIGKILL,
-        killed / "generator" / "checkpoints" / "step-00000006.safetensors": signal.SIGTERM,
+        killed / "generator" / "checkpoints" / "step-00000012.safetensors": signal.SIGTERM,
     }
     for moment, number in moments.items():
         process = start(killed)
@@ -131,7 +132,7 @@ def test_both_stages_killed_and_stopped_end_with_the_same_bits(kill_resume: Modu
     for name in ("config.yaml", "tokenizer.safetensors", "generator.safetensors", "README.md"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name
     for stage in ("tokenizer", "generator"):
-        last = f"{stage}/checkpoints/step-00000012.safetensors"
+        last = f"{stage}/checkpoints/step-00000024.safetensors"
         assert (whole / last).read_bytes() == (killed / last).read_bytes(), last
 
 
