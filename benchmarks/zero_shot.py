@@ -5,12 +5,13 @@
 
 All on scenes that no network of ours has seen, 64 pixels large. `repaint`: the object's box is masked, as it is and
 with a margin around it, and painted anew with the true label, and with another one; the share in which the judge sees
-that label; how many images have a pixel that changed outside the mask. `seams`: boxes at random places are painted
-anew; the mean absolute difference of neighbouring pixels across their borders, as a share of that at the same places of
-the scenes themselves. `outpaint`: scenes are continued to three times their width; the same difference between columns,
-across the image's and the windows' borders and elsewhere in the paint, as a share of that in the outer eighth of real
-scenes, where no object is.
-`enrich`: scenes are reduced by two and enlarged; the Fréchet distance to other real scenes before and after.
+that label; how many images have a pixel that changed outside the mask. `pasted`, what that could be at best: instead
+of what a model paints, real objects of the other labels are pasted into the boxes, reduced to fit. `seams`: boxes
+somewhere are painted anew; the mean absolute difference of neighbouring pixels across their borders, as a share of
+that at the same places of the scenes themselves. `outpaint`: scenes are continued to three times their width; the
+same difference between columns, across the image's and the windows' borders and elsewhere in the paint, as a share of
+that in the outer eighth of real scenes, where no object is. `enrich`: scenes are reduced by two and enlarged; the
+Fréchet distance to other real scenes before and after.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from bigr_cli.evaluation.fidelity import frechet_distance
 from bigr_cli.evaluation.reconstruction import boxes
 from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.regions import MaskRequest
+from bigr_cli.imaging.windows import bounds
 from bigr_cli.model import Model
 from bigr_cli.progress import progress_bar
 
@@ -73,10 +75,22 @@ def as_judged(arrays: Arrays) -> Tensor:
 
 def unseen(count: int, first: int = 0) -> tuple[Arrays, NDArray[np.bool_], NDArray[np.int64]]:
     """Scenes, the boxes of their objects (N, H, W), and their labels (N,)."""
+    images, foreground, labels = with_foreground(count, first)
+    return images, boxes_of(foreground), labels
+
+
+def with_foreground(count: int, first: int) -> tuple[Arrays, NDArray[np.uint8], NDArray[np.int64]]:
+    """Scenes, how much their objects cover of each pixel (N, H, W), and their labels (N,)."""
     batches = list(all_batches(ScenesSource(64, 0, UNSEEN + first), 256, count=count))
     images = torch.cat([batch.images for batch in batches]).permute(0, 2, 3, 1).numpy()
-    masks = boxes_of(torch.cat([batch.foreground for batch in batches])[:, 0].numpy())
-    return images, masks, torch.cat([batch.labels for batch in batches]).numpy()
+    foreground = torch.cat([batch.foreground for batch in batches])[:, 0].numpy()
+    return images, foreground, torch.cat([batch.labels for batch in batches]).numpy()
+
+
+def other_labels(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each of the labels (N,) another one, all others equally often."""
+    others: NDArray[np.int64] = (labels + 1 + np.arange(len(labels)) % (len(scenes.LABELS) - 1)) % len(scenes.LABELS)
+    return others
 
 
 def boxes_of(foreground: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -87,8 +101,7 @@ def boxes_of(foreground: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Objects painted anew, with their own label and with another."""
     images, tight, labels = unseen(options.count, options.first)
-    others = (labels + 1 + np.arange(len(labels)) % (len(scenes.LABELS) - 1)) % len(scenes.LABELS)
-    wants = {"inpaint, true label": labels, "edit, another label": others}
+    wants = {"inpaint, true label": labels, "edit, another label": other_labels(labels)}
     if options.edit_only:
         del wants["inpaint, true label"]
     rows = []
@@ -97,18 +110,47 @@ def repaint(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
         kind = Edit if name.startswith("edit") else Inpaint
         made = inpainted(model, images, masks, wanted.tolist(), options.blend, kind, **dict(options.set))
         kept = (made == images).all(axis=-1) | masks
-        shown, asked = as_judged(made), torch.from_numpy(wanted)
-        rows.append(
-            {
-                "what": name,
-                "margin": margin,
-                "images": len(made),
-                "recognised_%": 100 * accuracy(shown, asked),
-                "strict_%": 100 * accuracy(shown, asked, load_judge(folder=STRICT)),
-                "changed_outside": int((~kept).any(axis=(1, 2)).sum()),
-            }
-        )
+        changed = int((~kept).any(axis=(1, 2)).sum())
+        rows.append({"what": name, "margin": margin, **recognised(made, wanted), "changed_outside": changed})
     return rows
+
+
+def recognised(made: Arrays, wanted: NDArray[np.int64]) -> dict[str, float]:
+    """How many images there are, and in which share each judge sees what was wanted (N,)."""
+    shown, asked = as_judged(made), torch.from_numpy(wanted)
+    strict = accuracy(shown, asked, load_judge(folder=STRICT))
+    return {"images": len(made), "recognised_%": 100 * accuracy(shown, asked), "strict_%": 100 * strict}
+
+
+def pasted(_: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Real objects of the labels that `repaint` edits to, pasted into the boxes, no larger than they are."""
+    images, tight, labels = unseen(options.count, options.first)
+    wanted, rng = other_labels(labels), np.random.default_rng(0)
+    objects = with_foreground(1024, options.first + 500_000)
+    made = np.stack([_with_object(*scene, objects, rng) for scene in zip(images, tight, wanted, strict=True)])
+    return [{"what": "real objects pasted, another label", "margin": 0, **recognised(made, wanted)}]
+
+
+def _with_object(
+    image: Arrays, box: NDArray[np.bool_], label: int, objects: tuple[NDArray[Any], ...], rng: np.random.Generator
+) -> Arrays:
+    """A scene without what was in the box, but with an object of the label at the bottom of it."""
+    import cv2
+
+    given, covers, labels = objects
+    number = rng.choice(np.flatnonzero(labels == label))
+    left, top, right, bottom = bounds(covers[number] > 0)
+    x0, y0, x1, y1 = bounds(box)
+    scale = min(1, (x1 - x0) / (right - left), (y1 - y0) / (bottom - top))
+    width, height = max(1, int(scale * (right - left))), max(1, int(scale * (bottom - top)))
+    part = slice(top, bottom), slice(left, right)
+    colours = np.asarray(Image.fromarray(given[number][part]).resize((width, height), Image.Resampling.LANCZOS))
+    weight = np.asarray(Image.fromarray(covers[number][part]).resize((width, height), Image.Resampling.BOX)) / 255
+    result = cv2.inpaint(image, box.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    x = (x0 + x1 - width) // 2
+    into = result[y1 - height : y1, x : x + width]
+    into[:] = np.round(into * (1 - weight[..., None]) + colours * weight[..., None])
+    return np.asarray(result)
 
 
 def inpainted(
@@ -218,6 +260,7 @@ def richer(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 PARTS: dict[str, Part] = {
     "repaint": repaint,
+    "pasted": pasted,
     "seams": seams,
     "outpaint": wider,
     "enrich": richer,

@@ -92,7 +92,7 @@ def inpaint(
     looks = (None if closer else look, *[None] * (len(seeds) - 1))
     variants = side_by_side(
         [
-            repaint(network, pixels, region, request, each, windows=windows, scored=scored, look=looking)
+            repaint(network, pixels, region, request, each, windows=windows, whole=close, scored=scored, look=looking)
             for each, looking in zip(seeds, looks, strict=True)
         ]
     )

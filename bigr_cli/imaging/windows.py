@@ -207,12 +207,39 @@ def planes_resized(pixels: Pixels, size: tuple[int, int], method: Image.Resampli
     return stacked.reshape((size[1], size[0], *pixels.shape[2:]))
 
 
-def touched_tokens(region: Where, window: Window, grid: int, *, beyond: bool = True) -> Where:
-    """The tokens (grid, grid) of a window that have a pixel of the region, or, if `beyond`, one outside the image."""
-    height, width = region.shape
-    shown = np.full((window.side, window.side), beyond)
-    shown[window.inside(height, width)] = region[window.clipped(height, width)]
-    token, pixel = np.arange(grid)[:, None], np.arange(window.side)
-    overlaps = (pixel * grid < (token + 1) * window.side) & ((pixel + 1) * grid > token * window.side)
+def touched_tokens(region: Where, window: Window, grid: int, *, beyond: bool = True, reach: float = 0) -> Where:
+    """The tokens (grid, grid) of a window that have a pixel of the region, or, if `beyond`, one outside the image.
+
+    `reach` counts those too that are nearer to the region than this share of a token's side.
+    """
+    shown = _shown(region, window)
+    touched = _overlapped(shown, window.side, grid, reach)
+    if beyond:
+        outside = ~_shown(np.ones_like(region), window)
+        touched |= _overlapped(outside, window.side, grid)
+    return touched
+
+
+def _shown(region: Where, window: Window) -> Where:
+    """A region as a window shows it, (side, side); nothing of it lies beyond the image."""
+    shown = np.zeros((window.side, window.side), dtype=bool)
+    shown[window.inside(*region.shape)] = region[window.clipped(*region.shape)]
+    return shown
+
+
+def _overlapped(shown: Where, side: int, grid: int, reach: float = 0) -> Where:
+    token, pixel = np.arange(grid)[:, None], np.arange(side)
+    near = reach * side
+    overlaps = (pixel * grid < (token + 1) * side + near) & ((pixel + 1) * grid > token * side - near)
     counts = overlaps.astype(np.float32)
     return np.asarray(counts @ shown.astype(np.float32) @ counts.T > 0)
+
+
+def surroundings(region: Where, window: Window, size: int, width: int) -> Where:
+    """The pixels (size, size) of what a window shows that lie in the image within `width` of a region, not in it."""
+    import cv2
+
+    rows = (2 * np.arange(size) + 1) * window.side // (2 * size)
+    inside, image = (_shown(part, window)[rows[:, None], rows] for part in (region, np.ones_like(region)))
+    grown = cv2.dilate(inside.astype(np.uint8), np.ones((2 * width + 1, 2 * width + 1), dtype=np.uint8))
+    return np.asarray((grown > 0) & ~inside & image)

@@ -56,8 +56,10 @@ def test_the_part_that_is_worked_on_gives_what_the_whole_image_gives(
 
     def whole():  # type: ignore[no-untyped-def]
         wanted = guess_label(network, pixels, region, SEED, windows_for(network, region)) if guess else label
-        windows = windows_for(network, region, step=step, close=label is not None and not guess)
-        made = yield from repaint(network, pixels, region, replace(request, label=wanted), SEED, windows=windows)
+        close = label is not None and not guess
+        windows = windows_for(network, region, step=step, close=close)
+        asked = replace(request, label=wanted)
+        made = yield from repaint(network, pixels, region, asked, SEED, windows=windows, whole=close)
         return joined(original, pixels, made, mask, how)  # type: ignore[arg-type]
 
     part = inpaint(network, original, mask, request, SEED, guess=guess, step=step)

@@ -16,7 +16,7 @@ from bigr_cli.editing.repaint import guess_label, repaint
 from bigr_cli.editing.requests import Enrich
 from bigr_cli.errors import BigrError
 from bigr_cli.imaging.arrays import decode_pixels, encode_pixels
-from bigr_cli.imaging.windows import Window, cut
+from bigr_cli.imaging.windows import Window, cut, surroundings
 from bigr_cli.zoo.folder import load_model
 
 Run = Callable[[SamplingCoroutine[Any]], Any]
@@ -92,8 +92,8 @@ def test_what_is_under_the_mask_plays_no_part(
     region[y : data.draw(st.integers(y + 1, height)), x : data.draw(st.integers(x + 1, width))] = True
     pixels = noise(height, width)
     other = np.where(region[..., None], 1 - pixels, pixels)
-    step = data.draw(st.sampled_from([0.25, 0.5]))
-    one, two = (run(repaint(network, shown, region, REQUEST, SEED, step=step)).pixels for shown in (pixels, other))
+    how = {"step": data.draw(st.sampled_from([0.25, 0.5])), "whole": data.draw(st.booleans())}
+    one, two = (run(repaint(network, shown, region, REQUEST, SEED, **how)).pixels for shown in (pixels, other))
     assert np.array_equal(one, two)
     assert guess_label(network, pixels, region, 5) == guess_label(network, other, region, 5)
 
@@ -106,6 +106,60 @@ def test_what_is_painted_follows_label_and_seed(network: BinaryModel, run: Run) 
     labelled = replace(REQUEST, label=2)
     for other, seed in ((REQUEST, 6), (labelled, SEED), (replace(labelled, negative=1), SEED)):
         assert not np.array_equal(one, run(repaint(network, pixels, region, other, seed)).pixels)
+
+
+@pytest.mark.parametrize(
+    ("spilt", "kept"),
+    [
+        ([0.3, 0.0, 0.9], 1),  # good enough, so there is no third
+        ([0.05, 0.0, 0.0], 0),
+        ([0.9, 0.4, 0.6], 1),  # all are cut off, this one least
+        ([0.5, 0.5, 0.5], 0),
+    ],
+)
+def test_an_object_that_its_region_cuts_off_is_tried_again(
+    network: BinaryModel, monkeypatch: pytest.MonkeyPatch, spilt: list[float], kept: int
+) -> None:
+    """Each try changes another share of what surrounds the region."""
+    region = np.zeros((16, 16), dtype=bool)
+    region[6:10, 6:10] = True
+    beside = surroundings(region, Window(0, 0, 16), 16, 1)
+    places = np.argwhere(beside)
+    painted = []
+
+    def decoded(_: BinaryModel, codes: torch.Tensor) -> np.ndarray:
+        number = len(painted)
+        pixels = np.full((16, 16, 3), 0.5, dtype=np.float32)
+        if number:  # the first is what was known
+            pixels[tuple(places[: round(spilt[number - 1] * len(places))].T)] = 0.9
+            pixels[region] = number / 10
+        painted.append(pixels)
+        return pixels
+
+    monkeypatch.setattr("bigr_cli.editing.repaint.decode_pixels", decoded)
+    seeds = []
+    painting = repaint(network, noise(16, 16), region, REQUEST, SEED, windows=[Window(0, 0, 16)], whole=True)
+    try:
+        (wanted,) = next(painting)
+        while True:
+            seeds.append(wanted.seed)
+            (wanted,) = painting.send(wanted.codes[None])
+    except StopIteration as end:
+        assert np.allclose(end.value.pixels[region], (kept + 1) / 10)
+    good = [index for index, share in enumerate(spilt) if share <= 0.1]
+    assert len(seeds) == len(set(seeds)) == (good[0] + 1 if good else 3)
+
+
+def test_tokens_beside_the_region_of_an_object_are_sampled_too(network: BinaryModel) -> None:
+    region = np.zeros((16, 16), dtype=bool)
+    region[5:9, 4:8] = True  # rows 1 and 2 of the tokens, of column 1 all, so that both its neighbours are near
+    counts = {}
+    for whole in (False, True):
+        (wanted,) = next(
+            repaint(network, noise(16, 16), region, REQUEST, SEED, windows=[Window(0, 0, 16)], whole=whole)
+        )
+        counts[whole] = wanted.masked.view(4, 4).sum(dim=0).tolist()
+    assert counts == {False: [0, 2, 0, 0], True: [3, 3, 3, 0]}
 
 
 def test_the_score_is_that_of_the_painted_tokens(network: BinaryModel, run: Run) -> None:

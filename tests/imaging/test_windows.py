@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli.imaging.windows import Window, cut, extent, plan_windows, resized, touched_tokens, window_side
+from bigr_cli.imaging.windows import (
+    Window,
+    cut,
+    extent,
+    plan_windows,
+    resized,
+    surroundings,
+    touched_tokens,
+    window_side,
+)
 
 SIZES = st.integers(1, 300)
 
@@ -104,6 +113,29 @@ def test_what_lies_beyond_the_image_is_unknown() -> None:
     nothing = np.zeros((8, 4), dtype=bool)
     tokens = touched_tokens(nothing, Window(-2, 0, 8), 4)
     assert tokens.tolist() == [[True, False, False, True]] * 4
+
+
+def test_tokens_near_a_region_count_within_reach_and_those_near_the_border_do_not() -> None:
+    region = np.zeros((8, 6), dtype=bool)
+    region[2:4, 2:4] = True
+    window = Window(0, 0, 8)  # 2 pixels a token; its last column is beyond the image
+    for reach, near in ((0.0, [1]), (0.25, [0, 1, 2]), (0.75, [0, 1, 2])):
+        tokens = touched_tokens(region, window, 4, reach=reach)
+        assert tokens[:, 3].all()
+        assert (np.argwhere(tokens[:, :3]) == [[row, column] for row in near for column in near]).all()
+    assert touched_tokens(region, window, 4, reach=1.25)[:, :3].all()
+
+
+@given(x=st.integers(0, 12), y=st.integers(0, 12), width=st.integers(1, 4), zoom=st.sampled_from([1, 2, 4]))
+def test_a_region_is_surrounded_within_the_image(x: int, y: int, width: int, zoom: int) -> None:
+    region = np.zeros((13 * zoom, 13 * zoom), dtype=bool)
+    region[y * zoom : (y + 1) * zoom, x * zoom : (x + 1) * zoom] = True
+    found = surroundings(region, Window(0, 0, 16 * zoom), 16, width)
+    expected = np.zeros((16, 16), dtype=bool)
+    expected[max(0, y - width) : y + width + 1, max(0, x - width) : x + width + 1] = True
+    expected[y, x] = False
+    expected[13:] = expected[:, 13:] = False
+    assert np.array_equal(found, expected)
 
 
 def test_a_window_of_the_models_size_shows_the_pixels_themselves() -> None:
