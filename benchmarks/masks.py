@@ -6,7 +6,8 @@
 `find`: the object's own label is looked for in scenes that no network of ours has seen, as `--mask-class` does; the
 intersection over union with the object's true mask, its mean and its quantiles; and how often a label that is not there
 is found. `edit`: another label for the whole image, at some strengths; the share in which the evaluator sees it, and
-the share of the pixels that have changed, at all and by more than 8 levels.
+the share of the pixels that have changed, at all and by more than 8 levels. `replace`: the same under the mask that
+`--mask-class` finds with the object's own label, widened by some pixels.
 
 The settings of `bigr_cli.editing.mask_finders` were chosen on other scenes, of `--seed 7`.
 """
@@ -14,6 +15,7 @@ The settings of `bigr_cli.editing.mask_finders` were chosen on other scenes, of 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -85,27 +87,52 @@ def edit(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     others, rows = others_of(labels), []
     for strength in options.strength or [None]:
         requests = [model.request(Edit, label=int(other), strength=strength) for other in others]
-        coroutines = [
-            request.paint(model.network, Original(Image.fromarray(image)), index)
-            for index, (request, image) in enumerate(zip(requests, images, strict=True))
-        ]
-        made = originals(all_done(model, coroutines, "edit"))
-        seen = answers(as_judged(made))["object"].numpy()
-        difference = np.abs(made.astype(int) - images).max(axis=-1)
-        rows.append(
-            {
-                "what": "edit, default strength" if strength is None else f"edit, strength {strength:g}",
-                "images": len(made),
-                "recognised_%": 100 * float((seen == others).mean()),
-                "as_before_%": 100 * float((seen == labels).mean()),
-                "changed_%": 100 * float((difference > 0).mean()),
-                "changed_visibly_%": 100 * float((difference > _SEEN).mean()),
-            }
-        )
+        what = "edit, default strength" if strength is None else f"edit, strength {strength:g}"
+        rows.append(_edited(model, what, requests, images, labels, others))
     return rows
 
 
-PARTS: dict[str, Part] = {"find": find, "edit": edit}
+def replaced(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Other labels under masks that are found."""
+    images, _, labels = real(options)
+    others, rows = others_of(labels), []
+    for grow in options.grow or [None]:
+        requests = [
+            model.request(Edit, label=int(other), mask_class=int(label), mask_grow=grow)
+            for label, other in zip(labels, others, strict=True)
+        ]
+        what = "replace, default widening" if grow is None else f"replace, widened by {grow}"
+        rows.append(_edited(model, what, requests, images, labels, others))
+    return rows
+
+
+def _edited(
+    model: Model,
+    what: str,
+    requests: Sequence[Edit],
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    others: NDArray[np.int64],
+) -> dict[str, Any]:
+    """What scenes (N, H, W, 3) of some labels (N,) are worth that were edited to others (N,)."""
+    coroutines = [
+        request.paint(model.network, Original(Image.fromarray(image)), index)
+        for index, (request, image) in enumerate(zip(requests, images, strict=True))
+    ]
+    made = originals(all_done(model, coroutines, "edit"))
+    seen = answers(as_judged(made))["object"].numpy()
+    difference = np.abs(made.astype(int) - images).max(axis=-1)
+    return {
+        "what": what,
+        "images": len(made),
+        "recognised_%": 100 * float((seen == others).mean()),
+        "as_before_%": 100 * float((seen == labels).mean()),
+        "changed_%": 100 * float((difference > 0).mean()),
+        "changed_visibly_%": 100 * float((difference > _SEEN).mean()),
+    }
+
+
+PARTS: dict[str, Part] = {"find": find, "edit": edit, "replace": replaced}
 
 
 def main() -> None:
@@ -115,6 +142,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500, help="scenes (default 500)")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes (default 0)")
     parser.add_argument("--strength", type=float, nargs="*", help="of the edits (the default strength)")
+    parser.add_argument("--grow", type=int, nargs="*", help="of the masks that are found, in pixels (the default)")
     options = parser.parse_args()
     options.real = options.count
     measure(parser, options, PARTS)

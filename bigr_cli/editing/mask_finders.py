@@ -23,12 +23,12 @@ from bigr_cli.core.config import Prompt
 from bigr_cli.core.model import BinaryModel
 from bigr_cli.core.representation import seen_scores
 from bigr_cli.editing.batched_sampling import SamplingCoroutine
-from bigr_cli.editing.repaint import Painted, WholeView, see_whole
+from bigr_cli.editing.repaint import Painted, WholeView, see_whole, windows_for
 from bigr_cli.editing.request import partly_read
 from bigr_cli.editing.requests import Mask
 from bigr_cli.errors import BigrError, ModelError, UnknownNameError
 from bigr_cli.imaging.masks import Mask as MaskArray
-from bigr_cli.imaging.masks import read_mask
+from bigr_cli.imaging.masks import grown, read_mask
 from bigr_cli.imaging.originals import Original
 from bigr_cli.imaging.regions import CLASS, TEXT, MaskRequest
 from bigr_cli.imaging.windows import Window
@@ -225,8 +225,11 @@ def mask_image(network: BinaryModel, image: Original, request: Mask) -> Sampling
     return Painted(Image.fromarray((weights * 255).round().astype(np.uint8)))
 
 
-def found_mask(network: BinaryModel, request: MaskRequest, image: Original) -> MaskArray:
+def found_mask(network: BinaryModel, request: MaskRequest, image: Original, *, painted: bool = False) -> MaskArray:
     """(H, W) in [0, 1], 1 = repaint: all of a request, with what it searches for in the image.
+
+    If it is to be `painted`, and the request does not say otherwise, what is found is widened by half a token, as large
+    as tokens are in the window that it is painted in: or the old object's rim would stay.
 
     Raises:
         UnknownNameError: there is no such mask finder.
@@ -240,6 +243,9 @@ def found_mask(network: BinaryModel, request: MaskRequest, image: Original) -> M
             words = request.label_name if isinstance(wanted, int) else wanted
             said = repr(words) if words else f"label {wanted}"
             console.warn(f"{image.name}: the mask finder {name!r} finds no {said} in it")
+        elif painted and request.grow is None and not request.invert:
+            window = windows_for(network, mask > 0, close=True)[0]
+            mask = grown(mask, math.ceil(window.side / (2 * network.tokenizer.config.grid)))
         found.append(mask)
     return read_mask(request, image, found)
 

@@ -49,7 +49,7 @@ Blending = Annotated[
 Window = Annotated[
     int | None,
     painting(
-        "How much of the image the model sees at once, along a side. Without it, the region decides.",
+        "How much of the image the model sees at once, along a side. Without it, region and prompt decide.",
         minimum=1,
         maximum=100_000,
         metavar="PX",
@@ -145,6 +145,8 @@ class EditRequest(ABC):
 class MaskedRequest(EditRequest):
     """A request that may have a mask, and how what it masks is painted."""
 
+    mask_is_kept: ClassVar[bool] = False  # and all else repainted
+
     mask: MaskRequest = MaskRequest()
     label: Label = None
     negative: Negative = None
@@ -171,13 +173,13 @@ class MaskedRequest(EditRequest):
             return self.repainted(mask.weights)
         from bigr_cli.editing.mask_finders import found_mask
 
-        weights = self.repainted(found_mask(network, mask, image))
+        weights = self.repainted(found_mask(network, mask, image, painted=not self.mask_is_kept))
         _warn_if_empty(weights, image)
         return weights
 
     def repainted(self, mask: Any) -> Any:
         """Where (H, W) is repainted under a mask."""
-        return mask
+        return 1 - mask if self.mask_is_kept else mask
 
 
 def partly_read(mask: MaskRequest, image: "Original") -> MaskRequest:

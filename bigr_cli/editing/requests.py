@@ -6,7 +6,7 @@ fields. Importing this imports neither torch nor numpy, so that `bigr --help` ca
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from bigr_cli.core.config import Prompt, SamplingConfig, require
 from bigr_cli.editing.interpolate_request import Interpolate
@@ -89,6 +89,8 @@ class Mask(EditRequest):
 class Outpaint(MaskedRequest):
     """An image continued beyond its borders; or, with a mask, around the masked part, which is kept."""
 
+    mask_is_kept = True
+
     canvas: CanvasRequest = CanvasRequest()
 
     def __post_init__(self) -> None:
@@ -98,9 +100,6 @@ class Outpaint(MaskedRequest):
                 "expected either a larger canvas or a mask that says what to keep",
                 hint="--left, --right, --top, --bottom, --aspect or --size makes the canvas larger",
             )
-
-    def repainted(self, mask: Any) -> Any:
-        return 1 - mask
 
     def for_image(self, image: "Original") -> "Outpaint":
         if not self.mask.given:
@@ -124,7 +123,7 @@ class Edit(MaskedRequest):
         painting(
             "What it was: guidance leads away from it. Without a mask, it is replaced.",
             option="--from-class",
-            metavar="LABEL",
+            metavar="LABEL|TEXT",
             variable=False,
         ),
     ] = None
@@ -132,7 +131,7 @@ class Edit(MaskedRequest):
         float | None,
         painting(
             f"Without a mask: the share of the tokens to sample anew ({STRENGTH}). "
-            f"It is {UNSURE_STRENGTH} with texts, and with more than 64 classes unless --from-class says what it was.",
+            f"It is {UNSURE_STRENGTH} with texts, and with more than 64 classes, unless --from-class says what it was.",
             minimum=0,
             maximum=1,
             metavar="SHARE",

@@ -184,8 +184,9 @@ def read_mask(request: MaskRequest, original: Original, found: Sequence[Mask] = 
         ImageError: the mask image cannot be read or has another size, or the image has no transparency.
         UsageError: a box that is none or lies outside, a negative `grow`, a threshold out of range.
     """
-    if request.grow < 0:
-        raise UsageError(f"--mask-grow: expected 0 pixels or more, got {request.grow}")
+    grow = request.grow or 0
+    if grow < 0:
+        raise UsageError(f"--mask-grow: expected 0 pixels or more, got {grow}")
     width, height = original.size
     mask = np.zeros((height, width), np.float32)
     for part in (*found, *([] if request.weights is None else [request.weights])):
@@ -202,7 +203,7 @@ def read_mask(request: MaskRequest, original: Original, found: Sequence[Mask] = 
         mask = np.maximum(mask, mask_array(request.image, original, request.threshold))
     if request.path is not None:
         mask = np.maximum(mask, _read_image(request, request.path, original))
-    return _grown(1 - mask if request.invert else mask, request.grow)
+    return grown(1 - mask if request.invert else mask, grow)
 
 
 def mask_array(mask: Image.Image | NDArray[Any], original: Original, threshold: float | None = None) -> Mask:
@@ -266,7 +267,7 @@ def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
     return np.asarray(scaled, dtype=np.float32).clip(0, 1)
 
 
-def _grown(mask: Mask, radius: int) -> Mask:
+def grown(mask: Mask, radius: int) -> Mask:
     """Each pixel becomes the greatest within a disc around it."""
     import cv2
 
@@ -279,9 +280,9 @@ def _grown(mask: Mask, radius: int) -> Mask:
     if radius * radius * _DILATION <= len(levels):
         y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
         return np.asarray(cv2.dilate(mask, (x * x + y * y <= radius * radius).astype(np.uint8)), dtype=np.float32)
-    grown: Mask = mask.copy()
+    result: Mask = mask.copy()
     reach = sqrt(radius * radius + 0.5)  # squares of distances are whole: OpenCV's rounding has no say in between
     for level in levels:  # upwards, so that the greatest stays
         away = cv2.distanceTransform((mask < level).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        np.maximum(grown, level, out=grown, where=away <= reach)
-    return grown
+        np.maximum(result, level, out=result, where=away <= reach)
+    return result

@@ -183,9 +183,15 @@ class MaskRequest:
     ] = ()
     invert: Annotated[bool, _mask("Repaint what the mask would keep.", option="--invert-mask")] = False
     grow: Annotated[
-        int,
-        _mask("Widen the mask by so many pixels.", option="--mask-grow", minimum=0, maximum=100_000, metavar="N"),
-    ] = 0
+        int | None,
+        _mask(
+            "Widen the mask by so many pixels. Without it what is found to be painted is widened by half a token.",
+            option="--mask-grow",
+            minimum=0,
+            maximum=100_000,
+            metavar="N",
+        ),
+    ] = None
     resize: Annotated[bool, _rare("Scale a mask of another size to the image's.", option="--mask-resize")] = False
     threshold: Annotated[
         float | None,

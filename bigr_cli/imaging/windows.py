@@ -210,10 +210,13 @@ def planes_resized(pixels: Pixels, size: tuple[int, int], method: Image.Resampli
 def touched_tokens(region: Where, window: Window, grid: int, *, beyond: bool = True, reach: float = 0) -> Where:
     """The tokens (grid, grid) of a window that have a pixel of the region, or, if `beyond`, one outside the image.
 
-    `reach` counts those too that are nearer to the region than this share of a token's side.
+    `reach` counts those too that are nearer to the region than this share of a token's side, but not at the window's
+    border, where something has to stay known.
     """
     shown = _shown(region, window)
-    touched = _overlapped(shown, window.side, grid, reach)
+    touched = _overlapped(shown, window.side, grid)
+    if reach:
+        touched[1:-1, 1:-1] |= _overlapped(shown, window.side, grid, reach)[1:-1, 1:-1]
     if beyond:
         outside = ~_shown(np.ones_like(region), window)
         touched |= _overlapped(outside, window.side, grid)

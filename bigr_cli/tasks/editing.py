@@ -63,7 +63,7 @@ def editing_task(
     examples=(
         "bigr inpaint scene.png --mask mask.png",
         "bigr inpaint scene.png --mask-box 10,20,30,30 --prompt cat -n 4",
-        "bigr inpaint scene.png --mask-class cat --mask-grow 3",
+        "bigr inpaint scene.png --mask-class cat",
         "bigr inpaint scene.png --mask-box 25%,25%,50%,50% --guess-class --best-of 8 -o done.png",
         "bigr inpaint holes/*.png --mask-alpha -o done/ --skip-existing",
         "bigr inpaint --manifest jobs.jsonl -o done/ --json",

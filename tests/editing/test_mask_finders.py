@@ -1,5 +1,6 @@
 """Where an image shows a label: by the built-in model in scenes whose objects' masks are known."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,13 @@ from bigr_cli.data.scenes import LABELS
 from bigr_cli.data.scenes.description import describe
 from bigr_cli.data.scenes.render import render_with_mask
 from bigr_cli.editing import mask_finders
-from bigr_cli.editing.mask_finders import class_mask, label_ratios, segmented, shown_ratios, working_size
+from bigr_cli.editing.mask_finders import class_mask, found_mask, label_ratios, segmented, shown_ratios, working_size
 from bigr_cli.editing.repaint import see_whole
+from bigr_cli.editing.requests import Edit
 from bigr_cli.errors import ConfigError
+from bigr_cli.imaging.masks import grown
 from bigr_cli.imaging.originals import Original
+from bigr_cli.imaging.regions import MaskRequest
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,27 @@ def test_the_object_is_found_in_images_of_any_shape(model: Any, scene: tuple[Any
     found = class_mask(model.network, Original(large), label)
     assert found.shape == (1200, 1200) and set(np.unique(found)) == {0, 1}
     assert overlap(found, np.asarray(Image.fromarray(truth).resize((1200, 1200), Image.Resampling.NEAREST))) > 0.6
+
+
+def test_what_is_found_to_be_painted_is_widened_unless_that_was_said(model: Any, scene: tuple[Any, Any, int]) -> None:
+    image, _, label = scene
+    original = Original(image)
+    tight = class_mask(model.network, original, label)
+    widest = max(np.ptp(np.argwhere(tight > 0), axis=0) + 1)
+    wide = found_mask(model.network, MaskRequest(label=label), original, painted=True)
+    half = math.ceil(round(widest / 0.6) / 16)  # of a token, of which a window has eight along a side
+    assert half >= 2
+    assert np.array_equal(wide, grown(tight, half))
+    for request, painted in ((MaskRequest(label=label, grow=0), True), (MaskRequest(label=label), False)):
+        assert np.array_equal(found_mask(model.network, request, original, painted=painted), tight)
+    kept = found_mask(model.network, MaskRequest(label=label, invert=True), original, painted=True)
+    assert np.array_equal(kept, 1 - tight)
+    box = np.zeros_like(tight)
+    box[:5, :5] = 1
+    both = found_mask(model.network, MaskRequest(label=label, boxes=("0,0,5,5",)), original, painted=True)
+    assert np.array_equal(both, np.maximum(wide, box))
+    edit = model.request(Edit, label="house", mask_class=label)
+    assert np.array_equal(edit.weights(model.network, original), wide)
 
 
 def test_what_is_not_there_is_not_found(model: Any) -> None:

@@ -134,7 +134,7 @@ def test_growing_is_the_greatest_within_a_disc(width: int, height: int, radius: 
     random = np.random.default_rng(seed)
     values = random.integers(0, levels, (height, width)) * (random.random((height, width)) < 0.3)
     mask = (values / (levels - 1)).astype(np.float32)
-    assert np.array_equal(masks._grown(mask, radius), disc(mask, radius))
+    assert np.array_equal(masks.grown(mask, radius), disc(mask, radius))
 
 
 def test_both_ways_of_growing_agree(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_both_ways_of_growing_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     grown = {}
     for cost in (0, 1e9):
         monkeypatch.setattr(masks, "_DILATION", cost)
-        grown[cost] = masks._grown(hard, 5), masks._grown(soft, 5)
+        grown[cost] = masks.grown(hard, 5), masks.grown(soft, 5)
     assert np.array_equal(grown[0][0], grown[1e9][0])
     assert grown[0][1] == pytest.approx(grown[1e9][1], abs=1 / 255)  # of many levels 255 are kept
 

@@ -115,15 +115,21 @@ def test_what_lies_beyond_the_image_is_unknown() -> None:
     assert tokens.tolist() == [[True, False, False, True]] * 4
 
 
-def test_tokens_near_a_region_count_within_reach_and_those_near_the_border_do_not() -> None:
-    region = np.zeros((8, 6), dtype=bool)
-    region[2:4, 2:4] = True
-    window = Window(0, 0, 8)  # 2 pixels a token; its last column is beyond the image
-    for reach, near in ((0.0, [1]), (0.25, [0, 1, 2]), (0.75, [0, 1, 2])):
-        tokens = touched_tokens(region, window, 4, reach=reach)
-        assert tokens[:, 3].all()
-        assert (np.argwhere(tokens[:, :3]) == [[row, column] for row in near for column in near]).all()
-    assert touched_tokens(region, window, 4, reach=1.25)[:, :3].all()
+def test_tokens_near_a_region_count_within_reach_but_for_those_at_the_windows_border() -> None:
+    region = np.zeros((16, 14), dtype=bool)
+    region[6:8, 4:6] = True
+    window = Window(0, 0, 16)  # 2 pixels a token; its last column is beyond the image
+    for reach, rows, columns in (
+        (0, [3], [2]),
+        (0.25, [2, 3, 4], [1, 2, 3]),
+        (1.25, [1, 2, 3, 4, 5], [1, 2, 3, 4]),
+        (9, [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]),
+    ):
+        tokens = touched_tokens(region, window, 8, reach=reach)
+        assert tokens[:, 7].all()
+        assert np.argwhere(tokens[:, :7]).tolist() == [[row, column] for row in rows for column in columns]
+    region[0, 0] = True
+    assert touched_tokens(region, window, 8, reach=9)[0].tolist() == [True, *[False] * 6, True]
 
 
 @given(x=st.integers(0, 12), y=st.integers(0, 12), width=st.integers(1, 4), zoom=st.sampled_from([1, 2, 4]))

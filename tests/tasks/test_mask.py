@@ -107,7 +107,10 @@ def test_other_commands_paint_there(bigr: Run, half: None) -> None:
         done = bigr(words[0], "in.png", *words[1:], "--mask-class", "dog", "--seed", 1, "-o", f"{words[0]}.png")
         assert done.code == 0, done.err
         found = changed(f"{words[0]}.png")
-        assert found[:, :20].mean() > 0.9 and not found[:, 20:].any()
+        assert found[:, :20].mean() > 0.9 and found[:, 20:24].any() and not found[:, 24:].any()  # half a token more
+        done = bigr(words[0], "in.png", *words[1:], "--mask-class", "dog", "--mask-grow", 0, "-o", f"{words[0]}-0.png")
+        assert done.code == 0, done.err
+        assert not changed(f"{words[0]}-0.png")[:, 20:].any()
     done = bigr("outpaint", "in.png", "--mask-class", "dog", "--seed", 1, "-o", "o.png")
     assert done.code == 0, done.err
     assert changed("o.png")[:, 20:].mean() > 0.9 and not changed("o.png")[:, :20].any()
@@ -124,7 +127,7 @@ def test_from_python(half: None, tiny_model: Path) -> None:
     assert made.mode == "L" and (np.asarray(made)[:, :21] == 255).all()
     several = model.mask(["in.png", np.zeros((8, 8, 3), np.uint8)], mask_class=1)
     assert [one.size for one in several] == [(40, 30), (8, 8)]
-    done = np.asarray(model.inpaint("in.png", mask_class="dog", seed=1))
+    done = np.asarray(model.inpaint("in.png", mask_class="dog", mask_grow=0, seed=1))
     with Image.open("in.png") as image:
         assert np.array_equal(done[:, 20:], np.asarray(image)[:, 20:]) and not np.array_equal(done, np.asarray(image))
 
