@@ -48,9 +48,13 @@ def test_progress_comes_with_previews_of_what_is_unmasked(server: Any) -> None:
     assert len(file.content) == last["images"][0]["bytes"]
 
 
-def test_previews_say_which_part_of_the_image_they_show(server: Any, photo: bytes, mask: bytes) -> None:
+def test_previews_say_which_part_of_the_image_they_show(
+    server: Any, photo: bytes, mask: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = server.state.worker._watch
+    monkeypatch.setattr(server.state.worker, "_watch", lambda seen: (watch(seen), time.sleep(0.1)))  # time to listen
     files = {"image": ("photo.png", photo), "mask": ("mask.png", mask)}
-    slow = {"steps": "16", "timesteps": "16"}  # so that there is time to listen
+    slow = {"steps": "16", "timesteps": "2"}
     answer = server.client.post("/api/v1/inpaint", files=files, data=slow, headers={"prefer": "respond-async"})
     shown = [
         one["box"]
@@ -115,15 +119,16 @@ def test_others_in_the_batch_go_on_when_one_is_cancelled(serve_with: Callable[..
 def test_requests_go_together_in_batches(serve_with: Callable[..., Any]) -> None:
     with serve_with() as server:
         sizes: list[int] = []
-        watch = server.state.worker._watch
+        watch, all_wait = server.state.worker._watch, threading.Event()
 
         def noted(seen: Any) -> None:
             watch(seen)
             sizes.append(len(seen.keys))
-            time.sleep(0.02)
+            assert all_wait.wait(20)
 
         server.state.worker._watch = noted
         jobs = [begun(server, **SLOW, seed=seed)["id"] for seed in range(12)]
+        all_wait.set()
         for job in jobs:
             assert list(events(server, job))[-1][1]["state"] == "done"
         assert max(sizes) >= 10
