@@ -111,7 +111,7 @@ def test_the_same_features_of_every_form(bigr: Run, stored: dict[str, str]) -> N
         name = str(found["paths"][5])
         hits = rows(bigr("search", name, "--index", f"{number}.npz", "-n", 2, "--json", "--grid", f"{number}.png"))
         assert hits[0]["path"] == name, form
-        assert hits[0]["similarity"] == pytest.approx(1, abs=1e-4), form
+        assert hits[0]["similarity"] == pytest.approx(1, abs=1e-3), form  # bfloat16 here and there
 
 
 def test_probes_and_classes(bigr: Run, stored: dict[str, str]) -> None:
