@@ -19,15 +19,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from judging import UNSEEN, answers
+from judging import answers
 from numpy.typing import NDArray
 from parts import Part, add_parts, measure
 from PIL import Image
-from zero_shot import all_done, as_judged, originals
+from zero_shot import all_done, as_judged, originals, other_labels, with_foreground
 
 from bigr_cli.data import scenes
-from bigr_cli.data.loading import all_batches
-from bigr_cli.data.sources import ScenesSource
 from bigr_cli.editing.mask_finders import class_mask
 from bigr_cli.editing.requests import Edit
 from bigr_cli.imaging.originals import Original
@@ -39,16 +37,8 @@ _SEEN = 8  # levels by which a pixel has to change for an eye to see it
 
 def real(options: argparse.Namespace) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.int64]]:
     """Scenes (N, H, W, 3), their objects' masks (N, H, W) and labels (N,)."""
-    batches = list(all_batches(ScenesSource(64, options.seed, UNSEEN), 256, count=options.count))
-    images = np.concatenate([batch.images.permute(0, 2, 3, 1).numpy() for batch in batches])
-    foreground = np.concatenate([batch.foreground[:, 0].numpy() for batch in batches])
-    return images, foreground >= 128, np.concatenate([batch.labels.numpy() for batch in batches])
-
-
-def others_of(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each label another one, all others in turn."""
-    every = len(scenes.LABELS)
-    return np.asarray((labels + 1 + np.arange(len(labels)) % (every - 1)) % every)
+    images, foreground, labels = with_foreground(options.count, seed=options.seed)
+    return images, foreground >= 128, labels
 
 
 def overlap(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -62,7 +52,7 @@ def find(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     found, absent = [], []
     with progress_bar(len(images), "find") as bar:
         for index, (image, truth, label, other) in enumerate(
-            zip(images, truths, labels, others_of(labels), strict=True)
+            zip(images, truths, labels, other_labels(labels), strict=True)
         ):
             original = Original(Image.fromarray(image))
             found.append(overlap(class_mask(model.network, original, int(label)) > 0, truth))
@@ -84,7 +74,7 @@ def _row(what: str, values: NDArray[np.float64]) -> dict[str, Any]:
 def edit(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Other labels for whole images."""
     images, _, labels = real(options)
-    others, rows = others_of(labels), []
+    others, rows = other_labels(labels), []
     for strength in options.strength or [None]:
         requests = [model.request(Edit, label=int(other), strength=strength) for other in others]
         what = "edit, default strength" if strength is None else f"edit, strength {strength:g}"
@@ -95,7 +85,7 @@ def edit(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
 def replaced(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Other labels under masks that are found."""
     images, _, labels = real(options)
-    others, rows = others_of(labels), []
+    others, rows = other_labels(labels), []
     for grow in options.grow or [None]:
         requests = [
             model.request(Edit, label=int(other), mask_class=int(label), mask_grow=grow)

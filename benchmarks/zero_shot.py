@@ -79,9 +79,9 @@ def unseen(count: int, first: int = 0) -> tuple[Arrays, NDArray[np.bool_], NDArr
     return images, boxes_of(foreground), labels
 
 
-def with_foreground(count: int, first: int) -> tuple[Arrays, NDArray[np.uint8], NDArray[np.int64]]:
+def with_foreground(count: int, first: int = 0, seed: int = 0) -> tuple[Arrays, NDArray[np.uint8], NDArray[np.int64]]:
     """Scenes, how much their objects cover of each pixel (N, H, W), and their labels (N,)."""
-    batches = list(all_batches(ScenesSource(64, 0, UNSEEN + first), 256, count=count))
+    batches = list(all_batches(ScenesSource(64, seed, UNSEEN + first), 256, count=count))
     images = torch.cat([batch.images for batch in batches]).permute(0, 2, 3, 1).numpy()
     foreground = torch.cat([batch.foreground for batch in batches])[:, 0].numpy()
     return images, foreground, torch.cat([batch.labels for batch in batches]).numpy()

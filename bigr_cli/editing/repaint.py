@@ -142,16 +142,19 @@ def _sampled(
     network: BinaryModel, wanted: SampleRequest, region: Where, window: Window, whole: bool
 ) -> SamplingCoroutine[tuple[Tensor, Pixels]]:
     """Codes (L, K) and pixels (S, S, 3) of a window; of tries at a `whole` object the one least cut off."""
+    if not whole:
+        (codes,) = yield [wanted]
+        return codes, decode_pixels(network, codes)
     size, grid = network.tokenizer.config.image_size, network.tokenizer.config.grid
     beside = surroundings(region, window, size, max(1, round(_REACH * size / grid)))
-    before = decode_pixels(network, wanted.codes)[beside] if whole else None
+    before = decode_pixels(network, wanted.codes)[beside]
     tries: list[tuple[float, int, Tensor, Pixels]] = []
     while len(tries) < _TRIES and (not tries or tries[-1][0] > _CUT):
         number = len(tries)
         (codes,) = yield [replace(wanted, seed=derived_seed(wanted.seed, number) if number else wanted.seed)]
         made = decode_pixels(network, codes)
-        changed = [] if before is None else np.abs(made[beside] - before).mean(axis=-1) > _UNLIKE
-        tries.append((float(np.mean(changed)) if len(changed) else 0.0, number, codes, made))
+        changed = np.abs(made[beside] - before).mean(axis=-1) > _UNLIKE
+        tries.append((float(changed.mean()) if len(changed) else 0.0, number, codes, made))
     return min(tries, key=lambda each: each[:2])[2:]
 
 

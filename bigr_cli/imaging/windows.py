@@ -213,26 +213,23 @@ def touched_tokens(region: Where, window: Window, grid: int, *, beyond: bool = T
     `reach` counts those too that are nearer to the region than this share of a token's side, but not at the window's
     border, where something has to stay known.
     """
-    shown = _shown(region, window)
-    touched = _overlapped(shown, window.side, grid)
+    touched = _overlapped(_shown(region, window, beyond=beyond), grid)
     if reach:
-        touched[1:-1, 1:-1] |= _overlapped(shown, window.side, grid, reach)[1:-1, 1:-1]
-    if beyond:
-        outside = ~_shown(np.ones_like(region), window)
-        touched |= _overlapped(outside, window.side, grid)
+        touched[1:-1, 1:-1] |= _overlapped(_shown(region, window), grid, reach)[1:-1, 1:-1]
     return touched
 
 
-def _shown(region: Where, window: Window) -> Where:
-    """A region as a window shows it, (side, side); nothing of it lies beyond the image."""
-    shown = np.zeros((window.side, window.side), dtype=bool)
+def _shown(region: Where, window: Window, *, beyond: bool = False) -> Where:
+    """A region as a window shows it, (side, side), and whether what lies beyond the image is of it."""
+    shown = np.full((window.side, window.side), beyond)
     shown[window.inside(*region.shape)] = region[window.clipped(*region.shape)]
     return shown
 
 
-def _overlapped(shown: Where, side: int, grid: int, reach: float = 0) -> Where:
-    token, pixel = np.arange(grid)[:, None], np.arange(side)
-    near = reach * side
+def _overlapped(shown: Where, grid: int, reach: float = 0) -> Where:
+    """The tokens (grid, grid) that have a pixel of what is shown (side, side), or that are near to one."""
+    side = len(shown)
+    token, pixel, near = np.arange(grid)[:, None], np.arange(side), reach * side
     overlaps = (pixel * grid < (token + 1) * side + near) & ((pixel + 1) * grid > token * side - near)
     counts = overlaps.astype(np.float32)
     return np.asarray(counts @ shown.astype(np.float32) @ counts.T > 0)

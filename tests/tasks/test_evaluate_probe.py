@@ -74,7 +74,7 @@ def sides(root: Path, count: int) -> Path:
 
 @pytest.mark.parametrize(("pool", "layer"), [("grid2", "0,1"), ("attention", "1"), ("attention", None)])
 def test_pools_and_several_layers_are_kept_and_used(bigr: Run, tmp_path: Path, pool: str, layer: str | None) -> None:
-    sides(tmp_path / "train", 60)
+    sides(tmp_path / "train", 120)
     sides(tmp_path / "val", 20)
     options = ("--data", "train", "--test", "val", "--pool", pool, *(("--layer", layer) if layer else ()))
     done = bigr("evaluate", "probe", *options, "--save", "p.safetensors", "--json", "--dtype", "float32")
@@ -83,7 +83,7 @@ def test_pools_and_several_layers_are_kept_and_used(bigr: Run, tmp_path: Path, p
     (row,) = (row for row in line["rows"] if row["features"] == "generator")
     assert line["pool"] == pool
     assert str(row["layer"]) == (layer or "0")
-    assert row["top1"] > 0.85  # of 40 images; by chance half
+    assert row["top1"] > 0.9
     said = bigr("classify", "val", "--recursive", "--probe", "p.safetensors", "--json", "--dtype", "float32")
     assert said.code == 0, said.err
     found = [json.loads(each) for each in said.out.splitlines()]
