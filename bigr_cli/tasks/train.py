@@ -94,12 +94,11 @@ def train(
         return
     request = Request(
         images=images or "",
-        name="",
         seconds=time,
         steps=steps,
-        size=None if size == "auto" else size,
-        side=image_size,
-        condition=None if captions is None else "captions" if captions else "classes",
+        size=size,
+        image_size=image_size,
+        captions=captions,
         start=start,
         seed=seed,
         settings=tuple(options.with_rate(chosen, lr)),
@@ -117,8 +116,7 @@ class _Stage:
         set_threads(run.threads)
         self._run, self._settings = run, run.settings(settings, model, explain=explain)
         self._device = select_device(run.device)
-        self._size = None if run.size == "auto" else run.size
-        check_dial(run.config, run.resume, run.time, self._size)
+        check_dial(run.config, run.resume, run.time, run.size)
 
     def read(self, default: "Training", given: Mapping[str, Any], plan: "Callable[..., Training]") -> "Training":
         """The training's config, of which `plan` makes the default where the sizes are left open."""
@@ -130,7 +128,7 @@ class _Stage:
         read = partial(read_training, kind, config=run.config, resume=run.resume, settings=self._settings, given=given)
         training = read(default=default)
         if run.config is None and run.resume is None and needs_plan(kind, self._settings):
-            dial = {"settings": self._settings, "device": self._device, "seconds": run.time, "size": self._size}
+            dial = {"settings": self._settings, "device": self._device, "seconds": run.time, "size": run.size}
             training = read(default=plan(training, **dial))
         return training
 

@@ -24,7 +24,7 @@ from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.plan import Plan
 from bigr_cli.training.planning import Planner, Stages
 from bigr_cli.training.request import Request, look_for
-from bigr_cli.training.sizes import SizeName
+from bigr_cli.training.sizes import AskedSize
 from bigr_cli.training.train import GENERATOR, TOKENIZER, Training, TrainState, prepare_folder, write_state
 from bigr_cli.zoo.config import read_config, safe_name
 
@@ -52,16 +52,16 @@ def needs_plan(kind: type[TokenizerTraining] | type[GeneratorTraining], settings
     return not any(key.partition(".")[0] == section and not key.startswith(_TEXT) for key in keys)
 
 
-def check_dial(config: Path | None, resume: Path | None, seconds: float | None, size: str | None) -> None:
+def check_dial(config: Path | None, resume: Path | None, seconds: float | None, size: AskedSize) -> None:
     """Raise UsageError if a time or a size is given beside a config or a run that has its own."""
-    given = [name for name, value in (("--time", seconds), ("--size", size)) if value is not None]
+    given = [name for name, there in (("--time", seconds is not None), ("--size", size != "auto")) if there]
     beside = "--config" if config is not None else "--resume" if resume is not None else ""
     if given and beside:
         raise UsageError(f"{beside} says how large and how long already, so {given[0]} has no place beside it")
 
 
 def planned_tokenizer(
-    data: str, settings: Sequence[str], device: torch.device, *, seconds: float | None, size: SizeName | None
+    data: str, settings: Sequence[str], device: torch.device, *, seconds: float | None, size: AskedSize
 ) -> TokenizerTraining:
     """The settings of a tokenizer's training, `settings` among them; says what was found and planned.
 
@@ -78,7 +78,7 @@ def planned_generator(
     *,
     tokenizer: str,
     seconds: float | None,
-    size: SizeName | None,
+    size: AskedSize,
 ) -> GeneratorTraining:
     """The settings of a generator's training on the codes of a model's tokenizer; else as `planned_tokenizer`."""
     return _planned("generator", data, settings, device, folder=tokenizer, seconds=seconds, size=size).generator
@@ -92,7 +92,7 @@ def _planned(
     *,
     folder: str = "",
     seconds: float | None,
-    size: SizeName | None,
+    size: AskedSize,
 ) -> Plan:
     steps = next((int(found[1]) for found in map(_STEPS.fullmatch, settings) if found), None)
     if steps is not None and seconds is not None:
@@ -104,7 +104,7 @@ def _planned(
         seconds=seconds,
         steps=steps,
         size=size,
-        condition="captions" if texts else None,
+        captions=True if texts else None,
         start="none",
     )
 

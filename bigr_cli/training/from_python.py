@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bigr_cli.errors import UnknownNameError, UsageError
 from bigr_cli.plain_text import seconds_of
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
-    from bigr_cli.training.sizes import SizeName
+    from bigr_cli.training.sizes import AskedSize
 
 
 def train(
@@ -26,7 +26,7 @@ def train(
     *,
     time: str | float | None = None,
     steps: int | None = None,
-    size: SizeName | Literal["auto"] = "auto",
+    size: AskedSize = "auto",
     image_size: int | None = None,
     captions: bool | None = None,
     from_model: str | PathLike[str] = "",
@@ -83,12 +83,11 @@ def train(
         raise UsageError(f"time: expected seconds above 0, got {time}")
     request = Request(
         images=fspath(images),
-        name="",
         seconds=seconds,
         steps=steps,
-        size=None if size == "auto" else size,
-        side=image_size,
-        condition=None if captions is None else "captions" if captions else "classes",
+        size=size,
+        image_size=image_size,
+        captions=captions,
         start=fspath(from_model),
         seed=seed,
         settings=tuple(settings),

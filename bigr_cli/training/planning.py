@@ -83,7 +83,7 @@ class Planner:
             ConfigError: sizes that do not fit each other.
         """
         asked = self.request.size
-        candidates = [asked] if asked else sizes_worth_trying(self.look.images)
+        candidates = sizes_worth_trying(self.look.images) if asked == "auto" else [asked]
         for number, size in enumerate(candidates):
             last, stages = number == len(candidates) - 1, self._stages(size)
             if not last and not self._worth_measuring(size, stages):
@@ -107,7 +107,9 @@ class Planner:
 
     def _stages(self, size: SizeName) -> Stages:
         request, look = self.request, self.look
-        side = self._base.image_size if self._base is not None else request.side or (256 if size in PUBLISHED else 0)
+        side = request.image_size or (256 if size in PUBLISHED else 0)
+        if self._base is not None:
+            side = self._base.image_size
         sized = partial(rules.image_size, accelerated=self.device.type == "cuda", time=request.seconds)
         if self.condition == "classes" and not side and look.class_sides:
             largest = max(least for least, _ in look.class_sides.values())
@@ -142,7 +144,7 @@ class Planner:
             return training
         if start:
             config = read_config(find_model(start)).tokenizer
-            if self.request.side not in (None, config.image_size):
+            if self.request.image_size not in (None, config.image_size):
                 raise ConfigError(f"--from {start}: is for images of {config.image_size} pixels")
             return replace(training, tokenizer=config, init=start)
         if (packaged_models() / DEFAULT_MODEL).is_dir():

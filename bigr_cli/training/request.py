@@ -11,7 +11,7 @@ from bigr_cli.data.look import DataLook, look_at
 from bigr_cli.data.sources import Source, open_source
 from bigr_cli.errors import UsageError
 from bigr_cli.training.plan import DEFAULT_TIME, Condition
-from bigr_cli.training.sizes import SizeName
+from bigr_cli.training.sizes import AskedSize
 
 _FEWEST = 10  # images
 _LOOK_SIDE = 64  # pixels; how large they are trained on is known only after a look
@@ -19,22 +19,22 @@ _LOOK_SIDE = 64  # pixels; how large they are trained on is known only after a l
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks of a training; what is None or "", the planner decides.
+    """What a person asks of a training, as the options say it; what is None, "auto" or "", the planner decides.
 
-    `seconds` for everything, or `steps` of each stage. `start` is a model to begin with, or "none". `settings` are
-    key=value.
+    `seconds` for everything, or `steps` of each stage. `captions` False is for classes. `start` is a model to begin
+    with, or "none". `settings` are key=value. `name` is the model's.
     """
 
     images: str
-    name: str
     seconds: float | None = None
     steps: int | None = None
-    size: SizeName | None = None
-    side: int | None = None
-    condition: Condition | None = None
+    size: AskedSize = "auto"
+    image_size: int | None = None
+    captions: bool | None = None
     start: str = ""
     seed: int = 0
     settings: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def time(self) -> float:
@@ -53,9 +53,9 @@ def look_for(request: Request) -> DataLook:
     try:
         classes = open_source(request.images, _LOOK_SIDE)
     except UsageError:
-        if request.condition == "classes":
+        if request.captions is False:
             raise
-    if request.condition != "classes":
+    if request.captions is not False:
         with console.unheard(), suppress(UsageError):
             captioned = open_source(request.images, _LOOK_SIDE, captions=True)
     source = classes or captioned
@@ -106,12 +106,12 @@ def condition_of(request: Request, look: DataLook) -> Condition:
     Raises:
         UsageError: what was asked for is not there.
     """
-    if request.condition == "captions" and not look.captioned:
+    if request.captions and not look.captioned:
         hint = "captions are read from captions.jsonl or from 1.txt beside 1.jpg; docs/training.md has more"
         raise UsageError(f"{request.images}: has no captions", hint=hint)
-    if request.condition == "classes" and len(look.classes) < 2:
+    if request.captions is False and len(look.classes) < 2:
         raise UsageError(f"{request.images}: has no classes", hint="a subfolder for each class makes some")
-    if request.condition is not None:
-        return request.condition
+    if request.captions is not None:
+        return "captions" if request.captions else "classes"
     mostly = 2 * look.captioned >= look.images and look.captions > max(1, len(look.classes))
     return "captions" if mostly and not look.endless else "classes"
