@@ -7,7 +7,8 @@ FID, IS, KID, precision and recall, all by torch-fidelity, from one set of unsee
 and of what the model samples with its own settings. Each by two networks: the one that comes with the package, whose
 features are part of the tokenizer's loss, and the judge, against which nothing was trained.
 
-Images that the model has sampled are kept until all is measured, so a run that was stopped goes on.
+Images that the model has sampled are kept until all is measured, so a run that was stopped goes on. After a change of
+the generator alone, `--kinds generated` measures its row again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from bigr_cli.evaluation.extractors import SCENES, open_extractor
 from bigr_cli.evaluation.generation import LoadedEvaluator
 from bigr_cli.evaluation.image_sets import UNSEEN, ImageSet, scenes, stacked
 from bigr_cli.evaluation.references import choose_metrics, open_reference
-from bigr_cli.evaluation.samples import balanced, samples_of
+from bigr_cli.evaluation.samples import Samples, balanced, samples_of
 from bigr_cli.model import Model, load
 from bigr_cli.progress import progress_bar
 
@@ -53,6 +54,24 @@ def blurred(image_set: ImageSet, radius: float) -> ImageSet:
 
     return replace(image_set, what=f"blurred by {radius:g}", batches=batches)
 
+KINDS = ("real", "reconstructions", "blurred", "generated")
+
+
+def image_sets(model: Model, samples: Samples, options: argparse.Namespace) -> dict[str, ImageSet]:
+    """The images of each row that is wanted."""
+    real = scenes(model.config.image_size, options.count, start=UNSEEN + options.count)
+    sets: dict[str, dict[str, ImageSet]] = {
+        "real": {"real scenes": real},
+        "reconstructions": {"reconstructions": reconstructed(real, model)},
+        "blurred": {f"blurred by {radius:g}": blurred(real, radius) for radius in options.blur},
+        "generated": {},
+    }
+    if "generated" in options.kinds:
+        with progress_bar(options.count, "sampling") as bar:
+            samples.share(0, 1, bar.advance)
+        sets["generated"][model.name] = samples.images()
+    return {name: found for kind in options.kinds for name, found in sets[kind].items()}
+
 
 def main() -> None:
     """Measure and print."""
@@ -63,22 +82,15 @@ def main() -> None:
     parser.add_argument(
         "--features", nargs="*", default=[SCENES, str(JUDGE)], help="networks, as of --features of bigr"
     )
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of images (default all)")
     parser.add_argument("--seed", type=int, default=0, help="of the first sampled image (default 0)")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true", help="print a JSON object a row instead of tables")
     options = parser.parse_args()
     model = load(options.model, device=options.device)
     size = model.config.image_size
-    real = scenes(size, options.count, start=UNSEEN + options.count)
     samples = samples_of(model, balanced(model.config, options.count, options.seed), model.settings(), None)
-    with progress_bar(options.count, "sampling") as bar:
-        samples.share(0, 1, bar.advance)
-    kinds = {
-        "real scenes": real,
-        "reconstructions": reconstructed(real, model),
-        **{f"blurred by {radius:g}": blurred(real, radius) for radius in options.blur},
-        model.name: samples.images(),
-    }
+    kinds = image_sets(model, samples, options)
     for features in options.features:
         extractor = open_extractor(features)
         reference = open_reference(SCENES, (size, size), count=options.count, resize=None)
