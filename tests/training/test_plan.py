@@ -5,7 +5,7 @@ import pytest
 from bigr_cli.data.look import DataLook
 from bigr_cli.training import plan
 from bigr_cli.training.config import RunConfig
-from bigr_cli.training.sizes import SIZES, levels_for, sees_enough, sizes_worth_trying, smaller, tokenizer_of
+from bigr_cli.training.sizes import SIZES, SizeName, levels_for, sees_enough, sizes_worth_trying, smaller, tokenizer_of
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import packaged_models
 
@@ -106,3 +106,12 @@ def test_a_generator_that_sees_too_little_for_shapes_is_told_of() -> None:
         )
         assert any("short: 6,400 samples" in line for line in planned.lines()) == short
         assert not any("short" in line for line in planned.lines("tokenizer"))
+
+
+@pytest.mark.parametrize(("size", "order"), [("nano", "random"), ("base", "random"), ("bigr-l", "entropy")])
+def test_small_models_sample_in_random_order(size: SizeName, order: str) -> None:
+    data = plan.data_settings(PHOTOS, "photos", 64, workers=1, seed=0)
+    planned = plan.generator_training(
+        size, PHOTOS, data, "classes", tokenizer="a", name="b", precision="float32", seed=0
+    )
+    assert planned.sampling.order == order
