@@ -54,6 +54,7 @@ def blurred(image_set: ImageSet, radius: float) -> ImageSet:
 
     return replace(image_set, what=f"blurred by {radius:g}", batches=batches)
 
+
 KINDS = ("real", "reconstructions", "blurred", "generated")
 
 
