@@ -33,6 +33,8 @@ from bigr_cli.evaluation.samples import Samples, balanced, samples_of
 from bigr_cli.model import Model, load
 from bigr_cli.progress import progress_bar
 
+KINDS = ("real", "reconstructions", "blurred", "generated")
+
 
 def reconstructed(image_set: ImageSet, model: Model) -> ImageSet:
     """Images after the tokenizer has encoded and decoded them."""
@@ -53,9 +55,6 @@ def blurred(image_set: ImageSet, radius: float) -> ImageSet:
             yield stacked([np.asarray(image.filter(ImageFilter.GaussianBlur(radius))) for image in images])
 
     return replace(image_set, what=f"blurred by {radius:g}", batches=batches)
-
-
-KINDS = ("real", "reconstructions", "blurred", "generated")
 
 
 def image_sets(model: Model, samples: Samples, options: argparse.Namespace) -> dict[str, ImageSet]:

@@ -1,6 +1,5 @@
 """README and docs: every option, metric, key and variable has a page, every command line and link in them works."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -171,9 +170,7 @@ def test_measured_numbers_are_those_of_the_results(results: ModuleType) -> None:
 
 def test_a_number_that_differs_from_the_results_is_put_right(results: ModuleType) -> None:
     page = "a <!--=scenes-64-generator:label_recognised .0f-->12<!--=--> % b <!--=scenes-64-generator:by_label.star-->"
-    kept = json.loads((results.RESULTS / "scenes-64-generator.json").read_text(encoding="utf-8"))
-    expected = f"a {kept['label_recognised']:.0f} % b {kept['by_label']['star']}"
-    assert re.sub("<!--.*?-->", "", results.filled(f"{page}<!--=-->")) == expected
+    assert re.sub("<!--.*?-->", "", results.filled(f"{page}<!--=-->")) == "a 99 % b 96.0"
     with pytest.raises(KeyError, match=r"scenes-64-generator\.json has no by_label\.dog"):
         results.filled("<!--=scenes-64-generator:by_label.dog-->1<!--=-->")
 
