@@ -214,10 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
 
 
+@console.new_command()
 def _run(arguments: Sequence[str] | None) -> int:
     words, debug = _take_debug(list(sys.argv[1:] if arguments is None else arguments))
-    console.configure(quiet=False, verbose=False)
-    console.forget()
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when torch is imported
     try:

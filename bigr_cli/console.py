@@ -63,11 +63,21 @@ def quieter(quiet: bool) -> Iterator[None]:
         configure(quiet=before)
 
 
-def forget() -> None:
-    """Another command begins: what is said once may be said again."""
+@contextmanager
+def new_command() -> Iterator[None]:
+    """While the block runs, all but details is heard, and what is said once may be said again: a command begins.
+
+    How much was said before is how much is said after it, whatever the command's own options were.
+    """
+    before = _state.quiet, _state.verbose
+    configure(quiet=False, verbose=False)
     _state.said.clear()
     _state.noted.clear()
     _state.lost = False
+    try:
+        yield
+    finally:
+        configure(quiet=before[0], verbose=before[1])
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from bigr_cli import console
 from bigr_cli.app import main
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads than cores slow each other tenfold
@@ -58,6 +59,13 @@ def _no_outside_settings() -> Iterator[None]:
             patch.delenv(name)
         patch.setenv("BIGR_PLUGINS", "none")
         patch.setenv("BIGR_LOG", "off")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _console() -> Iterator[None]:
+    """Every test is heard as a command of its own, and leaves no other one quiet."""
+    with console.new_command():
         yield
 
 

@@ -116,8 +116,12 @@ def test_debug_shows_the_traceback_at_any_place(
     assert "Traceback" in bigr("fail").err
 
 
-def test_quiet_lasts_for_one_run(bigr: Run, raising: Callable[[BaseException | None], None]) -> None:
+def test_quiet_lasts_for_one_run(
+    bigr: Run, raising: Callable[[BaseException | None], None], capfd: pytest.CaptureFixture[str]
+) -> None:
     assert bigr("fail", "--quiet").err == ""
+    console.say("what Python does next is heard")
+    assert capfd.readouterr().err == "what Python does next is heard\n"
     assert bigr("fail").err == "about to fail\n"
 
 

@@ -8,11 +8,6 @@ from bigr_cli import console
 from bigr_cli.progress import progress_bar
 
 
-@pytest.fixture(autouse=True)
-def _as_at_the_start() -> None:
-    console.configure(quiet=False, verbose=False)
-
-
 def test_results_and_messages_do_not_mix(capsys: pytest.CaptureFixture[str]) -> None:
     console.result("a result")
     console.say("a message")
@@ -31,7 +26,18 @@ def test_quiet_and_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     console.detail("nothing")
     console.error("still", "there")
     assert capsys.readouterr().err == "more\nerror: still\nhint: there\n"
-    console.configure(quiet=False, verbose=False)
+
+
+def test_a_command_leaves_the_console_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    console.configure(verbose=True)
+    console.say("known", once=True)
+    with console.new_command():
+        console.detail("not of a command that is not verbose")
+        console.say("known", once=True)
+        console.configure(quiet=True)
+        console.say("not of a quiet one")
+    console.detail("verbose again")
+    assert capsys.readouterr().err == "known\nknown\nverbose again\n"
 
 
 def test_json_lines_are_always_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,11 +6,6 @@ from bigr_cli import console, progress
 from bigr_cli.progress import progress_bar
 
 
-@pytest.fixture(autouse=True)
-def _as_at_the_start() -> None:
-    console.configure(quiet=False, verbose=False)
-
-
 def test_a_line_breaks_every_silence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "SILENCE", 0.05)
     with progress_bar(12_000, "encoding images") as bar:

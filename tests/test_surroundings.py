@@ -156,7 +156,6 @@ def test_quiet_silences_libraries(caplog: pytest.LogCaptureFixture) -> None:
             warnings.warn("from a library", stacklevel=1)
             logging.getLogger("a-library").warning("logged by a library")
         assert bool(seen) == bool(caplog.records) == (not quiet)
-    console.configure(quiet=False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigr_cli import console
 from bigr_cli.core.architectures import TextConfig
 from bigr_cli.data import scenes
 from bigr_cli.data.scenes.description import COLOR_WORDS, MOMENTS, OBJECT_WORDS, PLACES, phrase, vocabulary
@@ -50,7 +49,6 @@ def worded(tiny_text_model: Path, tmp_path: Path, shipped: ModelConfig) -> Path:
 def test_a_phrase_is_right_or_its_word_named(
     line: dict[str, str], shipped: ModelConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    console.forget()
     said = ""
     try:
         made = prompt_of(shipped, line["text"])
@@ -171,7 +169,6 @@ def test_a_class_model_names_a_model_for_sentences(bigr: Run) -> None:
 def test_words_of_other_captions_are_named_in_a_warning(
     shipped: ModelConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    console.forget()
     own = replace(shipped, name="mine", vocabulary=counted(["A small dog, on a sofa.", "two dogs"]))
     assert prompt_of(own, "dogs on a couch") == "dogs on a couch"
     assert "mine: 'couch' is not among the 7 words of its captions" in capfd.readouterr().err

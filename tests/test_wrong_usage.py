@@ -288,7 +288,6 @@ def test_the_other_image_of_a_stereo_pair_is_mentioned(tmp_path: Path, capfd: py
     console.configure(verbose=True)
     for name in ("pair", "photo"):
         assert read_image(tmp_path / f"{name}.mpo").size == (32, 32)
-    console.configure(verbose=False)
     err = capfd.readouterr().err
     assert "pair.mpo: holds another image of the same size" in err and "photo.mpo" not in err
 

@@ -20,7 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin, features
 
-from bigr_cli import console
 from bigr_cli.data import decoding
 from bigr_cli.data import images as reader
 from bigr_cli.data.decoding import FORMATS
@@ -220,7 +219,6 @@ def test_of_an_animation_the_first_frame_is_read_and_the_rest_is_counted(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "lime", "blue", "white")]
-    console.forget()
     path = tmp_path / f"x.{kind.lower()}"
     options = {"lossless": True} if kind == "WEBP" else {}
     frames[0].save(path, kind, save_all=True, append_images=frames[1:], duration=100, **options)

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bigr_cli import console
 from bigr_cli.data import loading
 from bigr_cli.data.file_source import Sample
 from bigr_cli.data.loading import (
@@ -135,7 +134,6 @@ def test_workers_keep_to_the_shared_memory(
 ) -> None:
     """Two workers with batches of 8 × 16 × 16 × 4 bytes, and a quarter of the room for others."""
     monkeypatch.setattr(loading.shutil, "disk_usage", lambda _: SimpleNamespace(free=room))
-    console.forget()
     if ahead is None:
         with pytest.raises(RunError, match=r"/dev/shm has 0\.0 MB of shared memory free, and 2 workers need") as caught:
             next(load_batches(SOURCE, Positions(40, 8, seed=0), workers=2))

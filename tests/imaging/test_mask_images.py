@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from bigr_cli import console
 from bigr_cli.data.images import read_image
 from bigr_cli.errors import ImageError, UsageError
 from bigr_cli.imaging.masks import MaskRequest, image_weights, mask_array, read_mask
@@ -76,11 +75,6 @@ MASKS: dict[str, tuple[Callable[[], Image.Image], str]] = {
 def saved(image: Image.Image, name: str, folder: Path) -> Path:
     image.save(folder / name)
     return folder / name
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> None:
-    console.forget()
 
 
 @pytest.mark.parametrize("name", MASKS)

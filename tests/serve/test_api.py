@@ -106,10 +106,22 @@ def test_others_in_the_batch_go_on_when_one_is_cancelled(serve_with: Callable[..
     with serve_with() as server:
         alone = server.client.post("/api/v1/generate", json={**SLOW, "seed": 1}).json()
         watch = server.state.worker._watch
-        server.state.worker._watch = lambda seen: (watch(seen), time.sleep(0.05))
+        queued, together, given_up = threading.Event(), threading.Event(), threading.Event()
+
+        def held(seen: Any) -> None:
+            watch(seen)
+            assert queued.wait(20)
+            if len(seen.keys) == 3:
+                together.set()
+                assert given_up.wait(20)
+
+        server.state.worker._watch = held
+        begun(server, **SLOW, seed=3)  # the others wait behind it, and go together
         jobs = [begun(server, **SLOW, seed=seed)["id"] for seed in (0, 1, 2)]
-        time.sleep(0.2)
+        queued.set()
+        assert together.wait(20)
         server.client.delete(f"/api/v1/jobs/{jobs[0]}")
+        given_up.set()
         states = [list(events(server, job))[-1][1]["state"] for job in jobs]
         assert states == ["cancelled", "done", "done"]
         data = server.client.get(f"/api/v1/jobs/{jobs[1]}/images/0").content
