@@ -21,12 +21,12 @@ def test_a_line_breaks_every_silence(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_who_speaks_is_not_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(progress, "SILENCE", 0.3)
+    monkeypatch.setattr(progress, "SILENCE", 1.0)
     with progress_bar(10, "training"):
-        for number in range(6):
-            time.sleep(0.08)
+        for number in range(15):
+            time.sleep(0.1)
             console.say(f"step {number}")
-    assert capsys.readouterr().err.splitlines() == [f"step {number}" for number in range(6)]
+    assert capsys.readouterr().err.splitlines() == [f"step {number}" for number in range(15)]
 
 
 def test_quiet_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
