@@ -29,6 +29,7 @@ from bigr_cli.options.declare import (
     seed,
     training_config,
 )
+from bigr_cli.training.sizes import AskedSize
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
@@ -223,7 +224,7 @@ TrainingTime = Annotated[
     ),
 ]
 TrainingSize = Annotated[
-    Literal["auto", "nano", "tiny", "small", "base", "bigr-l", "bigr-xl", "bigr-xxl"],
+    AskedSize,
     _shared(
         "--size",
         "Size: nano, tiny, small, base, bigr-l, bigr-xl or bigr-xxl. Without it, or with auto, by the data, the time "

@@ -18,7 +18,7 @@ from bigr_cli.core.config import UNSAID
 from bigr_cli.errors import ConfigError
 
 SizeName = Literal["nano", "tiny", "small", "base", "bigr-l", "bigr-xl", "bigr-xxl"]
-AskedSize = SizeName | Literal["auto"]  # what `--size` takes
+AskedSize = Literal["auto", SizeName]  # what `--size` takes
 PUBLISHED = ("bigr-l", "bigr-xl", "bigr-xxl")
 OWN: tuple[SizeName, ...] = ("base", "small", "tiny", "nano")  # largest first
 
