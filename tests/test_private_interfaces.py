@@ -17,7 +17,7 @@ from huggingface_hub import file_download, utils
 
 from bigr_cli.errors import RunError
 from bigr_cli.runtime import fast_layers
-from bigr_cli.zoo.hub import client as hub_library
+from bigr_cli.zoo.hub import failures
 
 ROOT = Path(__file__).resolve().parents[1]
 # Namespace, operator, and how its arguments are called.
@@ -92,13 +92,13 @@ def test_names_of_huggingface_hub(module: ModuleType, name: str, arguments: set[
 
 def test_the_transport_s_errors_are_known() -> None:
     """What `httpx` raises when a connection breaks; anything else would end as an internal error."""
-    assert issubclass(hub_library.TRANSPORT, Exception) and hub_library.TRANSPORT is not Exception
-    assert issubclass(huggingface_hub.errors.HfHubHTTPError, hub_library.TRANSPORT)
+    assert issubclass(failures.TRANSPORT, Exception) and failures.TRANSPORT is not Exception
+    assert issubclass(huggingface_hub.errors.HfHubHTTPError, failures.TRANSPORT)
 
 
 def test_a_name_that_is_gone_is_said() -> None:
     with pytest.raises(RunError, match=rf"huggingface_hub {re.escape(huggingface_hub.__version__)} has no") as caught:
-        hub_library.private(utils, "no_such_name")
+        failures.private(utils, "no_such_name")
     assert "huggingface_hub.utils.no_such_name" in str(caught.value)
     assert caught.value.hint == 'pip install "huggingface_hub>=0.26,<3"'
 

@@ -1,4 +1,4 @@
-"""Files of a model hub, through huggingface_hub: its cache, token, endpoint and retries, and what goes wrong with it.
+"""Files of a model hub, through huggingface_hub: its cache, token, endpoint and retries.
 
 What was fetched of a file when a connection broke is kept in bigr's own cache until the file is whole, and a later run
 goes on from there; newer versions of huggingface_hub keep nothing. Importing this imports no torch.
@@ -6,20 +6,15 @@ goes on from there; newer versions of huggingface_hub keep nothing. Importing th
 
 from __future__ import annotations
 
-import errno
-import logging
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import huggingface_hub
 from huggingface_hub import (
     constants,
-    errors,
     file_download,
     get_hf_file_metadata,
     hf_hub_url,
@@ -28,76 +23,16 @@ from huggingface_hub import (
     utils,
 )
 
-from bigr_cli.errors import BigrError, ModelError, RunError
+from bigr_cli.errors import ModelError, RunError
 from bigr_cli.files import flush
 from bigr_cli.home import Cache
 from bigr_cli.progress import ProgressBar, progress_bar
 from bigr_cli.runtime.tensor_headers import sha256_of
 from bigr_cli.version import __version__
+from bigr_cli.zoo.hub.failures import TRANSPORT, explaining, private, status_of
 from bigr_cli.zoo.source import readable_size
 
-LOGIN_HINT = "log in with hf auth login, or put a token in HF_TOKEN"
-_PRIVATE_HINT = f"if it is private, {LOGIN_HINT}"
-_TERMS = "its owner asks for a login and for agreement to terms"
-_AGAIN_HINT = "run the same command again: it goes on where this one stopped"
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quota error
-
-# The base of what httpx raises; requests, in older versions of huggingface_hub, raises kinds of OSError.
-TRANSPORT: type[Exception] = cast(Any, errors.HfHubHTTPError).__bases__[0]
-FAILURES = (TRANSPORT, OSError, errors.EntryNotFoundError, errors.HFValidationError, errors.OfflineModeIsEnabled)
 _HASH = re.compile(r"[0-9a-f]{64}")
-
-
-class MissingFileError(ModelError):
-    """The repository is there, but not this file."""
-
-
-def status_of(error: BaseException) -> int | None:
-    """The HTTP status that an error of the hub's library carries, if any."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-def explained(error: Exception, what: str) -> BigrError:
-    """The BigrError for what the hub's library raised while it was busy with `what`."""
-    status = status_of(error)
-    missing = isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError)
-    known: tuple[tuple[bool, type[BigrError], str, str | None], ...] = (
-        (isinstance(error, errors.GatedRepoError), ModelError, _TERMS, LOGIN_HINT),
-        (
-            isinstance(error, errors.RevisionNotFoundError),
-            ModelError,
-            "the repository has no such branch or commit",
-            None,
-        ),
-        (status == 401, ModelError, "there is no such repository, or it needs a login", LOGIN_HINT),
-        (status == 403, ModelError, "the hub does not allow it to this login", LOGIN_HINT),
-        (isinstance(error, errors.RepositoryNotFoundError), ModelError, "there is no such repository", _PRIVATE_HINT),
-        (missing, MissingFileError, "the repository has no such file", None),
-        (isinstance(error, errors.HFValidationError), ModelError, f"the hub does not take this name: {error}", None),
-        (status is not None, RunError, f"the hub answered with status {status}", _AGAIN_HINT),
-    )
-    for holds, kind, message, hint in known:
-        if holds:
-            return kind(f"{what}: {message}", hint=hint)
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return RunError(f"{what}: the disk is full", hint=f"make room, then {_AGAIN_HINT}")
-    if isinstance(error, OSError) and error.filename is not None:
-        return RunError(f"{error.filename}: {error.strerror or error}")
-    cause = error.__cause__ or error if isinstance(error, errors.LocalEntryNotFoundError) else error
-    reason = " ".join(str(cause).split()) or type(cause).__name__
-    return RunError(f"{what}: the hub cannot be reached: {reason}", hint=_AGAIN_HINT)
-
-
-def private(module: Any, name: str) -> Any:
-    """Something by its name in a module of huggingface_hub; RunError if this version of it has none."""
-    try:
-        return getattr(module, name)
-    except AttributeError as error:
-        raise RunError(
-            f"huggingface_hub {huggingface_hub.__version__} has no {module.__name__}.{name}, which bigr uses",
-            hint='pip install "huggingface_hub>=0.26,<3"',
-        ) from error
 
 
 http_get = private(file_download, "http_get")
@@ -168,7 +103,7 @@ def look_up(repository: str, name: str, *, revision: str = "main", offline: bool
                 hint="run it once without --offline and HF_HUB_OFFLINE",
             )
         return HubFile(repository, name, revision, cached.stat().st_size, cached=cached)
-    with _explained(what):
+    with explaining(what):
         url = hf_hub_url(repository, name, revision=revision)
         found = get_hf_file_metadata(url, library_name="bigr-cli", library_version=__version__)
     if not found.commit_hash or not found.etag:
@@ -186,7 +121,7 @@ def fetch(file: HubFile) -> Path:
         ModelError: as for `look_up`.
     """
     if file.cached is None:
-        with _explained(str(file)):
+        with explaining(str(file)):
             file.folder.mkdir(parents=True, exist_ok=True)
             with WeakFileLock(file.folder / "lock"):
                 if not file.path.is_file():
@@ -207,7 +142,7 @@ def cached_folder(repository: str, revision: str = "main") -> Path | None:
 
 def fetch_folder(repository: str, patterns: Sequence[str], *, revision: str = "main") -> Path:
     """The files of a repository that fit the patterns, in the hub's own cache. Raises what `look_up` raises."""
-    with _explained(repository):
+    with explaining(repository):
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
 
 
@@ -313,17 +248,3 @@ def _cached(repository: str, name: str, revision: str) -> Path | None:
 
 def _bytes(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turns what the hub's library raises into a BigrError about `what`, and silences its own messages."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    except FAILURES as error:
-        raise explained(error, what) from error
-    finally:
-        logger.setLevel(level)

@@ -30,7 +30,8 @@ from bigr_cli.zoo.config import (
 )
 from bigr_cli.zoo.folder import check_destination, check_model, save_model
 from bigr_cli.zoo.hub import client as hub
-from bigr_cli.zoo.hub.client import FAILURES, MissingFileError, explained, is_offline, private
+from bigr_cli.zoo.hub.client import is_offline
+from bigr_cli.zoo.hub.failures import FAILURES, MissingFileError, explained, private
 from bigr_cli.zoo.published.convert import convert_published
 from bigr_cli.zoo.sizes import parameters
 from bigr_cli.zoo.source import is_repository, readable_size
