@@ -53,14 +53,21 @@ def configure(*, quiet: bool | None = None, verbose: bool | None = None) -> None
 
 
 @contextmanager
-def quieter(quiet: bool) -> Iterator[None]:
-    """While the block runs, nothing is said but warnings and errors, if `quiet`."""
-    before = _state.quiet
-    configure(quiet=quiet or before)
+def _given_back() -> Iterator[None]:
+    """After the block as much is said as before it."""
+    quiet, verbose = _state.quiet, _state.verbose
     try:
         yield
     finally:
-        configure(quiet=before)
+        configure(quiet=quiet, verbose=verbose)
+
+
+@contextmanager
+def quieter(quiet: bool) -> Iterator[None]:
+    """While the block runs, nothing is said but warnings and errors, if `quiet`."""
+    with _given_back():
+        configure(quiet=quiet or _state.quiet)
+        yield
 
 
 @contextmanager
@@ -69,15 +76,12 @@ def new_command() -> Iterator[None]:
 
     How much was said before is how much is said after it, whatever the command's own options were.
     """
-    before = _state.quiet, _state.verbose
-    configure(quiet=False, verbose=False)
-    _state.said.clear()
-    _state.noted.clear()
-    _state.lost = False
-    try:
+    with _given_back():
+        configure(quiet=False, verbose=False)
+        _state.said.clear()
+        _state.noted.clear()
+        _state.lost = False
         yield
-    finally:
-        configure(quiet=before[0], verbose=before[1])
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from bigr_cli.options.declare import (
     seed,
     training_config,
 )
-from bigr_cli.training.sizes import AskedSize
+from bigr_cli.training.size_names import AskedSize
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 

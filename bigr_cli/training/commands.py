@@ -24,7 +24,7 @@ from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.plan import Plan
 from bigr_cli.training.planning import Planner, Stages
 from bigr_cli.training.request import Request, look_for
-from bigr_cli.training.sizes import AskedSize
+from bigr_cli.training.size_names import AskedSize
 from bigr_cli.training.train import GENERATOR, TOKENIZER, Training, TrainState, prepare_folder, write_state
 from bigr_cli.zoo.config import read_config, safe_name
 

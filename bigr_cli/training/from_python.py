@@ -17,7 +17,7 @@ from bigr_cli.plain_text import seconds_of
 
 if TYPE_CHECKING:
     from bigr_cli.model import Model
-    from bigr_cli.training.sizes import AskedSize
+    from bigr_cli.training.size_names import AskedSize
 
 
 def train(

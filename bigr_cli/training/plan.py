@@ -15,7 +15,8 @@ from bigr_cli.data.look import DataLook
 from bigr_cli.progress import readable_time
 from bigr_cli.training.config import DataConfig, GeneratorTraining, OptimizerConfig, RunConfig, TokenizerTraining
 from bigr_cli.training.loss_config import MaskingConfig, TokenizerLosses
-from bigr_cli.training.sizes import PUBLISHED, SIZES, SizeName, tokenizer_of
+from bigr_cli.training.size_names import SizeName
+from bigr_cli.training.sizes import PUBLISHED, SIZES, tokenizer_of
 from bigr_cli.zoo.sizes import generator_parameters, tokenizer_parameters
 from bigr_cli.zoo.source import readable_size
 

@@ -28,7 +28,8 @@ from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.measure import Cost, measure, random_codes, seconds_of_codes
 from bigr_cli.training.plan import Plan
 from bigr_cli.training.request import Request, check_class_sizes, condition_of
-from bigr_cli.training.sizes import PUBLISHED, SizeName, sees_enough, sizes_worth_trying, smaller
+from bigr_cli.training.size_names import SizeName
+from bigr_cli.training.sizes import PUBLISHED, sees_enough, sizes_worth_trying, smaller
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import ModelConfig, read_config
 from bigr_cli.zoo.find import DEFAULT_MODEL, find_model, packaged_models

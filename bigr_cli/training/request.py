@@ -11,7 +11,7 @@ from bigr_cli.data.look import DataLook, look_at
 from bigr_cli.data.sources import Source, open_source
 from bigr_cli.errors import UsageError
 from bigr_cli.training.plan import DEFAULT_TIME, Condition
-from bigr_cli.training.sizes import AskedSize
+from bigr_cli.training.size_names import AskedSize
 
 _FEWEST = 10  # images
 _LOOK_SIDE = 64  # pixels; how large they are trained on is known only after a look

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 from bigr_cli.core.architectures import (
     AttentionKind,
@@ -16,9 +16,8 @@ from bigr_cli.core.architectures import (
 )
 from bigr_cli.core.config import UNSAID
 from bigr_cli.errors import ConfigError
+from bigr_cli.training.size_names import SizeName
 
-SizeName = Literal["nano", "tiny", "small", "base", "bigr-l", "bigr-xl", "bigr-xxl"]
-AskedSize = Literal["auto", SizeName]  # what `--size` takes
 PUBLISHED = ("bigr-l", "bigr-xl", "bigr-xxl")
 OWN: tuple[SizeName, ...] = ("base", "small", "tiny", "nano")  # largest first
 

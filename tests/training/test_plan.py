@@ -5,7 +5,8 @@ import pytest
 from bigr_cli.data.look import DataLook
 from bigr_cli.training import plan
 from bigr_cli.training.config import RunConfig
-from bigr_cli.training.sizes import SIZES, SizeName, levels_for, sees_enough, sizes_worth_trying, smaller, tokenizer_of
+from bigr_cli.training.size_names import SizeName
+from bigr_cli.training.sizes import SIZES, levels_for, sees_enough, sizes_worth_trying, smaller, tokenizer_of
 from bigr_cli.zoo.config import read_config
 from bigr_cli.zoo.find import packaged_models
 
