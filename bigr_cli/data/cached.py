@@ -8,7 +8,7 @@ import shutil
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -141,16 +141,32 @@ def cached_codes(
     tokens, bits = tokenizer.config.grid**2, tokenizer.config.bits
     shape = (len(source), variants, -(-tokens * bits // 8))
     identity = f"{digest} {source.fingerprint()} {tokens} {bits} {variants} {augment}"
+    packed = kept_codes(identity, shape, lambda: _packed(tokenizer, source, variants, augment, workers))
+    return None if packed is None else PackedCodes(packed, tokens, bits)
+
+
+def kept_codes(
+    identity: str, shape: tuple[int, ...], make: Callable[[], Iterator[NDArray[np.uint8]]]
+) -> NDArray[np.uint8] | None:
+    """Packed codes from the cache, or made now, block by block, and kept there; None, with a warning, if the cache
+    cannot be written.
+
+    Args:
+        identity: what the codes follow from.
+        shape: of all of them: (N, V, ⌈L·K / 8⌉).
+
+    Raises:
+        RunError: what was written cannot be read again.
+    """
     path = _CODES.path(identity, ".npy")
     opened = partial(intact, partial(open_codes, shape=shape), path)
     if (packed := opened()) is None:
-        made = _packed(tokenizer, source, variants, augment, workers)
-        if not _CODES.write(path, lambda temporary: write_codes(temporary, shape, made)):
+        if not _CODES.write(path, lambda temporary: write_codes(temporary, shape, make())):
             return None
         packed = opened()
     if packed is None:
         raise RunError(f"{path}: cannot be read again after writing")
-    return PackedCodes(packed, tokens, bits)
+    return packed
 
 
 @torch.inference_mode()

@@ -204,6 +204,7 @@ def train_tokenizer(
     from bigr_cli.core.architectures import CompactConfig
     from bigr_cli.training.commands import planned_tokenizer
     from bigr_cli.training.config import TokenizerTraining
+    from bigr_cli.training.samples import open_sampler
     from bigr_cli.training.tokenizer import TokenizerObjective
 
     stage = _Stage(run, settings, start, explain="train-tokenizer --data photos/ -o runs/tokenizer")
@@ -212,4 +213,5 @@ def train_tokenizer(
         {"init": start},
         lambda training, **dial: planned_tokenizer(training.data.source, **dial),
     )
-    stage.launch(training, partial(TokenizerObjective, training), training.tokenizer.image_size)
+    training, sampler = open_sampler(training)
+    stage.launch(training, partial(TokenizerObjective, training, sampler=sampler), training.tokenizer.image_size)

@@ -16,7 +16,7 @@ from bigr_cli.core.config import (
     require_whole,
 )
 from bigr_cli.plain_text import parse_colour
-from bigr_cli.training.loss_config import AlignmentConfig, MaskingConfig, TokenizerLosses
+from bigr_cli.training.loss_config import AlignmentConfig, MaskingConfig, SamplesConfig, TokenizerLosses
 from bigr_cli.training.sizes import GeneratorShape
 
 _MOST_WORKERS = 1_024
@@ -164,8 +164,9 @@ class RunConfig:
 class TokenizerTraining:
     """Everything that `bigr train-tokenizer` can be told. `init`, a model's name or folder, gives the first weights.
 
-    With `freeze_encoder` only the decoder is trained, so that a generator of the same codes stays valid. `refine` is
-    the model's: steps that look for the codes of an image that is shown as it is.
+    With `freeze_encoder` only the decoder is trained, so that a generator of the same codes stays valid: with `samples`
+    that of `init`, which the run's model then has too. `generator_sha256` is filled in when such a run begins. `refine`
+    is the model's: steps that look for the codes of an image that is shown as it is.
     """
 
     tokenizer: TokenizerConfig
@@ -173,6 +174,8 @@ class TokenizerTraining:
     init: str = ""
     freeze_encoder: bool = False
     refine: int = 0
+    samples: SamplesConfig = field(default_factory=SamplesConfig)
+    generator_sha256: str = ""
     data: DataConfig = field(default_factory=DataConfig)
     losses: TokenizerLosses = field(default_factory=TokenizerLosses)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -183,10 +186,13 @@ class TokenizerTraining:
         require_whole("refine", self.refine, least=0, most=MOST_REFINE)
         require(bool(self.init) or not self.freeze_encoder, "freeze_encoder: needs init, whose encoder it is")
         require(self.data.cache_codes == 0, "data.cache_codes: only a generator trains on codes; expected 0")
-        if losses.adversarial.weight > 0:
+        if self.samples.count > 0:
+            require(self.freeze_encoder, "samples.count: needs freeze_encoder, or the sampled codes lose their sense")
+            require(losses.adversarial.weight > 0, "samples.count: needs losses.adversarial.weight, which judges them")
+        if losses.adversarial.weight > 0 and losses.adversarial.discriminator != "features":
             least = 3 * 2**losses.adversarial.layers
             require(size >= least, f"losses.adversarial.layers: so many need images of {least}, not {size} pixels")
-        if losses.perceptual > 0:
+        if losses.perceptual > 0 or (losses.adversarial.weight > 0 and losses.adversarial.discriminator != "patches"):
             require(size % 16 == 0, f"losses.perceptual: expected an image_size that 16 divides, got {size}")
 
 

@@ -29,7 +29,8 @@ from bigr_cli.training.data import DataRecord, open_recorded
 from bigr_cli.training.loop import Trainer
 from bigr_cli.training.objective import Objective, start_from
 from bigr_cli.training.stopping import Stage
-from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE
+from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, read_config
+from bigr_cli.zoo.find import find_model
 
 _ARCHITECTURE = {TokenizerTraining: "tokenizer", GeneratorTraining: "generator"}
 _WEIGHTS = {TokenizerTraining: TOKENIZER_FILE, GeneratorTraining: GENERATOR_FILE}
@@ -181,7 +182,7 @@ def _trainer(
     source, held_out, record = open_recorded(
         training.data,
         size,
-        captions=isinstance(training, GeneratorTraining) and training.generator.text is not None,
+        captions=_takes_texts(training),
         classes=isinstance(training, GeneratorTraining),
         run=folder if checkpoint is not None else None,
     )
@@ -193,6 +194,14 @@ def _trainer(
         trainer.resume(checkpoint)
     trainer.accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
     return trainer, record
+
+
+def _takes_texts(training: TokenizerTraining | GeneratorTraining) -> bool:
+    """Whether a training needs captions: a generator's own, or one's whose codes a decoder learns to show."""
+    if isinstance(training, GeneratorTraining):
+        return training.generator.text is not None
+    sampler = read_config(find_model(training.init)).generator if training.samples.count else None
+    return sampler is not None and sampler.condition == "text"
 
 
 def _run_folder(name: str, output: Path | None, resume: Path | None) -> Path:

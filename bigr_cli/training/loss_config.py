@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from bigr_cli.core.config import require, require_positive
 
 _MOST_PATCH_LAYERS = 10  # each halves the image
+_MOST_SAMPLES = 1 << 24  # codes, of which all are in memory
 _MOST_TIMESTEPS = 1_024  # noise levels of a token
 
 
@@ -19,12 +20,16 @@ def _require_not_negative(owner: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class AdversarialConfig:
-    """PatchGAN with hinge loss; its share is the ratio of gradients at the decoder's last layer, times `weight`."""
+    """A discriminator with hinge loss; its share is the ratio of gradients at the decoder's last layer, times `weight`.
+
+    It reads `patches` of the images (PatchGAN), `features` that the perceptual network makes of them, or `both`.
+    """
 
     FORMER_KEYS: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
 
     weight: float = 0.0
     start: int = 30_001
+    discriminator: Literal["patches", "features", "both"] = "patches"
     layers: int = 3
     channels: int = 64
     cap: float = 1.0
@@ -68,6 +73,21 @@ class TokenizerLosses:
         _require_not_negative(
             self, "l1", "l2", "log_l2", "edges", "foreground_weight", "perceptual", "usage", "certainty"
         )
+
+
+@dataclass(frozen=True)
+class SamplesConfig:
+    """So many codes, sampled by the generator of `init`, that a decoder is trained on beside those of the images.
+
+    The discriminator sees what is made of these. `steps` are the sampler's iterations; None is as the model does it.
+    """
+
+    count: int = 0
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        require(0 <= self.count <= _MOST_SAMPLES, f"count: expected 0 to {_MOST_SAMPLES}, got {self.count}")
+        require(self.steps is None or self.steps >= 1, f"steps: expected at least 1, got {self.steps}")
 
 
 @dataclass(frozen=True)

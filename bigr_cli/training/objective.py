@@ -22,7 +22,7 @@ from bigr_cli.version import __version__
 from bigr_cli.zoo.card import render_card
 from bigr_cli.zoo.config import ModelConfig, Provenance
 from bigr_cli.zoo.find import find_model
-from bigr_cli.zoo.folder import write_model_files
+from bigr_cli.zoo.folder import Weights, write_model_files
 from bigr_cli.zoo.sizes import parameters
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def start_from(model: str, file: str, part: nn.Module) -> None:
 
 
 def write_run_model(
-    run: Path, config: ModelConfig, *, tokenizer: nn.Module, generator: nn.Module | None, measures: dict[str, float]
+    run: Path, config: ModelConfig, *, tokenizer: nn.Module, generator: Weights | None, measures: dict[str, float]
 ) -> None:
     """Write weights, card and config into the run's folder; half precision suffices for weights that are averages."""
     card = render_card(config, measures)

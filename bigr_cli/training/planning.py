@@ -25,6 +25,7 @@ from bigr_cli.training import plan as rules
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.data import open_data
 from bigr_cli.training.generator import GeneratorObjective
+from bigr_cli.training.loss_config import SamplesConfig
 from bigr_cli.training.measure import Cost, measure, random_codes, seconds_of_codes
 from bigr_cli.training.plan import Plan
 from bigr_cli.training.request import Request, check_class_sizes, condition_of
@@ -203,7 +204,9 @@ class Planner:
                 source.fill(_FILLING * self.request.time)
             first = second = None
             if self.only != "generator":
-                build = partial(TokenizerObjective, replace(tokenizer, init="", freeze_encoder=False))
+                build = partial(
+                    TokenizerObjective, replace(tokenizer, init="", freeze_encoder=False, samples=SamplesConfig())
+                )
                 first = measure(build, source, held_out, data, tokenizer.run, device=self.device, seconds=seconds)
             if self.only == "tokenizer":
                 return _Costs(first, None, 0.0)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator as Batches
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from bigr_cli.core.familiarity import summary, token_errors
 from bigr_cli.core.tokenizer import Tokenizer
-from bigr_cli.data.loading import Batch, all_batches, as_floats
+from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats
 from bigr_cli.data.sources import Source
 from bigr_cli.evaluation.reconstruction import bit_usage, boxes, psnr
 from bigr_cli.training.config import OptimizerConfig, TokenizerTraining
+from bigr_cli.training.discriminators import adaptive_share, deception_loss, discriminator_for, discriminator_loss
 from bigr_cli.training.objective import Objective, require_memory, run_model_config, write_run_model
+from bigr_cli.training.samples import Sampler
 from bigr_cli.training.tokenizer_loss import (
-    PatchDiscriminator,
     StraightThrough,
-    adaptive_share,
     certainty_loss,
-    discriminator_loss,
     edge_loss,
     feature_loss,
     log_squared_error,
@@ -27,6 +29,7 @@ from bigr_cli.training.tokenizer_loss import (
     pixel_weights,
     usage_loss,
 )
+from bigr_cli.zoo.config import ModelConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,24 +39,33 @@ _BATCH = 64
 
 
 class TokenizerObjective(Objective):
-    """The tokenizer against pixels, edges, features and, late in training, a discriminator."""
+    """The tokenizer against pixels, edges, features and, late in training, a discriminator.
+
+    With a sampler the discriminator judges what the decoder makes of sampled codes, otherwise the reconstructions.
+    """
 
     model: Tokenizer
 
-    def __init__(self, config: TokenizerTraining, held_out: Source) -> None:
-        """Raises UsageError for a perceptual network that is not there, ConfigError for a name that is none."""
+    def __init__(self, config: TokenizerTraining, held_out: Source, sampler: Sampler | None = None) -> None:
+        """Raises UsageError for a perceptual network that is not there, ConfigError for a name that is none, or sizes
+        that are not those of the generator that samples.
+        """
         super().__init__()
         self.config, self.held_out = config, held_out
-        require_memory(run_model_config(config, 0, tokenizer=config.tokenizer))  # what is wrong shows now, not later
+        self._frozen: list[Any] = [None, sampler]  # a list hides them from the module tree
+        self._made = torch.empty(0)
+        self._errors = torch.empty(0)  # mean squared ones of the held-out images' reconstructions
+        require_memory(self._describe(0))  # what is wrong shows now, not later
         torch.manual_seed(config.run.seed)
         self.model = Tokenizer(config.tokenizer)
         for part in (self.model.encoder, self.model.to_bits):
             part.requires_grad_(not config.freeze_encoder)
+        losses, adversarial = config.losses, config.losses.adversarial
+        of_features = adversarial.weight > 0 and adversarial.discriminator != "patches"
+        network = perceptual_network(losses.perceptual_network) if losses.perceptual > 0 or of_features else None
+        self._frozen[0] = network
         # The discriminator; "critic" is its name in checkpoints.
-        self.critic = PatchDiscriminator(config.losses.adversarial) if config.losses.adversarial.weight > 0 else None
-        network = perceptual_network(config.losses.perceptual_network) if config.losses.perceptual > 0 else None
-        self._frozen: list[Any] = [network]  # a list hides it from the module tree
-        self._made = torch.empty(0)
+        self.critic = discriminator_for(adversarial, network) if adversarial.weight > 0 else None
 
     def optimizers(self) -> dict[str, tuple[nn.Module, OptimizerConfig]]:
         optimizers: dict[str, tuple[nn.Module, OptimizerConfig]] = {"model": (self.model, self.config.optimizer)}
@@ -66,6 +78,17 @@ class TokenizerObjective(Objective):
         late = self.critic is not None and step + 1 >= self.config.losses.adversarial.start
         return ["model", "critic"] if late else ["model"]
 
+    @property
+    def sampler(self) -> Sampler | None:
+        """What samples codes for the decoder, if anything does."""
+        sampler: Sampler | None = self._frozen[1]
+        return sampler
+
+    def batches(self, source: Source, positions: Positions, *, workers: int) -> Batches[Batch, None, None]:
+        if self.sampler is not None:
+            self.sampler.sample(source, self.model.embed.device)
+        return super().batches(source, positions, workers=workers)
+
     def forward(self, batch: Batch, phase: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         given = as_floats(batch.images)
         if phase == "critic" and self.critic is not None:
@@ -74,12 +97,16 @@ class TokenizerObjective(Objective):
             return loss, {"critic": loss}
         probabilities = self.model.bit_probabilities(given)
         bits = StraightThrough.apply(probabilities, torch.rand_like(probabilities))
+        adversarial_now = "critic" in self.phases(step)
+        if self.sampler is not None and adversarial_now:
+            bits = torch.cat([bits, self.sampler.take(len(bits), bits.device).to(bits.dtype)])
         made = self.model.decode(bits).float()
-        loss, shown = self._reconstruction_loss(made, given, as_floats(batch.foreground), probabilities)
-        if "critic" in self.phases(step) and self.critic is not None:
-            adversarial = self._adversarial_loss(made, loss)
+        reconstructed, judged = made[: len(given)], made[-len(given) :]  # one and the same without sampled codes
+        loss, shown = self._reconstruction_loss(reconstructed, given, as_floats(batch.foreground), probabilities)
+        if adversarial_now:
+            adversarial = self._adversarial_loss(judged, loss)
             loss, shown = loss + adversarial, shown | {"adversarial": adversarial}
-            self._made = made.detach()
+            self._made = judged.detach()
         return loss, {"loss": loss} | shown
 
     def _reconstruction_loss(
@@ -109,7 +136,7 @@ class TokenizerObjective(Objective):
         if self.critic is None:
             raise ValueError("there is no discriminator")
         self.critic.requires_grad_(False)
-        fooled: Tensor = -self.critic(made).mean()
+        fooled = deception_loss(self.critic, made)
         share = adaptive_share(reconstruction, fooled, self.model.decoder.last_layer, config.cap)
         return config.weight * share * fooled
 
@@ -118,15 +145,17 @@ class TokenizerObjective(Objective):
         if not isinstance(average, Tokenizer):
             raise TypeError(f"expected a tokenizer, got {type(average).__name__}")
         device = average.embed.device
-        whole, inside, codes = [], [], []
+        whole, inside, codes, errors = [], [], [], []
         for batch in all_batches(self.held_out, _BATCH):
             given = as_floats(batch.images.to(device))
             codes.append(average.encode(given))
             made = average.decode(codes[-1]).float()
             whole.append(psnr(made, given))
+            errors.append(token_errors(given, made, average.config.grid).mean(dim=1))
             box = boxes(batch.foreground.to(device))
             known = box.flatten(1).any(dim=1)
             inside.append(psnr(made[known], given[known], box[known]))
+        self._errors = torch.cat(errors)
         measures, objects = {"psnr": float(torch.cat(whole).mean())}, torch.cat(inside)
         if len(objects) > 0:
             measures["psnr_object"] = float(objects.mean())
@@ -136,7 +165,7 @@ class TokenizerObjective(Objective):
         return measures.get("psnr", 0.0)
 
     def preview(self, average: nn.Module) -> Image:
-        """Held-out images above their reconstructions."""
+        """Held-out images above their reconstructions; below, if codes are sampled, what is made of some of them."""
         from bigr_cli.imaging.arrays import to_images
         from bigr_cli.imaging.montage import grid
 
@@ -146,8 +175,22 @@ class TokenizerObjective(Objective):
         given = as_floats(batch.images.to(average.embed.device))
         made = average.decode(average.encode(given)).float().clamp(0, 1)
         rows = [part for pair in zip(given.split(8), made.split(8), strict=True) for part in pair]
+        if self.sampler is not None:
+            rows.append(average.decode(self.sampler.first(_PREVIEW).to(average.embed.device)).float().clamp(0, 1))
         return grid(to_images(torch.cat(rows)), columns=8)
 
     def write(self, average: nn.Module, run: Path, step: int, measures: dict[str, float]) -> None:
+        generator = None if self.sampler is None else self.sampler.generator
+        write_run_model(run, self._describe(step), tokenizer=average, generator=generator, measures=measures)
+
+    def _describe(self, step: int) -> ModelConfig:
+        """The run's model: a tokenizer, or the model whose generator samples, with its new decoder."""
         config = run_model_config(self.config, step, tokenizer=self.config.tokenizer, refine=self.config.refine)
-        write_run_model(run, config, tokenizer=average, generator=None, measures=measures)
+        if self.sampler is None:
+            return config
+        whole = self.sampler.config
+        held_out, errors = whole.held_out, summary(self._errors, torch.empty(0)) if len(self._errors) else None
+        if held_out is not None and errors is not None:  # the codes are the same, and so is their likelihood
+            held_out = replace(held_out, psnr=errors.psnr)
+        mine = {name: getattr(config, name) for name in ("name", "image_size", "tokenizer", "provenance")}
+        return replace(whole, **mine, refine=config.refine or whole.refine, held_out=held_out, sha256={})

@@ -33,6 +33,7 @@ from bigr_cli.training.generator import GeneratorObjective
 from bigr_cli.training.launch import launch, pin_tokenizer, read_training
 from bigr_cli.training.plan import Plan
 from bigr_cli.training.reports import metrics
+from bigr_cli.training.samples import open_sampler
 from bigr_cli.training.stopping import Pace, Stage
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import CARD_FILE, CONFIG_FILE, read_config
@@ -141,9 +142,10 @@ class Training:
 
     def _tokenizer(self) -> None:
         training, resume = self._stage(TokenizerTraining, TOKENIZER, self.state.plan.tokenizer)
+        training, sampler = open_sampler(training)
         launch(
             training,
-            partial(TokenizerObjective, training),
+            partial(TokenizerObjective, training, sampler=sampler),
             size=training.tokenizer.image_size,
             output=self.folder / TOKENIZER,
             resume=resume,

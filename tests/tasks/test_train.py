@@ -175,3 +175,61 @@ def test_the_run_folder_has_a_variable_of_its_own(bigr: Run, tmp_path: Path, mon
     monkeypatch.setenv("BIGR_RUN", str(tmp_path / "run"))
     assert bigr("train-tokenizer", *TOKENIZER, *MACHINE).code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def decoder_of(model: Path) -> tuple[str, ...]:
+    """The settings that train the tiny model's decoder on codes that it samples."""
+    sizes = "tokenizer={architecture: compact, image_size: 16, bits: 6, channels: [8, 16], encoder_blocks: [1, 1], "
+    return (
+        sizes + "decoder_blocks: [1, 1], attention_heads: 2}",
+        *("name=new-decoder", f"init={model}", "freeze_encoder=true", "samples.count=8", *TINY),
+        *("losses.adversarial={weight: 0.5, start: 0, layers: 2, channels: 8}",),
+    )
+
+
+def test_a_decoder_learns_from_what_its_generator_samples(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:
+    run = tmp_path / "run"
+    shown = bigr("train-tokenizer", "--data", "scenes", "-o", run, *decoder_of(tiny_model), *MACHINE)
+    assert (shown.code, shown.out) == (0, "")
+    assert "adversarial" in shown.err and "critic" in shown.err
+    assert bigr("models", "verify", run).code == 0
+    before, after = (bigr_cli.load(model, device="cpu") for model in (tiny_model, run))
+    assert after.config.labels == before.config.labels
+    assert (run / "generator.safetensors").stat().st_size > 0
+    noise = Image.effect_noise((16, 16), 90).convert("RGB")
+    assert torch.equal(*(model.encode([noise]) for model in (before, after)))
+    made = [model.generate("cat", count=1, seed=1)[0].tobytes() for model in (before, after)]
+    assert made[0] != made[1]
+
+
+def test_a_decoders_run_goes_on_with_the_same_bits(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    settings = (*decoder_of(tiny_model), *MACHINE)
+    assert bigr("train-tokenizer", "--data", "scenes", "-o", whole, *settings).code == 0
+    assert bigr("train-tokenizer", "--data", "scenes", "-o", parts, *settings, "run.steps=2").code == 0
+    assert bigr("train-tokenizer", "--resume", parts, "run.steps=4", *MACHINE).code == 0
+    for name in ("tokenizer.safetensors", "generator.safetensors"):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes()
+
+
+def test_a_decoders_run_keeps_its_generator(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    copy, run = tmp_path / "copy", tmp_path / "run"
+    shutil.copytree(tiny_model, copy)
+    assert bigr("train-tokenizer", "--data", "scenes", "-o", run, *decoder_of(copy), *MACHINE).code == 0
+    weights = load_file(copy / "generator.safetensors")
+    save_file({name: tensor + torch.ones(()) for name, tensor in weights.items()}, copy / "generator.safetensors")
+    shown = bigr("train-tokenizer", "--resume", run, "run.steps=8", *MACHINE)
+    assert shown.code == 2
+    assert "generator_sha256: expected" in shown.err
+
+
+def test_what_a_decoders_training_needs_is_said(bigr: Run, tmp_path: Path, tiny_model: Path) -> None:
+    for left_out, message in (("freeze_encoder=false", "needs freeze_encoder"), ("init=", "needs init")):
+        shown = bigr("train-tokenizer", "-o", tmp_path / "run", *decoder_of(tiny_model), left_out, *MACHINE)
+        assert shown.code == 2
+        assert message in shown.err
+    assert not (tmp_path / "run").exists()

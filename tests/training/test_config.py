@@ -11,7 +11,13 @@ from bigr_cli.core.architectures import CompactConfig
 from bigr_cli.core.config import SamplingConfig
 from bigr_cli.errors import ConfigError
 from bigr_cli.training.config import DataConfig, GeneratorTraining, OptimizerConfig, RunConfig, TokenizerTraining
-from bigr_cli.training.loss_config import AdversarialConfig, AlignmentConfig, MaskingConfig, TokenizerLosses
+from bigr_cli.training.loss_config import (
+    AdversarialConfig,
+    AlignmentConfig,
+    MaskingConfig,
+    SamplesConfig,
+    TokenizerLosses,
+)
 from bigr_cli.training.sizes import GeneratorShape
 
 positive, share = st.integers(1, 10**6), st.floats(0, 1)
@@ -119,6 +125,9 @@ def test_configs_come_back_from_yaml(tmp_path_factory: pytest.TempPathFactory, t
         (AdversarialConfig, {"layers": 0}),
         (AdversarialConfig, {"cap": 0.0}),
         (AdversarialConfig, {"weight": -1.0}),
+        (SamplesConfig, {"count": -1}),
+        (SamplesConfig, {"count": 1 << 30}),
+        (SamplesConfig, {"steps": 0}),
         (TokenizerLosses, {"l1": -1.0}),
         (TokenizerLosses, {"edges": float("inf")}),
         (TokenizerLosses, {"usage": float("nan")}),
@@ -153,6 +162,14 @@ def test_what_a_tokenizer_cannot_be_trained_on() -> None:
     with pytest.raises(ConfigError, match=r"losses\.perceptual.*16 divides, got 24"):
         TokenizerTraining(small, losses=TokenizerLosses(perceptual=1))
     TokenizerTraining(small, losses=TokenizerLosses(adversarial=AdversarialConfig(weight=1, layers=3)))
+    of_features = TokenizerLosses(adversarial=AdversarialConfig(weight=1, layers=9, discriminator="features"))
+    with pytest.raises(ConfigError, match=r"losses\.perceptual.*16 divides, got 24"):
+        TokenizerTraining(small, losses=of_features)
+    TokenizerTraining(CompactConfig(32, 8), losses=of_features)
+    with pytest.raises(ConfigError, match=r"samples\.count: needs freeze_encoder"):
+        TokenizerTraining(small, samples=SamplesConfig(8))
+    with pytest.raises(ConfigError, match=r"samples\.count: needs losses\.adversarial\.weight"):
+        TokenizerTraining(small, init="m", freeze_encoder=True, samples=SamplesConfig(8))
 
 
 @pytest.mark.parametrize(
