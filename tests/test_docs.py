@@ -169,8 +169,8 @@ def test_measured_numbers_are_those_of_the_results(results: ModuleType) -> None:
 
 
 def test_a_number_that_differs_from_the_results_is_put_right(results: ModuleType) -> None:
-    page = "a <!--=scenes-64-generator:label_recognised .0f-->12<!--=--> % b <!--=scenes-64-generator:by_label.star-->"
-    assert re.sub("<!--.*?-->", "", results.filled(f"{page}<!--=-->")) == "a 99 % b 97.6"
+    page = "a <!--=scenes-64-generator:label_recognised .1f-->12<!--=--> % b <!--=scenes-64-generator:by_label.star-->"
+    assert re.sub("<!--.*?-->", "", results.filled(f"{page}<!--=-->")) == "a 99.5 % b 100.0"
     with pytest.raises(KeyError, match=r"scenes-64-generator\.json has no by_label\.dog"):
         results.filled("<!--=scenes-64-generator:by_label.dog-->1<!--=-->")
 

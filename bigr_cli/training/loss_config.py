@@ -79,15 +79,17 @@ class TokenizerLosses:
 class SamplesConfig:
     """So many codes, sampled by the generator of `init`, that a decoder is trained on beside those of the images.
 
-    The discriminator sees what is made of these. `steps` are the sampler's iterations; None is as the model does it.
+    The discriminator sees what is made of these. `iterations` are the sampler's `steps`; None is as the model does it.
     """
 
     count: int = 0
-    steps: int | None = None
+    iterations: int | None = None
 
     def __post_init__(self) -> None:
         require(0 <= self.count <= _MOST_SAMPLES, f"count: expected 0 to {_MOST_SAMPLES}, got {self.count}")
-        require(self.steps is None or self.steps >= 1, f"steps: expected at least 1, got {self.steps}")
+        require(
+            self.iterations is None or self.iterations >= 1, f"iterations: expected at least 1, got {self.iterations}"
+        )
 
 
 @dataclass(frozen=True)

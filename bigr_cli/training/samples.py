@@ -51,7 +51,7 @@ class Sampler:
         self.digest = sha256_of(folder / GENERATOR_FILE)
         self._folder, self._seed, self._count = folder, seed, samples.count
         sampling = self.config.sampling
-        self._settings = sampling if samples.steps is None else replace(sampling, steps=samples.steps)
+        self._settings = sampling if samples.iterations is None else replace(sampling, steps=samples.iterations)
         self._codes: PackedCodes | None = None
 
     def sample(self, source: Source, device: torch.device) -> None:

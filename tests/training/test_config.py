@@ -127,7 +127,7 @@ def test_configs_come_back_from_yaml(tmp_path_factory: pytest.TempPathFactory, t
         (AdversarialConfig, {"weight": -1.0}),
         (SamplesConfig, {"count": -1}),
         (SamplesConfig, {"count": 1 << 30}),
-        (SamplesConfig, {"steps": 0}),
+        (SamplesConfig, {"iterations": 0}),
         (TokenizerLosses, {"l1": -1.0}),
         (TokenizerLosses, {"edges": float("inf")}),
         (TokenizerLosses, {"usage": float("nan")}),

@@ -34,7 +34,7 @@ def training(tokenizer_training: TokenizerTraining, tiny_model: Path) -> Tokeniz
         init=str(tiny_model),
         freeze_encoder=True,
         losses=LOSSES,
-        samples=SamplesConfig(20, steps=2),
+        samples=SamplesConfig(20, iterations=2),
     )
 
 
@@ -90,7 +90,7 @@ def test_without_a_cache_they_are_held_in_memory(
 
 @given(count=st.integers(1, 50))
 def test_some_are_taken_at_random(count: int, tiny_model: Path) -> None:
-    sampler = Sampler(tiny_model, SamplesConfig(12, steps=1), seed=3)
+    sampler = Sampler(tiny_model, SamplesConfig(12, iterations=1), seed=3)
     with pytest.raises(ValueError, match="nothing has been sampled"):
         sampler.take(count, torch.device("cpu"))
     sampler.sample(SOURCE, torch.device("cpu"))
