@@ -33,6 +33,7 @@ from bigr_cli.zoo.folder import load_model
 from bigr_cli.zoo.loading import load_networks
 
 _BATCH = 64
+_SEEDS = 1 << 62
 _FIRST_SEED = 1 << 40  # far from the seeds of images that people sample, so that none of them was trained on
 
 
@@ -138,7 +139,7 @@ def _packed(
     with progress_bar(len(prompts), "sampling codes") as bar:
         for at in range(0, len(prompts), _BATCH):
             some = prompts[at : at + _BATCH]
-            seeds = torch.arange(at, at + len(some)) + _FIRST_SEED * (seed + 1)
+            seeds = torch.arange(at, at + len(some)) + _FIRST_SEED * (seed + 1) % _SEEDS
             codes = model.sample_codes(model.conditions(some), seeds, settings)
             yield np.packbits(codes.flatten(1).cpu().numpy(), axis=1)
             bar.advance(len(some))

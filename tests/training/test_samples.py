@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bigr_cli.core.config import LARGEST_SEED
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.loading import Batch, Positions, all_batches
 from bigr_cli.data.sources import ScenesSource
@@ -65,6 +66,8 @@ def test_codes_follow_from_the_model_and_the_seed(training: TokenizerTraining) -
     assert not torch.equal(once, other)
     again = model.sample_codes(model.conditions(prompts), torch.arange(9) + (1 << 40), settings)
     assert torch.equal(once, again)
+    largest = sampled_codes(model, "digest", prompts, settings, seed=LARGEST_SEED).take(places)
+    assert not torch.equal(once, largest)
 
 
 def test_codes_are_sampled_once(training: TokenizerTraining, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +165,8 @@ def test_the_model_that_is_written_is_whole(training: TokenizerTraining, tiny_mo
     made, _ = begun(training)
     with torch.no_grad():
         made.model.embed.add_(1)
-    measures = made.validate(made.model)
-    assert made.preview(made.model).height > 3 * 16
+        measures = made.validate(made.model)
+        assert made.preview(made.model).height > 3 * 16
     made.write(made.model, tmp_path, 7, measures)
     assert check_model(tmp_path) == []
     (before, old), (after, config) = load_model(tiny_model), load_model(tmp_path)
@@ -187,7 +190,8 @@ def test_statistics_of_held_out_images_follow_the_decoder(
     made = TokenizerObjective(training, held_out, sampler)
     start_from(training.init, TOKENIZER_FILE, made.model)
     sampler.sample(held_out, torch.device("cpu"))
-    measures = made.validate(made.model)
+    with torch.no_grad():
+        measures = made.validate(made.model)
     made.write(made.model, tmp_path, 1, measures)
     _, config = load_model(tmp_path)
     assert config.held_out is not None
