@@ -131,13 +131,14 @@ def summary(errors: Tensor, likelihoods: Tensor) -> HeldOut | None:
     """Statistics of images out of each one's mean squared error (N,) and likelihood (N,) or (0,); None for too few."""
     if len(errors) < FEWEST:
         return None
-    psnr = _quantiles(-10 * errors.double().clamp_min(1e-10).log10())
+    psnr = quantiles(-10 * errors.double().clamp_min(1e-10).log10())
     return HeldOut(
-        images=len(errors), psnr=psnr, likelihood=_quantiles(likelihoods.double()) if len(likelihoods) else None
+        images=len(errors), psnr=psnr, likelihood=quantiles(likelihoods.double()) if len(likelihoods) else None
     )
 
 
-def _quantiles(values: Tensor) -> tuple[float, float]:
+def quantiles(values: Tensor) -> tuple[float, float]:
+    """The 1 % quantile and the median of (N,) numbers, as `HeldOut` has them."""
     rare, median = (round(float(values.quantile(share)), 4) for share in (_RARE, _MEDIAN))
     return rare, median
 

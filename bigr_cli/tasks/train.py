@@ -204,7 +204,7 @@ def train_tokenizer(
     from bigr_cli.core.architectures import CompactConfig
     from bigr_cli.training.commands import planned_tokenizer
     from bigr_cli.training.config import TokenizerTraining
-    from bigr_cli.training.samples import open_sampler
+    from bigr_cli.training.launch import open_sampler
     from bigr_cli.training.tokenizer import TokenizerObjective
 
     stage = _Stage(run, settings, start, explain="train-tokenizer --data photos/ -o runs/tokenizer")

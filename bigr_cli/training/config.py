@@ -189,10 +189,10 @@ class TokenizerTraining:
         if self.samples.count > 0:
             require(self.freeze_encoder, "samples.count: needs freeze_encoder, or the sampled codes lose their sense")
             require(losses.adversarial.weight > 0, "samples.count: needs losses.adversarial.weight, which judges them")
-        if losses.adversarial.weight > 0 and losses.adversarial.discriminator != "features":
+        if losses.adversarial.reads_patches:
             least = 3 * 2**losses.adversarial.layers
             require(size >= least, f"losses.adversarial.layers: so many need images of {least}, not {size} pixels")
-        if losses.perceptual > 0 or (losses.adversarial.weight > 0 and losses.adversarial.discriminator != "patches"):
+        if losses.need_network:
             require(size % 16 == 0, f"losses.perceptual: expected an image_size that 16 divides, got {size}")
 
 

@@ -28,6 +28,7 @@ from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.data import DataRecord, open_recorded
 from bigr_cli.training.loop import Trainer
 from bigr_cli.training.objective import Objective, start_from
+from bigr_cli.training.samples import Sampler
 from bigr_cli.training.stopping import Stage
 from bigr_cli.zoo.config import GENERATOR_FILE, TOKENIZER_FILE, read_config
 from bigr_cli.zoo.find import find_model
@@ -108,10 +109,33 @@ def pin_tokenizer(training: GeneratorTraining, directory: Path) -> GeneratorTrai
         ConfigError: it has another one already, of a run that was begun with other weights.
     """
     found = sha256_of(directory / TOKENIZER_FILE)
-    if training.tokenizer_sha256 not in ("", found):
-        message = f"tokenizer_sha256: expected {training.tokenizer_sha256[:12]}…, {directory} has {found[:12]}…"
-        raise ConfigError(message, hint="a run keeps its tokenizer; for a new run leave the key out")
+    _require_same("tokenizer_sha256", training.tokenizer_sha256, found, directory)
     return replace(training, tokenizer_sha256=found)
+
+
+def open_sampler(training: TokenizerTraining) -> tuple[TokenizerTraining, Sampler | None]:
+    """The sampler that a training asks for, and its config with the hash of the generator filled in.
+
+    Raises:
+        ConfigError: `init` has another generator than the one that the run was begun with.
+        ModelError: it has none.
+        UnknownNameError: there is no such model.
+        ModelFormatError: it cannot be read.
+    """
+    if training.samples.count == 0:
+        return training, None
+    folder = find_model(training.init)
+    sampler = Sampler(folder, training.samples, training.run.seed)
+    _require_same("generator_sha256", training.generator_sha256, sampler.digest, folder)
+    return replace(training, generator_sha256=sampler.digest), sampler
+
+
+def _require_same(key: str, known: str, found: str, directory: Path) -> None:
+    """Raise ConfigError if a run was begun with weights of another hash; an empty one is of a run that begins."""
+    if known not in ("", found):
+        part = key.removesuffix("_sha256")
+        message = f"{key}: expected {known[:12]}…, {directory} has {found[:12]}…"
+        raise ConfigError(message, hint=f"a run keeps its {part}; for a new run leave the key out")
 
 
 def launch(

@@ -46,6 +46,16 @@ class AdversarialConfig:
             "cap, learning_rate: expected more than 0",
         )
 
+    @property
+    def reads_patches(self) -> bool:
+        """Whether there is a discriminator of patches."""
+        return self.weight > 0 and self.discriminator != "features"
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether there is a discriminator of features."""
+        return self.weight > 0 and self.discriminator != "patches"
+
 
 @dataclass(frozen=True)
 class TokenizerLosses:
@@ -73,6 +83,11 @@ class TokenizerLosses:
         _require_not_negative(
             self, "l1", "l2", "log_l2", "edges", "foreground_weight", "perceptual", "usage", "certainty"
         )
+
+    @property
+    def need_network(self) -> bool:
+        """Whether the perceptual network is asked for anything."""
+        return self.perceptual > 0 or self.adversarial.reads_features
 
 
 @dataclass(frozen=True)

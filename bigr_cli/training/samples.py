@@ -6,7 +6,7 @@ make of sampled codes what a discriminator takes for real images, while the code
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +22,11 @@ from bigr_cli.core.model import BinaryModel
 from bigr_cli.data.cached import kept_codes
 from bigr_cli.data.loading import PackedCodes
 from bigr_cli.data.sources import Source
-from bigr_cli.errors import ConfigError, UsageError
+from bigr_cli.errors import UsageError
 from bigr_cli.progress import progress_bar
 from bigr_cli.runtime.tensor_headers import sha256_of
-from bigr_cli.training.config import TokenizerTraining
 from bigr_cli.training.loss_config import SamplesConfig
 from bigr_cli.zoo.config import GENERATOR_FILE
-from bigr_cli.zoo.find import find_model
 from bigr_cli.zoo.folder import load_model
 from bigr_cli.zoo.loading import load_networks
 
@@ -63,36 +61,16 @@ class Sampler:
 
     def take(self, count: int, device: torch.device) -> Tensor:
         """So many of the codes at random: (B, L, K) bool."""
-        if self._codes is None:
-            raise ValueError("nothing has been sampled yet")
-        places = torch.randint(self._count, (count,), device=device)
-        return self._codes.take([(place, 0) for place in places.tolist()]).to(device)
+        return self._at(torch.randint(self._count, (count,), device=device).tolist()).to(device)
 
     def first(self, count: int) -> Tensor:
         """The first so many of the codes, or all."""
+        return self._at(range(min(count, self._count)))
+
+    def _at(self, places: Iterable[int]) -> Tensor:
         if self._codes is None:
             raise ValueError("nothing has been sampled yet")
-        return self._codes.take([(place, 0) for place in range(min(count, self._count))])
-
-
-def open_sampler(training: TokenizerTraining) -> tuple[TokenizerTraining, Sampler | None]:
-    """The sampler that a training asks for, and its config with the hash of the generator filled in.
-
-    Raises:
-        ConfigError: `init` has another generator than the one that the run was begun with.
-        ModelError: it has none.
-        UnknownNameError: there is no such model.
-        ModelFormatError: it cannot be read.
-    """
-    if training.samples.count == 0:
-        return training, None
-    folder = find_model(training.init)
-    sampler = Sampler(folder, training.samples, training.run.seed)
-    digest = sampler.digest
-    if training.generator_sha256 not in ("", digest):
-        message = f"generator_sha256: expected {training.generator_sha256[:12]}…, {folder} has {digest[:12]}…"
-        raise ConfigError(message, hint="a run keeps its generator; for a new run leave the key out")
-    return replace(training, generator_sha256=digest), sampler
+        return self._codes.take([(place, 0) for place in places])
 
 
 def prompts_for(model: BinaryModel, source: Source, count: int) -> list[Prompt]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bigr_cli.core.familiarity import summary, token_errors
+from bigr_cli.core.familiarity import FEWEST, quantiles
 from bigr_cli.core.tokenizer import Tokenizer
 from bigr_cli.data.loading import Batch, Positions, all_batches, as_floats
 from bigr_cli.data.sources import Source
@@ -54,15 +54,14 @@ class TokenizerObjective(Objective):
         self.config, self.held_out = config, held_out
         self._frozen: list[Any] = [None, sampler]  # a list hides them from the module tree
         self._made = torch.empty(0)
-        self._errors = torch.empty(0)  # mean squared ones of the held-out images' reconstructions
+        self._psnr = torch.empty(0)  # of each held-out image, at the last validation
         require_memory(self._describe(0))  # what is wrong shows now, not later
         torch.manual_seed(config.run.seed)
         self.model = Tokenizer(config.tokenizer)
         for part in (self.model.encoder, self.model.to_bits):
             part.requires_grad_(not config.freeze_encoder)
         losses, adversarial = config.losses, config.losses.adversarial
-        of_features = adversarial.weight > 0 and adversarial.discriminator != "patches"
-        network = perceptual_network(losses.perceptual_network) if losses.perceptual > 0 or of_features else None
+        network = perceptual_network(losses.perceptual_network) if losses.need_network else None
         self._frozen[0] = network
         # The discriminator; "critic" is its name in checkpoints.
         self.critic = discriminator_for(adversarial, network) if adversarial.weight > 0 else None
@@ -145,18 +144,17 @@ class TokenizerObjective(Objective):
         if not isinstance(average, Tokenizer):
             raise TypeError(f"expected a tokenizer, got {type(average).__name__}")
         device = average.embed.device
-        whole, inside, codes, errors = [], [], [], []
+        whole, inside, codes = [], [], []
         for batch in all_batches(self.held_out, _BATCH):
             given = as_floats(batch.images.to(device))
             codes.append(average.encode(given))
             made = average.decode(codes[-1]).float()
             whole.append(psnr(made, given))
-            errors.append(token_errors(given, made, average.config.grid).mean(dim=1))
             box = boxes(batch.foreground.to(device))
             known = box.flatten(1).any(dim=1)
             inside.append(psnr(made[known], given[known], box[known]))
-        self._errors = torch.cat(errors)
-        measures, objects = {"psnr": float(torch.cat(whole).mean())}, torch.cat(inside)
+        self._psnr = torch.cat(whole)
+        measures, objects = {"psnr": float(self._psnr.mean())}, torch.cat(inside)
         if len(objects) > 0:
             measures["psnr_object"] = float(objects.mean())
         return measures | bit_usage(torch.cat(codes))
@@ -189,8 +187,8 @@ class TokenizerObjective(Objective):
         if self.sampler is None:
             return config
         whole = self.sampler.config
-        held_out, errors = whole.held_out, summary(self._errors, torch.empty(0)) if len(self._errors) else None
-        if held_out is not None and errors is not None:  # the codes are the same, and so is their likelihood
-            held_out = replace(held_out, psnr=errors.psnr)
+        held_out = whole.held_out
+        if held_out is not None and len(self._psnr) >= FEWEST:  # the codes are the same, and so is their likelihood
+            held_out = replace(held_out, psnr=quantiles(self._psnr.double()))
         mine = {name: getattr(config, name) for name in ("name", "image_size", "tokenizer", "provenance")}
         return replace(whole, **mine, refine=config.refine or whole.refine, held_out=held_out, sha256={})

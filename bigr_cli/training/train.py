@@ -30,10 +30,9 @@ from bigr_cli.training.checkpoint import STATE_FILE, TRAINING_FILE, resume_comma
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
 from bigr_cli.training.finish import NEAREST, finish
 from bigr_cli.training.generator import GeneratorObjective
-from bigr_cli.training.launch import launch, pin_tokenizer, read_training
+from bigr_cli.training.launch import launch, open_sampler, pin_tokenizer, read_training
 from bigr_cli.training.plan import Plan
 from bigr_cli.training.reports import metrics
-from bigr_cli.training.samples import open_sampler
 from bigr_cli.training.stopping import Pace, Stage
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import CARD_FILE, CONFIG_FILE, read_config

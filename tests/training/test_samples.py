@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from bigr_cli.data.sources import ScenesSource
 from bigr_cli.errors import ConfigError, ModelError, UnknownNameError, UsageError
 from bigr_cli.training import samples
 from bigr_cli.training.config import TokenizerTraining
+from bigr_cli.training.launch import open_sampler
 from bigr_cli.training.loss_config import AdversarialConfig, SamplesConfig, TokenizerLosses
 from bigr_cli.training.objective import start_from
-from bigr_cli.training.samples import Sampler, open_sampler, prompts_for, sampled_codes
+from bigr_cli.training.samples import Sampler, prompts_for, sampled_codes
 from bigr_cli.training.tokenizer import TokenizerObjective
 from bigr_cli.zoo.config import TOKENIZER_FILE
 from bigr_cli.zoo.folder import check_model, load_model
@@ -88,7 +88,7 @@ def test_without_a_cache_they_are_held_in_memory(
     sampler = opened(training)
     sampler.sample(SOURCE, torch.device("cpu"))
     assert torch.equal(sampler.first(99), there.first(99))
-    assert "cannot be" in capsys.readouterr().err or "no permission" in capsys.readouterr().err
+    assert "cannot be" in capsys.readouterr().err
 
 
 @given(count=st.integers(1, 50))
@@ -179,9 +179,7 @@ def test_the_model_that_is_written_is_whole(training: TokenizerTraining, tiny_mo
     assert not torch.equal(before.tokenizer.embed, after.tokenizer.embed)
 
 
-def test_statistics_of_held_out_images_follow_the_decoder(
-    training: TokenizerTraining, tiny_config: Callable[..., object], tmp_path: Path
-) -> None:
+def test_statistics_of_held_out_images_follow_the_decoder(training: TokenizerTraining, tmp_path: Path) -> None:
     from bigr_cli.core.held_out import HeldOut
 
     held_out = ScenesSource(16, start=100, count=40)
