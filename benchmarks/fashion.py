@@ -1,6 +1,7 @@
 """What a model of Fashion-MNIST is worth: reconstructions, samples read as asked, Fréchet distance, a linear probe.
 
     python benchmarks/fashion.py runs/fashion                    # a model folder, or a run
+    python benchmarks/fashion.py runs/fashion --no-probe --set guidance=4 guidance_schedule=linear
     python benchmarks/fashion.py --only-classifier
 
 The images are those of Debian's package dataset-fashion-mnist. What reads the samples is a small convolutional network
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from tables import add_record, record, show
+from tables import add_record, add_set, record, show
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -151,7 +152,8 @@ def measured(options: argparse.Namespace) -> dict[str, object]:
     reference, count = features(network, test), options.count
     order = torch.randperm(len(training[0]), generator=torch.Generator().manual_seed(0))
     sets = [training[0][order[part * count : (part + 1) * count]] for part in range(2)]
-    images, asked, seconds = samples(model, count, options.seed)
+    begin = options.seed if options.first_seed is None else options.first_seed
+    images, asked, seconds = samples(model, count, begin, **dict(options.set))
     right = (answers(network, images) == asked).double()
     some = test[: options.reconstruct]
     alone, refined = (given_back(model, some, steps) for steps in (0, model.config.refine))
@@ -181,6 +183,8 @@ def main() -> None:
     parser.add_argument("--no-probe", action="store_true", help="leave the linear probes of 60,000 images out")
     parser.add_argument("--epochs", type=int, default=8, help="of the classifier's training (default 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the classifier and of the first sample (default 0)")
+    parser.add_argument("--first-seed", type=int, help="seed of the first sample, if it is another")
+    add_set(parser, "the sampler")
     parser.add_argument("--work", type=Path, default=Path("runs/fashion-work"), help="where the classifier is kept")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     add_record(parser)

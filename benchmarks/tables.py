@@ -8,6 +8,9 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from bigr_cli import yaml_text
 
 Row = Mapping[str, object]
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
@@ -33,6 +36,16 @@ def _text(value: object) -> str:
     if value is None:
         return "—"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def add_set(parser: argparse.ArgumentParser, what: str) -> None:
+    """The option that changes settings, a list of names with their values."""
+    parser.add_argument("--set", type=_setting, nargs="+", default=[], metavar="NAME=VALUE", help=f"settings of {what}")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    return name, yaml_text.parse(value, source="--set")
 
 
 def add_record(parser: argparse.ArgumentParser) -> None:

@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from parts import Part, add_parts, measure
 from PIL import Image
 from scipy.ndimage import maximum_filter
+from tables import add_set
 from torch import Tensor
 
-from bigr_cli import yaml_text
 from bigr_cli.core.config import Prompt
 from bigr_cli.data import scenes
 from bigr_cli.data.loading import all_batches
@@ -267,11 +267,6 @@ PARTS: dict[str, Part] = {
 }
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    return name, yaml_text.parse(value, source="--set")
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -283,9 +278,7 @@ def main() -> None:
     parser.add_argument("--blend", default="poisson")
     parser.add_argument("--first", type=int, default=0, help="number of the first scene of repaint (default 0)")
     parser.add_argument("--edit-only", action="store_true", help="of repaint, only other labels")
-    parser.add_argument(
-        "--set", type=_setting, nargs="+", default=[], metavar="NAME=VALUE", help="settings of repaint's sampler"
-    )
+    add_set(parser, "repaint's sampler")
     options = parser.parse_args()
     options.real = options.count
     measure(parser, options, PARTS)

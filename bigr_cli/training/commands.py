@@ -112,7 +112,7 @@ def _planned(
         first, second = stages
         if only == "tokenizer":
             return schema.override(first, settings, _COMMAND_LINE), second
-        return first, schema.override(second, settings, _COMMAND_LINE)
+        return first, _with_settings(second, settings)
 
     look = look_for(request)
     for line in looks.lines(look):
@@ -196,8 +196,17 @@ def adjusted(settings: Sequence[str], stages: Stages) -> Stages:
     first, second = chosen[TOKENIZER], chosen[GENERATOR]
     return (
         schema.override(tokenizer, first, _COMMAND_LINE) if first else tokenizer,
-        schema.override(generator, second, _COMMAND_LINE) if second else generator,
+        _with_settings(generator, second) if second else generator,
     )
+
+
+def _with_settings(generator: GeneratorTraining, settings: Sequence[str]) -> GeneratorTraining:
+    """A planned stage, where `sampling.…` is also for painting, unless that is set apart."""
+    if generator.painting is not None:
+        keys = [setting.strip() for setting in settings]
+        painting = [key.replace("sampling", "painting", 1) for key in keys if key.startswith("sampling.")]
+        settings = [*settings, *painting, *(key for key in keys if key.startswith("painting."))]
+    return schema.override(generator, settings, _COMMAND_LINE)
 
 
 def _split(settings: Sequence[str]) -> dict[str, list[str]]:

@@ -55,6 +55,8 @@ def test_from_a_folder_to_a_model(bigr: Run, tmp_path: Path) -> None:
     assert bigr("models", "verify", model).code == 0
     config = json.loads(bigr("models", "show", model, "--json").out)["config"]
     assert (config["name"], config["labels"], config["provenance"]["steps"]) == ("pets", ["cat", "dog"], 6)
+    assert (config["sampling"]["timesteps"], config["sampling"]["guidance_schedule"]) == (3, "linear")
+    assert (config["painting"]["timesteps"], config["painting"]["guidance_schedule"]) == (3, "constant")
     page = (model / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 3 and page.count("<svg") >= 3
     assert "of 256 samples are nearer to a training image than 19 of 20 held-out images" in page

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from bigr_cli.training.commands import needs_plan
+from bigr_cli.data.look import DataLook
+from bigr_cli.training.commands import adjusted, needs_plan
 from bigr_cli.training.config import GeneratorTraining, TokenizerTraining
+from bigr_cli.training.plan import data_settings, generator_training, tokenizer_training
 
 Run = Callable[..., Any]
 FEW = ("run.steps=2", "run.batch=4", "data.workers=0", "data.validation=4", "run.precision=float32")
@@ -49,3 +51,15 @@ def test_several_processes_need_a_config(bigr: Run, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("WORLD_SIZE", "2")
     shown = bigr("train-tokenizer", "--data", "scenes")
     assert (shown.code, "--config FILE" in shown.err) == (2, True), shown.err
+
+
+def test_settings_of_sampling_are_for_painting_too_unless_that_is_set_apart() -> None:
+    look = DataLook(100, side=32, largest=40, classes=("cat", "dog"))
+    data = data_settings(look, "photos", 32, workers=1, seed=0)
+    first = tokenizer_training("nano", look, data, 32, name="a", precision="float32", seed=0)
+    second = generator_training("nano", look, data, "classes", tokenizer="a", name="b", precision="float32", seed=0)
+    settings = ("painting.guidance=2", "sampling.guidance=5", "sampling.steps=9")
+    planned = adjusted(settings, (first, second))[1]
+    assert (planned.sampling.guidance, planned.sampling.steps) == (5.0, 9)
+    assert planned.painting is not None
+    assert (planned.painting.guidance, planned.painting.steps) == (2.0, 9)

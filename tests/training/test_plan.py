@@ -116,3 +116,23 @@ def test_small_models_sample_in_random_order(size: SizeName, order: str) -> None
         size, PHOTOS, data, "classes", tokenizer="a", name="b", precision="float32", seed=0
     )
     assert planned.sampling.order == order
+
+
+@pytest.mark.parametrize(
+    ("size", "classes", "guidance", "schedule", "paints_otherwise"),
+    [
+        ("nano", ("cat", "dog"), 4.0, "linear", True),
+        ("nano", (), 1.0, "constant", False),
+        ("bigr-l", ("cat", "dog"), 3.0, "constant", False),
+    ],
+)
+def test_guidance_of_small_models_rises_while_images_are_sampled(
+    size: SizeName, classes: tuple[str, ...], guidance: float, schedule: str, paints_otherwise: bool
+) -> None:
+    look = replace(PHOTOS, classes=classes)
+    data = plan.data_settings(look, "photos", 64, workers=1, seed=0)
+    planned = plan.generator_training(size, look, data, "classes", tokenizer="a", name="b", precision="float32", seed=0)
+    assert (planned.sampling.guidance, planned.sampling.guidance_schedule) == (guidance, schedule)
+    assert (planned.painting is not None) == paints_otherwise
+    if planned.painting is not None:
+        assert (planned.painting.guidance, planned.painting.guidance_schedule) == (3.0, "constant")
