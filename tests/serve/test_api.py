@@ -113,10 +113,11 @@ def test_others_in_the_batch_go_on_when_one_is_cancelled(serve_with: Callable[..
     with serve_with() as server:
         alone = server.client.post("/api/v1/generate", json={**SLOW, "seed": 1}).json()
         watch = server.state.worker._watch
-        queued, together, given_up = threading.Event(), threading.Event(), threading.Event()
+        begins, queued, together, given_up = (threading.Event() for _ in range(4))
 
         def held(seen: Any) -> None:
             watch(seen)
+            begins.set()
             assert queued.wait(20)
             if len(seen.keys) == 3:
                 together.set()
@@ -124,6 +125,7 @@ def test_others_in_the_batch_go_on_when_one_is_cancelled(serve_with: Callable[..
 
         server.state.worker._watch = held
         begun(server, **SLOW, seed=3)  # the others wait behind it, and go together
+        assert begins.wait(20)  # or it would go with them
         jobs = [begun(server, **SLOW, seed=seed)["id"] for seed in (0, 1, 2)]
         queued.set()
         assert together.wait(20)
