@@ -198,7 +198,7 @@ def generator_training(
     if condition == "captions":
         shape = replace(shape, text=TextConfig())
     conditional = condition == "captions" or len(look.classes) > 1
-    painting = SamplingConfig(
+    sampling = SamplingConfig(
         steps=16,
         timesteps=20,
         rank_timesteps=2,
@@ -206,15 +206,15 @@ def generator_training(
         order="entropy" if published else "random",  # in small models nearer to real images: docs/evidence.md
         gumbel=0.1,
     )
-    sampling = painting
-    if conditional and not published:  # nearer to real images, as measured there too
-        sampling = replace(painting, guidance=4.0, guidance_schedule="linear")
+    painting = None
+    if conditional and not published:  # nearer to real images too, but not where a part is painted
+        sampling, painting = replace(sampling, guidance=4.0, guidance_schedule="linear"), sampling
     return GeneratorTraining(
         tokenizer,
         name=name,
         generator=shape,
         sampling=sampling,
-        painting=None if sampling == painting else painting,
+        painting=painting,
         data=data,
         masking=MaskingConfig("batch") if published else MaskingConfig("image", timesteps_per_token=4),
         optimizer=_optimizer(published),
